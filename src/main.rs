@@ -1,0 +1,2 @@
+//! sandgate.
+fn main() {}
