@@ -8,7 +8,7 @@ use serde_saphyr::{Options, Spanned};
 use super::{Policy, SandboxPolicy, contradictions::contradictions};
 
 /// One text a policy is read from: a file, or the built-in one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// What errors call it: the path as the user gave it.
     pub name: String,
