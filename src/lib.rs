@@ -6,3 +6,6 @@ pub mod policy;
 pub mod rules;
 pub mod verdict;
 pub mod review;
+
+#[cfg(feature = "server")]
+pub mod cli;

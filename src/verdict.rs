@@ -182,7 +182,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Replaces what could forge a line or turn the writing direction: names are chosen by whoever is refused.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
