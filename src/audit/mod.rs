@@ -26,10 +26,14 @@ impl Trail {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(sink: impl Write + Send + 'static, metrics: Arc<Metrics>) -> io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(
+        sink: impl Write + Send + 'static,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
         let (lines, queue) = sync_channel(BUFFERED_RECORDS);
         let counters = Arc::clone(&metrics);
-        let writer = thread::Builder::new().name("audit".into()).spawn(move || write_all(sink, &queue, &counters))?;
+        let writer =
+            thread::Builder::new().name("audit".into()).spawn(move || write_all(sink, &queue, &counters))?;
         Ok((Self { lines, metrics }, writer))
     }
 

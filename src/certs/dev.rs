@@ -43,8 +43,9 @@ impl DevCertificate {
         let certificate = leaf.signed_by(&key, &ca)?;
 
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let key = CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider())
-            .map_err(|error| CertError::Unfit { path: "development certificate".into(), problem: error.to_string() })?;
+        let key = CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider()).map_err(
+            |error| CertError::Unfit { path: "development certificate".into(), problem: error.to_string() },
+        )?;
         Ok(Self { key, ca_pem: ca.pem(), not_after: leaf.not_after.unix_timestamp() })
     }
 

@@ -42,7 +42,10 @@ pub fn read(folder: &Path) -> Result<Pair, CertError> {
 /// # Errors
 /// When they do not belong together, are expired or not yet valid, or hold for no or the wrong name.
 pub fn load(folder: &Path, (chain, key): &Pair, wanted: Option<&str>, now: i64) -> Result<Loaded, CertError> {
-    let unfit = |file: &str, problem: String| CertError::Unfit { path: folder.join(file).display().to_string(), problem };
+    let unfit = |file: &str, problem: String| CertError::Unfit {
+        path: folder.join(file).display().to_string(),
+        problem,
+    };
     let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| unfit("tls.crt", format!("no PEM certificates: {error:?}")))?;
     let leaf = chain.first().ok_or_else(|| unfit("tls.crt", "has no certificate in it".into()))?;
@@ -55,7 +58,8 @@ pub fn load(folder: &Path, (chain, key): &Pair, wanted: Option<&str>, now: i64) 
 }
 
 fn inspect(leaf: &CertificateDer, wanted: Option<&str>, now: i64) -> Result<(i64, Vec<String>), String> {
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| format!("no X.509 certificate: {error}"))?;
+    let (_, leaf) =
+        X509Certificate::from_der(leaf).map_err(|error| format!("no X.509 certificate: {error}"))?;
     let validity = leaf.validity();
     if validity.not_after.timestamp() <= now {
         return Err(format!("expired on {}", validity.not_after));
@@ -105,7 +109,8 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
 
     fn pair(names: &[&str], years: (i32, i32)) -> Pair {
-        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
         params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -118,7 +123,9 @@ mod tests {
 
     #[test]
     fn a_fitting_pair_is_loaded_with_its_names() {
-        let loaded = load(Path::new("certs"), &pair(&["a.b.svc", "127.0.0.1"], (2026, 2036)), Some("a.b.svc"), NOW).unwrap();
+        let loaded =
+            load(Path::new("certs"), &pair(&["a.b.svc", "127.0.0.1"], (2026, 2036)), Some("a.b.svc"), NOW)
+                .unwrap();
         assert_eq!(loaded.names, ["a.b.svc", "127.0.0.1"]);
     }
 

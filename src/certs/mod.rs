@@ -12,7 +12,7 @@ use rustls::{
 };
 
 pub use dev::DevCertificate;
-pub use files::{Loaded, load, read};
+pub use files::{Loaded, Pair, load, read};
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]

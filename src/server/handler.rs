@@ -28,13 +28,17 @@ use crate::{
 /// The routes of the TLS port.
 pub fn router(shared: Arc<Shared>) -> Router {
     let of = |endpoint| {
-        post(move |State(shared): State<Arc<Shared>>, request: Request<Body>| handle(shared, endpoint, request))
-            .fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here") })
+        post(move |State(shared): State<Arc<Shared>>, request: Request<Body>| {
+            handle(shared, endpoint, request)
+        })
+        .fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here") })
     };
     Router::new()
         .route("/mutate", of(Endpoint::Mutate))
         .route("/validate", of(Endpoint::Validate))
-        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "no such endpoint; there are POST /mutate and POST /validate") })
+        .fallback(|| async {
+            refuse(StatusCode::NOT_FOUND, "no such endpoint; there are POST /mutate and POST /validate")
+        })
         .with_state(shared)
 }
 
@@ -96,14 +100,24 @@ fn record(shared: &Shared, record: &Record, took: Duration) {
     let request = &record.request;
     if matches!(record.outcome, Outcome::Denied | Outcome::Warned | Outcome::WouldDeny | Outcome::Exempt) {
         tracing::info!(
-            verdict = record.outcome.as_str(), endpoint = record.endpoint.as_str(), uid = &*request.uid,
-            namespace = &*request.namespace, name = &*request.name, user = &*request.user, rules = record.rules(),
+            verdict = record.outcome.as_str(),
+            endpoint = record.endpoint.as_str(),
+            uid = &*request.uid,
+            namespace = &*request.namespace,
+            name = &*request.name,
+            user = &*request.user,
+            rules = record.rules(),
             "Verdict"
         );
     } else {
         tracing::debug!(
-            verdict = record.outcome.as_str(), endpoint = record.endpoint.as_str(), uid = &*request.uid,
-            namespace = &*request.namespace, name = &*request.name, ?took, "Verdict"
+            verdict = record.outcome.as_str(),
+            endpoint = record.endpoint.as_str(),
+            uid = &*request.uid,
+            namespace = &*request.namespace,
+            name = &*request.name,
+            ?took,
+            "Verdict"
         );
     }
     if let Some(trail) = shared.trail.as_ref().filter(|_| record.policy.is_some()) {
@@ -125,7 +139,8 @@ async fn read_body(shared: &Shared, request: Request<Body>) -> Result<Bytes, Res
         return Err(too_large(limit));
     }
     let expected = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(limit);
-    let time = answer_before(parts.uri.query()).map_or(shared.limits.body, |time| time.min(shared.limits.body));
+    let time =
+        answer_before(parts.uri.query()).map_or(shared.limits.body, |time| time.min(shared.limits.body));
     let reading = async {
         // Without a declared length a body may become as large as the limit, so that much is set aside.
         let room = shared.body_bytes.acquire_many(expected.max(1)).await;
@@ -133,13 +148,15 @@ async fn read_body(shared: &Shared, request: Request<Body>) -> Result<Bytes, Res
             shared.metrics.reject(Limit::BodiesInFlight);
             return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once"));
         };
-        Limited::new(body, limit as usize).collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                shared.metrics.reject(Limit::BodySize);
-                return too_large(limit);
-            }
-            refuse(StatusCode::BAD_REQUEST, &format!("the body could not be read: {error}"))
-        })
+        Limited::new(body, limit as usize).collect().await.map(http_body_util::Collected::to_bytes).map_err(
+            |error| {
+                if error.is::<LengthLimitError>() {
+                    shared.metrics.reject(Limit::BodySize);
+                    return too_large(limit);
+                }
+                refuse(StatusCode::BAD_REQUEST, &format!("the body could not be read: {error}"))
+            },
+        )
     };
     tokio::time::timeout(time, reading).await.unwrap_or_else(|_| {
         shared.metrics.reject(Limit::BodyTime);
@@ -156,7 +173,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Response> {
     }
     let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is set; send the review uncompressed"));
+        return Err(refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding is set; send the review uncompressed",
+        ));
     }
     Ok(())
 }

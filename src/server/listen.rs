@@ -31,7 +31,9 @@ pub(super) async fn serve(
 ) {
     let most = shared.limits.connections;
     let permits = Arc::new(Semaphore::new(most as usize));
-    let server = Server { tls: TlsAcceptor::from(Arc::new(tls)), router: router(Arc::clone(&shared)), shared };
+    let server =
+        Server { tls: TlsAcceptor::from(Arc::new(tls)), router: router(Arc::clone(&shared)), shared };
+    let for_connections = ended.clone();
     loop {
         let next = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
@@ -39,15 +41,20 @@ pub(super) async fn serve(
         };
         tokio::select! {
             (Ok(permit), accepted) = next => match accepted {
-                Ok((stream, _)) => { tokio::spawn(server.clone().connection(stream, permit, ended.clone())); }
+                Ok((stream, _)) => { tokio::spawn(server.clone().connection(stream, permit, for_connections.clone())); }
                 Err(error) => back_off(&error).await,
             },
-            _ = ended.wait_for(|ended| *ended) => break,
+            () = until(&mut ended) => break,
         }
     }
     drop(listener);
     // Every connection holds a permit: when all can be had, all are closed.
     let _ = permits.acquire_many(most).await;
+}
+
+/// Waits until the server ends.
+async fn until(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await;
 }
 
 /// Too many open files and the like pass by; a busy loop would not help.
@@ -64,7 +71,12 @@ struct Server {
 }
 
 impl Server {
-    async fn connection(self, stream: TcpStream, _permit: OwnedSemaphorePermit, ended: watch::Receiver<bool>) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        _permit: OwnedSemaphorePermit,
+        ended: watch::Receiver<bool>,
+    ) {
         let metrics = &self.shared.metrics;
         let _ = stream.set_nodelay(true);
         let handshake = tokio::time::timeout(self.shared.limits.handshake, self.tls.accept(stream)).await;
@@ -144,7 +156,7 @@ impl Server {
                         return;
                     }
                 }
-                _ = ended.wait_for(|ended| *ended), if !shutting_down => {
+                () = until(&mut ended), if !shutting_down => {
                     shutting_down = true;
                     shut_down(connection.as_mut());
                 }

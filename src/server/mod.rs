@@ -99,8 +99,6 @@ pub struct Limits {
 pub enum ServeError {
     #[error("the policy does not load:\n{0}")]
     Policy(#[from] LoadErrors),
-    #[error("the policy cannot be read: {0}")]
-    PolicyFile(std::io::Error),
     #[error("no certificate: {0}")]
     Certificate(#[from] CertError),
     #[error("TLS cannot be set up: {0}")]
@@ -148,7 +146,11 @@ impl Shared {
 ///
 /// # Errors
 /// When it cannot start, or was ended by a second signal.
-pub async fn serve(settings: Settings, metrics: Arc<Metrics>, trail: Option<Trail>) -> Result<(), ServeError> {
+pub async fn serve(
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    trail: Option<Trail>,
+) -> Result<(), ServeError> {
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
     let policies = load_policies(settings.policy.as_deref())?;
@@ -184,7 +186,7 @@ pub async fn serve(settings: Settings, metrics: Arc<Metrics>, trail: Option<Trai
 
 fn load_policies(path: Option<&Path>) -> Result<PolicySet, ServeError> {
     match path {
-        Some(path) => Ok(PolicySet::from_sources(&files::read(path).map_err(ServeError::PolicyFile)?)?),
+        Some(path) => Ok(PolicySet::from_sources(&files::read(path)?)?),
         None => Ok(PolicySet::builtin()),
     }
 }

@@ -54,7 +54,8 @@ fn on_change<T: PartialEq + Send + 'static>(
 
 fn take_policies(shared: &Shared, sources: &Result<Vec<Source>, String>) {
     let loaded = sources.as_ref().map_err(Clone::clone);
-    let loaded = loaded.and_then(|sources| PolicySet::from_sources(sources).map_err(|errors| errors.to_string()));
+    let loaded =
+        loaded.and_then(|sources| PolicySet::from_sources(sources).map_err(|errors| errors.to_string()));
     match loaded {
         Ok(policies) => {
             tracing::info!(hash = policies.hash(), "Policies reloaded");

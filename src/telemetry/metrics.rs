@@ -85,9 +85,11 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The build that runs", build);
 
-        let family = counters(&mut registry, "admission_reviews", "Admission reviews that were answered, by verdict");
+        let family =
+            counters(&mut registry, "admission_reviews", "Admission reviews that were answered, by verdict");
         let reviews = [Endpoint::Mutate, Endpoint::Validate].into_iter().flat_map(|endpoint| {
-            let of_endpoint = Outcome::ALL.into_iter().flat_map(move |outcome| MODES.map(|mode| (outcome, mode)));
+            let of_endpoint =
+                Outcome::ALL.into_iter().flat_map(move |outcome| MODES.map(|mode| (outcome, mode)));
             of_endpoint.map(move |(outcome, mode)| (endpoint, outcome, mode))
         });
         let reviews = reviews.map(|(endpoint, outcome, mode)| {
@@ -100,7 +102,8 @@ impl Metrics {
         let reviews = reviews.collect();
 
         let family = counters(&mut registry, "violations", "Violations that were found, by rule");
-        let violations = rules::ALL.iter().map(|rule| family.get_or_create_owned(&vec![("rule", rule.id)])).collect();
+        let violations =
+            rules::ALL.iter().map(|rule| family.get_or_create_owned(&vec![("rule", rule.id)])).collect();
 
         let family = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let help = "From the last byte of the review to its answer, without the network";
@@ -108,7 +111,8 @@ impl Metrics {
         let duration = [Endpoint::Mutate, Endpoint::Validate]
             .map(|endpoint| family.get_or_create_owned(&vec![("endpoint", endpoint.as_str())]));
 
-        let family = counters(&mut registry, "requests_rejected", "Requests that were turned away by a limit");
+        let family =
+            counters(&mut registry, "requests_rejected", "Requests that were turned away by a limit");
         let rejected = Limit::ALL.map(|limit| family.get_or_create_owned(&vec![("limit", limit.as_str())]));
 
         Self {
@@ -121,10 +125,22 @@ impl Metrics {
             in_flight: gauge(&mut registry, "requests_in_flight", "Requests that are being answered"),
             connections: gauge(&mut registry, "connections", "Open connections"),
             handshakes: counter(&mut registry, "tls_handshakes", "TLS handshakes that were completed"),
-            handshake_failures: counter(&mut registry, "tls_handshake_failures", "TLS handshakes that failed"),
+            handshake_failures: counter(
+                &mut registry,
+                "tls_handshake_failures",
+                "TLS handshakes that failed",
+            ),
             policy_reloads: results(&mut registry, "policy_reloads", "Loads of changed policy files"),
-            policy_stale: gauge(&mut registry, "policy_stale", "1 while changed policy files cannot be loaded"),
-            certificate_reloads: results(&mut registry, "certificate_reloads", "Loads of changed certificate files"),
+            policy_stale: gauge(
+                &mut registry,
+                "policy_stale",
+                "1 while changed policy files cannot be loaded",
+            ),
+            certificate_reloads: results(
+                &mut registry,
+                "certificate_reloads",
+                "Loads of changed certificate files",
+            ),
             certificate_expiry: gauge(
                 &mut registry,
                 "certificate_not_after_timestamp_seconds",
@@ -182,8 +198,8 @@ impl Metrics {
 
 /// In seconds. A decision takes tens of microseconds; what takes longer than the API server waits does not matter.
 const BUCKETS: [f64; 16] = [
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-    1.0, 5.0,
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.25, 1.0, 5.0,
 ];
 
 fn counters(registry: &mut Registry, name: &str, help: &str) -> Family<Labels, Counter> {
