@@ -1,12 +1,14 @@
 //! `sandgate explain`: what the rules are, why, and what sets them.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    Failure, PolicyArgs, Status, print,
+    Failure, PolicyArgs, Status,
+    manifest::{Node, Value, steps},
+    print,
     terminal::{FAINT, STRONG, paint, width, wrap},
 };
 use crate::{
@@ -14,6 +16,8 @@ use crate::{
     rules::{self, Rule},
 };
 
+/// List the rules, or explain one
+///
 /// Without RULE, lists all rules. With one, says what it demands, why, and which setting of the policy it follows.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -40,7 +44,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Status, Failure> {
     let policies = args.policy.load()?;
     let text = match (&args.rule, args.output) {
         (None, Format::Text) => table(),
-        (None, Format::Json) => json(&rules::ALL.iter().map(|rule| Explanation::of(rule)).collect::<Vec<_>>()),
+        (None, Format::Json) => {
+            json(&rules::ALL.iter().map(|rule| Explanation::of(rule)).collect::<Vec<_>>())
+        }
         (Some(id), Format::Text) => explain(find(id)?, &policies),
         (Some(id), Format::Json) => json(&Explanation::of(find(id)?)),
     };
@@ -63,7 +69,12 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
 fn table() -> String {
     let column = rules::ALL.iter().map(|rule| rule.id.len()).max().unwrap_or_default() + 2;
     rules::ALL.iter().fold(String::new(), |mut table, Rule { id, title, .. }| {
-        let _ = writeln!(table, "{}{}", paint(STRONG, format_args!("{id:column$}")), wrap(title, width(), column));
+        let _ = writeln!(
+            table,
+            "{}{}",
+            paint(STRONG, format_args!("{id:column$}")),
+            wrap(title, width(), column)
+        );
         table
     })
 }
@@ -74,7 +85,12 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
     let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, width(), 0));
     let mut row = |label: &str, words: &str| {
-        let _ = writeln!(text, "{}{}", paint(FAINT, format_args!("{label:INDENT$}")), wrap(words, width(), INDENT));
+        let _ = writeln!(
+            text,
+            "{}{}",
+            paint(FAINT, format_args!("{label:INDENT$}")),
+            wrap(words, width(), INDENT)
+        );
     };
     row("Why", why);
     row("Fills", fills);
@@ -84,16 +100,26 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     }
     row("Policy", setting);
     for policy in policies.policies() {
-        let _ = write!(text, "\n{}\n{}", paint(FAINT, format_args!("# policy {}", policy.name)), in_force(policy, setting));
+        let _ = write!(
+            text,
+            "\n{}\n{}",
+            paint(FAINT, format_args!("# policy {}", policy.name)),
+            in_force(policy, setting)
+        );
     }
     text
 }
 
 /// The setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
-    let file = serde_json::json!({"spec": policy.spec});
-    let Some(value) = setting.split('.').try_fold(&file, |value, key| value.get(key)) else { return String::new() };
-    let nested = setting.rsplit('.').fold(value.clone(), |inner, key| serde_json::json!({key: inner}));
+    let file =
+        serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
+    let file: Node = serde_json::from_str(&file).expect("it was written a line above");
+    let Some(value) = steps(setting).try_fold(&file, |node, key| node.child(key)) else {
+        return String::new();
+    };
+    let nested =
+        setting.rsplit('.').fold(value.clone(), |inner, key| Value::Map(vec![(key.into(), inner)]).into());
     serde_saphyr::to_string(&nested).unwrap_or_default()
 }
 

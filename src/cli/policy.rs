@@ -14,15 +14,18 @@ use crate::policy::{ApiVersion, Kind, LoadErrors, Metadata, Policy, PolicySet, S
 pub(super) enum PolicyCommand {
     /// Print the policies with every default, as a file that can be used
     Show(PolicyArgs),
-    /// Check policy files
     Validate(ValidateArgs),
     /// Print the JSON schema of a policy file
     Schema,
 }
 
+/// Check policy files
+///
 /// Reads the files as one set, as the webhook would, and prints each policy in it, or everything that is wrong.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 the policies can be used, 1 something in them is wrong, 2 a file cannot be read.")]
+#[command(
+    after_help = "Exit status: 0 the policies can be used, 1 something in them is wrong, 2 a file cannot be read."
+)]
 pub(super) struct ValidateArgs {
     /// Policy files, folders of *.yaml, *.yml and *.json, or "-" for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -66,7 +69,9 @@ fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
             Ok(Status::Fine)
         }
         Err(LoadErrors(errors)) => {
-            errors.iter().for_each(|wrong| error(&wrong.to_string()));
+            for wrong in errors {
+                error(&wrong.to_string());
+            }
             Ok(Status::Violations)
         }
     }
@@ -74,8 +79,10 @@ fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
 
 fn line(policy: &Policy) -> String {
     let mut line = String::new();
-    let (good, namespaces, mode) = (paint(GOOD, "ok"), policy.spec.namespaces.join(", "), policy.spec.mode.as_str());
-    let _ = writeln!(line, "{good} {}: namespaces {namespaces}; mode {mode}; hash {}", policy.name, policy.hash);
+    let (good, namespaces, mode) =
+        (paint(GOOD, "ok"), policy.spec.namespaces.join(", "), policy.spec.mode.as_str());
+    let _ =
+        writeln!(line, "{good} {}: namespaces {namespaces}; mode {mode}; hash {}", policy.name, policy.hash);
     line
 }
 

@@ -11,11 +11,16 @@ use super::{
 };
 use crate::review::{Endpoint, Outcome, answer};
 
+/// Answer admission reviews from standard input, as the webhook would
+///
 /// Reads AdmissionReviews from standard input, one after the other, and prints each answer as one line as soon as its
 /// review is complete. Stops at the first thing that is no AdmissionReview.
+#[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 everything was allowed, 1 something was denied, 2 not everything could be \
-                        answered.")]
+#[command(
+    after_help = "Exit status: 0 everything was allowed, 1 something was denied, 2 not everything could be \
+                        answered."
+)]
 pub(super) struct ReviewArgs {
     /// Which webhook to be
     #[arg(long, value_enum, default_value_t = EndpointArg::Mutate, value_name = "ENDPOINT")]
@@ -52,7 +57,8 @@ pub(super) fn run(args: &ReviewArgs) -> Result<Status, Failure> {
     let mut out = io::stdout().lock();
     let mut status = Status::Fine;
     while reviews.advance()? {
-        let answer = answer(&policies, args.endpoint.into(), &reviews.current).map_err(|error| reviews.failure(error))?;
+        let answer = answer(&policies, args.endpoint.into(), &reviews.current)
+            .map_err(|error| reviews.failure(error))?;
         if answer.record.outcome == Outcome::Denied {
             status = Status::Violations;
         }
@@ -104,7 +110,9 @@ impl<R: BufRead> Reviews<R> {
         self.begins = self.offset;
         if first != b'{' {
             let found = char::from(first).escape_default();
-            return Err(self.failure(format_args!("not an AdmissionReview: begins with '{found}', not with '{{'")));
+            return Err(
+                self.failure(format_args!("not an AdmissionReview: begins with '{found}', not with '{{'"))
+            );
         }
         let mut brackets = Brackets::default();
         loop {
@@ -114,7 +122,9 @@ impl<R: BufRead> Reviews<R> {
             };
             if chunk.is_empty() {
                 let length = self.current.len();
-                return Err(self.failure(format_args!("not an AdmissionReview: the input ends inside it, after {length} bytes")));
+                return Err(self.failure(format_args!(
+                    "not an AdmissionReview: the input ends inside it, after {length} bytes"
+                )));
             }
             let end = chunk.iter().position(|byte| brackets.close_with(*byte));
             let length = end.map_or(chunk.len(), |last| last + 1);
@@ -152,7 +162,10 @@ impl<R: BufRead> Reviews<R> {
     }
 
     fn failure(&self, problem: impl std::fmt::Display) -> Failure {
-        Failure::new(format_args!("review {}, from byte {} of standard input: {problem}", self.number, self.begins))
+        Failure::new(format_args!(
+            "review {}, from byte {} of standard input: {problem}",
+            self.number, self.begins
+        ))
     }
 }
 

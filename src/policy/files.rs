@@ -13,7 +13,8 @@ use super::{LoadError, LoadErrors, Source};
 /// # Errors
 /// When something cannot be read, or the folder has no such file.
 pub fn read(path: &Path) -> Result<Vec<Source>, LoadErrors> {
-    let files = if path.is_dir() { files_of(path).map_err(|error| failed(path, &error))? } else { vec![path.into()] };
+    let files =
+        if path.is_dir() { files_of(path).map_err(|error| failed(path, &error))? } else { vec![path.into()] };
     if files.is_empty() {
         return Err(problem(path, "no .yaml, .yml or .json file in this folder"));
     }

@@ -27,7 +27,8 @@ pub(super) fn write(report: &Report) -> String {
 
 fn write_pod(pod: &Checked, out: &mut String) {
     let (file, line, title) = (escape(pod.subject.file()), pod.subject.line(), escape(&pod.subject.title()));
-    let _ = write!(out, "    <testcase classname=\"{file}\" name=\"{title}\" file=\"{file}\" line=\"{line}\"");
+    let _ =
+        write!(out, "    <testcase classname=\"{file}\" name=\"{title}\" file=\"{file}\" line=\"{line}\"");
     if pod.result.is_none() {
         out.push_str(">\n      <skipped message=\"no policy covers the namespace\"/>\n    </testcase>\n");
         return;
@@ -39,7 +40,13 @@ fn write_pod(pod: &Checked, out: &mut String) {
     let message = count(pod.violation_count(), "violation");
     let _ = writeln!(out, ">\n      <failure type=\"violation\" message=\"{message}\">");
     for violation in pod.violations() {
-        let sentence = format!("{}:{}: {} ({})", pod.subject.file(), violation.line, violation.sentence(), violation.rule);
+        let sentence = format!(
+            "{}:{}: {} ({})",
+            pod.subject.file(),
+            violation.line,
+            violation.sentence(),
+            violation.rule
+        );
         let _ = writeln!(out, "{}", escape(&sentence));
     }
     out.push_str("      </failure>\n    </testcase>\n");

@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Checked, Finding, Report};
+use super::{Checked, Report};
 use crate::{
+    cli::subject::Finding,
     policy::Mode,
     rules::{self, Rule},
 };
 
-const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 pub(super) fn write(report: &Report) -> String {
     let results: Vec<Value> = report.pods.iter().flat_map(results).collect();
@@ -80,7 +82,9 @@ fn violation(pod: &Checked, finding: &Finding, level: &str) -> Value {
 /// The path as a URI reference: relative if the path is.
 fn uri(path: &str) -> String {
     let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+            char::from(byte).to_string()
+        }
         byte => format!("%{byte:02X}"),
     };
     let encoded: String = path.trim_start_matches("./").bytes().map(encode).collect();
