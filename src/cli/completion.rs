@@ -5,7 +5,9 @@ use clap_complete::Shell;
 
 use super::{Cli, Failure, Status, print};
 
-/// Prints the script to standard output. For bash: source <(sandgate completion bash)
+/// Print a script that completes commands in a shell
+///
+/// For bash: source <(sandgate completion bash)
 #[derive(Debug, Args)]
 pub(super) struct CompletionArgs {
     /// The shell

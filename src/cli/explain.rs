@@ -1,12 +1,14 @@
 //! `sandgate explain`: what the rules are, why, and what sets them.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    Failure, PolicyArgs, Status, print,
+    Failure, PolicyArgs, Status,
+    manifest::{Node, Value, steps},
+    print,
     terminal::{FAINT, STRONG, paint, width, wrap},
 };
 use crate::{
@@ -14,6 +16,8 @@ use crate::{
     rules::{self, Rule},
 };
 
+/// List the rules, or explain one
+///
 /// Without RULE, lists all rules. With one, says what it demands, why, and which setting of the policy it follows.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -108,11 +112,14 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
 
 /// The setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
-    let file = serde_json::json!({"spec": policy.spec});
-    let Some(value) = setting.split('.').try_fold(&file, |value, key| value.get(key)) else {
+    let file =
+        serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
+    let file: Node = serde_json::from_str(&file).expect("it was written a line above");
+    let Some(value) = steps(setting).try_fold(&file, |node, key| node.child(key)) else {
         return String::new();
     };
-    let nested = setting.rsplit('.').fold(value.clone(), |inner, key| serde_json::json!({key: inner}));
+    let nested =
+        setting.rsplit('.').fold(value.clone(), |inner, key| Value::Map(vec![(key.into(), inner)]).into());
     serde_saphyr::to_string(&nested).unwrap_or_default()
 }
 

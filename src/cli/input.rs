@@ -87,7 +87,7 @@ fn text(name: &str, source: impl Read) -> Result<Text, String> {
         Ok(text) => Ok(Text { name: name.into(), text }),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+            let line = error.as_bytes()[..valid].split(|byte| *byte == b'\n').count();
             Err(format!("{name}:{line}: not UTF-8, at byte {valid}; save the file as UTF-8"))
         }
     }

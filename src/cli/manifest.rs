@@ -1,6 +1,6 @@
 //! Kubernetes objects from YAML and JSON: several to a text, in the order of their members, each value with its line.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, thread};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -8,16 +8,15 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 use serde_json::Number;
-use serde_saphyr::{Options, Spanned};
+use serde_saphyr::{Options, Spanned, budget::BudgetBreach};
 
 use super::input::Text;
 
-/// One document of a text.
+/// Where a document stands.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
     /// What messages call the text.
     pub(super) file: Rc<str>,
-    pub(super) root: Node,
     /// How many lines of the text stand before the document.
     lines_before: u64,
 }
@@ -30,18 +29,18 @@ impl Document {
 }
 
 /// Something in a text that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) file: String,
     /// The line, from 1; 0 where none is to blame.
     pub(super) line: u64,
-    pub(super) problem: String,
+    pub(super) text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { file, line, problem } = self;
-        if *line == 0 { write!(f, "{file}: {problem}") } else { write!(f, "{file}:{line}: {problem}") }
+        let Self { file, line, text } = self;
+        if *line == 0 { write!(f, "{file}: {text}") } else { write!(f, "{file}:{line}: {text}") }
     }
 }
 
@@ -112,6 +111,22 @@ impl Node {
         members.push((key.into(), Self { line, value }));
     }
 
+    /// Appends to the list at `key` of a map, made if absent; anything but a list is left as it is.
+    pub(super) fn push(&mut self, key: &str, item: Value) {
+        self.set_default(key, Value::List(Vec::new()));
+        if let Some(Self { value: Value::List(items), .. }) = self.get_mut(key) {
+            items.push(item.into());
+        }
+    }
+
+    /// Takes the items out of the list at `key`.
+    pub(super) fn take_list(&mut self, key: &str) -> Option<Vec<Self>> {
+        match &mut self.get_mut(key)?.value {
+            Value::List(items) => Some(std::mem::take(items)),
+            _ => None,
+        }
+    }
+
     /// The member `key` of a map.
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         let Value::Map(members) = &mut self.value else { return None };
@@ -129,12 +144,6 @@ impl From<&str> for Value {
 impl From<Value> for Node {
     fn from(value: Value) -> Self {
         Self { line: 0, value }
-    }
-}
-
-impl FromIterator<(&'static str, Value)> for Value {
-    fn from_iter<I: IntoIterator<Item = (&'static str, Value)>>(members: I) -> Self {
-        Self::Map(members.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 
@@ -156,21 +165,30 @@ pub(super) fn steps(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The documents of a text; what cannot be read does not hide what can.
-pub(super) fn documents(text: &Text) -> Vec<Result<Document, Problem>> {
+pub(super) fn documents(text: &Text) -> Vec<Result<(Document, Node), Problem>> {
     let file: Rc<str> = text.name.as_str().into();
     let parts = if text.text.trim_start().starts_with(['{', '[']) {
         json_parts(&text.text).unwrap_or_else(|| yaml_parts(&text.text))
     } else {
         yaml_parts(&text.text)
     };
-    let read = |Part { lines_before, text }: Part| match parse(text) {
-        Ok(root) => Ok(Document { file: file.clone(), root, lines_before }),
+    let located = |(lines_before, read): (u64, Result<Node, Wrong>)| match read {
+        Ok(root) => Ok((Document { file: file.clone(), lines_before }, root)),
         Err(Wrong { line, problem }) => {
-            let line = if line == 0 { lines_before + 1 } else { lines_before + line };
-            Err(Problem { file: file.to_string(), line, problem })
+            Err(Problem { file: file.to_string(), line: lines_before + line.max(1), text: problem })
         }
     };
-    parts.into_iter().map(read).collect()
+    let read = || parts.iter().map(|part| (part.lines_before, parse(part.text))).collect::<Vec<_>>();
+    with_room_to_nest(read).into_iter().map(located).collect()
+}
+
+/// The YAML reader needs much stack for each level of nesting, more than a main thread may have.
+fn with_room_to_nest<T: Send>(read: impl FnOnce() -> T + Send) -> T {
+    const ENOUGH: usize = 32 << 20;
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().stack_size(ENOUGH).spawn_scoped(scope, read);
+        reader.expect("a thread can be started").join().expect("the reader does not panic")
+    })
 }
 
 /// The text of one document.
@@ -243,9 +261,7 @@ fn parse(text: &str) -> Result<Node, Wrong> {
 }
 
 fn parse_yaml(text: &str) -> Result<Node, serde_saphyr::Error> {
-    serde_saphyr::with_deserializer_from_str_with_options(text, options(), |reader| {
-        Node::deserialize(reader).map_err(serde_saphyr::Error::custom)
-    })
+    serde_saphyr::with_deserializer_from_str_with_options(text, options(), |reader| Node::deserialize(reader))
 }
 
 /// Room for a manifest of 100 000 containers; depth and aliases are bounded as a stack and a memory are. Numbers are
@@ -264,16 +280,33 @@ fn options() -> Options {
 }
 
 fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let problem = first[..first.rfind(" at line ").unwrap_or(first.len())].to_string();
+    use serde_saphyr::Error;
+
+    let error = error.without_snippet();
+    let problem = match error {
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => TOO_DEEP.into(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
+        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => "holds too many values".into(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "an alias may not stand inside its own anchor".into()
+        }
+        Error::NonFiniteFloat { .. } => "a number that is not finite; quote it if it is a text".into(),
+        error => plain(&error.to_string()),
+    };
     Wrong { line: error.location().map_or(0, |location| location.line()), problem }
 }
 
 fn wrong_json(error: &serde_json::Error) -> Wrong {
-    let text = error.to_string();
-    let problem = text[..text.rfind(" at line ").unwrap_or(text.len())].to_string();
-    Wrong { line: error.line() as u64, problem }
+    Wrong { line: error.line() as u64, problem: plain(&error.to_string()) }
+}
+
+const TOO_DEEP: &str = "nested too deep";
+
+/// The message without the position, which [`Problem`] carries.
+fn plain(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let message = &first[..first.find(" at line ").unwrap_or(first.len())];
+    if message == "recursion limit exceeded" { TOO_DEEP.into() } else { message.into() }
 }
 
 impl Serialize for Node {
@@ -378,14 +411,14 @@ fn repeated_key(members: &[(String, Node)]) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<Result<Document, Problem>> {
+    fn read(text: &str) -> Vec<Result<(Document, Node), Problem>> {
         documents(&Text { name: "f".into(), text: text.into() })
     }
 
     fn line_of(text: &str, path: &str) -> u64 {
         let documents = read(text);
-        let document = documents.last().unwrap().as_ref().unwrap();
-        document.line(document.root.nearest(path))
+        let (document, root) = documents.last().unwrap().as_ref().unwrap();
+        document.line(root.nearest(path))
     }
 
     fn problem(text: &str) -> String {
@@ -410,29 +443,29 @@ mod tests {
     fn what_only_json_allows_is_read() {
         let text = r#"{"a": "\ud83d\ude00"}"#;
         let documents = read(text);
-        assert_eq!(documents[0].as_ref().unwrap().root.str("a"), Some("😀"));
+        assert_eq!(documents[0].as_ref().unwrap().1.str("a"), Some("😀"));
     }
 
     #[test]
     fn members_keep_their_order() {
         let documents = read("z: 1\na: {c: ~, b: [x, 1.5, true]}\n");
-        let text = serde_json::to_string(&documents[0].as_ref().unwrap().root).unwrap();
+        let text = serde_json::to_string(&documents[0].as_ref().unwrap().1).unwrap();
         assert_eq!(text, r#"{"z":1,"a":{"c":null,"b":["x",1.5,true]}}"#);
     }
 
     #[test]
     fn scalars_are_those_of_kubectl() {
         let documents = read("[yes, 0644, \"yes\", 1_000, 2Gi, 1e3]");
-        let text = serde_json::to_string(&documents[0].as_ref().unwrap().root).unwrap();
+        let text = serde_json::to_string(&documents[0].as_ref().unwrap().1).unwrap();
         assert_eq!(text, r#"[true,420,"yes",1000,"2Gi",1000.0]"#);
     }
 
     #[test]
     fn a_problem_has_its_line() {
-        assert_eq!(problem("a: 1\n---\nb: 1\nb: 2\n"), "f:4: duplicate mapping key: b");
+        assert_eq!(problem("a: 1\n---\nb: 1\nb: 2\n"), "f:4: duplicate key \"b\"");
         assert_eq!(problem("{\"a\": 1,\n \"a\": 2}"), "f:2: duplicate key \"a\"");
         assert_eq!(problem("{\"a\": "), "f:1: EOF while parsing a value");
-        assert_eq!(problem("a: .nan"), "f:1: a number that is not finite");
+        assert_eq!(problem("a: .nan"), "f:1: a number that is not finite; quote it if it is a text");
     }
 
     #[test]

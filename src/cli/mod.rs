@@ -6,6 +6,7 @@ mod check;
 mod completion;
 mod explain;
 mod input;
+mod kinds;
 mod manifest;
 mod policy;
 mod render;
@@ -43,18 +44,13 @@ struct Cli {
 enum Command {
     /// Run the admission webhook
     Serve(serve::ServeArgs),
-    /// Answer AdmissionReviews from standard input, as the webhook would
     Review(review::ReviewArgs),
-    /// Check Pods, and whatever makes Pods, against the policy
     Check(check::CheckArgs),
-    /// Print Pods as they would be admitted
     Render(render::RenderArgs),
-    /// List the rules, or explain one
     Explain(explain::ExplainArgs),
-    /// Show or validate policies
+    /// Show or check policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// Print a script that completes commands in a shell
     Completion(completion::CompletionArgs),
 }
 

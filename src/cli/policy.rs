@@ -14,12 +14,13 @@ use crate::policy::{ApiVersion, Kind, LoadErrors, Metadata, Policy, PolicySet, S
 pub(super) enum PolicyCommand {
     /// Print the policies with every default, as a file that can be used
     Show(PolicyArgs),
-    /// Check policy files
     Validate(ValidateArgs),
     /// Print the JSON schema of a policy file
     Schema,
 }
 
+/// Check policy files
+///
 /// Reads the files as one set, as the webhook would, and prints each policy in it, or everything that is wrong.
 #[derive(Debug, Args)]
 #[command(
@@ -68,7 +69,9 @@ fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
             Ok(Status::Fine)
         }
         Err(LoadErrors(errors)) => {
-            errors.iter().for_each(|wrong| error(&wrong.to_string()));
+            for wrong in errors {
+                error(&wrong.to_string());
+            }
             Ok(Status::Violations)
         }
     }

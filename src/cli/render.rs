@@ -7,15 +7,19 @@ use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::{
-    Failure, Status, print,
+    Failure, Status,
+    manifest::Problem,
+    print,
     subject::{Judgement, Subject, SubjectArgs},
     terminal::{BAD, GOOD, PLACE, STRONG, count, error, note, paint},
 };
 use crate::{
     json::{Value, is_changed, write_patch},
-    policy::Mode,
+    policy::{Mode, PolicySet},
 };
 
+/// Print Pods as they would be admitted
+///
 /// Fills each Pod as the webhook would and prints it. From a template comes the Pod that its controller would create.
 /// A Pod that would be denied is not printed; why stands on standard error.
 #[derive(Debug, Args)]
@@ -50,28 +54,13 @@ pub(super) fn run(args: &RenderArgs) -> Result<Status, Failure> {
     let mut status = Status::Fine;
     let mut pods = Vec::new();
     for subject in &found.subjects {
-        let before = match subject.pod() {
-            Ok(pod) => pod,
-            Err(problem) => {
-                found.problems.push(problem);
-                continue;
+        match render(subject, &policies) {
+            Ok((pod, violations)) => {
+                status = status.max(violations);
+                pods.extend(pod);
             }
-        };
-        // It was read a line above, so it can be read.
-        let after = match subject.judge(&policies).ok().flatten() {
-            Some(judgement) => {
-                if !judgement.violations.is_empty() {
-                    tell(subject, &judgement);
-                    status = Status::Violations;
-                }
-                admitted(judgement, &before)
-            }
-            None => {
-                note(&format!("{} is left as it is: no policy covers the namespace", place(subject)));
-                Some(before.clone())
-            }
-        };
-        pods.extend(after.map(|after| Rendered { subject, before, after }));
+            Err(problem) => found.problems.push(problem),
+        }
     }
     print(&match args.output {
         Format::Yaml => yaml(&pods),
@@ -81,6 +70,26 @@ pub(super) fn run(args: &RenderArgs) -> Result<Status, Failure> {
     })?;
     let failures = found.failures();
     if failures.is_empty() { Ok(status) } else { Err(Failure(failures)) }
+}
+
+/// The Pod, unless it would be denied, and whether it violates the policy.
+fn render<'r>(
+    subject: &'r Subject,
+    policies: &'r PolicySet,
+) -> Result<(Option<Rendered<'r>>, Status), Problem> {
+    let before = subject.pod()?;
+    let Some(judgement) = subject.judge(policies)? else {
+        note(&format!("{} is left as it is: no policy covers the namespace", place(subject)));
+        let after = before.clone();
+        return Ok((Some(Rendered { subject, before, after }), Status::Fine));
+    };
+    let violates = !judgement.violations.is_empty();
+    if violates {
+        tell(subject, &judgement);
+    }
+    let after = admitted(judgement, &before);
+    let status = if violates { Status::Violations } else { Status::Fine };
+    Ok((after.map(|after| Rendered { subject, before, after }), status))
 }
 
 struct Rendered<'r> {
@@ -110,12 +119,8 @@ fn tell(subject: &Subject, judgement: &Judgement) {
             mode.as_str()
         )),
     }
-    for violation in violations {
-        let path = subject.path(&violation.path);
-        let (file, line) = (subject.file(), subject.line_of(&violation.path));
-        let place = format!("{file}:{line}");
-        let crate::verdict::Violation { rule, path: _, found, wanted, remedy } = violation;
-        error(&format!("{place}: {path} is {found}, must be {wanted}: {remedy} ({rule})"));
+    for finding in subject.findings(violations) {
+        error(&format!("{}:{}: {} ({})", subject.file(), finding.line, finding.sentence(), finding.rule));
     }
 }
 

@@ -11,8 +11,11 @@ use super::{
 };
 use crate::review::{Endpoint, Outcome, answer};
 
+/// Answer admission reviews from standard input, as the webhook would
+///
 /// Reads AdmissionReviews from standard input, one after the other, and prints each answer as one line as soon as its
 /// review is complete. Stops at the first thing that is no AdmissionReview.
+#[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 everything was allowed, 1 something was denied, 2 not everything could be \

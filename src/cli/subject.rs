@@ -1,11 +1,17 @@
 //! From objects to the Pods they make: each as its controller would create it, and where it stands in the file.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use clap::Args;
 
+use serde::Serialize;
+
 use super::{
     Failure, PolicyArgs, input,
+    kinds::{self, Controller, Maker, Place},
     manifest::{self, Document, Node, Problem, Value, steps},
     terminal::note,
 };
@@ -13,7 +19,7 @@ use crate::{
     json,
     policy::{Policy, PolicySet},
     review::judge,
-    verdict::{Violations, quote, visible},
+    verdict::{Violation, Violations, quote, visible},
 };
 
 /// Which objects to look at, and how.
@@ -112,17 +118,6 @@ pub(super) struct Subject {
     json: String,
 }
 
-/// Where in its object a Pod stands.
-#[derive(Debug, Clone)]
-enum Place {
-    /// The object is the Pod.
-    Whole,
-    /// At this path stands a Pod template.
-    Template(String),
-    /// At this path stands a Pod's spec.
-    Spec(String),
-}
-
 /// What became of a Pod.
 pub(super) struct Judgement<'a> {
     /// The policy of its namespace.
@@ -133,7 +128,39 @@ pub(super) struct Judgement<'a> {
     pub(super) violations: Violations,
 }
 
+/// A violation, with where it stands in the file.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) rule: &'static str,
+    pub(super) path: String,
+    pub(super) line: u64,
+    found: String,
+    wanted: String,
+    remedy: String,
+}
+
+impl Finding {
+    /// The sentence that kubectl shows too, without the rule.
+    pub(super) fn sentence(&self) -> String {
+        let Self { rule: _, path, line: _, found, wanted, remedy } = self;
+        format!("{path} is {found}, must be {wanted}: {remedy}")
+    }
+}
+
 impl Subject {
+    fn new(object: &Object, making: Making, namespace: &str) -> Self {
+        let pod = pod_of(object, &making, namespace);
+        Self {
+            document: object.document.clone(),
+            object: object.node.clone(),
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+            namespace: namespace.into(),
+            place: making.place,
+            json: serde_json::to_string(&pod).expect("writing JSON to memory cannot fail"),
+        }
+    }
+
     pub(super) fn file(&self) -> &str {
         &self.document.file
     }
@@ -161,9 +188,15 @@ impl Subject {
         }
     }
 
-    /// The line of a field of the Pod, or of the nearest thing above it that is written down.
-    pub(super) fn line_of(&self, pod_path: &str) -> u64 {
-        self.document.line(self.object.nearest(&self.path(pod_path)))
+    /// The violations, each at its line, or at that of the nearest thing above it that is written down.
+    pub(super) fn findings(&self, violations: &Violations) -> Vec<Finding> {
+        let locate = |violation: &Violation| {
+            let path = self.path(&violation.path);
+            let line = self.document.line(self.object.nearest(&path));
+            let Violation { rule, path: _, found, wanted, remedy } = violation.clone();
+            Finding { rule, path, line, found, wanted, remedy }
+        };
+        violations.iter().map(locate).collect()
     }
 
     /// The Pod as it is now.
@@ -171,7 +204,7 @@ impl Subject {
         json::pod_from_str(&self.json).map_err(|error| Problem {
             file: self.file().into(),
             line: self.line(),
-            problem: format!("{} cannot be read: {error}", self.title()),
+            text: format!("{} cannot be read: {error}", self.title()),
         })
     }
 
@@ -182,34 +215,6 @@ impl Subject {
         let violations = judge(policy, &mut pod, true);
         Ok(Some(Judgement { policy, pod, violations }))
     }
-}
-
-/// What a known kind keeps its template in, and what controls the Pods made from it.
-struct Maker {
-    group: &'static str,
-    kind: &'static str,
-    template: &'static str,
-    controller: Option<(&'static str, &'static str)>,
-}
-
-const MAKERS: [Maker; 8] = [
-    maker("", "PodTemplate", "template", None),
-    maker("", "ReplicationController", "spec.template", Some(("v1", "ReplicationController"))),
-    maker("apps", "DaemonSet", "spec.template", Some(("apps/v1", "DaemonSet"))),
-    maker("apps", "Deployment", "spec.template", Some(("apps/v1", "ReplicaSet"))),
-    maker("apps", "ReplicaSet", "spec.template", Some(("apps/v1", "ReplicaSet"))),
-    maker("apps", "StatefulSet", "spec.template", Some(("apps/v1", "StatefulSet"))),
-    maker("batch", "CronJob", "spec.jobTemplate.spec.template", Some(("batch/v1", "Job"))),
-    maker("batch", "Job", "spec.template", Some(("batch/v1", "Job"))),
-];
-
-const fn maker(
-    group: &'static str,
-    kind: &'static str,
-    template: &'static str,
-    controller: Option<(&'static str, &'static str)>,
-) -> Maker {
-    Maker { group, kind, template, controller }
 }
 
 /// Collects the Pods of texts.
@@ -228,128 +233,118 @@ struct Object {
     name: String,
 }
 
-impl Finder<'_> {
-    fn file(&mut self, path: &std::path::Path) {
-        match input::read(path) {
-            Ok(text) => manifest::documents(&text).into_iter().for_each(|document| self.document(document)),
-            Err(problem) => self.found.unread.push(problem),
-        }
-    }
+/// How an object makes Pods.
+struct Making {
+    place: Place,
+    controller: Option<Controller>,
+    complete: fn(&Node, &mut Node),
+}
 
-    fn document(&mut self, document: Result<Document, Problem>) {
-        match document {
-            Ok(document) => {
-                let document = Rc::new(document);
-                let root = Rc::new(document.root.clone());
-                self.object(&document, root, None);
+impl Finder<'_> {
+    fn file(&mut self, path: &Path) {
+        let text = match input::read(path) {
+            Ok(text) => text,
+            Err(problem) => return self.found.unread.push(problem),
+        };
+        let documents = manifest::documents(&text);
+        if documents.is_empty() {
+            self.found.unread.push(format!("{}: no Kubernetes object in it", text.name));
+        }
+        for document in documents {
+            match document {
+                Ok((document, root)) => self.object(&Rc::new(document), root, None),
+                Err(problem) => self.found.problems.push(problem),
             }
-            Err(problem) => self.found.problems.push(problem),
         }
     }
 
     /// `listed` are the version and kind of the items of a typed list, which need not say them again.
-    fn object(&mut self, document: &Rc<Document>, node: Rc<Node>, listed: Option<(&str, &str)>) {
-        let api_version = node.str("apiVersion").or(listed.map(|(version, _)| version));
-        let kind = node.str("kind").or(listed.map(|(_, kind)| kind));
+    fn object(&mut self, document: &Rc<Document>, mut node: Node, listed: Option<(&str, &str)>) {
+        let api_version = node.str("apiVersion").or(listed.map(|(version, _)| version)).map(visible);
+        let kind = node.str("kind").or(listed.map(|(_, kind)| kind)).map(visible);
         let (Some(api_version), Some(kind)) = (api_version, kind) else {
-            let problem = "not a Kubernetes object: it needs an apiVersion and a kind";
+            let problem = "not a Kubernetes object: it needs an apiVersion and a kind, both of them strings";
             return self.problem(document, &node, problem);
         };
-        if let (Some(item_kind), Some(items)) = (kind.strip_suffix("List"), node.list("items")) {
-            let listed = (!item_kind.is_empty()).then_some((api_version, item_kind));
-            for item in items {
-                self.object(document, Rc::new(item.clone()), listed);
-            }
-            return;
+        if let (Some(item_kind), Some(items)) = (kind.strip_suffix("List"), node.take_list("items")) {
+            let listed = (!item_kind.is_empty()).then_some((api_version.as_str(), item_kind));
+            return items.into_iter().for_each(|item| self.object(document, item, listed));
         }
-        let (api_version, kind) = (visible(api_version), visible(kind));
         let name = name_of(&node);
-        self.subjects(&Object { document: document.clone(), node, api_version, kind, name });
+        self.subjects(&Object { document: document.clone(), node: Rc::new(node), api_version, kind, name });
     }
 
     fn subjects(&mut self, object: &Object) {
-        let places = match self.places(object) {
-            Ok(places) => places,
+        let found = self.makings(object).and_then(|makings| match makings.as_slice() {
+            [] => Ok((makings, String::new())),
+            _ => self.namespace(object).map(|namespace| (makings, namespace)),
+        });
+        let (makings, namespace) = match found {
+            Ok(found) => found,
             Err(problem) => return self.problem(&object.document, &object.node, &problem),
         };
-        if places.is_empty() {
+        if makings.is_empty() {
             self.found.others += 1;
-            return;
         }
-        let namespace = match self.namespace(object) {
-            Ok(namespace) => namespace,
-            Err(problem) => return self.problem(&object.document, &object.node, &problem),
-        };
-        for (place, controller) in places {
-            let pod = make_pod(object, &place, controller.as_ref(), &namespace);
-            self.found.subjects.push(Subject {
-                document: object.document.clone(),
-                object: object.node.clone(),
-                kind: object.kind.clone(),
-                name: object.name.clone(),
-                namespace: namespace.clone(),
-                place,
-                json: serde_json::to_string(&pod).expect("writing JSON to memory cannot fail"),
-            });
-        }
+        self.found
+            .subjects
+            .extend(makings.into_iter().map(|making| Subject::new(object, making, &namespace)));
     }
 
-    /// Where the object keeps what its Pods are made of, and who will control them.
-    fn places(&self, object: &Object) -> Result<Vec<(Place, Option<Controller>)>, String> {
-        let Object { node, api_version, kind, .. } = object;
-        let mut named = self.args.paths.iter().filter(|path| path.kind == *kind).peekable();
-        if named.peek().is_some() {
-            return named_places(object, named);
+    fn makings(&self, object: &Object) -> Result<Vec<Making>, String> {
+        let Object { document, node, api_version, kind, name } = object;
+        let named: Vec<&KindPath> = self.args.paths.iter().filter(|path| path.kind == *kind).collect();
+        if !named.is_empty() {
+            return named_makings(object, &named);
         }
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        if (group, kind.as_str()) == ("", "Pod") {
-            return Ok(vec![(Place::Whole, None)]);
+        let (group, _) = api_version.split_once('/').unwrap_or(("", api_version));
+        match (group, kind.as_str()) {
+            ("", "Pod") => {
+                return Ok(vec![Making { place: Place::Whole, controller: None, complete: kinds::nothing }]);
+            }
+            ("admission.k8s.io", _) => {
+                return Err(format!("an {kind}, not a manifest; send it to \"sandgate review\""));
+            }
+            _ => {}
         }
-        if (group, kind.as_str()) == ("admission.k8s.io", "AdmissionReview") {
-            return Err(format!("an AdmissionReview (of {version}); send it to \"sandgate review\""));
-        }
-        let Some(maker) = MAKERS.iter().find(|maker| maker.group == group && maker.kind == kind) else {
-            if let Some(path) = find_template(node) {
+        let Some(maker) = Maker::of(group, kind) else {
+            if let Some(path) = kinds::suspect(node) {
+                let (file, line) = (&document.file, document.line(node));
                 note(&format!(
-                    "{}:{}: {kind} {} may make Pods, which are not looked at; name their place with --path '{kind}={path}'",
-                    object.document.file,
-                    object.document.line(node),
-                    object.name,
+                    "{file}:{line}: {kind} {name} may make Pods, which are not looked at; if it does, add --path '{kind}={path}'"
                 ));
             }
             return Ok(Vec::new());
         };
-        if steps(maker.template).try_fold(&**node, |node, step| node.get(step)).is_none() {
-            return Err(format!("{kind} {} has no Pod template at {}", object.name, maker.template));
+        if kinds::places(node, maker.template).is_empty() {
+            return Err(format!("{kind} {name} has no Pod template; add one at {}", maker.template));
         }
-        let controller = maker.controller.map(|(api_version, kind)| Controller::new(api_version, kind));
-        Ok(vec![(Place::Template(maker.template.into()), controller)])
+        let place = Place::Template(maker.template.into());
+        Ok(vec![Making { place, controller: maker.controller(), complete: maker.complete }])
     }
 
     /// As kubectl decides it, only that an object without a namespace is taken to be meant for the policy.
     fn namespace(&self, object: &Object) -> Result<String, String> {
         let own = object.node.get("metadata").and_then(|metadata| metadata.str("namespace"));
         let Object { kind, name, .. } = object;
-        match (own, &self.args.namespace) {
-            (Some(own), Some(wanted)) if own != wanted => Err(format!(
+        match (own, &self.args.namespace, self.policies.policies()) {
+            (Some(own), Some(wanted), _) if own != wanted => Err(format!(
                 "{kind} {name} is in namespace {}, not in {}; leave --namespace out",
                 quote(own),
                 quote(wanted)
             )),
-            (Some(namespace), _) => Ok(visible(namespace)),
-            (None, Some(namespace)) => Ok(namespace.clone()),
-            (None, None) => match self.policies.policies() {
-                [policy] => Ok(policy.spec.namespaces[0].clone()),
-                _ => Err(format!(
-                    "{kind} {name} names no namespace and there are several policies; choose with --namespace"
-                )),
-            },
+            (Some(namespace), _, _) => Ok(visible(namespace)),
+            (None, Some(namespace), _) => Ok(namespace.clone()),
+            (None, None, [policy]) => Ok(policy.spec.namespaces[0].clone()),
+            (None, None, _) => Err(format!(
+                "{kind} {name} names no namespace and there are several policies; choose with --namespace"
+            )),
         }
     }
 
     fn problem(&mut self, document: &Document, node: &Node, problem: &str) {
         let (file, line) = (document.file.to_string(), document.line(node));
-        self.found.problems.push(Problem { file, line, problem: problem.into() });
+        self.found.problems.push(Problem { file, line, text: problem.into() });
     }
 }
 
@@ -361,104 +356,25 @@ fn name_of(node: &Node) -> String {
     name.map_or_else(|| "(no name)".into(), |name| visible(&name))
 }
 
-/// The places that the user named. A path that leads nowhere is a mistake: its Pods would go unseen.
-fn named_places<'p>(
-    object: &Object,
-    paths: impl Iterator<Item = &'p KindPath>,
-) -> Result<Vec<(Place, Option<Controller>)>, String> {
-    let mut places = Vec::new();
+/// By the paths that the user named. One that leads nowhere is a mistake: its Pods would go unseen.
+fn named_makings(object: &Object, paths: &[&KindPath]) -> Result<Vec<Making>, String> {
+    let mut makings = Vec::new();
     for KindPath { kind, path } in paths {
-        let mut found = Vec::new();
-        expand(&object.node, &steps(path).collect::<Vec<_>>(), String::new(), &mut found);
-        if found.is_empty() {
+        let places = kinds::places(&object.node, path);
+        if places.is_empty() {
             return Err(format!("{kind} {} has nothing at {path}; correct --path", object.name));
         }
         let controller = Controller::new(&object.api_version, kind);
-        places.extend(found.into_iter().map(|place| (place, Some(controller.clone()))));
+        let making = |place| Making { place, controller: Some(controller.clone()), complete: kinds::nothing };
+        makings.extend(places.into_iter().map(making));
     }
-    Ok(places)
+    Ok(makings)
 }
 
-/// Follows a path in which `[*]` stands for every item of a list.
-fn expand(node: &Node, path: &[&str], so_far: String, found: &mut Vec<Place>) {
-    match (path, &node.value) {
-        ([], _) => {
-            let is_spec = node.get("containers").is_some() && node.get("spec").is_none();
-            found.push(if is_spec { Place::Spec(so_far) } else { Place::Template(so_far) });
-        }
-        (["*", rest @ ..], Value::List(items)) => {
-            for (index, item) in items.iter().enumerate() {
-                expand(item, rest, format!("{so_far}[{index}]"), found);
-            }
-        }
-        ([step, rest @ ..], value) => {
-            let Some(child) = node.child(step) else { return };
-            let so_far = match value {
-                Value::List(_) => format!("{so_far}[{step}]"),
-                _ if so_far.is_empty() => (*step).into(),
-                _ => format!("{so_far}.{step}"),
-            };
-            expand(child, rest, so_far, found);
-        }
-    }
-}
-
-/// The first thing in an object of an unknown kind that looks like a Pod template or a Pod's spec.
-fn find_template(node: &Node) -> Option<String> {
-    let looks_like_container = |item: &Node| item.str("image").is_some();
-    if node.list("containers").is_some_and(|items| items.iter().any(looks_like_container)) {
-        return Some(String::new());
-    }
-    let join = |step: &str, rest: String| match rest.as_str() {
-        "" => step.to_string(),
-        rest if rest.starts_with('[') => format!("{step}{rest}"),
-        rest => format!("{step}.{rest}"),
-    };
-    match &node.value {
-        Value::Map(members) => {
-            members.iter().find_map(|(key, child)| match (key.as_str(), find_template(child)?) {
-                // The template around a spec carries the labels.
-                ("spec", rest)
-                    if rest.is_empty() && node.get("metadata").is_some() && node.get("kind").is_none() =>
-                {
-                    Some(String::new())
-                }
-                (key, rest) => Some(join(key, rest)),
-            })
-        }
-        Value::List(items) => items.iter().find_map(find_template).map(|rest| join("[*]", rest)),
-        _ => None,
-    }
-}
-
-/// What will control a Pod.
-#[derive(Debug, Clone)]
-struct Controller {
-    api_version: String,
-    kind: String,
-}
-
-impl Controller {
-    fn new(api_version: &str, kind: &str) -> Self {
-        Self { api_version: api_version.into(), kind: kind.into() }
-    }
-
-    fn reference(&self, name: &str) -> Value {
-        let Self { api_version, kind } = self;
-        let reference = Value::from_iter([
-            ("apiVersion", api_version.as_str().into()),
-            ("kind", kind.as_str().into()),
-            ("name", name.into()),
-            ("controller", Value::Bool(true)),
-        ]);
-        Value::List(vec![reference.into()])
-    }
-}
-
-/// The Pod that would be created: from the object itself, or by a controller from what stands at `place`.
-fn make_pod(object: &Object, place: &Place, controller: Option<&Controller>, namespace: &str) -> Node {
+/// The Pod that would be created: the object itself, or what a controller makes of its template.
+fn pod_of(object: &Object, making: &Making, namespace: &str) -> Node {
     let at = |path: &str| object.node.nearest(path).clone();
-    let (metadata, spec) = match place {
+    let (metadata, spec) = match &making.place {
         Place::Whole => return with_namespace(&object.node, namespace),
         Place::Template(path) => {
             let template = at(path);
@@ -466,21 +382,23 @@ fn make_pod(object: &Object, place: &Place, controller: Option<&Controller>, nam
         }
         Place::Spec(path) => (None, Some(at(path))),
     };
-    let mut metadata = metadata.map_or_else(|| Node::from(Value::Map(Vec::new())), inherited);
-    metadata.set_default("namespace", namespace.into());
-    if let Some(controller) = controller {
+    let mut metadata = metadata.map_or_else(|| Value::Map(Vec::new()).into(), inherited);
+    if let Some(controller) = &making.controller {
         metadata.set_default("generateName", format!("{}-", object.name).as_str().into());
-        metadata.set_default("ownerReferences", controller.reference(&object.name));
+        metadata.set_default("ownerReferences", controller.owner_references(&object.name));
     } else {
         metadata.set_default("name", object.name.as_str().into());
     }
-    let mut members = vec![
-        ("apiVersion".to_string(), Node::from(Value::from("v1"))),
-        ("kind".to_string(), Value::from("Pod").into()),
-        ("metadata".to_string(), metadata),
-    ];
-    members.extend(spec.map(|spec| ("spec".to_string(), spec)));
-    Value::Map(members).into()
+    metadata.set_default("namespace", namespace.into());
+    let mut pod = Node::from(Value::Map(Vec::new()));
+    pod.set_default("apiVersion", "v1".into());
+    pod.set_default("kind", "Pod".into());
+    pod.set_default("metadata", metadata.value);
+    if let Some(mut spec) = spec {
+        (making.complete)(&object.node, &mut spec);
+        pod.set_default("spec", spec.value);
+    }
+    pod
 }
 
 /// What a controller takes over of a template's metadata. Anything but a map goes on to the rules, which refuse it.

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Checked, Finding, Report, Verdict};
+use super::{Checked, Report, Verdict};
+use crate::cli::subject::Finding;
 
 pub(super) fn write(report: &Report) -> String {
     let result = Document {

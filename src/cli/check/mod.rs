@@ -6,21 +6,24 @@ mod sarif;
 mod text;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use super::{
-    Failure, Status, print,
-    subject::{Judgement, Subject, SubjectArgs},
+    Failure, Status,
+    manifest::Problem,
+    print,
+    subject::{Finding, Judgement, Subject, SubjectArgs},
 };
 use crate::{
     json::changed_paths,
     policy::{Mode, PolicySet},
 };
 
-/// Fills each Pod as the webhook would, then checks it. Looks into Pods, Deployments, Jobs, CronJobs, StatefulSets,
-/// DaemonSets, ReplicaSets, ReplicationControllers, PodTemplates and Lists of them; into other kinds by --path.
+/// Say what the webhook would say to the Pods of these files
 ///
-/// A Pod from a template is judged as its controller would create it.
+/// Fills each Pod as the webhook would, then checks it. Looks into Pods and into whatever has a Pod template: a
+/// Deployment, Job, CronJob, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, PodTemplate, a List
+/// of them, and other kinds by --path. A Pod from a template is judged as its controller would create it.
+#[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 every Pod would be admitted, 1 violations found, 2 something could not be \
@@ -42,7 +45,8 @@ enum Format {
     Text,
     /// Every verdict with its data
     Json,
-    /// `JUnit` XML, one test case for each Pod
+    #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
+    /// JUnit XML, one test case for each Pod
     Junit,
     /// SARIF 2.1.0, for code scanning
     Sarif,
@@ -121,25 +125,6 @@ struct CheckResult<'r> {
     omitted: usize,
 }
 
-/// A violation, with where it stands in the file.
-#[derive(Serialize)]
-struct Finding {
-    rule: &'static str,
-    path: String,
-    line: u64,
-    found: String,
-    wanted: String,
-    remedy: String,
-}
-
-impl Finding {
-    /// The sentence kubectl shows too.
-    fn sentence(&self) -> String {
-        let Self { rule: _, path, line: _, found, wanted, remedy } = self;
-        format!("{path} is {found}, must be {wanted}: {remedy}")
-    }
-}
-
 /// What the webhook would do with a Pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -151,7 +136,7 @@ enum Verdict {
 }
 
 impl<'r> Checked<'r> {
-    fn of(subject: &'r Subject, policies: &'r PolicySet) -> Result<Self, super::manifest::Problem> {
+    fn of(subject: &'r Subject, policies: &'r PolicySet) -> Result<Self, Problem> {
         let result = subject.judge(policies)?.map(|judgement| CheckResult::of(subject, &judgement));
         Ok(Self { subject, result })
     }
@@ -177,15 +162,7 @@ impl<'r> Checked<'r> {
 impl<'r> CheckResult<'r> {
     fn of(subject: &Subject, judgement: &Judgement<'r>) -> Self {
         let Judgement { policy, pod, violations } = judgement;
-        let findings = violations.iter().map(|violation| Finding {
-            rule: violation.rule,
-            path: subject.path(&violation.path),
-            line: subject.line_of(&violation.path),
-            found: violation.found.clone(),
-            wanted: violation.wanted.clone(),
-            remedy: violation.remedy.clone(),
-        });
-        let findings: Vec<Finding> = findings.collect();
+        let findings = subject.findings(violations);
         Self {
             policy: &policy.name,
             policy_hash: &policy.hash,

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Checked, Finding, Report};
+use super::{Checked, Report};
 use crate::{
+    cli::subject::Finding,
     policy::Mode,
     rules::{self, Rule},
 };

@@ -2,20 +2,27 @@
 
 use std::fmt::Write;
 
-use super::{Checked, Finding, Report, Verdict};
-use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, paint};
+use super::{CheckResult, Checked, Report, Verdict};
+use crate::{
+    cli::{
+        subject::Finding,
+        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, paint},
+    },
+    policy::Mode,
+};
 
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();
     for pod in &report.pods {
         write_pod(pod, report, &mut out);
     }
-    if !report.pods.is_empty() {
-        out.push('\n');
+    let summary = summary(report);
+    match (report.pods.is_empty(), report.others) {
+        // Standard error says why.
+        (true, 0) => out,
+        (true, _) => summary + "\n",
+        (false, _) => format!("{out}\n{summary}\n"),
     }
-    out.push_str(&summary(report));
-    out.push('\n');
-    out
 }
 
 fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
@@ -40,6 +47,9 @@ fn outcome(pod: &Checked, report: &Report) -> String {
         }
         (Verdict::Admitted, Some(result)) if result.filled.is_empty() => {
             format!("{}, unchanged", paint(GOOD, "would be admitted"))
+        }
+        (Verdict::Admitted, Some(CheckResult { mode: Mode::Audit, .. })) => {
+            format!("{}, unchanged (mode audit fills nothing in)", paint(GOOD, "would be admitted"))
         }
         (Verdict::Admitted, Some(result)) => {
             let fields = count(result.filled.len(), "field");
@@ -79,9 +89,5 @@ fn summary(report: &Report) -> String {
         paint(BAD, format_args!("{} not checked", count(report.failures.len(), "input"))),
     );
     let pods = count(report.pods.len(), "Pod");
-    if parts.is_empty() {
-        format!("{pods}: nothing to check")
-    } else {
-        format!("{pods}: {}", parts.join(", "))
-    }
+    format!("{pods}: {}", parts.join(", "))
 }
