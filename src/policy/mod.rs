@@ -1,69 +1,114 @@
-//! Policies: what the pods of a set of namespaces must look like.
+//! Policies: what the Pods of a set of namespaces must look like.
 
-/// What a policy does with its verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Fill and refuse.
-    Enforce,
-    /// Fill, and admit with warnings.
-    Warn,
-    /// Touch nothing, only record.
-    Audit,
+mod contradictions;
+#[cfg(feature = "server")]
+pub mod files;
+mod load;
+mod spec;
+
+use std::{collections::HashMap, fmt::Write};
+
+use sha2::{Digest, Sha256};
+
+pub use load::{LoadError, LoadErrors, Source};
+pub use spec::*;
+
+/// One policy in force.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// The first 16 hexadecimal digits of the SHA-256 of name and spec, defaults included: the same content
+    /// has the same hash, however it is written.
+    pub hash: String,
+    /// What it demands.
+    pub spec: Spec,
 }
 
-impl Mode {
-    /// The word the policy file uses.
+impl Policy {
+    /// A policy of the given content.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Warn => "warn",
-            Self::Audit => "audit",
-        }
+    pub fn new(name: impl Into<String>, spec: Spec) -> Self {
+        let name = name.into();
+        let content = serde_json::to_vec(&(&name, &spec)).expect("a policy is always JSON");
+        Self { hash: short_hash(&content), name, spec }
     }
 }
 
-/// One text a policy is read from: a file, or the built-in one.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// What errors call it: the path as the user gave it.
-    pub name: String,
-    /// The YAML text, one or more documents.
-    pub text: String,
+impl Default for Policy {
+    fn default() -> Self {
+        Self::new("workflow-runner", Spec::default())
+    }
 }
 
 /// Every policy in force, by namespace.
 #[derive(Debug)]
-pub struct PolicySet {}
+pub struct PolicySet {
+    policies: Vec<Policy>,
+    by_namespace: HashMap<String, usize>,
+    hash: String,
+}
 
 impl PolicySet {
-    /// The policy that holds when no file is given.
+    /// The policy that holds when no file is given: the full sandbox for the namespace `workflows`.
     #[must_use]
     pub fn builtin() -> Self {
-        Self {}
+        Self::new(vec![Policy::default()])
     }
 
     /// Reads the policies of `sources`.
     ///
     /// # Errors
     /// All that is wrong with them, each with file, line and path.
-    pub fn from_sources(_sources: &[Source]) -> Result<Self, LoadErrors> {
-        Ok(Self {})
+    pub fn from_sources(sources: &[Source]) -> Result<Self, LoadErrors> {
+        load::load(sources).map(Self::new)
+    }
+
+    /// The set of these policies, no two of which name one namespace.
+    fn new(policies: Vec<Policy>) -> Self {
+        let by_namespace = policies
+            .iter()
+            .enumerate()
+            .flat_map(|(index, policy)| policy.spec.namespaces.iter().map(move |name| (name.clone(), index)))
+            .collect();
+        let hashes: Vec<&str> = policies.iter().map(|policy| policy.hash.as_str()).collect();
+        let hash = short_hash(hashes.join(",").as_bytes());
+        Self { policies, by_namespace, hash }
+    }
+
+    /// The policy of a namespace.
+    #[must_use]
+    pub fn of_namespace(&self, namespace: &str) -> Option<&Policy> {
+        self.by_namespace.get(namespace).map(|index| &self.policies[*index])
+    }
+
+    /// All of them, in the order they were read.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
     }
 
     /// A short hash of the content of all policies.
     #[must_use]
     pub fn hash(&self) -> &str {
-        ""
+        &self.hash
     }
 
     /// The names of the policies.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.policies.iter().map(|policy| policy.name.as_str())
     }
 }
 
-/// What is wrong with a set of policy files; `Display` prints one problem a line.
-#[derive(Debug, thiserror::Error)]
-#[error("not loaded")]
-pub struct LoadErrors {}
+/// The JSON schema of one document of a policy file.
+#[must_use]
+pub fn json_schema() -> schemars::Schema {
+    schemars::schema_for!(SandboxPolicy)
+}
+
+fn short_hash(content: &[u8]) -> String {
+    Sha256::digest(content).iter().take(8).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,14 +1,44 @@
-//! The way of one admission review: bytes in, bytes and a record out.
+//! The way of one admission review: bytes in, bytes and a record out. No socket, no clock, no cluster.
 
-use crate::policy::{Mode, PolicySet};
+mod answer;
+mod record;
+mod request;
+
+use crate::{
+    json::{Value, is_changed},
+    pod::metadata_mut,
+    policy::{Mode, Policy, PolicySet},
+    rules,
+    verdict::Violations,
+};
+
+pub use answer::Answer;
+pub use record::Record;
+pub use request::{NotAReview, Operation, Request, RequestInfo};
+
+/// The annotation that names the policy a Pod was filled by.
+pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
+/// The annotation with the hash of that policy's content.
+pub const HASH_ANNOTATION: &str = "sandgate.dev/policy-hash";
 
 /// Which webhook is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `POST /mutate`
+    /// `POST /mutate`: fills, then judges.
     Mutate,
-    /// `POST /validate`
+    /// `POST /validate`: judges the final object.
     Validate,
+}
+
+impl Endpoint {
+    /// The word in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
 }
 
 /// What became of a request.
@@ -18,64 +48,140 @@ pub enum Outcome {
     Admitted,
     /// Refused.
     Denied,
-    /// Admitted with warnings (mode warn).
+    /// Admitted with warnings, where enforcing would have refused (mode warn).
     Warned,
-    /// Admitted, would have been refused (mode audit).
+    /// Admitted, where enforcing would have refused (mode audit).
     WouldDeny,
-    /// Admitted because the user or group is exempt.
+    /// Admitted unjudged: the policy exempts the user or one of the groups.
     Exempt,
-    /// Allowed: no policy covers the namespace.
+    /// Allowed: no policy covers the namespace, so the webhook's selector and the policies disagree.
     NoPolicy,
-    /// Allowed: an operation that no rule judges (DELETE, CONNECT).
+    /// Allowed: nothing that a rule judges (DELETE, CONNECT, another resource).
     NotJudged,
 }
 
-/// What the audit trail and the metrics know of one verdict.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Which webhook was asked.
-    pub endpoint: Endpoint,
-    /// `request.uid`
-    pub uid: &'a str,
-    /// `request.operation`
-    pub operation: &'a str,
-    /// The policy's name.
-    pub policy: Option<&'a str>,
-    /// The policy's mode.
-    pub mode: Option<Mode>,
-    /// Ids of the rules that are violated, one entry a violation.
-    pub violated: Vec<&'static str>,
-}
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Admitted,
+        Self::Denied,
+        Self::Warned,
+        Self::WouldDeny,
+        Self::Exempt,
+        Self::NoPolicy,
+        Self::NotJudged,
+    ];
 
-impl Record<'_> {
-    /// Appends the audit line, with its newline. `time` is RFC 3339.
-    pub fn write_line(&self, _out: &mut Vec<u8>, _time: &str, _duration_micros: u64) {}
+    /// The word in records and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Denied => "denied",
+            Self::Warned => "warned",
+            Self::WouldDeny => "would-deny",
+            Self::Exempt => "exempt",
+            Self::NoPolicy => "no-policy",
+            Self::NotJudged => "not-judged",
+        }
+    }
 }
-
-/// An answer ready for the wire.
-#[derive(Debug)]
-pub struct Answer<'a> {
-    /// The `AdmissionReview` as JSON.
-    pub body: Vec<u8>,
-    /// What to record of it.
-    pub record: Record<'a>,
-}
-
-/// Bytes that are no `AdmissionReview`; `Display` says why in one line.
-#[derive(Debug, thiserror::Error)]
-#[error("not an AdmissionReview")]
-pub struct NotAReview {}
 
 /// Judges one review.
 ///
 /// # Errors
-/// When `body` is no `AdmissionReview` of a version we speak.
-pub fn answer<'a>(
-    _policies: &'a PolicySet,
-    _endpoint: Endpoint,
-    _body: &'a [u8],
-) -> Result<Answer<'a>, NotAReview> {
-    Err(NotAReview {})
+/// When `body` is no `AdmissionReview` of a version we speak. A review whose Pod cannot be read is no error: it is
+/// refused, with the reason.
+pub fn answer<'a>(policies: &'a PolicySet, endpoint: Endpoint, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
+    let mut request = Request::read(body)?;
+    let (outcome, policy, violations) = decide(policies, endpoint, &mut request);
+    let Request { info, object, .. } = request;
+    Ok(Answer::of(Record { outcome, endpoint, request: info, policy, object, violations }))
 }
+
+fn decide<'a>(
+    policies: &'a PolicySet,
+    endpoint: Endpoint,
+    request: &mut Request<'a>,
+) -> (Outcome, Option<&'a Policy>, Violations) {
+    if !request.is_judged {
+        return (Outcome::NotJudged, None, Violations::default());
+    }
+    let Some(policy) = policies.of_namespace(&request.info.namespace) else {
+        return (Outcome::NoPolicy, None, Violations::default());
+    };
+    if is_exempt(policy, request) {
+        return (Outcome::Exempt, Some(policy), Violations::default());
+    }
+    let violations = match (&request.malformed, request.info.operation) {
+        (Some(problem), _) => unreadable(problem),
+        (None, Operation::Update) => judge_update(policy, request),
+        // Where nothing is enforced the record must say what enforcing would do, so the fill is tried there too.
+        (None, _) => {
+            let fills = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
+            judge(policy, &mut request.object, fills)
+        }
+    };
+    let outcome = match policy.spec.mode {
+        _ if violations.is_empty() => Outcome::Admitted,
+        Mode::Enforce => Outcome::Denied,
+        Mode::Warn => Outcome::Warned,
+        Mode::Audit => Outcome::WouldDeny,
+    };
+    (outcome, Some(policy), violations)
+}
+
+/// Fills `pod` if asked to, and says what still violates the policy.
+#[must_use]
+pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Violations {
+    if fills {
+        rules::fill(&policy.spec, pod);
+        stamp(policy, pod);
+    }
+    rules::check(&policy.spec, pod)
+}
+
+/// A Pod that was filled says by which policy; one that says so already must say the truth.
+fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
+    let annotations = pod.as_object().and_then(|pod| pod.object("metadata")).and_then(|meta| meta.object("annotations"));
+    let find = |key| annotations.and_then(|annotations| annotations.str(key));
+    let marks = [(POLICY_ANNOTATION, policy.name.as_str()), (HASH_ANNOTATION, policy.hash.as_str())];
+    let claims = marks.iter().any(|(key, _)| find(key).is_some());
+    let is_true = marks.iter().all(|(key, value)| find(key) == Some(*value));
+    if is_true || !(claims || is_changed(pod)) {
+        return;
+    }
+    if let Some(annotations) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("annotations")) {
+        for (key, value) in marks {
+            annotations.set(key, value);
+        }
+    }
+}
+
+/// An update is refused only for violations that the Pod did not have before.
+fn judge_update(policy: &Policy, request: &Request) -> Violations {
+    if request.is_on_its_way_out() {
+        return Violations::default();
+    }
+    let mut violations = rules::check(&policy.spec, &request.object);
+    if !violations.is_empty() && request.old_object != Value::Null {
+        violations.retain_new(&rules::check(&policy.spec, &request.old_object));
+    }
+    violations
+}
+
+fn unreadable(problem: &str) -> Violations {
+    let mut violations = Violations::default();
+    violations.begin("pod-shape");
+    violations.report("object", problem, "a Pod", "send a Pod that can be read without doubt");
+    violations
+}
+
+fn is_exempt(policy: &Policy, request: &Request) -> bool {
+    let exempt = &policy.spec.exempt;
+    exempt.users.iter().any(|user| *user == *request.info.user)
+        || request.info.groups.iter().any(|group| exempt.groups.iter().any(|exempt| *exempt == **group))
+}
+
+#[cfg(test)]
+mod tests;

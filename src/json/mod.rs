@@ -1,0 +1,13 @@
+//! JSON as the engine reads it: a tree that borrows its text from the request and remembers what was changed.
+//!
+//! A typed Pod would drop the fields that this build does not know, and an owned `serde_json::Value` costs
+//! more than all rules together. So the tree borrows strings, skips what no rule reads, and marks each
+//! change in place: the JSON patch is read off the marks.
+
+mod patch;
+mod read;
+mod value;
+
+pub use patch::{changed_paths, is_changed, write_patch};
+pub use read::{Text, pod_from_str, value_from_str};
+pub use value::{List, Object, Value};

@@ -1,0 +1,351 @@
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+/// A JSON value that borrows from the text it was read from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`; for Kubernetes the same as absent.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as exact as JSON in Rust gets: `u64`, `i64` or `f64`.
+    Number(serde_json::Number),
+    /// A string, borrowed unless it had escapes.
+    String(Cow<'a, str>),
+    /// A list.
+    List(List<'a>),
+    /// An object.
+    Object(Object<'a>),
+}
+
+/// What became of a value since it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// As it was read (though something inside it may have changed).
+    Kept,
+    /// Not there when the object was read.
+    Added,
+    /// There before, with another value.
+    Replaced,
+    /// Taken out; kept as a gap so that indices stay those of the object that was read.
+    Removed,
+}
+
+/// A list; items that were removed leave a gap, so that an index always is the one the sender knows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct List<'a> {
+    pub(super) items: Vec<(Value<'a>, State)>,
+}
+
+/// An object, in the order of its text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Object<'a> {
+    pub(super) members: Vec<Member<'a>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Member<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) value: Value<'a>,
+    pub(super) state: State,
+}
+
+impl<'a> Value<'a> {
+    /// The string, if it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if it is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The whole number, if it is one that fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// The object, if it is one.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The list, if it is one.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&List<'a>> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The object, to be changed.
+    pub fn as_object_mut(&mut self) -> Option<&mut Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// What kind of value it is, for a message: `a string`, `a list`…
+    #[must_use]
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::String(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<Object<'a>> for Value<'a> {
+    fn from(object: Object<'a>) -> Self {
+        Self::Object(object)
+    }
+}
+
+impl<'a, V: Into<Value<'a>>> FromIterator<V> for Value<'a> {
+    fn from_iter<I: IntoIterator<Item = V>>(items: I) -> Self {
+        Self::List(List { items: items.into_iter().map(|item| (item.into(), State::Kept)).collect() })
+    }
+}
+
+impl<'a, V: Into<Value<'a>>, const N: usize> From<[(&'a str, V); N]> for Object<'a> {
+    fn from(members: [(&'a str, V); N]) -> Self {
+        members.into_iter().map(|(key, value)| (Cow::Borrowed(key), value.into())).collect()
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Object<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(members: I) -> Self {
+        let members = members.into_iter().map(|(key, value)| Member { key, value, state: State::Kept });
+        Self { members: members.collect() }
+    }
+}
+
+impl<'a> List<'a> {
+    /// The items that stand, each with the index the sender of the object knows it by.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Value<'a>)> {
+        let standing = self.items.iter().enumerate().filter(|(_, (_, state))| *state != State::Removed);
+        standing.map(|(index, (value, _))| (index, value))
+    }
+
+    /// The items that stand, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Value<'a>)> {
+        let standing = self.items.iter_mut().enumerate().filter(|(_, (_, state))| *state != State::Removed);
+        standing.map(|(index, (value, _))| (index, value))
+    }
+
+    /// Whether no item stands.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Appends an item.
+    pub fn push(&mut self, value: impl Into<Value<'a>>) {
+        self.items.push((value.into(), State::Added));
+    }
+
+    /// Takes out every item for which `unwanted` holds.
+    pub fn remove_where(&mut self, mut unwanted: impl FnMut(&Value<'a>) -> bool) {
+        // What was added a moment ago simply goes; what was read stays as a gap.
+        self.items.retain(|(value, state)| *state != State::Added || !unwanted(value));
+        for (value, state) in &mut self.items {
+            if *state != State::Removed && unwanted(value) {
+                *state = State::Removed;
+            }
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// An object without members.
+    pub const EMPTY: Self = Self { members: Vec::new() };
+
+    /// The value of `key`, unless it is absent or null.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.members.iter().find(|member| member.is(key)).map(|member| &member.value)
+    }
+
+    /// The string at `key`.
+    #[must_use]
+    pub fn str(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    /// The boolean at `key`.
+    #[must_use]
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        self.get(key)?.as_bool()
+    }
+
+    /// The whole number at `key`.
+    #[must_use]
+    pub fn i64(&self, key: &str) -> Option<i64> {
+        self.get(key)?.as_i64()
+    }
+
+    /// The object at `key`.
+    #[must_use]
+    pub fn object(&self, key: &str) -> Option<&Object<'a>> {
+        self.get(key)?.as_object()
+    }
+
+    /// The items of the list at `key`; none if there is no list.
+    pub fn list(&self, key: &str) -> impl Iterator<Item = (usize, &Value<'a>)> {
+        self.get(key).and_then(Value::as_list).into_iter().flat_map(List::iter)
+    }
+
+    /// The items of the list at `key` that are objects.
+    pub fn objects(&self, key: &str) -> impl Iterator<Item = (usize, &Object<'a>)> {
+        self.list(key).filter_map(|(index, item)| Some((index, item.as_object()?)))
+    }
+
+    /// The members that are not null.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        let standing = self.members.iter().filter(|member| member.value != Value::Null);
+        standing.map(|member| (member.key.as_ref(), &member.value))
+    }
+
+    /// Whether it has no member that is not null.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Sets `key`, whatever stands there.
+    pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) {
+        let (key, value) = (key.into(), value.into());
+        let Some(member) = self.members.iter_mut().find(|member| member.key == key) else {
+            self.members.push(Member { key, value, state: State::Added });
+            return;
+        };
+        member.state = match (&member.value, member.state) {
+            (_, State::Added) => State::Added,
+            _ => State::Replaced,
+        };
+        member.value = value;
+    }
+
+    /// Sets `key` where it is absent or null.
+    pub fn set_default(&mut self, key: &'a str, value: impl Into<Value<'a>>) {
+        if self.get(key).is_none() {
+            self.set(key, value);
+        }
+    }
+
+    /// The object at `key`, made if absent; `None` if something else stands there.
+    pub fn object_mut(&mut self, key: &'a str) -> Option<&mut Object<'a>> {
+        match self.entry(key, || Value::Object(Object::default())) {
+            Value::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// The list at `key`, made if absent; `None` if something else stands there.
+    pub fn list_mut(&mut self, key: &'a str) -> Option<&mut List<'a>> {
+        match self.entry(key, || Value::List(List::default())) {
+            Value::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The value at `key`, to be changed in its inside, if it is there.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value<'a>> {
+        self.members.iter_mut().find(|member| member.is(key)).map(|member| &mut member.value)
+    }
+
+    fn entry(&mut self, key: &'a str, make: impl FnOnce() -> Value<'a>) -> &mut Value<'a> {
+        if self.get(key).is_none() {
+            self.set(key, make());
+        }
+        let index = self.members.iter().position(|member| member.is(key)).expect("it was set a line above");
+        &mut self.members[index].value
+    }
+}
+
+impl Member<'_> {
+    fn is(&self, key: &str) -> bool {
+        self.key == key && self.value != Value::Null
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Number(number) => number.serialize(serializer),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::List(list) => list.serialize(serializer),
+            Self::Object(object) => object.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for List<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut items = serializer.serialize_seq(None)?;
+        for (_, item) in self.iter() {
+            items.serialize_element(item)?;
+        }
+        items.end()
+    }
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        for member in &self.members {
+            members.serialize_entry(&member.key, &member.value)?;
+        }
+        members.end()
+    }
+}

@@ -1,0 +1,148 @@
+//! A Pod as the rules see it: views to check, access to fill.
+
+mod quantity;
+pub mod schema;
+
+pub use quantity::{Quantity, QuantityError};
+
+use crate::json::{Object, Value};
+
+static NOTHING: Object<'static> = Object::EMPTY;
+
+/// The kinds of container a Pod has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerKind {
+    /// One of `spec.containers`.
+    App,
+    /// One of `spec.initContainers` that runs to its end before the next.
+    Init,
+    /// One of `spec.initContainers` with `restartPolicy: Always`: it runs beside the app containers.
+    Sidecar,
+    /// One of `spec.ephemeralContainers`, added to a running Pod.
+    Ephemeral,
+}
+
+impl ContainerKind {
+    fn of(list: &'static str, container: &Object) -> Self {
+        match list {
+            "containers" => Self::App,
+            "ephemeralContainers" => Self::Ephemeral,
+            _ if container.str("restartPolicy") == Some("Always") => Self::Sidecar,
+            _ => Self::Init,
+        }
+    }
+}
+
+/// The lists of containers of a Pod's spec.
+pub const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// One container, with where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Container<'p, 'a> {
+    /// Its kind.
+    pub kind: ContainerKind,
+    /// The object itself.
+    pub object: &'p Object<'a>,
+    /// Its `securityContext`, empty if it has none.
+    pub security: &'p Object<'a>,
+    list: &'static str,
+    index: usize,
+}
+
+impl<'p> Container<'p, '_> {
+    /// The path of one of its fields: `spec.containers[0].securityContext.privileged`.
+    #[must_use]
+    pub fn at(&self, field: &str) -> String {
+        format!("spec.{}[{}].{field}", self.list, self.index)
+    }
+
+    /// Its name, or a stand-in where it has none.
+    #[must_use]
+    pub fn name(&self) -> &'p str {
+        self.object.str("name").unwrap_or("(no name)")
+    }
+}
+
+/// A Pod to be checked.
+#[derive(Debug)]
+pub struct Pod<'p, 'a> {
+    /// The whole object.
+    pub root: &'p Object<'a>,
+    /// `metadata`, empty if absent.
+    pub metadata: &'p Object<'a>,
+    /// `metadata.annotations`, empty if absent.
+    pub annotations: &'p Object<'a>,
+    /// `spec`, empty if absent.
+    pub spec: &'p Object<'a>,
+    /// `spec.securityContext`, empty if absent.
+    pub security: &'p Object<'a>,
+    /// Every container of every kind: init containers first, in their order of start.
+    pub containers: Vec<Container<'p, 'a>>,
+}
+
+impl<'p, 'a> Pod<'p, 'a> {
+    /// The view of `root`. What has the wrong type counts as absent here; the rule `pod-shape` reports it.
+    #[must_use]
+    pub fn of(root: &'p Value<'a>) -> Self {
+        let root = root.as_object().unwrap_or(&NOTHING);
+        let metadata = root.object("metadata").unwrap_or(&NOTHING);
+        let spec = root.object("spec").unwrap_or(&NOTHING);
+        let containers = CONTAINER_LISTS.into_iter().flat_map(|list| {
+            spec.objects(list).map(move |(index, object)| Container {
+                kind: ContainerKind::of(list, object),
+                object,
+                security: object.object("securityContext").unwrap_or(&NOTHING),
+                list,
+                index,
+            })
+        });
+        Self {
+            root,
+            metadata,
+            annotations: metadata.object("annotations").unwrap_or(&NOTHING),
+            spec,
+            security: spec.object("securityContext").unwrap_or(&NOTHING),
+            containers: containers.collect(),
+        }
+    }
+
+    /// The controller that made the Pod, by the owner reference that says `controller: true`.
+    #[must_use]
+    pub fn controller(&self) -> Option<&'p Object<'a>> {
+        controller(self.metadata)
+    }
+}
+
+/// The controlling owner reference of an object's metadata.
+#[must_use]
+pub fn controller<'p, 'a>(metadata: &'p Object<'a>) -> Option<&'p Object<'a>> {
+    metadata.objects("ownerReferences").map(|(_, owner)| owner).find(|owner| owner.bool("controller") == Some(true))
+}
+
+/// Whether an owner reference names a Job of `batch`.
+#[must_use]
+pub fn is_job(owner: &Object) -> bool {
+    owner.str("kind") == Some("Job") && owner.str("apiVersion").is_some_and(|version| version.starts_with("batch/"))
+}
+
+/// `metadata` of a Pod that is being filled; `None` if the Pod's shape is wrong.
+pub fn metadata_mut<'p, 'a>(root: &'p mut Value<'a>) -> Option<&'p mut Object<'a>> {
+    root.as_object_mut()?.object_mut("metadata")
+}
+
+/// `spec` of a Pod that is being filled; `None` if the Pod's shape is wrong.
+pub fn spec_mut<'p, 'a>(root: &'p mut Value<'a>) -> Option<&'p mut Object<'a>> {
+    root.as_object_mut()?.object_mut("spec")
+}
+
+/// Calls `fill` for each app and init container. Ephemeral ones cannot be filled: they arrive by UPDATE.
+pub fn each_container_mut<'a>(root: &mut Value<'a>, mut fill: impl FnMut(ContainerKind, &mut Object<'a>)) {
+    let Some(spec) = spec_mut(root) else { return };
+    for list in ["initContainers", "containers"] {
+        let Some(Value::List(items)) = spec.get_mut(list) else { continue };
+        for (_, item) in items.iter_mut() {
+            let Some(container) = item.as_object_mut() else { continue };
+            fill(ContainerKind::of(list, container), container);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Writing the answer to a review.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+
+use super::{Endpoint, Operation, Outcome, Record};
+use crate::{json::write_patch, policy::Mode, verdict::Violations};
+
+/// An answer ready for the wire.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The `AdmissionReview` as JSON.
+    pub body: Vec<u8>,
+    /// What to record of it.
+    pub record: Record<'a>,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn of(record: Record<'a>) -> Self {
+        Self { body: write(&record), record }
+    }
+}
+
+fn write(record: &Record) -> Vec<u8> {
+    let patch = patch(record);
+    let denied = record.outcome == Outcome::Denied;
+    let review = Review {
+        kind: "AdmissionReview",
+        api_version: &record.request.api_version,
+        response: Response {
+            uid: &record.request.uid,
+            allowed: !denied,
+            status: denied.then(|| Status::of(record)),
+            patch_type: patch.is_some().then_some("JSONPatch"),
+            patch,
+            audit_annotations: record.policy.map(|policy| AuditAnnotations {
+                verdict: record.outcome.as_str(),
+                rules: record.rules(),
+                policy: &policy.name,
+                policy_hash: &policy.hash,
+            }),
+            warnings: if record.outcome == Outcome::Warned { warnings(&record.violations) } else { Vec::new() },
+        },
+    };
+    serde_json::to_vec(&review).expect("writing JSON to memory cannot fail")
+}
+
+/// A patch goes out only where the whole object is right: half a repair can make an object that the API server
+/// refuses with an error of its own, which hides ours.
+fn patch(record: &Record) -> Option<String> {
+    let fills = record.endpoint == Endpoint::Mutate
+        && record.request.operation == Operation::Create
+        && record.outcome == Outcome::Admitted
+        && record.mode() != Some(Mode::Audit);
+    let patch = if fills { write_patch(&record.object) } else { Vec::new() };
+    (!patch.is_empty()).then(|| STANDARD.encode(patch))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'r> {
+    kind: &'static str,
+    api_version: &'r str,
+    response: Response<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'r> {
+    uid: &'r str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations<'r>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// What the API server writes to its own audit log, each key behind the webhook's name.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AuditAnnotations<'r> {
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rules: String,
+    policy: &'r str,
+    policy_hash: &'r str,
+}
+
+/// A `meta/v1` `Status` that refuses.
+#[derive(Serialize)]
+struct Status {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    details: Details,
+}
+
+#[derive(Serialize)]
+struct Details {
+    causes: Vec<Cause>,
+}
+
+/// A `meta/v1` `StatusCause`: the rule, what is wrong, where.
+#[derive(Serialize)]
+struct Cause {
+    reason: &'static str,
+    message: String,
+    field: String,
+}
+
+impl Status {
+    fn of(record: &Record) -> Self {
+        const MOST_CAUSES: usize = 50;
+        let policy = record.policy.map_or("", |policy| &policy.name);
+        let causes = record.violations.iter().take(MOST_CAUSES).map(|violation| Cause {
+            reason: violation.rule,
+            message: violation.to_string(),
+            field: violation.path.clone(),
+        });
+        let message = record.violations.message(policy);
+        Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
+    }
+}
+
+/// The API server cuts a warning after 256 runes and all of them after 4096.
+fn warnings(violations: &Violations) -> Vec<String> {
+    const LONGEST: usize = 256;
+    const ALL: usize = 4096;
+    let mut warnings = Vec::new();
+    let mut room = ALL - LONGEST;
+    let lines = violations.lines();
+    for (index, line) in lines.iter().enumerate() {
+        let warning: String = format!("sandgate would refuse this: {line}").chars().take(LONGEST).collect();
+        let length = warning.chars().count();
+        if length > room {
+            warnings.push(format!("sandgate would refuse this for {} more reasons", lines.len() - index));
+            break;
+        }
+        room -= length;
+        warnings.push(warning);
+    }
+    warnings
+}

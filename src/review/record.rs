@@ -1,0 +1,139 @@
+//! What the audit trail and the metrics know of one verdict.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{Endpoint, Outcome, request::RequestInfo};
+use crate::{
+    json::{Object, Value, changed_paths},
+    pod::Pod,
+    policy::{Mode, Policy},
+    verdict::Violations,
+};
+
+/// One verdict, with all that is recorded of it.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// What became of the request.
+    pub outcome: Outcome,
+    /// Which webhook was asked.
+    pub endpoint: Endpoint,
+    /// What the request says about itself.
+    pub request: RequestInfo<'a>,
+    /// The policy that was applied.
+    pub policy: Option<&'a Policy>,
+    /// The Pod, filled if it was to be filled.
+    pub object: Value<'a>,
+    /// What violates the policy.
+    pub violations: Violations,
+}
+
+impl Record<'_> {
+    /// The policy's mode.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        self.policy.map(|policy| policy.spec.mode)
+    }
+
+    /// The ids of the violated rules, each once, joined by commas.
+    #[must_use]
+    pub fn rules(&self) -> String {
+        let mut rules: Vec<&str> = self.violations.iter().map(|violation| violation.rule).collect();
+        rules.dedup();
+        rules.join(",")
+    }
+
+    /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
+    /// `time` is RFC 3339. Nothing is written where no policy applied: there was no verdict.
+    pub fn write_line(&self, out: &mut Vec<u8>, time: &str, duration_micros: u64) {
+        let Some(policy) = self.policy else { return };
+        let pod = Pod::of(&self.object);
+        let request = &self.request;
+        let line = Line {
+            time,
+            verdict: self.outcome.as_str(),
+            endpoint: self.endpoint.as_str(),
+            uid: &request.uid,
+            dry_run: request.dry_run,
+            operation: request.operation.as_str(),
+            resource: &request.resource,
+            subresource: &request.subresource,
+            namespace: &request.namespace,
+            name: if request.name.is_empty() { text(pod.metadata, "name") } else { &request.name },
+            generate_name: text(pod.metadata, "generateName"),
+            owner: pod.controller().map(|owner| Owner { kind: text(owner, "kind"), name: text(owner, "name") }),
+            user: &request.user,
+            groups: request.groups.iter().map(|group| &**group).collect(),
+            service_account: text(pod.spec, "serviceAccountName"),
+            policy: &policy.name,
+            policy_hash: &policy.hash,
+            mode: policy.spec.mode.as_str(),
+            filled: if self.outcome == Outcome::Denied { Vec::new() } else { changed_paths(&self.object) },
+            violations: self.violations.iter().map(|violation| LineViolation {
+                rule: violation.rule,
+                path: &violation.path,
+                found: &violation.found,
+                wanted: &violation.wanted,
+            }).collect(),
+            images: pod.containers.iter().filter_map(|container| container.object.str("image")).map(short).collect(),
+            duration_micros,
+        };
+        serde_json::to_writer(&mut *out, &line).expect("writing JSON to memory cannot fail");
+        out.push(b'\n');
+    }
+}
+
+fn text<'o>(object: &'o Object, key: &str) -> &'o str {
+    object.str(key).unwrap_or_default()
+}
+
+/// A hostile image name of megabytes must not fill the audit trail.
+fn short(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 512;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'r> {
+    time: &'r str,
+    verdict: &'r str,
+    endpoint: &'r str,
+    uid: &'r str,
+    dry_run: bool,
+    operation: &'r str,
+    resource: &'r str,
+    subresource: &'r str,
+    namespace: &'r str,
+    name: &'r str,
+    generate_name: &'r str,
+    owner: Option<Owner<'r>>,
+    user: &'r str,
+    groups: Vec<&'r str>,
+    service_account: &'r str,
+    policy: &'r str,
+    policy_hash: &'r str,
+    mode: &'r str,
+    filled: Vec<String>,
+    violations: Vec<LineViolation<'r>>,
+    images: Vec<Cow<'r, str>>,
+    duration_micros: u64,
+}
+
+#[derive(Serialize)]
+struct Owner<'r> {
+    kind: &'r str,
+    name: &'r str,
+}
+
+#[derive(Serialize)]
+struct LineViolation<'r> {
+    rule: &'r str,
+    path: &'r str,
+    found: &'r str,
+    wanted: &'r str,
+}

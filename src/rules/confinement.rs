@@ -1,0 +1,247 @@
+//! Kernel mechanisms that confine a process: seccomp, `AppArmor`, `SELinux`, /proc, sysctls; and Windows, which has none.
+
+use super::{Rule, Wanted, check_inherited};
+use crate::{
+    json::{Object, Value},
+    pod::{Pod, spec_mut},
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+/// The security contexts of a Pod and of its containers, with the path of `field` in each.
+fn security_contexts<'p, 'a>(pod: &'p Pod<'p, 'a>, field: &'static str) -> impl Iterator<Item = (String, &'p Value<'a>)> {
+    let of_pod = pod.security.get(field).map(|value| (format!("spec.securityContext.{field}"), value));
+    let of_containers = pod.containers.iter().filter_map(move |container| {
+        Some((container.at(&format!("securityContext.{field}")), container.security.get(field)?))
+    });
+    of_pod.into_iter().chain(of_containers)
+}
+
+/// Reports annotations under one of `prefixes` whose value is not one of `admitted`.
+fn check_annotations(pod: &Pod, prefixes: &[&str], admitted: &[&str], out: &mut Violations) {
+    for (key, value) in pod.annotations.iter().filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix))) {
+        if !value.as_str().is_some_and(|value| admitted.contains(&value)) {
+            let path = format!("metadata.annotations[{key}]");
+            out.report(path, show(Some(value)), "absent", "remove the annotation, use the securityContext field");
+        }
+    }
+}
+
+pub(super) static SECCOMP: Rule = Rule {
+    id: "seccomp",
+    title: "Every container runs under an allowed seccomp profile.",
+    why: "Seccomp keeps system calls from the kernel. The policy's first profile is filled for the Pod where none is \
+          set. The legacy annotations, which old clusters obey, must not say otherwise.",
+    setting: "spec.security.seccomp",
+    fill: Some(fill_seccomp),
+    check: check_seccomp,
+};
+
+fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let Some(profile) = spec.security.seccomp.first() else { return };
+    let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return };
+    let object = match profile.split_once('/') {
+        Some((kind, file)) => Object::from([("type", kind), ("localhostProfile", file)]),
+        None => Object::from([("type", profile.as_str())]),
+    };
+    security.set_default("seccompProfile", object);
+}
+
+fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let allowed = &spec.security.seccomp;
+    let text = allowed.join(" or ");
+    let wanted = Wanted { field: "seccompProfile", text: &text, remedy: "leave it out or name an allowed profile" };
+    check_inherited(pod, &wanted, out, |profile| profile.as_object().is_some_and(|profile| is_allowed(profile, allowed)));
+    let prefixes = ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
+    check_annotations(pod, &prefixes, &["runtime/default"], out);
+}
+
+fn is_allowed(profile: &Object, allowed: &[String]) -> bool {
+    let kind = profile.str("type").unwrap_or_default();
+    let file = profile.str("localhostProfile");
+    allowed.iter().any(|allowed| match allowed.split_once('/') {
+        Some((allowed_kind, allowed_file)) => kind == allowed_kind && file == Some(allowed_file),
+        None => kind == allowed && file.is_none(),
+    })
+}
+
+pub(super) static APPARMOR: Rule = Rule {
+    id: "apparmor",
+    title: "No container leaves the runtime's AppArmor profile.",
+    why: "Unconfined switches AppArmor off and Localhost names any profile on the node. The API server copies the \
+          legacy annotation into the field after this webhook has seen the Pod, so both are judged.",
+    setting: "",
+    fill: None,
+    check: check_apparmor,
+};
+
+fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for (path, profile) in security_contexts(pod, "appArmorProfile") {
+        let kind = profile.as_object().and_then(|profile| profile.get("type"));
+        if kind.and_then(Value::as_str) != Some("RuntimeDefault") {
+            out.report(format!("{path}.type"), show(kind), "RuntimeDefault", "remove appArmorProfile");
+        }
+    }
+    check_annotations(pod, &["container.apparmor.security.beta.kubernetes.io/"], &["runtime/default"], out);
+}
+
+pub(super) static SELINUX: Rule = Rule {
+    id: "selinux",
+    title: "No SELinux label is chosen.",
+    why: "A label such as spc_t takes the confinement away. The runtime picks one; the Pod must not.",
+    setting: "",
+    fill: None,
+    check: check_selinux,
+};
+
+fn check_selinux(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for (path, options) in security_contexts(pod, "seLinuxOptions") {
+        for (key, value) in options.as_object().into_iter().flat_map(Object::iter) {
+            if value.as_str() != Some("") {
+                out.report(format!("{path}.{key}"), show(Some(value)), "unset", "remove seLinuxOptions");
+            }
+        }
+    }
+}
+
+pub(super) static PROC_MOUNT: Rule = Rule {
+    id: "proc-mount",
+    title: "/proc is masked as usual.",
+    why: "procMount: Unmasked shows the parts of /proc that a runtime hides for good reason.",
+    setting: "",
+    fill: None,
+    check: check_proc_mount,
+};
+
+fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for (path, value) in security_contexts(pod, "procMount") {
+        if value.as_str() != Some("Default") {
+            out.report(path, show(Some(value)), "Default or unset", "remove procMount");
+        }
+    }
+}
+
+pub(super) static SYSCTLS: Rule = Rule {
+    id: "sysctls",
+    title: "No kernel parameter is changed.",
+    why: "Sysctls change the kernel under the Pod, some of them for its neighbours too.",
+    setting: "",
+    fill: None,
+    check: check_sysctls,
+};
+
+fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for (index, sysctl) in pod.security.list("sysctls") {
+        let name = sysctl.as_object().and_then(|sysctl| sysctl.get("name"));
+        out.report(format!("spec.securityContext.sysctls[{index}]"), show(name), "absent", "remove this sysctl");
+    }
+}
+
+pub(super) static WINDOWS: Rule = Rule {
+    id: "windows",
+    title: "The Pod is a Linux Pod.",
+    why: "There is no gVisor on Windows, and a Windows Pod turns the Linux settings filled here into errors.",
+    setting: "",
+    fill: None,
+    check: check_windows,
+};
+
+fn check_windows(_: &Spec, pod: &Pod, out: &mut Violations) {
+    let os = pod.spec.object("os").and_then(|os| os.get("name"));
+    if os.is_some_and(|name| name.as_str() != Some("linux")) {
+        out.report("spec.os.name", show(os), "linux or unset", "remove os");
+    }
+    for (path, _) in security_contexts(pod, "windowsOptions") {
+        out.report(path, "set", "unset", "remove windowsOptions");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+    use crate::policy::Spec;
+
+    /// The same fault in the Pod's security context and in a container's.
+    fn rejects_everywhere(rule: &str, field: &str, below: &str, value: &Json) {
+        rejects(&format!("{rule} spec.securityContext.{field}{below}"), |pod| pod["spec"]["securityContext"][field] = value.clone());
+        rejects_in_container(rule, field, below, value);
+    }
+
+    fn rejects_in_container(rule: &str, field: &str, below: &str, value: &Json) {
+        rejects(&format!("{rule} spec.containers[0].securityContext.{field}{below}"), |pod| {
+            pod["spec"]["containers"][0]["securityContext"][field] = value.clone();
+        });
+    }
+
+    fn annotated(rule: &str, key: &str, value: &str) {
+        rejects(&format!("{rule} metadata.annotations[{key}]"), |pod| pod["metadata"]["annotations"] = json!({key: value}));
+    }
+
+    #[test]
+    fn seccomp_is_filled_and_every_other_profile_refused() {
+        let pod = fills("seccomp spec.securityContext.seccompProfile", |pod| without(&mut pod["spec"]["securityContext"], "seccompProfile"));
+        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
+        for profile in [json!({"type": "Unconfined"}), json!({"type": "Localhost", "localhostProfile": "x.json"}), json!({}), json!({"type": "runtimedefault"})] {
+            rejects_everywhere("seccomp", "seccompProfile", "", &profile);
+        }
+    }
+
+    #[test]
+    fn a_policy_may_name_a_profile_on_the_node() {
+        let mut spec = Spec::default();
+        spec.security.seccomp = vec!["Localhost/strict.json".into()];
+        let pod = filled_by(&spec, &plain_pod());
+        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"], json!({"type": "Localhost", "localhostProfile": "strict.json"}));
+        assert_eq!(violations_of(&spec, &pod), Vec::<String>::new());
+        rejects_under(&spec, "seccomp spec.securityContext.seccompProfile", |pod| {
+            pod["spec"]["securityContext"]["seccompProfile"] = json!({"type": "Localhost", "localhostProfile": "lax.json"});
+        });
+    }
+
+    #[test]
+    fn legacy_annotations_cannot_loosen_anything() {
+        annotated("seccomp", "seccomp.security.alpha.kubernetes.io/pod", "unconfined");
+        annotated("seccomp", "container.seccomp.security.alpha.kubernetes.io/main", "unconfined");
+        annotated("apparmor", "container.apparmor.security.beta.kubernetes.io/main", "unconfined");
+        annotated("apparmor", "container.apparmor.security.beta.kubernetes.io/main", "localhost/lax");
+        accepts(|pod| pod["metadata"]["annotations"] = json!({"container.apparmor.security.beta.kubernetes.io/main": "runtime/default"}));
+    }
+
+    #[test]
+    fn apparmor_stays_the_runtimes() {
+        for kind in ["Unconfined", "Localhost", ""] {
+            rejects_everywhere("apparmor", "appArmorProfile", ".type", &json!({"type": kind}));
+        }
+        accepts(|pod| pod["spec"]["securityContext"]["appArmorProfile"] = json!({"type": "RuntimeDefault"}));
+    }
+
+    #[test]
+    fn an_selinux_label_is_refused() {
+        for key in ["type", "user", "role", "level"] {
+            rejects_everywhere("selinux", "seLinuxOptions", &format!(".{key}"), &json!({key: "spc_t"}));
+        }
+        accepts(|pod| pod["spec"]["securityContext"]["seLinuxOptions"] = json!({}));
+    }
+
+    #[test]
+    fn an_unmasked_proc_is_refused() {
+        rejects_in_container("proc-mount", "procMount", "", &json!("Unmasked"));
+        accepts(|pod| pod["spec"]["containers"][0]["securityContext"]["procMount"] = json!("Default"));
+    }
+
+    #[test]
+    fn sysctls_are_refused_the_safe_ones_too() {
+        rejects("sysctls spec.securityContext.sysctls[0]", |pod| {
+            pod["spec"]["securityContext"]["sysctls"] = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
+        });
+    }
+
+    #[test]
+    fn a_windows_pod_is_refused() {
+        rejects("windows spec.os.name", |pod| pod["spec"]["os"] = json!({"name": "windows"}));
+        accepts(|pod| pod["spec"]["os"] = json!({"name": "linux"}));
+        rejects_everywhere("windows", "windowsOptions", "", &json!({"hostProcess": true}));
+    }
+}

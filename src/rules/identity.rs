@@ -1,0 +1,235 @@
+//! As whom the Pod speaks to the API server: as nobody.
+
+use super::Rule;
+use crate::{
+    json::{Object, Value},
+    pod::{Pod, each_container_mut, spec_mut},
+    policy::Spec,
+    verdict::{Violations, quote, show},
+};
+
+pub(super) static SERVICE_ACCOUNT: Rule = Rule {
+    id: "service-account",
+    title: "The Pod runs as the policy's service account.",
+    why: "Rights are given to service accounts; the policy's has none. It is filled where the Pod has none or the \
+          API default. The deprecated alias serviceAccount must not name another one.",
+    setting: "spec.serviceAccount.name",
+    fill: Some(fill_service_account),
+    check: check_service_account,
+};
+
+const DEFAULT_ACCOUNT: &str = "default";
+
+fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let Some(pod) = spec_mut(pod) else { return };
+    // The API server lets the alias follow the name by itself.
+    if account(pod).is_none_or(|name| name == DEFAULT_ACCOUNT) {
+        pod.set("serviceAccountName", spec.service_account.name.as_str());
+    }
+}
+
+fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let wanted = &spec.service_account.name;
+    let remedy = "leave it out, it is filled in";
+    if account(pod.spec) != Some(wanted) {
+        let found = account(pod.spec).map_or_else(|| "unset".into(), quote);
+        out.report("spec.serviceAccountName", found, quote(wanted), remedy);
+        return;
+    }
+    let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty());
+    if alias.is_some_and(|alias| alias != wanted && alias != DEFAULT_ACCOUNT) {
+        out.report("spec.serviceAccount", show(pod.spec.get("serviceAccount")), quote(wanted), remedy);
+    }
+}
+
+fn account<'o>(pod: &'o Object) -> Option<&'o str> {
+    ["serviceAccountName", "serviceAccount"].into_iter().find_map(|key| pod.str(key).filter(|name| !name.is_empty()))
+}
+
+pub(super) static TOKEN_VOLUMES: Rule = Rule {
+    id: "token-volumes",
+    title: "No container gets a service account token.",
+    why: "A token is a key to the API server. automountServiceAccountToken is set to false, and the volume that the \
+          API server has already mounted is taken out with its mounts, or the next round would keep it. A token, \
+          certificate or bundle that the Pod projects itself is refused.",
+    setting: "spec.serviceAccount.automountToken",
+    fill: Some(fill_token_volumes),
+    check: check_token_volumes,
+};
+
+fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if spec.service_account.automount_token {
+        return;
+    }
+    let Some(pod_spec) = spec_mut(pod) else { return };
+    pod_spec.set_default("automountServiceAccountToken", false);
+    let tokens: Vec<String> = pod_spec
+        .objects("volumes")
+        .filter(|(_, volume)| is_api_token_volume(volume))
+        .filter_map(|(_, volume)| volume.str("name").map(str::to_owned))
+        .collect();
+    if tokens.is_empty() {
+        return;
+    }
+    if let Some(volumes) = pod_spec.list_mut("volumes") {
+        volumes.remove_where(|volume| volume.as_object().is_some_and(is_api_token_volume));
+    }
+    each_container_mut(pod, |_, container| {
+        if container.get("volumeMounts").is_none() {
+            return;
+        }
+        let Some(mounts) = container.list_mut("volumeMounts") else { return };
+        let name = |mount: &Value| mount.as_object().and_then(|mount| mount.str("name")).map(str::to_owned);
+        mounts.remove_where(|mount| name(mount).is_some_and(|name| tokens.contains(&name)));
+    });
+}
+
+/// The volume that the `ServiceAccount` admission plugin adds. The name alone proves nothing, since a person may
+/// choose it; the shape alone may be a person's own wish.
+pub(super) fn is_api_token_volume(volume: &Object) -> bool {
+    let named = volume.str("name").is_some_and(|name| name.starts_with("kube-api-access-"));
+    let Some(projected) = volume.object("projected") else { return false };
+    let mut seen = [false; 3];
+    for (_, source) in projected.list("sources") {
+        let Some(source) = source.as_object() else { return false };
+        let mut kinds = source.iter();
+        let position = match (kinds.next(), kinds.next()) {
+            (Some(("serviceAccountToken", _)), None) => 0,
+            (Some(("configMap", Value::Object(map))), None) if map.str("name") == Some("kube-root-ca.crt") => 1,
+            (Some(("downwardAPI", Value::Object(api))), None) if gives_namespace_only(api) => 2,
+            _ => return false,
+        };
+        if std::mem::replace(&mut seen[position], true) {
+            return false;
+        }
+    }
+    named && seen == [true; 3]
+}
+
+fn gives_namespace_only(api: &Object) -> bool {
+    api.list("items").all(|(_, item)| {
+        let field = item.as_object().and_then(|item| item.object("fieldRef"));
+        field.and_then(|field| field.str("fieldPath")) == Some("metadata.namespace")
+    })
+}
+
+fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let automount = spec.service_account.automount_token;
+    if !automount && pod.spec.bool("automountServiceAccountToken") != Some(false) {
+        let found = show(pod.spec.get("automountServiceAccountToken"));
+        out.report("spec.automountServiceAccountToken", found, "false", "set it to false or leave it out");
+    }
+    for (index, volume) in pod.spec.objects("volumes") {
+        if automount && is_api_token_volume(volume) {
+            continue;
+        }
+        for (position, source) in volume.object("projected").into_iter().flat_map(|p| p.objects("sources")) {
+            for kind in ["serviceAccountToken", "podCertificate"] {
+                if source.get(kind).is_some() {
+                    let path = format!("spec.volumes[{index}].projected.sources[{position}].{kind}");
+                    out.report(path, "projected", "absent", "remove this source: the sandbox has no credentials");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+    use crate::policy::Spec;
+
+    fn token_volume(name: &str) -> Json {
+        json!({"name": name, "projected": {"defaultMode": 420, "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}
+        ]}})
+    }
+
+    fn mount_token(pod: &mut Json, name: &str, volume: Json) {
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+        let mount = json!({"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
+    }
+
+    #[test]
+    fn an_absent_or_default_account_becomes_the_policys() {
+        let account = "service-account spec.serviceAccountName";
+        let pod = fills(account, |pod| without(&mut pod["spec"], "serviceAccountName"));
+        assert_eq!(pod["spec"]["serviceAccountName"], "workflow-runner");
+        let pod = fills(account, |pod| {
+            pod["spec"]["serviceAccountName"] = json!("default");
+            pod["spec"]["serviceAccount"] = json!("default");
+        });
+        assert_eq!(pod["spec"]["serviceAccountName"], "workflow-runner");
+    }
+
+    #[test]
+    fn another_account_is_refused_by_either_name() {
+        rejects("service-account spec.serviceAccountName", |pod| pod["spec"]["serviceAccountName"] = json!("admin"));
+        rejects("service-account spec.serviceAccount", |pod| pod["spec"]["serviceAccount"] = json!("admin"));
+        rejects("service-account spec.serviceAccountName", |pod| {
+            without(&mut pod["spec"], "serviceAccountName");
+            pod["spec"]["serviceAccount"] = json!("admin");
+        });
+    }
+
+    #[test]
+    fn the_api_servers_token_volume_is_taken_out_with_its_mounts() {
+        let mut pod = complete_pod();
+        without(&mut pod["spec"], "automountServiceAccountToken");
+        mount_token(&mut pod, "kube-api-access-x7k2p", token_volume("kube-api-access-x7k2p"));
+        assert_eq!(filled(&pod), complete_pod());
+    }
+
+    #[test]
+    fn a_host_path_that_borrows_the_token_volumes_name_is_refused() {
+        let mut pod = complete_pod();
+        let name = "kube-api-access-x";
+        mount_token(&mut pod, name, json!({"name": name, "hostPath": {"path": "/etc"}}));
+        assert_eq!(violations(&filled(&pod)), ["volume-types spec.volumes[2].hostPath"]);
+    }
+
+    #[test]
+    fn a_token_volume_with_anything_more_in_it_is_no_api_servers() {
+        for extra in [json!({"secret": {"name": "s"}}), json!({"serviceAccountToken": {"path": "t", "audience": "vault"}}), json!(null)] {
+            let mut volume = token_volume("kube-api-access-x");
+            volume["projected"]["sources"].as_array_mut().unwrap().push(extra);
+            let mut pod = complete_pod();
+            mount_token(&mut pod, "kube-api-access-x", volume);
+            let found = violations(&filled(&pod));
+            assert!(found.contains(&"token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken".into()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_projected_token_is_refused_even_where_projected_volumes_are_allowed() {
+        let mut spec = Spec::default();
+        spec.volumes.allowed.push("projected".into());
+        for kind in ["serviceAccountToken", "podCertificate"] {
+            rejects_under(&spec, &format!("token-volumes spec.volumes[2].projected.sources[0].{kind}"), |pod| {
+                let volume = json!({"name": "mine", "projected": {"sources": [{kind: {}}]}});
+                pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+            });
+        }
+    }
+
+    #[test]
+    fn asking_for_a_token_is_refused() {
+        rejects("token-volumes spec.automountServiceAccountToken", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true));
+        fills("token-volumes spec.automountServiceAccountToken", |pod| without(&mut pod["spec"], "automountServiceAccountToken"));
+    }
+
+    #[test]
+    fn a_policy_may_allow_the_token() {
+        let mut spec = Spec::default();
+        spec.service_account.automount_token = true;
+        accepts_under(&spec, |pod| {
+            without(&mut pod["spec"], "automountServiceAccountToken");
+            mount_token(pod, "kube-api-access-x7k2p", token_volume("kube-api-access-x7k2p"));
+        });
+    }
+}

@@ -1,0 +1,77 @@
+//! Where images come from.
+
+use super::Rule;
+use crate::{
+    pod::Pod,
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+pub(super) static IMAGES: Rule = Rule {
+    id: "images",
+    title: "Images come from allowed places, pinned where the policy says so.",
+    why: "Off unless the policy sets it. A prefix ends at a boundary of the reference: registry.example.com/team does \
+          not admit registry.example.com/team-of-others.",
+    setting: "spec.images",
+    fill: None,
+    check: check_images,
+};
+
+fn check_images(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let settings = &spec.images;
+    for container in &pod.containers {
+        let image = container.object.get("image");
+        let text = image.and_then(|image| image.as_str()).unwrap_or_default();
+        let prefixes = &settings.allowed_prefixes;
+        if !prefixes.is_empty() && !prefixes.iter().any(|prefix| begins_with(text, prefix)) {
+            let wanted = format!("from {}", prefixes.join(" or "));
+            out.report(container.at("image"), show(image), wanted, "use an image from an allowed place");
+        }
+        if settings.require_digest && !has_digest(text) {
+            out.report(container.at("image"), show(image), "pinned by a digest", "add @sha256:… to the image");
+        }
+    }
+}
+
+fn begins_with(image: &str, prefix: &str) -> bool {
+    let Some(rest) = image.strip_prefix(prefix) else { return false };
+    prefix.ends_with('/') || rest.is_empty() || rest.starts_with(['/', ':', '@'])
+}
+
+fn has_digest(image: &str) -> bool {
+    let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
+    digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use crate::policy::Spec;
+
+    const IMAGE: &str = "images spec.containers[0].image";
+
+    #[test]
+    fn images_come_from_allowed_places() {
+        let mut spec = Spec::default();
+        spec.images.allowed_prefixes = vec!["registry.example.com/team".into(), "mirror.example.com/".into()];
+        for image in ["registry.example.com/team/a:1", "registry.example.com/team:1", "mirror.example.com/x"] {
+            accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
+        }
+        for image in ["registry.example.com/team-of-others/a", "evil.example.com/registry.example.com/team", "a", ""] {
+            rejects_under(&spec, IMAGE, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
+        }
+    }
+
+    #[test]
+    fn a_digest_pins_the_image() {
+        let mut spec = Spec::default();
+        spec.images.require_digest = true;
+        let digest = "a".repeat(64);
+        accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(format!("r/a:1@sha256:{digest}")));
+        for image in ["r/a:1".to_string(), "r/a@sha256:abc".into(), format!("r/a@sha256:{digest}0")] {
+            rejects_under(&spec, IMAGE, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
+        }
+    }
+}

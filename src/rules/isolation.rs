@@ -1,0 +1,189 @@
+//! What the Pod shares with its node and its neighbours: nothing.
+
+use super::Rule;
+use crate::{
+    json::Object,
+    pod::{Container, Pod},
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+pub(super) static HOST_NAMESPACES: Rule = Rule {
+    id: "host-namespaces",
+    title: "The Pod shares no namespace with its node.",
+    why: "hostNetwork, hostPID and hostIPC put the Pod on the node's network, among its processes and its shared memory.",
+    setting: "",
+    fill: None,
+    check: |_, pod, out| ["hostNetwork", "hostPID", "hostIPC"].into_iter().for_each(|field| refuse_true(pod, field, out)),
+};
+
+pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
+    id: "shared-process-namespace",
+    title: "Containers do not see each other's processes.",
+    why: "With shareProcessNamespace each container can read the environment, and the secrets, of all others.",
+    setting: "",
+    fill: None,
+    check: |_, pod, out| refuse_true(pod, "shareProcessNamespace", out),
+};
+
+fn refuse_true(pod: &Pod, field: &str, out: &mut Violations) {
+    let found = pod.spec.get(field);
+    if found.is_some_and(|value| value.as_bool() != Some(false)) {
+        out.report(format!("spec.{field}"), show(found), "false or unset", format_args!("remove {field}"));
+    }
+}
+
+pub(super) static HOST_PORTS: Rule = Rule {
+    id: "host-ports",
+    title: "No container takes a port of its node.",
+    why: "A host port makes the sandbox reachable, and able to listen, as if it were the node.",
+    setting: "",
+    fill: None,
+    check: check_host_ports,
+};
+
+fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (index, port) in container.object.objects("ports") {
+            let found = port.get("hostPort");
+            if found.is_some_and(|value| value.as_i64() != Some(0)) {
+                out.report(container.at(&format!("ports[{index}].hostPort")), show(found), "unset", "remove hostPort");
+            }
+        }
+    }
+}
+
+pub(super) static PROBE_HOSTS: Rule = Rule {
+    id: "probe-hosts",
+    title: "Probes and lifecycle hooks only reach the Pod itself.",
+    why: "The kubelet makes these connections from the node: a host of the Pod's choice would let it speak to the \
+          cloud's metadata service or to anything the node can reach.",
+    setting: "",
+    fill: None,
+    check: check_probe_hosts,
+};
+
+fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (path, handler) in handlers(container) {
+            for action in ["httpGet", "tcpSocket"] {
+                let host = handler.object(action).and_then(|action| action.get("host"));
+                if host.is_some_and(|host| host.as_str() != Some("")) {
+                    out.report(container.at(&format!("{path}.{action}.host")), show(host), "unset", "remove host");
+                }
+            }
+        }
+    }
+}
+
+fn handlers<'p, 'a>(container: &'p Container<'p, 'a>) -> impl Iterator<Item = (String, &'p Object<'a>)> {
+    let probes = ["livenessProbe", "readinessProbe", "startupProbe"]
+        .into_iter()
+        .filter_map(|probe| Some((probe.to_string(), container.object.object(probe)?)));
+    let lifecycle = container.object.object("lifecycle");
+    let hooks = ["postStart", "preStop"]
+        .into_iter()
+        .filter_map(move |hook| Some((format!("lifecycle.{hook}"), lifecycle?.object(hook)?)));
+    probes.chain(hooks)
+}
+
+pub(super) static DNS_POLICY: Rule = Rule {
+    id: "dns-policy",
+    title: "The Pod does not use its node's resolver.",
+    why: "dnsPolicy: Default hands the node's resolv.conf to the Pod: internal domains and resolvers of the \
+          infrastructure.",
+    setting: "",
+    fill: None,
+    check: check_dns_policy,
+};
+
+fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Violations) {
+    let found = pod.spec.get("dnsPolicy");
+    let admitted = ["ClusterFirst", "ClusterFirstWithHostNet", "None"];
+    if found.is_some_and(|value| !value.as_str().is_some_and(|policy| admitted.contains(&policy))) {
+        out.report("spec.dnsPolicy", show(found), "ClusterFirst or unset", "remove dnsPolicy");
+    }
+}
+
+pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
+    id: "termination-message-path",
+    title: "The termination message is written where it always is.",
+    why: "The kubelet mounts a writable file of the node at terminationMessagePath, also on a read-only root: \
+          elsewhere it would cover a file of the image.",
+    setting: "",
+    fill: None,
+    check: check_termination_message_path,
+};
+
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        let found = container.object.get("terminationMessagePath");
+        if found.is_some_and(|path| !matches!(path.as_str(), Some("" | TERMINATION_LOG))) {
+            let wanted = format!("{TERMINATION_LOG} or unset");
+            out.report(container.at("terminationMessagePath"), show(found), wanted, "remove terminationMessagePath");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+
+    #[test]
+    fn nothing_is_shared_with_the_node() {
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            rejects(&format!("host-namespaces spec.{field}"), |pod| pod["spec"][field] = json!(true));
+            accepts(|pod| pod["spec"][field] = json!(false));
+        }
+    }
+
+    #[test]
+    fn containers_do_not_share_processes() {
+        rejects("shared-process-namespace spec.shareProcessNamespace", |pod| pod["spec"]["shareProcessNamespace"] = json!(true));
+    }
+
+    #[test]
+    fn host_ports_are_refused() {
+        rejects("host-ports spec.containers[0].ports[1].hostPort", |pod| {
+            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]);
+        });
+        accepts(|pod| pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 0}]));
+    }
+
+    #[test]
+    fn probes_and_hooks_cannot_name_a_host() {
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            for action in ["httpGet", "tcpSocket"] {
+                rejects(&format!("probe-hosts spec.containers[0].{probe}.{action}.host"), |pod| {
+                    pod["spec"]["containers"][0][probe] = json!({action: {"port": 80, "host": "169.254.169.254"}});
+                });
+            }
+            accepts(|pod| pod["spec"]["containers"][0][probe] = json!({"httpGet": {"port": 80, "host": ""}}));
+        }
+        for hook in ["postStart", "preStop"] {
+            rejects(&format!("probe-hosts spec.containers[0].lifecycle.{hook}.httpGet.host"), |pod| {
+                pod["spec"]["containers"][0]["lifecycle"] = json!({hook: {"httpGet": {"port": 80, "host": "10.0.0.1"}}});
+            });
+        }
+    }
+
+    #[test]
+    fn the_nodes_resolver_is_refused() {
+        rejects("dns-policy spec.dnsPolicy", |pod| pod["spec"]["dnsPolicy"] = json!("Default"));
+        for policy in ["ClusterFirst", "None"] {
+            accepts(|pod| pod["spec"]["dnsPolicy"] = json!(policy));
+        }
+    }
+
+    #[test]
+    fn the_termination_message_stays_in_its_place() {
+        rejects("termination-message-path spec.containers[0].terminationMessagePath", |pod| {
+            pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/etc/passwd");
+        });
+        accepts(|pod| pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log"));
+    }
+}

@@ -1,0 +1,248 @@
+//! How long the Pod lives, and who starts it again.
+
+use super::Rule;
+use crate::{
+    json::Value,
+    pod::{Container, ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
+    policy::{RestartPolicyValue, Spec},
+    verdict::{Violations, show},
+};
+
+pub(super) static RESTART_POLICY: Rule = Rule {
+    id: "restart-policy",
+    title: "The Pod is not restarted without end.",
+    why: "Unset and the API default Always cannot be told apart; on a Pod without a controller both become the \
+          policy's. A controller other than a Job would make a new Pod each time one ends, so its Pods are refused: \
+          run the work as a Job. A Job's OnFailure stays, the deadline bounds it.",
+    setting: "spec.lifecycle.restartPolicy",
+    fill: Some(fill_restart_policy),
+    check: check_restart_policy,
+};
+
+fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
+    let controlled = metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
+    if wants_always || controlled {
+        return;
+    }
+    let Some(pod) = spec_mut(pod) else { return };
+    if pod.get("restartPolicy").is_none_or(|policy| policy.as_str() == Some("Always")) {
+        pod.set("restartPolicy", spec.lifecycle.restart_policy.default.as_str());
+    }
+}
+
+fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let settings = &spec.lifecycle.restart_policy;
+    let owner = pod.controller();
+    let of_job = owner.is_some_and(is_job);
+    let found = pod.spec.str("restartPolicy").unwrap_or("Always");
+    let default = settings.default.as_str();
+    if found == default || (of_job && settings.allowed_for_jobs.iter().any(|allowed| allowed.as_str() == found)) {
+        return;
+    }
+    let remedy = match owner.filter(|_| !of_job).and_then(|owner| owner.str("kind")) {
+        Some(kind) if found == "Always" => format!("run it as a Job, a {kind} restarts Pods for ever"),
+        _ => format!("set it to {default} or leave it out"),
+    };
+    out.report("spec.restartPolicy", show(pod.spec.get("restartPolicy")), default, remedy);
+}
+
+pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
+    id: "container-restart-rules",
+    title: "No container overrides the Pod's restart policy.",
+    why: "Since Kubernetes 1.34 a container may carry a restart policy or rules of its own, which beat the Pod's \
+          Never. Only Always on an init container is admitted: it makes a native sidecar, which ends with the Pod.",
+    setting: "",
+    fill: None,
+    check: check_container_restart_rules,
+};
+
+fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        let own = container.object.get("restartPolicy");
+        let harmless = container.kind == ContainerKind::Sidecar || own.is_none_or(|policy| policy.as_str() == Some("Never"));
+        if !harmless {
+            out.report(container.at("restartPolicy"), show(own), "unset", "remove it, the Pod's restartPolicy holds");
+        }
+        if container.object.list("restartPolicyRules").next().is_some() {
+            out.report(container.at("restartPolicyRules"), "set", "unset", "remove it, the Pod's restartPolicy holds");
+        }
+    }
+}
+
+pub(super) static ACTIVE_DEADLINE: Rule = Rule {
+    id: "active-deadline",
+    title: "The Pod ends by its deadline.",
+    why: "Without activeDeadlineSeconds a Pod may run for ever. It is filled where unset and may be shorter than the \
+          policy's maximum, not longer.",
+    setting: "spec.lifecycle.activeDeadlineSeconds",
+    fill: Some(fill_active_deadline),
+    check: check_active_deadline,
+};
+
+fn fill_active_deadline<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if let Some(pod) = spec_mut(pod) {
+        pod.set_default("activeDeadlineSeconds", i64::from(spec.lifecycle.active_deadline_seconds.default));
+    }
+}
+
+fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let max = spec.lifecycle.active_deadline_seconds.max;
+    let found = pod.spec.get("activeDeadlineSeconds");
+    if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
+        let wanted = format!("1 to {max}");
+        out.report("spec.activeDeadlineSeconds", show(found), wanted, format_args!("use at most {max} or leave it out on create"));
+    }
+}
+
+pub(super) static GRACE_PERIOD: Rule = Rule {
+    id: "grace-period",
+    title: "The Pod does not cling to life when it is to end.",
+    why: "A long terminationGracePeriodSeconds, of the Pod or of a probe, outlives the deadline. The API default of \
+          30 seconds is lowered where the policy allows less.",
+    setting: "spec.lifecycle.terminationGracePeriodSeconds",
+    fill: Some(fill_grace_period),
+    check: check_grace_period,
+};
+
+const GRACE: &str = "terminationGracePeriodSeconds";
+const API_DEFAULT_GRACE: i64 = 30;
+
+fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
+    if max >= API_DEFAULT_GRACE {
+        return;
+    }
+    let Some(pod) = spec_mut(pod) else { return };
+    if pod.get(GRACE).is_none_or(|seconds| seconds.as_i64() == Some(API_DEFAULT_GRACE)) {
+        pod.set(GRACE, max);
+    }
+}
+
+fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
+    let mut check = |path: &dyn Fn() -> String, found: Option<&Value>, unset: i64| {
+        let seconds = found.map_or(Some(unset), Value::as_i64);
+        if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
+            out.report(path(), show(found), format_args!("at most {max}"), format_args!("use at most {max}"));
+        }
+    };
+    check(&|| format!("spec.{GRACE}"), pod.spec.get(GRACE), API_DEFAULT_GRACE);
+    for (container, probe, settings) in pod.containers.iter().flat_map(probes) {
+        // An unset one is the Pod's, which is checked above.
+        check(&|| container.at(&format!("{probe}.{GRACE}")), settings.get(GRACE), 0);
+    }
+}
+
+type Probe<'p, 'a> = (&'p Container<'p, 'a>, &'static str, &'p crate::json::Object<'a>);
+
+fn probes<'p, 'a>(container: &'p Container<'p, 'a>) -> impl Iterator<Item = Probe<'p, 'a>> {
+    ["livenessProbe", "readinessProbe", "startupProbe"]
+        .into_iter()
+        .filter_map(move |probe| Some((container, probe, container.object.object(probe)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::testing::*, *};
+
+    const RESTART: &str = "restart-policy spec.restartPolicy";
+
+    fn owned_by(api_version: &str, kind: &str) -> serde_json::Value {
+        json!([{"apiVersion": api_version, "kind": kind, "name": "o", "uid": "u", "controller": true}])
+    }
+
+    #[test]
+    fn a_bare_pod_is_not_restarted() {
+        for always in [json!(null), json!("Always")] {
+            let pod = fills(RESTART, |pod| pod["spec"]["restartPolicy"] = always);
+            assert_eq!(pod["spec"]["restartPolicy"], "Never");
+        }
+        rejects(RESTART, |pod| pod["spec"]["restartPolicy"] = json!("OnFailure"));
+    }
+
+    #[test]
+    fn a_job_may_retry_on_failure() {
+        accepts(|pod| {
+            pod["metadata"]["ownerReferences"] = owned_by("batch/v1", "Job");
+            pod["spec"]["restartPolicy"] = json!("OnFailure");
+        });
+        rejects(RESTART, |pod| {
+            pod["metadata"]["ownerReferences"] = owned_by("example.com/v1", "Job");
+            pod["spec"]["restartPolicy"] = json!("OnFailure");
+        });
+    }
+
+    #[test]
+    fn a_replica_sets_pod_is_refused_with_advice() {
+        rejects(RESTART, |pod| {
+            pod["metadata"]["ownerReferences"] = owned_by("apps/v1", "ReplicaSet");
+            pod["spec"]["restartPolicy"] = json!("Always");
+        });
+    }
+
+    #[test]
+    fn a_controller_may_make_pods_that_end() {
+        accepts(|pod| pod["metadata"]["ownerReferences"] = owned_by("argoproj.io/v1alpha1", "Workflow"));
+    }
+
+    #[test]
+    fn a_container_cannot_override_the_pods_restart_policy() {
+        for policy in ["Always", "OnFailure"] {
+            rejects("container-restart-rules spec.containers[0].restartPolicy", |pod| {
+                pod["spec"]["containers"][0]["restartPolicy"] = json!(policy);
+            });
+        }
+        rejects("container-restart-rules spec.containers[0].restartPolicyRules", |pod| {
+            pod["spec"]["containers"][0]["restartPolicyRules"] = json!([{"action": "Restart"}]);
+        });
+        accepts(|pod| pod["spec"]["containers"][0]["restartPolicy"] = json!("Never"));
+    }
+
+    #[test]
+    fn an_init_container_that_restarts_on_failure_is_refused_and_a_sidecar_is_not() {
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["initContainers"][0]["restartPolicy"] = json!("OnFailure");
+        assert_eq!(violations(&pod), ["container-restart-rules spec.initContainers[0].restartPolicy"]);
+        let mut pod = complete_pod();
+        let mut sidecar = pod["spec"]["containers"][0].clone();
+        sidecar["restartPolicy"] = json!("Always");
+        sidecar["resources"]["limits"] = json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "5Gi"});
+        pod["spec"]["containers"][0]["resources"]["limits"] = sidecar["resources"]["limits"].clone();
+        pod["spec"]["initContainers"] = json!([sidecar]);
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_deadline_is_filled_and_bounded() {
+        let deadline = "active-deadline spec.activeDeadlineSeconds";
+        let pod = fills(deadline, |pod| without(&mut pod["spec"], "activeDeadlineSeconds"));
+        assert_eq!(pod["spec"]["activeDeadlineSeconds"], 3600);
+        for seconds in [json!(3601), json!(0), json!(-1), json!(i64::MAX), json!(u64::MAX)] {
+            rejects(deadline, |pod| pod["spec"]["activeDeadlineSeconds"] = seconds);
+        }
+        accepts(|pod| pod["spec"]["activeDeadlineSeconds"] = json!(3600));
+    }
+
+    #[test]
+    fn grace_periods_are_bounded() {
+        rejects("grace-period spec.terminationGracePeriodSeconds", |pod| pod["spec"][GRACE] = json!(61));
+        accepts(|pod| pod["spec"][GRACE] = json!(60));
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            rejects(&format!("grace-period spec.containers[0].{probe}.terminationGracePeriodSeconds"), |pod| {
+                pod["spec"]["containers"][0][probe] = json!({"terminationGracePeriodSeconds": 61});
+            });
+        }
+    }
+
+    #[test]
+    fn the_default_grace_period_is_lowered_to_a_strict_policys() {
+        let mut spec = Spec::default();
+        spec.lifecycle.termination_grace_period_seconds.max = 5;
+        let pod = filled_by(&spec, &complete_pod());
+        assert_eq!(pod["spec"][GRACE], 5);
+        assert_eq!(violations_of(&spec, &complete_pod()), ["grace-period spec.terminationGracePeriodSeconds"]);
+    }
+}

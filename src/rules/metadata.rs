@@ -1,0 +1,93 @@
+//! Labels and annotations that others select by or act on.
+
+use super::Rule;
+use crate::{
+    json::Value,
+    pod::{Pod, metadata_mut},
+    policy::Spec,
+    verdict::{Violations, quote, show},
+};
+
+pub(super) static LABELS: Rule = Rule {
+    id: "labels",
+    title: "The Pod carries the policy's labels.",
+    why: "Network policies select Pods by label: a Pod without the label, or with another value, stands outside \
+          of them. Absent labels are filled. A conflicting one is refused, since overwriting it would break the \
+          selector of a ReplicaSet and make it create Pods without end.",
+    setting: "spec.labels",
+    fill: Some(fill_labels),
+    check: check_labels,
+};
+
+fn fill_labels<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if spec.labels.is_empty() {
+        return;
+    }
+    let Some(labels) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("labels")) else { return };
+    for (key, value) in &spec.labels {
+        labels.set_default(key, value.as_str());
+    }
+}
+
+fn check_labels(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let labels = pod.metadata.object("labels");
+    for (key, wanted) in &spec.labels {
+        let found = labels.and_then(|labels| labels.get(key));
+        if found.and_then(Value::as_str) == Some(wanted) {
+            continue;
+        }
+        let path = format!("metadata.labels[{key}]");
+        out.report(path, show(found), quote(wanted), "set it so or leave it out on create");
+    }
+}
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+pub(super) static MIRROR_POD: Rule = Rule {
+    id: "mirror-pod",
+    title: "The Pod does not pose as a mirror of a static Pod.",
+    why: "The API server treats a Pod with the annotation kubernetes.io/config.mirror as the kubelet's own and skips \
+          the service account. Anyone may write the annotation, so it earns no exemption here.",
+    setting: "",
+    fill: None,
+    check: check_mirror_pod,
+};
+
+fn check_mirror_pod(_: &Spec, pod: &Pod, out: &mut Violations) {
+    if let Some(value) = pod.annotations.get(MIRROR) {
+        out.report(format!("metadata.annotations[{MIRROR}]"), show(Some(value)), "absent", "remove the annotation");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+
+    #[test]
+    fn an_absent_label_is_filled() {
+        let pod = fills("labels metadata.labels[app]", |pod| without(&mut pod["metadata"], "labels"));
+        assert_eq!(pod["metadata"]["labels"], json!({"app": "workflow-runner"}));
+    }
+
+    #[test]
+    fn other_labels_stay() {
+        let pod = fills("labels metadata.labels[app]", |pod| pod["metadata"]["labels"] = json!({"team": "a"}));
+        assert_eq!(pod["metadata"]["labels"], json!({"team": "a", "app": "workflow-runner"}));
+    }
+
+    #[test]
+    fn a_conflicting_label_is_refused() {
+        for value in [json!("web"), json!(""), json!("Workflow-runner")] {
+            rejects("labels metadata.labels[app]", |pod| pod["metadata"]["labels"]["app"] = value);
+        }
+    }
+
+    #[test]
+    fn a_forged_mirror_annotation_is_refused() {
+        rejects("mirror-pod metadata.annotations[kubernetes.io/config.mirror]", |pod| {
+            pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+        });
+    }
+}

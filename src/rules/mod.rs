@@ -1,0 +1,193 @@
+//! The rules, each in its room: what it fills, what it checks, why, and its tests.
+//!
+//! A new rule is a `Rule` in the file where a reader would look for it, and a line in [`ALL`].
+
+mod confinement;
+mod identity;
+mod images;
+mod isolation;
+mod lifecycle;
+mod metadata;
+mod placement;
+mod privileges;
+mod resource_limits;
+mod resources;
+mod runtime;
+mod secrets;
+mod shape;
+mod users;
+mod volumes;
+
+use crate::{
+    json::Value,
+    pod::Pod,
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+/// One property of the policy.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its id, as it stands in messages, metrics and audit records.
+    pub id: &'static str,
+    /// What must hold, in one line.
+    pub title: &'static str,
+    /// Why, and what is done about a Pod that leaves it open.
+    pub why: &'static str,
+    /// The part of the policy that sets it; empty where it is not to be set.
+    pub setting: &'static str,
+    /// Fills what the Pod leaves open; never overwrites what a person wrote.
+    pub fill: Option<Fill>,
+    /// Reports what contradicts the policy.
+    pub check: Check,
+}
+
+/// Changes a Pod in place; the tree remembers what was changed.
+pub type Fill = for<'a> fn(&'a Spec, &mut Value<'a>);
+
+/// Looks at a Pod and reports violations.
+pub type Check = fn(&Spec, &Pod, &mut Violations);
+
+/// Every rule, in the order in which they fill and report.
+pub static ALL: &[&Rule] = &[
+    &shape::POD_SHAPE,
+    &metadata::LABELS,
+    &metadata::MIRROR_POD,
+    &runtime::RUNTIME_CLASS,
+    &runtime::GVISOR_ANNOTATIONS,
+    &placement::NODE_AFFINITY,
+    &placement::TOLERATIONS,
+    &placement::NODE_NAME,
+    &placement::SCHEDULER,
+    &placement::PRIORITY_CLASS,
+    &identity::SERVICE_ACCOUNT,
+    &identity::TOKEN_VOLUMES,
+    &lifecycle::RESTART_POLICY,
+    &lifecycle::CONTAINER_RESTART_RULES,
+    &lifecycle::ACTIVE_DEADLINE,
+    &lifecycle::GRACE_PERIOD,
+    &users::RUN_AS_NON_ROOT,
+    &users::RUN_AS_USER,
+    &users::RUN_AS_GROUP,
+    &users::FS_GROUP,
+    &users::SUPPLEMENTAL_GROUPS,
+    &privileges::PRIVILEGED,
+    &privileges::PRIVILEGE_ESCALATION,
+    &privileges::CAPABILITIES,
+    &privileges::READ_ONLY_ROOT,
+    &confinement::SECCOMP,
+    &confinement::APPARMOR,
+    &confinement::SELINUX,
+    &confinement::PROC_MOUNT,
+    &confinement::SYSCTLS,
+    &confinement::WINDOWS,
+    &isolation::HOST_NAMESPACES,
+    &isolation::SHARED_PROCESS_NAMESPACE,
+    &isolation::HOST_PORTS,
+    &isolation::PROBE_HOSTS,
+    &isolation::DNS_POLICY,
+    &isolation::TERMINATION_MESSAGE_PATH,
+    &volumes::VOLUME_TYPES,
+    &volumes::EMPTY_DIR,
+    &volumes::WRITABLE_PATHS,
+    &volumes::SUB_PATHS,
+    &volumes::VOLUME_DEVICES,
+    &volumes::MOUNT_PROPAGATION,
+    &secrets::SECRETS,
+    &secrets::FILE_KEY_REF,
+    &resources::RESOURCE_KINDS,
+    &resources::RESOURCE_CLAIMS,
+    &resource_limits::RESOURCE_LIMITS,
+    &resources::POD_BUDGET,
+    &images::IMAGES,
+];
+
+/// The rule with this id.
+#[must_use]
+pub fn by_id(id: &str) -> Option<&'static Rule> {
+    ALL.iter().copied().find(|rule| rule.id == id)
+}
+
+/// Fills what `pod` leaves open.
+pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    for fill in ALL.iter().filter_map(|rule| rule.fill) {
+        fill(spec, pod);
+    }
+}
+
+/// Every violation of `pod`.
+#[must_use]
+pub fn check(spec: &Spec, pod: &Value) -> Violations {
+    let pod = Pod::of(pod);
+    let mut violations = Violations::default();
+    for rule in ALL {
+        violations.begin(rule.id);
+        (rule.check)(spec, &pod, &mut violations);
+    }
+    violations
+}
+
+/// What a rule wants of a security context field that containers inherit from the Pod.
+struct Wanted<'w> {
+    field: &'static str,
+    text: &'w str,
+    remedy: &'w str,
+}
+
+/// Checks the effective value of an inherited security context field: the Pod's where a container has none.
+/// Where neither has one, the Pod's is reported, once.
+fn check_inherited(pod: &Pod, wanted: &Wanted, out: &mut Violations, fits: impl Fn(&Value) -> bool) {
+    let Wanted { field, text, remedy } = wanted;
+    let of_pod = pod.security.get(field);
+    let inherits = || pod.containers.iter().any(|container| container.security.get(field).is_none());
+    if of_pod.is_some_and(|value| !fits(value)) || (of_pod.is_none() && inherits()) {
+        out.report(format!("spec.securityContext.{field}"), show(of_pod), text, remedy);
+    }
+    for container in &pod.containers {
+        let own = container.security.get(field);
+        if own.is_some_and(|value| !fits(value)) {
+            out.report(container.at(&format!("securityContext.{field}")), show(own), text, remedy);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::*, *};
+
+    #[test]
+    fn the_complete_pod_needs_nothing() {
+        assert_eq!(violations(&complete_pod()), Vec::<String>::new());
+        assert_eq!(filled(&complete_pod()), complete_pod());
+    }
+
+    #[test]
+    fn the_plain_pod_violates_nothing_once_it_is_filled() {
+        assert_eq!(violations(&filled(&plain_pod())), Vec::<String>::new());
+    }
+
+    #[test]
+    fn filling_twice_is_filling_once() {
+        let once = filled(&plain_pod());
+        assert_eq!(filled(&once), once);
+    }
+
+    #[test]
+    fn every_rule_has_an_id_of_its_own_and_says_why() {
+        for (index, rule) in ALL.iter().enumerate() {
+            assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
+            assert!(!rule.title.is_empty() && rule.why.len() > 40, "{} explains itself", rule.id);
+        }
+    }
+
+    #[test]
+    fn an_empty_object_is_refused_without_a_panic() {
+        for text in ["null", "[]", "{}", r#"{"spec":[]}"#, r#"{"spec":{"containers":[null,1,{}]}}"#] {
+            let pod = serde_json::from_str(text).unwrap();
+            assert!(!violations(&filled(&pod)).is_empty(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! On which nodes the Pod may land, and by whose hand.
+
+use super::Rule;
+use crate::{
+    json::{Object, Value},
+    pod::{Pod, spec_mut},
+    policy::{NodeOperator, NodeRequirement, Spec, Toleration, TolerationOperator},
+    verdict::{Violations, quote, show},
+};
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const TERMS: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+
+pub(super) static NODE_AFFINITY: Rule = Rule {
+    id: "node-affinity",
+    title: "The Pod can only be scheduled to the policy's nodes.",
+    why: "Node selector terms are alternatives: one term without the requirement lets the Pod go anywhere. So the \
+          requirement is filled into every term, also one that only has matchFields; an empty term matches no \
+          node and is left alone.",
+    setting: "spec.placement.nodeAffinity",
+    fill: Some(fill_node_affinity),
+    check: check_node_affinity,
+};
+
+fn fill_node_affinity<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let requirements = &spec.placement.node_affinity;
+    if requirements.is_empty() {
+        return;
+    }
+    let terms = spec_mut(pod)
+        .and_then(|pod| pod.object_mut("affinity"))
+        .and_then(|affinity| affinity.object_mut("nodeAffinity"))
+        .and_then(|affinity| affinity.object_mut(REQUIRED))
+        .and_then(|required| required.list_mut("nodeSelectorTerms"));
+    let Some(terms) = terms else { return };
+    if terms.is_empty() {
+        let all: Value = requirements.iter().map(requirement).collect();
+        terms.push(Object::from([("matchExpressions", all)]));
+        return;
+    }
+    for (_, term) in terms.iter_mut() {
+        let Some(term) = term.as_object_mut().filter(|term| !is_empty_term(term)) else { continue };
+        let missing: Vec<_> = requirements.iter().filter(|wanted| !demands(term, wanted)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let Some(expressions) = term.list_mut("matchExpressions") else { continue };
+        for wanted in missing {
+            expressions.push(requirement(wanted));
+        }
+    }
+}
+
+fn requirement(wanted: &NodeRequirement) -> Object<'_> {
+    let NodeRequirement { key, operator, values } = wanted;
+    let mut object = Object::from([("key", key.as_str()), ("operator", operator.as_str())]);
+    if !values.is_empty() {
+        object.set("values", values.iter().map(String::as_str).collect::<Value>());
+    }
+    object
+}
+
+fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let required = pod.spec.object("affinity").and_then(|affinity| affinity.object("nodeAffinity"));
+    let terms = required.and_then(|affinity| affinity.object(REQUIRED)).and_then(|required| required.get("nodeSelectorTerms"));
+    for wanted in &spec.placement.node_affinity {
+        let text = describe(wanted);
+        let Some(terms) = terms.and_then(Value::as_list).filter(|terms| !terms.is_empty()) else {
+            out.report(TERMS, show(terms), format_args!("a term with {text}"), "leave the affinity out on create");
+            continue;
+        };
+        for (index, term) in terms.iter() {
+            let fits = term.as_object().is_some_and(|term| is_empty_term(term) || demands(term, wanted));
+            if !fits {
+                let found = format!("without {text}");
+                out.report(format!("{TERMS}[{index}]"), found, format_args!("with {text}"), "add the requirement to this term");
+            }
+        }
+    }
+}
+
+fn describe(wanted: &NodeRequirement) -> String {
+    let NodeRequirement { key, operator, values } = wanted;
+    format!("{key} {} [{}]", operator.as_str(), values.join(","))
+}
+
+/// An empty term matches no node (`core/v1` `NodeSelectorTerm`).
+fn is_empty_term(term: &Object) -> bool {
+    let none = |key| term.get(key).is_none_or(|list| list.as_list().is_some_and(crate::json::List::is_empty));
+    none("matchExpressions") && none("matchFields")
+}
+
+/// Whether a term has the requirement, or a stricter one of the same key.
+fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
+    term.objects("matchExpressions").any(|(_, expression)| {
+        let same = expression.str("key") == Some(&wanted.key) && expression.str("operator") == Some(wanted.operator.as_str());
+        let found: Vec<Option<&str>> = expression.list("values").map(|(_, value)| value.as_str()).collect();
+        let known = |value: &Option<&str>| value.is_some_and(|value| wanted.values.iter().any(|other| other == value));
+        let all = wanted.values.iter().all(|value| found.contains(&Some(value)));
+        same && match wanted.operator {
+            NodeOperator::In => !found.is_empty() && found.iter().all(known),
+            NodeOperator::NotIn => all,
+            _ => found.iter().all(known) && all,
+        }
+    })
+}
+
+pub(super) static TOLERATIONS: Rule = Rule {
+    id: "tolerations",
+    title: "The Pod tolerates the taint of the sandbox nodes, and no other.",
+    why: "Taints keep Pods off nodes that are not theirs. The policy's tolerations are filled in; besides them only \
+          the two that the API server adds itself (not-ready, unreachable) are admitted.",
+    setting: "spec.placement.tolerations",
+    fill: Some(fill_tolerations),
+    check: check_tolerations,
+};
+
+fn fill_tolerations<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if spec.placement.tolerations.is_empty() {
+        return;
+    }
+    let Some(tolerations) = spec_mut(pod).and_then(|pod| pod.list_mut("tolerations")) else { return };
+    for wanted in &spec.placement.tolerations {
+        let stands = tolerations.iter().any(|(_, item)| item.as_object().is_some_and(|item| equal(item, wanted)));
+        if !stands {
+            tolerations.push(toleration(wanted));
+        }
+    }
+}
+
+fn toleration(wanted: &Toleration) -> Object<'_> {
+    let Toleration { key, operator, value, effect } = wanted;
+    let mut object = Object::from([("key", key.as_str()), ("operator", operator.as_str())]);
+    if !value.is_empty() {
+        object.set("value", value.as_str());
+    }
+    if let Some(effect) = effect {
+        object.set("effect", effect.as_str());
+    }
+    object
+}
+
+fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let wanted = &spec.placement.tolerations;
+    let wanted_text = || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
+    for (index, item) in pod.spec.list("tolerations") {
+        let admitted =
+            item.as_object().is_some_and(|item| is_api_default(item) || wanted.iter().any(|wanted| covers(wanted, item)));
+        if !admitted {
+            let key = item.as_object().map_or_else(|| show(Some(item)), summary);
+            let text = format!("one of the policy's ({})", wanted_text());
+            out.report(format!("spec.tolerations[{index}]"), key, text, "remove this toleration");
+        }
+    }
+    for wanted in wanted {
+        if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
+            let text = format!("with {}={}", wanted.key, wanted.value);
+            out.report("spec.tolerations", "without it", text, "leave it out on create, it is filled in");
+        }
+    }
+}
+
+fn summary(toleration: &Object) -> String {
+    let part = |key| toleration.str(key).unwrap_or_default();
+    quote(&format!("{} {} {} {}", part("key"), operator(toleration), part("value"), part("effect")))
+}
+
+/// An absent operator means Equal.
+fn operator<'o>(toleration: &'o Object) -> &'o str {
+    toleration.str("operator").filter(|operator| !operator.is_empty()).unwrap_or("Equal")
+}
+
+/// The two that the plugin `DefaultTolerationSeconds` adds to every Pod.
+fn is_api_default(toleration: &Object) -> bool {
+    let key = toleration.str("key").unwrap_or_default();
+    matches!(key, "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable")
+        && operator(toleration) == "Exists"
+        && toleration.str("effect") == Some("NoExecute")
+        && toleration.i64("tolerationSeconds").is_some()
+}
+
+fn equal(found: &Object, wanted: &Toleration) -> bool {
+    found.str("key") == Some(&wanted.key)
+        && operator(found) == wanted.operator.as_str()
+        && found.str("value").unwrap_or_default() == wanted.value
+        && effect(found) == wanted.effect.map(|effect| effect.as_str())
+}
+
+/// Whether `wanted` tolerates all that `found` does.
+fn covers(wanted: &Toleration, found: &Object) -> bool {
+    let value = match wanted.operator {
+        TolerationOperator::Exists => true,
+        TolerationOperator::Equal => {
+            operator(found) == "Equal" && found.str("value").unwrap_or_default() == wanted.value
+        }
+    };
+    let effect_fits = wanted.effect.is_none_or(|wanted| effect(found) == Some(wanted.as_str()));
+    found.str("key") == Some(&wanted.key) && value && effect_fits
+}
+
+fn effect<'o>(toleration: &'o Object) -> Option<&'o str> {
+    toleration.str("effect").filter(|effect| !effect.is_empty())
+}
+
+pub(super) static NODE_NAME: Rule = Rule {
+    id: "node-name",
+    title: "The scheduler places the Pod.",
+    why: "A Pod that names its node skips the scheduler, and with it taints and affinity.",
+    setting: "",
+    fill: None,
+    check: check_node_name,
+};
+
+fn check_node_name(_: &Spec, pod: &Pod, out: &mut Violations) {
+    if pod.spec.str("nodeName").is_some_and(|name| !name.is_empty()) {
+        out.report("spec.nodeName", show(pod.spec.get("nodeName")), "unset on create", "remove nodeName");
+    }
+}
+
+pub(super) static SCHEDULER: Rule = Rule {
+    id: "scheduler",
+    title: "An allowed scheduler places the Pod.",
+    why: "A second scheduler may ignore affinity and taints. The API default default-scheduler cannot be told from \
+          unset and gives way to the policy's first scheduler where it is not allowed itself.",
+    setting: "spec.placement.schedulers",
+    fill: Some(fill_scheduler),
+    check: check_scheduler,
+};
+
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let allowed = &spec.placement.schedulers;
+    let Some(first) = allowed.first() else { return };
+    let Some(pod) = spec_mut(pod) else { return };
+    let is_default = pod.get("schedulerName").is_none_or(|name| name.as_str() == Some(DEFAULT_SCHEDULER));
+    if is_default && !allowed.iter().any(|name| name == DEFAULT_SCHEDULER) {
+        pod.set("schedulerName", first.as_str());
+    }
+}
+
+fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let allowed = &spec.placement.schedulers;
+    let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
+    if !allowed.iter().any(|name| name == found) {
+        out.report("spec.schedulerName", quote(found), allowed.join(" or "), "leave schedulerName out");
+    }
+}
+
+pub(super) static PRIORITY_CLASS: Rule = Rule {
+    id: "priority-class",
+    title: "The Pod has no priority class, or an allowed one.",
+    why: "A high priority evicts other people's Pods; system-node-critical evicts nearly anything.",
+    setting: "spec.placement.priorityClasses",
+    fill: None,
+    check: check_priority_class,
+};
+
+fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let Some(found) = pod.spec.str("priorityClassName").filter(|name| !name.is_empty()) else { return };
+    let allowed = &spec.placement.priority_classes;
+    if allowed.iter().any(|name| name == found) {
+        return;
+    }
+    let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {}", allowed.join(" or ")) };
+    out.report("spec.priorityClassName", quote(found), wanted, "remove priorityClassName");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::{super::testing::*, *};
+
+    const AFFINITY: &str = "node-affinity spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+
+    fn terms(pod: &mut Json) -> &mut Json {
+        &mut pod["spec"]["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]
+    }
+
+    fn ours() -> Json {
+        json!({"key": "workload-type", "operator": "In", "values": ["workflow-runner"]})
+    }
+
+    #[test]
+    fn a_pod_without_affinity_gets_the_requirement() {
+        let mut pod = fills(AFFINITY, |pod| without(&mut pod["spec"], "affinity"));
+        assert_eq!(*terms(&mut pod), json!([{"matchExpressions": [ours()]}]));
+    }
+
+    #[test]
+    fn every_alternative_gets_the_requirement() {
+        let other = json!({"key": "zone", "operator": "In", "values": ["a"]});
+        let field = json!({"key": "metadata.name", "operator": "In", "values": ["n1"]});
+        let mut pod = fills(&format!("{AFFINITY}[1]"), |pod| {
+            *terms(pod) = json!([{"matchExpressions": [ours()]}, {"matchExpressions": [other]}]);
+        });
+        assert_eq!(terms(&mut pod)[1]["matchExpressions"], json!([other, ours()]));
+        let mut pod = fills(&format!("{AFFINITY}[0]"), |pod| *terms(pod) = json!([{"matchFields": [field]}]));
+        assert_eq!(*terms(&mut pod), json!([{"matchFields": [field], "matchExpressions": [ours()]}]));
+    }
+
+    #[test]
+    fn an_empty_term_matches_nothing_and_stays() {
+        accepts(|pod| *terms(pod) = json!([{"matchExpressions": [ours()]}, {}]));
+    }
+
+    #[test]
+    fn a_near_miss_of_the_requirement_does_not_count() {
+        for (operator, values) in [("NotIn", json!(["workflow-runner"])), ("In", json!(["workflow-runner", "web"])), ("In", json!([])), ("Exists", json!([]))] {
+            fills(&format!("{AFFINITY}[0]"), |pod| {
+                *terms(pod) = json!([{"matchExpressions": [{"key": "workload-type", "operator": operator, "values": values}]}]);
+            });
+        }
+    }
+
+    #[test]
+    fn only_preferred_affinity_is_not_enough() {
+        fills(AFFINITY, |pod| {
+            pod["spec"]["affinity"] = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}});
+        });
+    }
+
+    #[test]
+    fn the_toleration_is_filled_once_whatever_its_spelling() {
+        let pod = fills("tolerations spec.tolerations", |pod| pod["spec"]["tolerations"] = json!([]));
+        assert_eq!(pod["spec"]["tolerations"], complete_pod()["spec"]["tolerations"]);
+        accepts(|pod| without(&mut pod["spec"]["tolerations"][0], "operator"));
+    }
+
+    #[test]
+    fn the_api_servers_own_tolerations_are_admitted() {
+        accepts(|pod| {
+            let list = pod["spec"]["tolerations"].as_array_mut().unwrap();
+            for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+                list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+            }
+        });
+    }
+
+    #[test]
+    fn every_other_toleration_is_refused() {
+        for other in [
+            json!({"operator": "Exists"}),
+            json!({"key": "", "operator": "Exists"}),
+            json!({"key": "sandbox.gke.io/runtime", "operator": "Exists"}),
+            json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor"}),
+            json!({"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoExecute"}),
+            json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}),
+        ] {
+            rejects("tolerations spec.tolerations[1]", |pod| {
+                pod["spec"]["tolerations"].as_array_mut().unwrap().push(other);
+            });
+        }
+    }
+
+    #[test]
+    fn a_pod_that_names_its_node_is_refused() {
+        rejects("node-name spec.nodeName", |pod| pod["spec"]["nodeName"] = json!("node-1"));
+        accepts(|pod| pod["spec"]["nodeName"] = json!(""));
+    }
+
+    #[test]
+    fn another_scheduler_is_refused() {
+        rejects("scheduler spec.schedulerName", |pod| pod["spec"]["schedulerName"] = json!("mine"));
+        accepts(|pod| pod["spec"]["schedulerName"] = json!("default-scheduler"));
+    }
+
+    #[test]
+    fn the_default_scheduler_gives_way_to_the_policys() {
+        let mut spec = Spec::default();
+        spec.placement.schedulers = vec!["sandboxes".into()];
+        let mut pod = complete_pod();
+        pod["spec"]["schedulerName"] = json!("default-scheduler");
+        assert_eq!(filled_by(&spec, &pod)["spec"]["schedulerName"], "sandboxes");
+    }
+
+    #[test]
+    fn a_priority_class_must_be_allowed() {
+        rejects("priority-class spec.priorityClassName", |pod| pod["spec"]["priorityClassName"] = json!("system-node-critical"));
+        let mut spec = Spec::default();
+        spec.placement.priority_classes = vec!["batch".into()];
+        accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));
+    }
+}

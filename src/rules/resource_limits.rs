@@ -1,0 +1,422 @@
+//! Requests and limits of each container: filled from the Pod's budget, capped one by one.
+//!
+//! What is filled is remembered in the annotation [`FILLED`]. When another webhook adds a sidecar between the two
+//! rounds of admission, what was filled may be lowered to make room; what a person wrote may not. The annotation can
+//! be forged, but only ever lets an amount be lowered.
+
+use std::collections::BTreeMap;
+
+use super::{Rule, resources::overhead, volumes::amount};
+use crate::{
+    json::{Object, Value, value_from_str},
+    pod::{ContainerKind, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
+    policy::{Amounts, Resource, Spec},
+    verdict::{Violations, show},
+};
+
+/// The annotation that remembers what was filled: container → `limits`/`requests` → resource → amount.
+pub(super) const FILLED: &str = "sandgate.dev/filled-resources";
+
+pub(super) static RESOURCE_LIMITS: Rule = Rule {
+    id: "resource-limits",
+    title: "Every container has limits, none above the policy's.",
+    why: "A container without a limit takes what the node has, and a limit of 0 is none. Containers without limits \
+          share equally what the Pod's budget leaves; requests are filled and never exceed the limit. Ephemeral \
+          containers cannot have resources and run within the Pod's.",
+    setting: "spec.resources.container",
+    fill: Some(fill_resource_limits),
+    check: check_resource_limits,
+};
+
+fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let ceilings = &spec.resources.container.limits;
+    for container in pod.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
+        let resources = container.object.object("resources");
+        let of = |kind: &str| resources.and_then(|resources| resources.object(kind));
+        for resource in Resource::ALL {
+            let (name, ceiling) = (resource.as_str(), ceilings.of(resource));
+            let fits = |value: Option<&Value>| amount(value).is_some_and(|a| a > Quantity::ZERO && a <= ceiling.value);
+            let limit = of("limits").and_then(|limits| limits.get(name));
+            if !fits(limit) {
+                let path = container.at(&format!("resources.limits[{name}]"));
+                let remedy = if limit.is_none() { "set it, the others leave nothing to fill in" } else { "lower it or leave it out on create" };
+                out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), remedy);
+            }
+            let request = of("requests").and_then(|requests| requests.get(name));
+            let request_fits = amount(request).is_some_and(|a| !a.is_negative() && a <= ceiling.value);
+            if request.is_some() && !request_fits {
+                let path = container.at(&format!("resources.requests[{name}]"));
+                out.report(path, show(request), format_args!("at most {ceiling}"), "lower it or leave it out on create");
+            }
+        }
+    }
+}
+
+fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let earlier = Filled::of(pod);
+    let mut needs = needs(pod, &earlier);
+    if needs.iter().all(Need::is_met) {
+        return;
+    }
+    let Some(pod_spec) = spec_mut(pod) else { return };
+    let overheads = Resource::ALL.map(|resource| overhead(pod_spec, resource));
+    for (resource, overhead) in Resource::ALL.into_iter().zip(overheads) {
+        let budget = spec.resources.pod.limits.of(resource).value.minus(overhead);
+        share(&mut needs, resource, budget, spec.resources.container.limits.of(resource).value);
+    }
+    let mut filled = earlier;
+    let mut next = needs.iter();
+    each_container_mut(pod, |_, container| {
+        if let Some(need) = next.next() {
+            write(need, container, &spec.resources.container.requests, &mut filled);
+        }
+    });
+    filled.remember(pod);
+}
+
+/// What one container has and lacks, for each of [`Resource::ALL`].
+struct Need {
+    name: String,
+    kind: ContainerKind,
+    slots: [Slot; 3],
+}
+
+/// One resource of one container.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// The limit and the request as they stand; `None` where absent or unreadable.
+    limit: Option<Quantity>,
+    request: Option<Quantity>,
+    /// Whether it may be set: it is absent, or an earlier round filled it.
+    open_limit: bool,
+    open_request: bool,
+    /// The limit to set.
+    share: Option<Quantity>,
+}
+
+impl Slot {
+    /// What the limit must at least be: a request that a person wrote.
+    fn floor(&self) -> Quantity {
+        self.request.filter(|_| !self.open_request).unwrap_or_default()
+    }
+}
+
+impl Need {
+    fn is_met(&self) -> bool {
+        self.slots.iter().all(|slot| !slot.open_limit && !slot.open_request)
+    }
+}
+
+fn needs(pod: &mut Value, earlier: &Filled) -> Vec<Need> {
+    let mut needs = Vec::new();
+    each_container_mut(pod, |kind, container| {
+        let name = container.str("name").unwrap_or_default().to_owned();
+        let slots = Resource::ALL.map(|resource| {
+            let read = |kind: &str| {
+                let amounts = container.object("resources").and_then(|resources| resources.object(kind));
+                let found = amounts.and_then(|amounts| amounts.get(resource.as_str()));
+                let remembered = earlier.get(&name, kind, resource);
+                let ours = remembered.is_some() && found.and_then(Value::as_str) == remembered;
+                (amount(found), found.is_none() || ours)
+            };
+            let ((limit, open_limit), (request, open_request)) = (read("limits"), read("requests"));
+            Slot { limit, request, open_limit, open_request, share: None }
+        });
+        needs.push(Need { name, kind, slots });
+    });
+    needs
+}
+
+/// Gives each open limit of `resource` its share of `budget`.
+fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quantity) {
+    let at = resource as usize;
+    let runs = |need: &Need| need.kind != ContainerKind::Init;
+    let fixed = needs.iter().filter(|need| runs(need) && !need.slots[at].open_limit);
+    let mut left = fixed.fold(budget, |left, need| left.minus(need.slots[at].limit.unwrap_or_default()));
+
+    // The largest wish first: whoever asks for more than an equal share takes it from what the others share.
+    let mut open: Vec<usize> = (0..needs.len()).filter(|i| runs(&needs[*i]) && needs[*i].slots[at].open_limit).collect();
+    open.sort_by_key(|i| std::cmp::Reverse(needs[*i].slots[at].floor()));
+    let mut sharers = open.len();
+    let mut equal = left.share(sharers, resource != Resource::Cpu);
+    for index in open {
+        let slot = &mut needs[index].slots[at];
+        let floor = slot.floor();
+        if floor > equal {
+            left = left.minus(floor);
+            sharers -= 1;
+            equal = left.share(sharers, resource != Resource::Cpu);
+        }
+        slot.share = Some(equal.min(ceiling).max(floor));
+    }
+
+    // An init container runs alone but for the sidecars started before it.
+    let mut beside = Quantity::ZERO;
+    for need in needs {
+        let slot = &mut need.slots[at];
+        match need.kind {
+            ContainerKind::Sidecar => beside = beside.plus(slot.share.or(slot.limit).unwrap_or_default()),
+            ContainerKind::Init if slot.open_limit => {
+                slot.share = Some(budget.minus(beside).min(ceiling).max(slot.floor()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes the shares into a container; what stands there is only ever lowered.
+fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, filled: &mut Filled) {
+    if need.is_met() {
+        return;
+    }
+    let Some(resources) = container.object_mut("resources") else { return };
+    for (slot, resource) in need.slots.iter().zip(Resource::ALL) {
+        let lower = |found: Option<Quantity>, wanted: Quantity| found.is_none_or(|found| wanted < found);
+        let limit = slot.share.filter(|share| *share > Quantity::ZERO && lower(slot.limit, *share));
+        if let Some(limit) = limit {
+            set(resources, "limits", resource, limit.to_string(), need, filled);
+        }
+        let Some(ceiling) = limit.or(slot.limit).filter(|_| slot.open_request) else { continue };
+        let wanted = requests.of(resource);
+        let request = wanted.value.min(ceiling);
+        if lower(slot.request, request) {
+            let text = if request == wanted.value { wanted.text.clone() } else { request.to_string() };
+            set(resources, "requests", resource, text, need, filled);
+        }
+    }
+}
+
+fn set(resources: &mut Object, kind: &'static str, resource: Resource, text: String, need: &Need, filled: &mut Filled) {
+    if let Some(amounts) = resources.object_mut(kind) {
+        filled.put(&need.name, kind, resource, &text);
+        amounts.set(resource.as_str(), text);
+    }
+}
+
+/// What earlier rounds filled, as the annotation says.
+#[derive(Default)]
+struct Filled {
+    amounts: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
+    changed: bool,
+}
+
+impl Filled {
+    fn of(pod: &Value) -> Self {
+        let metadata = pod.as_object().and_then(|pod| pod.object("metadata"));
+        let text = metadata.and_then(|metadata| metadata.object("annotations")).and_then(|all| all.str(FILLED));
+        let Some(Ok(Value::Object(containers))) = text.map(value_from_str) else { return Self::default() };
+        let mut filled = Self::default();
+        for (container, kinds) in containers.iter() {
+            for (kind, amounts) in kinds.as_object().into_iter().flat_map(Object::iter) {
+                for (resource, text) in amounts.as_object().into_iter().flat_map(Object::iter) {
+                    if let Some(text) = text.as_str() {
+                        filled.entry(container, kind, resource, text);
+                    }
+                }
+            }
+        }
+        filled
+    }
+
+    fn get(&self, container: &str, kind: &str, resource: Resource) -> Option<&str> {
+        Some(self.amounts.get(container)?.get(kind)?.get(resource.as_str())?)
+    }
+
+    fn put(&mut self, container: &str, kind: &str, resource: Resource, text: &str) {
+        self.entry(container, kind, resource.as_str(), text);
+        self.changed = true;
+    }
+
+    fn entry(&mut self, container: &str, kind: &str, resource: &str, text: &str) {
+        let kinds = self.amounts.entry(container.into()).or_default();
+        kinds.entry(kind.into()).or_default().insert(resource.into(), text.into());
+    }
+
+    fn remember(&self, pod: &mut Value) {
+        if !self.changed {
+            return;
+        }
+        let Ok(text) = serde_json::to_string(&self.amounts) else { return };
+        if let Some(annotations) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("annotations")) {
+            annotations.set(FILLED, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::{super::testing::*, FILLED};
+
+    fn limits(pod: &Json, list: &str, index: usize) -> Json {
+        pod["spec"][list][index]["resources"]["limits"].clone()
+    }
+
+    fn amounts(cpu: &str, memory: &str, disk: &str) -> Json {
+        json!({"cpu": cpu, "memory": memory, "ephemeral-storage": disk})
+    }
+
+    /// A Pod of containers that set nothing but a name.
+    fn bare(names: &[&str]) -> Json {
+        let mut pod = plain_pod();
+        pod["spec"]["containers"] = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
+        pod
+    }
+
+    #[test]
+    fn a_single_container_gets_the_policys_requests_and_limits() {
+        let pod = filled(&bare(&["a"]));
+        assert_eq!(limits(&pod, "containers", 0), amounts("2", "4Gi", "10Gi"));
+        assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"], amounts("500m", "1Gi", "1Gi"));
+    }
+
+    #[test]
+    fn containers_without_limits_share_equally() {
+        let pod = filled(&bare(&["a", "b", "c"]));
+        for index in 0..3 {
+            assert_eq!(limits(&pod, "containers", index), amounts("666m", "1365Mi", "3413Mi"));
+        }
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_person_wrote_stays_and_the_others_share_the_rest() {
+        let mut pod = bare(&["a", "b", "c"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1", "memory": "3Gi"}});
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("1", "3Gi", "3413Mi"));
+        assert_eq!(limits(&pod, "containers", 1), amounts("500m", "512Mi", "3413Mi"));
+        assert_eq!(pod["spec"]["containers"][1]["resources"]["requests"], amounts("500m", "512Mi", "1Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_limit_is_never_below_a_request_that_a_person_wrote() {
+        let mut pod = bare(&["a", "b"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "3Gi"}});
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0)["memory"], "3Gi");
+        assert_eq!(limits(&pod, "containers", 1)["memory"], "1Gi");
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn requests_are_clamped_to_a_smaller_limit() {
+        let mut pod = bare(&["a"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"limits": amounts("100m", "64Mi", "128Mi")});
+        assert_eq!(filled(&pod)["spec"]["containers"][0]["resources"]["requests"], amounts("100m", "64Mi", "128Mi"));
+    }
+
+    #[test]
+    fn an_init_container_may_use_the_whole_budget_and_beside_a_sidecar_the_rest() {
+        let mut pod = bare(&["a"]);
+        pod["spec"]["initContainers"] = json!([
+            {"name": "first", "image": "i"},
+            {"name": "sidecar", "image": "i", "restartPolicy": "Always"},
+            {"name": "second", "image": "i"}
+        ]);
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "initContainers", 0), amounts("2", "4Gi", "10Gi"));
+        assert_eq!(limits(&pod, "initContainers", 1), amounts("1", "2Gi", "5Gi"));
+        assert_eq!(limits(&pod, "initContainers", 2), amounts("1", "2Gi", "5Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sidecar_that_comes_later_shares_what_was_filled() {
+        let mut pod = filled(&bare(&["a"]));
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "i"}));
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("1", "2Gi", "5Gi"));
+        assert_eq!(limits(&pod, "containers", 1), amounts("1", "2Gi", "5Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+        assert_eq!(filled(&pod), pod);
+    }
+
+    #[test]
+    fn a_sidecar_with_limits_of_its_own_lowers_what_was_filled_requests_too() {
+        let mut pod = filled(&bare(&["a"]));
+        let late = json!({"name": "late", "image": "i", "resources": {"limits": amounts("1750m", "3584Mi", "1Gi")}});
+        pod["spec"]["containers"].as_array_mut().unwrap().push(late);
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("250m", "512Mi", "9Gi"));
+        assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"], amounts("250m", "512Mi", "1Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_overhead_of_the_runtime_class_lowers_what_was_filled() {
+        let mut pod = filled(&bare(&["a"]));
+        pod["spec"]["overhead"] = json!({"cpu": "100m", "memory": "64Mi"});
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("1900m", "4032Mi", "10Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_person_wrote_is_not_lowered() {
+        let mut pod = complete_pod();
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "i"}));
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("2", "4Gi", "10Gi"));
+        let found = violations(&pod);
+        assert!(found.contains(&"resource-limits spec.containers[1].resources.limits[cpu]".to_string()), "{found:?}");
+    }
+
+    #[test]
+    fn a_forged_memory_of_what_was_filled_raises_nothing() {
+        let mut pod = complete_pod();
+        pod["spec"]["containers"][0]["resources"]["limits"] = amounts("1", "1Gi", "1Gi");
+        let forged = json!({"main": {"limits": amounts("1", "1Gi", "1Gi")}}).to_string();
+        pod["metadata"]["annotations"] = json!({FILLED: forged});
+        assert_eq!(filled(&pod), pod);
+        for nonsense in ["", "{", "[1]", r#"{"main":{"limits":{"cpu":1}}}"#, r#"{"main":7}"#] {
+            pod["metadata"]["annotations"] = json!({FILLED: nonsense});
+            assert_eq!(filled(&pod), pod);
+        }
+    }
+
+    #[test]
+    fn a_limit_above_the_ceiling_is_refused() {
+        for (name, value) in [("cpu", json!("2001m")), ("cpu", json!(3)), ("memory", json!("4294967297")), ("ephemeral-storage", json!("1Ti"))] {
+            let mut pod = complete_pod();
+            pod["spec"]["containers"][0]["resources"]["limits"][name] = value;
+            let expected = format!("resource-limits spec.containers[0].resources.limits[{name}]");
+            assert_eq!(violations(&filled(&pod)), [expected, "pod-budget spec.containers".into()]);
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_no_limit_is_refused() {
+        for value in [json!("0"), json!(0), json!("-1"), json!("lots"), json!(""), json!("1e999999999"), json!("0e9")] {
+            rejects("resource-limits spec.containers[0].resources.limits[cpu]", |pod| {
+                pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] = value;
+            });
+        }
+    }
+
+    #[test]
+    fn a_request_beyond_the_ceiling_is_refused() {
+        for value in [json!("3"), json!("x"), json!("-1")] {
+            rejects("resource-limits spec.containers[0].resources.requests[cpu]", |pod| {
+                pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = value;
+            });
+        }
+    }
+
+    #[test]
+    fn different_spellings_of_the_ceiling_are_admitted() {
+        accepts(|pod| pod["spec"]["containers"][0]["resources"]["limits"] = amounts("2000m", "4294967296", "10240Mi"));
+    }
+
+    #[test]
+    fn an_ephemeral_container_is_not_given_resources() {
+        let mut pod = complete_pod();
+        let mut debugger = pod["spec"]["containers"][0].clone();
+        without(&mut debugger, "resources");
+        pod["spec"]["ephemeralContainers"] = json!([debugger]);
+        assert_eq!(filled(&pod), pod);
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+}

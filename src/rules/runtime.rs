@@ -1,0 +1,89 @@
+//! The runtime class, and the annotations that reach runsc.
+
+use super::Rule;
+use crate::{
+    json::Value,
+    pod::{Pod, spec_mut},
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+pub(super) static RUNTIME_CLASS: Rule = Rule {
+    id: "runtime-class",
+    title: "The Pod runs under an allowed runtime class.",
+    why: "The runtime class is the sandbox. A Pod without one is given the default. Another class that was set \
+          explicitly is refused, never rewritten: its overhead, node selector and tolerations are already merged \
+          into the Pod and would stay behind.",
+    setting: "spec.runtimeClass",
+    fill: Some(fill_runtime_class),
+    check: check_runtime_class,
+};
+
+fn fill_runtime_class<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if let Some(pod) = spec_mut(pod) {
+        pod.set_default("runtimeClassName", spec.runtime_class.default.as_str());
+    }
+}
+
+fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let found = pod.spec.str("runtimeClassName");
+    let allowed = &spec.runtime_class.allowed;
+    if found.is_some_and(|name| allowed.iter().any(|class| class == name)) {
+        return;
+    }
+    let wanted = allowed.join(" or ");
+    let found = show(pod.spec.get("runtimeClassName"));
+    out.report("spec.runtimeClassName", found, wanted, "leave it out or name an allowed class");
+}
+
+pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
+    id: "gvisor-annotations",
+    title: "No annotation reconfigures gVisor.",
+    why: "containerd can pass annotations of the prefix dev.gvisor. to runsc, where they open host sockets, replace \
+          the root file system or switch off protections.",
+    setting: "",
+    fill: None,
+    check: check_gvisor_annotations,
+};
+
+fn check_gvisor_annotations(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for (key, value) in pod.annotations.iter().filter(|(key, _)| key.starts_with("dev.gvisor.")) {
+        out.report(format!("metadata.annotations[{key}]"), show(Some(value)), "absent", "remove the annotation");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+    use crate::policy::Spec;
+
+    #[test]
+    fn a_pod_without_a_runtime_class_gets_the_default() {
+        let pod = fills("runtime-class spec.runtimeClassName", |pod| without(&mut pod["spec"], "runtimeClassName"));
+        assert_eq!(pod["spec"]["runtimeClassName"], "gvisor");
+    }
+
+    #[test]
+    fn another_runtime_class_is_refused() {
+        for class in ["runc", "gVisor", "gvisor ", "", "gvisor\u{200b}"] {
+            rejects("runtime-class spec.runtimeClassName", |pod| pod["spec"]["runtimeClassName"] = json!(class));
+        }
+    }
+
+    #[test]
+    fn every_allowed_class_is_admitted() {
+        let mut spec = Spec::default();
+        spec.runtime_class.allowed.push("kata".into());
+        accepts_under(&spec, |pod| pod["spec"]["runtimeClassName"] = json!("kata"));
+    }
+
+    #[test]
+    fn annotations_for_runsc_are_refused() {
+        rejects("gvisor-annotations metadata.annotations[dev.gvisor.spec.rootfs.source]", |pod| {
+            pod["metadata"]["annotations"] = json!({"dev.gvisor.spec.rootfs.source": "/"});
+        });
+        accepts(|pod| pod["metadata"]["annotations"] = json!({"example.com/dev.gvisor.x": "1"}));
+    }
+}

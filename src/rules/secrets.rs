@@ -1,0 +1,144 @@
+//! Which Secrets reach the sandbox, and how.
+
+use super::Rule;
+use crate::{
+    json::Object,
+    pod::Pod,
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+pub(super) static SECRETS: Rule = Rule {
+    id: "secrets",
+    title: "Only allowed Secrets are read.",
+    why: "A legacy service account token is a Secret like any other, and secretKeyRef reads it. A policy can name the \
+          Secrets that the sandbox may see, or forbid them in the environment. Secret files are a matter of the rule \
+          volume-types.",
+    setting: "spec.secrets",
+    fill: None,
+    check: check_secrets,
+};
+
+fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let settings = &spec.secrets;
+    let mut check = |path: &dyn Fn() -> String, reference: &Object, key: &str, in_environment: bool| {
+        let name = reference.get(key);
+        if in_environment && !settings.environment {
+            out.report(path(), show(name), "absent", "remove it: the policy gives no Secret to the environment");
+            return;
+        }
+        let names = &settings.allowed_names;
+        if !names.is_empty() && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name)) {
+            out.report(path(), show(name), format_args!("one of {}", names.join(", ")), "name an allowed Secret");
+        }
+    };
+    for container in &pod.containers {
+        for (index, variable) in container.object.objects("env") {
+            if let Some(secret) = variable.object("valueFrom").and_then(|from| from.object("secretKeyRef")) {
+                check(&|| container.at(&format!("env[{index}].valueFrom.secretKeyRef.name")), secret, "name", true);
+            }
+        }
+        for (index, source) in container.object.objects("envFrom") {
+            if let Some(secret) = source.object("secretRef") {
+                check(&|| container.at(&format!("envFrom[{index}].secretRef.name")), secret, "name", true);
+            }
+        }
+    }
+    for (index, volume) in pod.spec.objects("volumes") {
+        if let Some(secret) = volume.object("secret") {
+            check(&|| format!("spec.volumes[{index}].secret.secretName"), secret, "secretName", false);
+        }
+        for (position, source) in volume.object("projected").into_iter().flat_map(|p| p.objects("sources")) {
+            if let Some(secret) = source.object("secret") {
+                let path = || format!("spec.volumes[{index}].projected.sources[{position}].secret.name");
+                check(&path, secret, "name", false);
+            }
+        }
+    }
+}
+
+pub(super) static FILE_KEY_REF: Rule = Rule {
+    id: "file-key-ref",
+    title: "No environment variable is read from a file of a volume.",
+    why: "For fileKeyRef the kubelet, on the node, opens a file that the sandbox has written.",
+    setting: "",
+    fill: None,
+    check: check_file_key_ref,
+};
+
+fn check_file_key_ref(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (index, variable) in container.object.objects("env") {
+            if variable.object("valueFrom").is_some_and(|from| from.get("fileKeyRef").is_some()) {
+                let path = container.at(&format!("env[{index}].valueFrom.fileKeyRef"));
+                out.report(path, "set", "absent", "read the file in the container instead");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+    use crate::policy::Spec;
+
+    fn with_secret(pod: &mut Json) {
+        pod["spec"]["containers"][0]["env"] = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "api", "key": "k"}}}]);
+    }
+
+    fn with_secrets(pod: &mut Json) {
+        pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "api"}}]);
+    }
+
+    fn with_secret_file(pod: &mut Json) {
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(json!({"name": "s", "secret": {"secretName": "api"}}));
+    }
+
+    fn with_projected_secret(pod: &mut Json) {
+        let volume = json!({"name": "s", "projected": {"sources": [{"secret": {"name": "api"}}]}});
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+    }
+
+    fn allowing(names: &[&str]) -> Spec {
+        let mut spec = Spec::default();
+        spec.secrets.allowed_names = names.iter().map(ToString::to_string).collect();
+        spec.volumes.allowed.extend(["secret".to_string(), "projected".to_string()]);
+        spec
+    }
+
+    #[test]
+    fn any_secret_may_be_in_the_environment_by_default() {
+        accepts(with_secret);
+        accepts(with_secrets);
+    }
+
+    #[test]
+    fn a_policy_may_keep_secrets_out_of_the_environment() {
+        let mut spec = Spec::default();
+        spec.secrets.environment = false;
+        rejects_under(&spec, "secrets spec.containers[0].env[0].valueFrom.secretKeyRef.name", with_secret);
+        rejects_under(&spec, "secrets spec.containers[0].envFrom[0].secretRef.name", with_secrets);
+    }
+
+    #[test]
+    fn a_policy_may_name_the_secrets() {
+        for change in [with_secret, with_secrets, with_secret_file, with_projected_secret] {
+            accepts_under(&allowing(&["api"]), change);
+        }
+        let other = allowing(&["other"]);
+        rejects_under(&other, "secrets spec.containers[0].env[0].valueFrom.secretKeyRef.name", with_secret);
+        rejects_under(&other, "secrets spec.containers[0].envFrom[0].secretRef.name", with_secrets);
+        rejects_under(&other, "secrets spec.volumes[2].secret.secretName", with_secret_file);
+        rejects_under(&other, "secrets spec.volumes[2].projected.sources[0].secret.name", with_projected_secret);
+    }
+
+    #[test]
+    fn a_variable_from_a_file_is_refused() {
+        rejects("file-key-ref spec.containers[0].env[0].valueFrom.fileKeyRef", |pod| {
+            let file = json!({"volumeName": "workspace", "path": "env", "key": "K"});
+            pod["spec"]["containers"][0]["env"] = json!([{"name": "K", "valueFrom": {"fileKeyRef": file}}]);
+        });
+    }
+}

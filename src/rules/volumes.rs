@@ -1,0 +1,399 @@
+//! What is mounted, and where the sandbox can write.
+
+use super::{Rule, identity::is_api_token_volume};
+use crate::{
+    json::{Object, Value},
+    pod::{Container, Pod, Quantity, each_container_mut, spec_mut},
+    policy::{Amount, Spec, Writable},
+    verdict::{Violations, quote, show},
+};
+
+pub(super) static VOLUME_TYPES: Rule = Rule {
+    id: "volume-types",
+    title: "Every volume is of an allowed type.",
+    why: "A hostPath is the node's disk, a Secret or a projected volume may be a credential, a CSI driver runs on the \
+          node. Only the listed types are admitted, so a type that did not exist when this was built is not.",
+    setting: "spec.volumes.allowed",
+    fill: None,
+    check: check_volume_types,
+};
+
+fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let allowed = &spec.volumes.allowed;
+    for (index, volume) in pod.spec.objects("volumes") {
+        if spec.service_account.automount_token && is_api_token_volume(volume) {
+            continue;
+        }
+        for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.iter().any(|allowed| allowed == kind)) {
+            let wanted = if allowed.is_empty() { "no volume".into() } else { allowed.join(" or ") };
+            let path = format!("spec.volumes[{index}].{kind}");
+            out.report(path, kind, wanted, "remove this volume or use an allowed type");
+        }
+    }
+}
+
+/// The members of a volume that say where it comes from.
+fn sources<'v, 'a>(volume: &'v Object<'a>) -> impl Iterator<Item = (&'v str, &'v Value<'a>)> {
+    volume.iter().filter(|(key, _)| *key != "name")
+}
+
+pub(super) static EMPTY_DIR: Rule = Rule {
+    id: "empty-dir",
+    title: "Every emptyDir has a size limit and lies on disk or in memory.",
+    why: "An emptyDir without a limit, or with 0, fills the node's disk. The limit is filled where unset: the \
+          policy's for its own volumes, the Pod's budget for others. Huge pages are refused.",
+    setting: "spec.volumes.writable",
+    fill: Some(fill_empty_dir),
+    check: check_empty_dir,
+};
+
+fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    let Some(Value::List(volumes)) = spec_mut(pod).and_then(|pod| pod.get_mut("volumes")) else { return };
+    for (_, volume) in volumes.iter_mut() {
+        let Some(volume) = volume.as_object_mut() else { continue };
+        // A volume without any source is an emptyDir: the API server defaults it so.
+        let is_empty_dir = volume.get("emptyDir").is_some() || sources(volume).next().is_none();
+        if !is_empty_dir {
+            continue;
+        }
+        let in_memory = volume.object("emptyDir").and_then(|dir| dir.str("medium")) == Some("Memory");
+        let limit = size_ceiling(spec, volume.str("name"), in_memory);
+        if let Some(dir) = volume.object_mut("emptyDir") {
+            dir.set_default("sizeLimit", limit.text.as_str());
+        }
+    }
+}
+
+fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s Amount {
+    let budget = &spec.resources.pod.limits;
+    let writable = spec.volumes.writable.iter().find(|writable| Some(writable.name.as_str()) == name);
+    match writable {
+        Some(writable) if !in_memory || writable.size_limit.value < budget.memory.value => &writable.size_limit,
+        _ if in_memory => &budget.memory,
+        _ => &budget.ephemeral_storage,
+    }
+}
+
+fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    for (index, volume) in pod.spec.objects("volumes") {
+        let Some(dir) = volume.object("emptyDir") else { continue };
+        let medium = dir.str("medium").unwrap_or_default();
+        if !matches!(medium, "" | "Memory") {
+            let path = format!("spec.volumes[{index}].emptyDir.medium");
+            out.report(path, quote(medium), "unset or Memory", "remove medium");
+            continue;
+        }
+        let ceiling = size_ceiling(spec, volume.str("name"), medium == "Memory");
+        let limit = dir.get("sizeLimit");
+        let fits = amount(limit).is_some_and(|limit| limit > Quantity::ZERO && limit <= ceiling.value);
+        if !fits {
+            let path = format!("spec.volumes[{index}].emptyDir.sizeLimit");
+            out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), "lower it or leave it out on create");
+        }
+    }
+}
+
+/// A quantity in a Pod: a string, or a bare number.
+pub(super) fn amount(value: Option<&Value>) -> Option<Quantity> {
+    match value? {
+        Value::String(text) => Quantity::parse(text).ok(),
+        Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
+        _ => None,
+    }
+}
+
+pub(super) static WRITABLE_PATHS: Rule = Rule {
+    id: "writable-paths",
+    title: "Containers write to the policy's paths and nowhere else.",
+    why: "With a read-only root a program still needs a place to work: every container gets the policy's volumes \
+          where nothing is mounted yet. A writable mount elsewhere is refused; a read-only one may be anywhere.",
+    setting: "spec.volumes.writable",
+    fill: Some(fill_writable_paths),
+    check: check_writable_paths,
+};
+
+fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    for writable in &spec.volumes.writable {
+        let mut needed = false;
+        each_container_mut(pod, |_, container| needed |= mount(container, writable));
+        if needed {
+            add_volume(pod, writable);
+        }
+    }
+}
+
+/// Mounts `writable` unless the container has a mount there; says whether it did.
+fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
+    let taken = container
+        .objects("volumeMounts")
+        .any(|(_, mount)| mount.str("mountPath").and_then(normal_path).as_deref() == Some(&writable.path));
+    let Some(mounts) = (!taken).then(|| container.list_mut("volumeMounts")).flatten() else { return false };
+    mounts.push(Object::from([("name", writable.name.as_str()), ("mountPath", writable.path.as_str())]));
+    true
+}
+
+fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) {
+    let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return };
+    let named = |volume: &Value| volume.as_object().and_then(|volume| volume.str("name")) == Some(&writable.name);
+    if volumes.iter().any(|(_, volume)| named(volume)) {
+        return;
+    }
+    let dir = Object::from([("sizeLimit", writable.size_limit.text.as_str())]);
+    let mut volume = Object::from([("name", writable.name.as_str())]);
+    volume.set("emptyDir", dir);
+    volumes.push(volume);
+}
+
+fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
+    let paths: Vec<&str> = spec.volumes.writable.iter().map(|writable| writable.path.as_str()).collect();
+    for container in &pod.containers {
+        for (index, mount) in mounts(container) {
+            let path = mount.get("mountPath");
+            let normal = path.and_then(Value::as_str).and_then(normal_path);
+            let read_only = mount.bool("readOnly") == Some(true) || is_token_mount(spec, pod, mount);
+            let fits = normal.as_deref().is_some_and(|path| read_only || paths.iter().any(|root| lies_in(path, root)));
+            if !fits {
+                let wanted = match normal {
+                    None => "an absolute path without '..'".to_string(),
+                    Some(_) if paths.is_empty() => "readOnly: true".into(),
+                    Some(_) => format!("in {}, or readOnly: true", paths.join(" or ")),
+                };
+                let path_of = container.at(&format!("volumeMounts[{index}].mountPath"));
+                out.report(path_of, show(path), wanted, "mount it there or read-only");
+            }
+        }
+    }
+}
+
+fn mounts<'c, 'a>(container: &Container<'c, 'a>) -> impl Iterator<Item = (usize, &'c Object<'a>)> + use<'c, 'a> {
+    container.object.objects("volumeMounts")
+}
+
+/// Where the policy admits the token, its mount comes from the API server.
+fn is_token_mount(spec: &Spec, pod: &Pod, mount: &Object) -> bool {
+    spec.service_account.automount_token
+        && pod.spec.objects("volumes").any(|(_, volume)| volume.get("name") == mount.get("name") && is_api_token_volume(volume))
+}
+
+/// An absolute path without empty and `.` parts; `None` where it is relative or has a `..`.
+fn normal_path(path: &str) -> Option<String> {
+    let below = path.strip_prefix('/')?;
+    let mut normal = String::with_capacity(path.len());
+    for part in below.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => return None,
+            part => normal.extend(["/", part]),
+        }
+    }
+    Some(normal)
+}
+
+fn lies_in(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub(super) static SUB_PATHS: Rule = Rule {
+    id: "sub-paths",
+    title: "A sub-path stays inside its volume.",
+    why: "The kubelet resolves subPath and subPathExpr on the node; a path that climbs with .. or starts at the root \
+          has escaped volumes before.",
+    setting: "",
+    fill: None,
+    check: check_sub_paths,
+};
+
+fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (index, mount) in mounts(container) {
+            for field in ["subPath", "subPathExpr"] {
+                let Some(path) = mount.str(field) else { continue };
+                if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+                    let path_of = container.at(&format!("volumeMounts[{index}].{field}"));
+                    out.report(path_of, quote(path), "a relative path without '..'", "name a folder of the volume");
+                }
+            }
+        }
+    }
+}
+
+pub(super) static VOLUME_DEVICES: Rule = Rule {
+    id: "volume-devices",
+    title: "No container gets a block device.",
+    why: "A raw device bypasses the file system and its limits.",
+    setting: "",
+    fill: None,
+    check: check_volume_devices,
+};
+
+fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (index, device) in container.object.list("volumeDevices") {
+            let name = device.as_object().and_then(|device| device.get("name"));
+            out.report(container.at(&format!("volumeDevices[{index}]")), show(name), "absent", "remove this device");
+        }
+    }
+}
+
+pub(super) static MOUNT_PROPAGATION: Rule = Rule {
+    id: "mount-propagation",
+    title: "Mounts of the container stay in the container.",
+    why: "With Bidirectional what the container mounts appears on the node.",
+    setting: "",
+    fill: None,
+    check: check_mount_propagation,
+};
+
+fn check_mount_propagation(_: &Spec, pod: &Pod, out: &mut Violations) {
+    for container in &pod.containers {
+        for (index, mount) in mounts(container) {
+            let found = mount.get("mountPropagation");
+            if found.is_some_and(|value| !matches!(value.as_str(), Some("None" | "HostToContainer"))) {
+                let path = container.at(&format!("volumeMounts[{index}].mountPropagation"));
+                out.report(path, show(found), "None or unset", "remove mountPropagation");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+    use crate::{pod::schema::volume_types, policy::Spec};
+
+    fn add(pod: &mut Json, volume: Json) {
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+    }
+
+    fn mount_at(pod: &mut Json, mount: Json) {
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
+    }
+
+    #[test]
+    fn every_volume_type_but_the_allowed_is_refused() {
+        for kind in volume_types().filter(|kind| *kind != "emptyDir") {
+            rejects(&format!("volume-types spec.volumes[2].{kind}"), |pod| add(pod, json!({"name": "x", kind: {}})));
+        }
+    }
+
+    #[test]
+    fn a_policy_may_allow_more_types() {
+        let mut spec = Spec::default();
+        spec.volumes.allowed.push("configMap".into());
+        accepts_under(&spec, |pod| add(pod, json!({"name": "x", "configMap": {"name": "c"}})));
+    }
+
+    #[test]
+    fn an_allowed_type_beside_another_hides_nothing() {
+        rejects("volume-types spec.volumes[2].hostPath", |pod| {
+            add(pod, json!({"name": "x", "emptyDir": {"sizeLimit": "1Gi"}, "hostPath": {"path": "/"}}));
+        });
+    }
+
+    #[test]
+    fn size_limits_are_filled() {
+        let pod = fills("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][1]["emptyDir"] = json!({}));
+        assert_eq!(pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"], "1Gi");
+        let pod = fills("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| add(pod, json!({"name": "x", "emptyDir": {}})));
+        assert_eq!(pod["spec"]["volumes"][2]["emptyDir"]["sizeLimit"], "10Gi");
+        let memory = json!({"name": "x", "emptyDir": {"medium": "Memory"}});
+        let pod = fills("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| add(pod, memory));
+        assert_eq!(pod["spec"]["volumes"][2]["emptyDir"]["sizeLimit"], "4Gi");
+    }
+
+    #[test]
+    fn a_volume_without_a_source_is_an_empty_dir() {
+        let mut pod = complete_pod();
+        add(&mut pod, json!({"name": "x"}));
+        assert_eq!(filled(&pod)["spec"]["volumes"][2], json!({"name": "x", "emptyDir": {"sizeLimit": "10Gi"}}));
+    }
+
+    #[test]
+    fn sizes_without_bound_are_refused() {
+        for size in [json!("0"), json!("-1"), json!("10737418241"), json!("11Gi"), json!("x"), json!("1e999999999"), json!(0)] {
+            rejects("empty-dir spec.volumes[0].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"] = size);
+        }
+        for size in [json!("10Gi"), json!("10737418240"), json!(1024), json!("1n")] {
+            accepts(|pod| pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"] = size);
+        }
+        rejects("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = json!("2Gi"));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_memory_budget() {
+        rejects("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| {
+            add(pod, json!({"name": "x", "emptyDir": {"medium": "Memory", "sizeLimit": "5Gi"}}));
+        });
+        rejects("empty-dir spec.volumes[0].emptyDir.sizeLimit", |pod| {
+            pod["spec"]["volumes"][0]["emptyDir"] = json!({"medium": "Memory", "sizeLimit": "10Gi"});
+        });
+        rejects("empty-dir spec.volumes[2].emptyDir.medium", |pod| {
+            add(pod, json!({"name": "x", "emptyDir": {"medium": "HugePages-2Mi", "sizeLimit": "1Gi"}}));
+        });
+    }
+
+    #[test]
+    fn every_container_gets_the_writable_paths() {
+        let mut pod = complete_pod_of_three();
+        without(&mut pod["spec"], "volumes");
+        for list in ["containers", "initContainers"] {
+            for container in pod["spec"][list].as_array_mut().unwrap() {
+                without(container, "volumeMounts");
+            }
+        }
+        assert_eq!(filled(&pod), complete_pod_of_three());
+    }
+
+    #[test]
+    fn a_mount_of_ones_own_stays() {
+        accepts(|pod| {
+            pod["spec"]["volumes"][0]["name"] = json!("mine");
+            pod["spec"]["containers"][0]["volumeMounts"][0] = json!({"name": "mine", "mountPath": "/workspace/"});
+        });
+    }
+
+    #[test]
+    fn a_writable_mount_elsewhere_is_refused_however_it_is_spelled() {
+        for path in ["/etc", "/", "/workspaces", "//workspace/../etc", "/workspace/..", "/tmp/../workspace", "workspace", "", "/Workspace", "/workspace/./../x"] {
+            rejects("writable-paths spec.containers[0].volumeMounts[2].mountPath", |pod| mount_at(pod, json!({"name": "tmp", "mountPath": path})));
+        }
+        for path in ["/workspace/cache", "//tmp//x/", "/tmp/./y"] {
+            accepts(|pod| mount_at(pod, json!({"name": "tmp", "mountPath": path})));
+        }
+    }
+
+    #[test]
+    fn a_read_only_mount_may_be_anywhere_but_not_climb() {
+        accepts(|pod| mount_at(pod, json!({"name": "tmp", "mountPath": "/data", "readOnly": true})));
+        rejects("writable-paths spec.containers[0].volumeMounts[2].mountPath", |pod| {
+            mount_at(pod, json!({"name": "tmp", "mountPath": "/data/../etc", "readOnly": true}));
+        });
+    }
+
+    #[test]
+    fn sub_paths_do_not_climb() {
+        for (field, path) in [("subPath", "../x"), ("subPath", "/x"), ("subPathExpr", "$(A)/../..")] {
+            rejects(&format!("sub-paths spec.containers[0].volumeMounts[0].{field}"), |pod| {
+                pod["spec"]["containers"][0]["volumeMounts"][0][field] = json!(path);
+            });
+        }
+        accepts(|pod| pod["spec"]["containers"][0]["volumeMounts"][0]["subPath"] = json!("a/..b"));
+    }
+
+    #[test]
+    fn block_devices_are_refused() {
+        rejects("volume-devices spec.containers[0].volumeDevices[0]", |pod| {
+            pod["spec"]["containers"][0]["volumeDevices"] = json!([{"name": "d", "devicePath": "/dev/xvda"}]);
+        });
+    }
+
+    #[test]
+    fn mounts_do_not_reach_the_node() {
+        rejects("mount-propagation spec.containers[0].volumeMounts[0].mountPropagation", |pod| {
+            pod["spec"]["containers"][0]["volumeMounts"][0]["mountPropagation"] = json!("Bidirectional");
+        });
+        accepts(|pod| pod["spec"]["containers"][0]["volumeMounts"][0]["mountPropagation"] = json!("None"));
+    }
+}
