@@ -3,8 +3,10 @@
 //!
 //! ```ignore
 //! let bed = ControlPlane::start().await?;
+//! let rest = bed.rest().await?;
 //! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
-//! sandgate.guard(&bed).await?;
+//! sandgate.guard(&rest, WebhookKind::Validating).await?;
+//! sandgate.guard(&rest, WebhookKind::Mutating).await?;
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!

@@ -54,19 +54,12 @@ impl Sandgate {
         })
     }
 
-    /// Puts it in front of its namespaces, and waits until the API server asks it.
+    /// Puts it in front of its namespaces, and waits until the API server asks it. The validating webhook comes
+    /// before the mutating one, so that each shows: first a plain pod is refused, then it is filled.
     ///
     /// # Errors
-    /// When the API server does not take the configurations.
-    pub(crate) async fn guard(&self, rest: &Rest) -> Result<()> {
-        // One after the other, so that each shows: first what is not filled is refused, then it is filled.
-        self.register(rest, WebhookKind::Validating).await?;
-        self.wait_for_answer(rest, |answer| answer.contains("validate.sandgate.dev")).await?;
-        self.register(rest, WebhookKind::Mutating).await?;
-        self.wait_for_answer(rest, |answer| !answer.contains("validate.sandgate.dev")).await
-    }
-
-    async fn register(&self, rest: &Rest, kind: WebhookKind) -> Result<()> {
+    /// When the API server does not take the configuration.
+    pub(crate) async fn guard(&self, rest: &Rest, kind: WebhookKind) -> Result<()> {
         let (name, path) = match kind {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
@@ -74,18 +67,18 @@ impl Sandgate {
         let configuration = format!("sandgate-{}", self.namespaces.join("-"));
         let url = format!("{}/{path}", self.url);
         let Self { ca, namespaces, .. } = self;
-        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }.register(rest).await
+        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }.register(rest).await?;
+        self.wait_for_answer(rest, |refused| refused == (kind == WebhookKind::Validating)).await
     }
 
-    /// Tries a plain pod, which is never stored, until the answer in every namespace is as wanted.
-    async fn wait_for_answer(&self, rest: &Rest, wanted: fn(&str) -> bool) -> Result<()> {
+    /// Tries a plain pod, which is never stored, until every namespace answers as wanted.
+    async fn wait_for_answer(&self, rest: &Rest, wanted: impl Fn(bool) -> bool) -> Result<()> {
         let pod = json!({"metadata": {"generateName": "try-"}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
         for namespace in &self.namespaces {
             let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
             eventually("the API server asks the webhook", async || {
-                let answer = rest.post(&path, &pod).await;
-                let text = answer.map_or_else(|refusal| refusal.message, |_| String::new());
-                Ok(wanted(&text).then_some(()))
+                let refused = rest.post(&path, &pod).await.is_err_and(|no| no.message.contains("validate.sandgate.dev"));
+                Ok(wanted(refused).then_some(()))
             })
             .await?;
         }
