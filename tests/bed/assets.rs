@@ -43,7 +43,8 @@ struct Program {
 
 const ETCD: Program = Program { name: "etcd", package: "go.etcd.io/etcd/server/v3", module: "etcd" };
 const APISERVER: Program = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
-const CONTROLLER_MANAGER: Program = kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+const CONTROLLER_MANAGER: Program =
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
 const KUBECTL: Program = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl");
 
 const fn kubernetes(name: &'static str, package: &'static str) -> Program {
@@ -100,7 +101,9 @@ impl Program {
 
     fn missing(&self, problem: &str) -> String {
         let Self { name, .. } = self;
-        format!("the test bed has no {name}: {problem}; install Go, or set KUBEBUILDER_ASSETS to a folder with {name}")
+        format!(
+            "the test bed has no {name}: {problem}; install Go, or set KUBEBUILDER_ASSETS to a folder with {name}"
+        )
     }
 }
 
@@ -125,7 +128,7 @@ fn etcd_version() -> &'static str {
 
 /// The version of `module` that a `go.mod` requires.
 fn required(go_mod: &'static str, module: &str) -> &'static str {
-    let version = |line: &'static str| line.trim().strip_prefix(module)?.strip_prefix(" v")?.split(' ').next();
+    let version =
+        |line: &'static str| line.trim().strip_prefix(module)?.strip_prefix(" v")?.split(' ').next();
     go_mod.lines().find_map(version).expect("go.mod requires what is built from it")
 }
-

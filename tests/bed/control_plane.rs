@@ -62,7 +62,12 @@ impl ControlPlane {
             Ok(rest.get(&default_account("default")).await.ok())
         })
         .await?;
-        Ok(Self { folder, kubectl: assets.kubectl, _processes: [controllers, apiserver, etcd], _guard: guard })
+        Ok(Self {
+            folder,
+            kubectl: assets.kubectl,
+            _processes: [controllers, apiserver, etcd],
+            _guard: guard,
+        })
     }
 
     /// A folder for files and logs; removed at the end.
@@ -95,7 +100,8 @@ impl ControlPlane {
         let (program, kubeconfig, input) = (self.kubectl.clone(), self.kubeconfig(), input.to_owned());
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         // Webhooks of the test may live in the same thread.
-        let running = tokio::task::spawn_blocking(move || kubectl::run(&program, &kubeconfig, &arguments, &input));
+        let running =
+            tokio::task::spawn_blocking(move || kubectl::run(&program, &kubeconfig, &arguments, &input));
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
@@ -107,8 +113,10 @@ impl ControlPlane {
         let account = json!({"metadata": {"name": "workflow-runner"}});
         rest.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await?;
         // Pods are refused before the controller manager has made it.
-        eventually("the default service account is there", async || Ok(rest.get(&default_account(name)).await.ok()))
-            .await?;
+        eventually("the default service account is there", async || {
+            Ok(rest.get(&default_account(name)).await.ok())
+        })
+        .await?;
         Ok(name.to_owned())
     }
 

@@ -37,9 +37,9 @@ impl Output {
 /// Runs kubectl with `input` on its standard input.
 pub(super) fn run(program: &Path, kubeconfig: &Path, arguments: &[String], input: &str) -> Result<Output> {
     let mut child = Command::new(program)
-        .args(arguments)
-        // No request hangs for ever.
+        // No request hangs for ever. Flags come first: after `--` they would belong to a container.
         .arg("--request-timeout=60s")
+        .args(arguments)
         .env("KUBECONFIG", kubeconfig)
         .env("KUBECACHEDIR", kubeconfig.with_file_name("kubectl-cache"))
         .env_remove("KUBECTL_EXTERNAL_DIFF")
@@ -53,5 +53,9 @@ pub(super) fn run(program: &Path, kubeconfig: &Path, arguments: &[String], input
     }
     let output = child.wait_with_output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Output { success: output.status.success(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
+    Ok(Output {
+        success: output.status.success(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
 }

@@ -52,7 +52,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// What `probe` fails with, or that there is no answer; the text says what was waited for.
-pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let asking = async {
         loop {
             if let Some(answer) = probe().await? {

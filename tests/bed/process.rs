@@ -27,13 +27,18 @@ const LEASH: &str = r#"
     watcher=$!
     wait "$child"
     status=$?
-    kill -KILL "$watcher"
+    kill -KILL "$watcher" 2>/dev/null
     exit "$status"
 "#;
 
 impl Process {
     /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
-    pub(super) fn start(name: &'static str, program: &Path, arguments: &[String], folder: &Path) -> Result<Self> {
+    pub(super) fn start(
+        name: &'static str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let shell = Command::new("sh")

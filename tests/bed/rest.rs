@@ -30,7 +30,9 @@ impl std::error::Error for Refusal {}
 impl From<kube::Error> for Refusal {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self { code: status.code, reason: status.reason, message: status.message },
+            kube::Error::Api(status) => {
+                Self { code: status.code, reason: status.reason, message: status.message }
+            }
             other => Self { code: 0, reason: "NoAnswer".into(), message: other.to_string() },
         }
     }

@@ -39,7 +39,8 @@ impl Sandgate {
         let folder = bed.folder().join(format!("sandgate-{port}"));
         fs::create_dir(&folder)?;
         let policy = write_policy(&folder, spec)?;
-        let mut process = Process::start("sandgate", &program()?, &arguments(port, admin, &folder, &policy), &folder)?;
+        let mut process =
+            Process::start("sandgate", &program()?, &arguments(port, admin, &folder, &policy), &folder)?;
         eventually("sandgate is ready", async || {
             process.check()?;
             Ok(is_ready(admin).await.then_some(()))
@@ -67,23 +68,40 @@ impl Sandgate {
         let configuration = format!("sandgate-{}", self.namespaces.join("-"));
         let url = format!("{}/{path}", self.url);
         let Self { ca, namespaces, .. } = self;
-        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }.register(rest).await?;
+        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }
+            .register(rest)
+            .await?;
         self.wait_for_answer(rest, |refused| refused == (kind == WebhookKind::Validating)).await
     }
 
-    /// Tries a plain pod, which is never stored, until every namespace answers as wanted.
+    /// Tries a pod, which is never stored, until every namespace answers as wanted.
     async fn wait_for_answer(&self, rest: &Rest, wanted: impl Fn(bool) -> bool) -> Result<()> {
-        let pod = json!({"metadata": {"generateName": "try-"}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
+        let pod = pod_to_try();
         for namespace in &self.namespaces {
             let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
             eventually("the API server asks the webhook", async || {
-                let refused = rest.post(&path, &pod).await.is_err_and(|no| no.message.contains("validate.sandgate.dev"));
+                let refused = rest
+                    .post(&path, &pod)
+                    .await
+                    .is_err_and(|no| no.message.contains("validate.sandgate.dev"));
                 Ok(wanted(refused).then_some(()))
             })
             .await?;
         }
         Ok(())
     }
+}
+
+/// It violates the policy until it is filled, but not Pod Security, which a namespace may enforce and which is asked first.
+fn pod_to_try() -> Value {
+    let confined = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    json!({
+        "metadata": {"generateName": "try-"},
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "main", "image": "x", "securityContext": confined}]
+        }
+    })
 }
 
 /// Cargo says where it is to a test, and puts it beside or above any other program that it builds.

@@ -44,9 +44,15 @@ async fn while_sandgate_is_down_no_pod_is_stored_and_all_else_works() {
         assert!(refusal.message.contains("failed calling webhook"), "{refusal}");
     }
     let rest = &sandbox.rest;
-    rest.post(&path(&elsewhere, "pods"), &plain_pod("other")).await.expect("pods of other namespaces are stored");
-    rest.post(&here("configmaps"), &json!({"metadata": {"name": "c"}})).await.expect("other objects are stored");
-    rest.merge(&here("pods/before/status"), &json!({"status": {"message": "alive"}})).await.expect("nodes report");
+    rest.post(&path(&elsewhere, "pods"), &plain_pod("other"))
+        .await
+        .expect("pods of other namespaces are stored");
+    rest.post(&here("configmaps"), &json!({"metadata": {"name": "c"}}))
+        .await
+        .expect("other objects are stored");
+    rest.merge(&here("pods/before/status"), &json!({"status": {"message": "alive"}}))
+        .await
+        .expect("nodes report");
     rest.delete(&here("pods/before")).await.expect("pods are deleted");
     let pods = rest.get(&here("pods")).await.expect("pods are listed");
     assert_eq!(pods["items"], Value::Array(Vec::new()));

@@ -76,7 +76,8 @@ async fn run_now(sandbox: &Sandbox, cron_job: &str) {
     let stored = sandbox.rest.get(cron_job).await.expect("it is stored");
     let created = stored["metadata"]["creationTimestamp"].as_str().expect("the API server sets it");
     let year = created.get(..4).and_then(|year| year.parse::<u32>().ok()).expect("a year");
-    let long_ago = created.replacen(&year.to_string(), &(year - 1).to_string(), 1).replace("-02-29", "-02-28");
+    let long_ago =
+        created.replacen(&year.to_string(), &(year - 1).to_string(), 1).replace("-02-29", "-02-28");
     let status = json!({"status": {"lastScheduleTime": long_ago}});
     sandbox.rest.merge(&format!("{cron_job}/status"), &status).await.expect("the status is writable");
     sandbox.rest.merge(cron_job, &json!({"spec": {"suspend": false}})).await.expect("it is resumed");
@@ -119,7 +120,8 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() {
 async fn a_refusal_tells_the_person_what_to_change() {
     let Some(sandbox) = Sandbox::new().await else { return };
     let message = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
-    let start = "Error from server (Forbidden): admission webhook \"mutate.sandgate.dev\" denied the request: ";
+    let start =
+        "Error from server (Forbidden): admission webhook \"mutate.sandgate.dev\" denied the request: ";
     assert!(message.starts_with(start), "{message}");
     assert!(message.contains("spec.containers[0].securityContext.privileged is true"), "{message}");
 }
@@ -144,7 +146,9 @@ fn audit_annotations(sandbox: &Sandbox, code: u16) -> Value {
     let events = sandbox.bed.audit_events().expect("there is an audit log");
     let ours = events.iter().filter(|event| {
         let dry_run = event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun"));
-        event["objectRef"]["namespace"] == sandbox.namespace && event["responseStatus"]["code"] == code && !dry_run
+        event["objectRef"]["namespace"] == sandbox.namespace
+            && event["responseStatus"]["code"] == code
+            && !dry_run
     });
     let [event] = ours.collect::<Vec<_>>()[..] else { panic!("one event with {code}") };
     event["annotations"].clone()

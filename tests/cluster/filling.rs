@@ -14,28 +14,43 @@ async fn a_bare_pod_gets_everything_that_the_policy_says() {
     sandbox.kubectl(&["run", "bare", "--image=busybox"]).await.expect_success();
     let pod = sandbox.stored("bare").await;
     assert_sandboxed(&pod);
-    assert_fields(&pod, &[
-        ("/spec/restartPolicy", json!("Never")),
-        ("/spec/activeDeadlineSeconds", json!(3600)),
-        ("/spec/volumes", json!([
-            {"name": "workspace", "emptyDir": {"sizeLimit": "10Gi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
-        ])),
-        ("/spec/containers/0/volumeMounts", json!([
-            {"name": "workspace", "mountPath": "/workspace"},
-            {"name": "tmp", "mountPath": "/tmp"}
-        ])),
-        ("/spec/containers/0/resources", json!({
-            "limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"},
-            "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"}
-        })),
-        ("/spec/containers/0/securityContext", json!({
-            "allowPrivilegeEscalation": false,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": true
-        })),
-        ("/metadata/annotations/sandgate.dev~1policy", json!("workflow-runner")),
-    ]);
+    assert_fields(
+        &pod,
+        &[
+            ("/spec/restartPolicy", json!("Never")),
+            ("/spec/activeDeadlineSeconds", json!(3600)),
+            (
+                "/spec/volumes",
+                json!([
+                    {"name": "workspace", "emptyDir": {"sizeLimit": "10Gi"}},
+                    {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
+                ]),
+            ),
+            (
+                "/spec/containers/0/volumeMounts",
+                json!([
+                    {"name": "workspace", "mountPath": "/workspace"},
+                    {"name": "tmp", "mountPath": "/tmp"}
+                ]),
+            ),
+            (
+                "/spec/containers/0/resources",
+                json!({
+                    "limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"},
+                    "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"}
+                }),
+            ),
+            (
+                "/spec/containers/0/securityContext",
+                json!({
+                    "allowPrivilegeEscalation": false,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": true
+                }),
+            ),
+            ("/metadata/annotations/sandgate.dev~1policy", json!("workflow-runner")),
+        ],
+    );
     let hash = pod.pointer("/metadata/annotations/sandgate.dev~1policy-hash").and_then(Value::as_str);
     assert!(hash.is_some_and(|hash| hash.len() == 16), "{hash:?}");
     // kubectl's own label stays beside ours.
@@ -80,13 +95,16 @@ async fn what_a_person_wrote_within_the_policy_stays() {
     pod["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}]);
     let stored = sandbox.create_and_read(&pod).await;
     assert_sandboxed(&stored);
-    assert_fields(&stored, &[
-        ("/metadata/labels", json!({"app": "workflow-runner", "team": "a"})),
-        ("/spec/activeDeadlineSeconds", json!(60)),
-        ("/spec/containers/0/env", json!([{"name": "A", "value": "1"}])),
-        ("/spec/containers/0/resources/limits/cpu", json!("250m")),
-        ("/spec/containers/0/resources/limits/memory", json!("256Mi")),
-    ]);
+    assert_fields(
+        &stored,
+        &[
+            ("/metadata/labels", json!({"app": "workflow-runner", "team": "a"})),
+            ("/spec/activeDeadlineSeconds", json!(60)),
+            ("/spec/containers/0/env", json!([{"name": "A", "value": "1"}])),
+            ("/spec/containers/0/resources/limits/cpu", json!("250m")),
+            ("/spec/containers/0/resources/limits/memory", json!("256Mi")),
+        ],
+    );
 }
 
 #[tokio::test]

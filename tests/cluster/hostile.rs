@@ -1,6 +1,6 @@
 //! Pods that try to get out of the sandbox. None of them is ever stored.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     bed::Refusal,
@@ -50,7 +50,11 @@ async fn no_hostile_pod_passes_the_validating_webhook_alone() {
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
-async fn attempt(sandbox: &Sandbox, base: fn(&str) -> Value, change: fn(&mut Value)) -> Result<Value, Refusal> {
+async fn attempt(
+    sandbox: &Sandbox,
+    base: fn(&str) -> Value,
+    change: fn(&mut Value),
+) -> Result<Value, Refusal> {
     let mut pod = base("hostile");
     change(&mut pod);
     sandbox.create(&pod).await
@@ -66,7 +70,11 @@ fn describe(name: &str, rule: &str, answer: Result<Value, Refusal>) -> String {
 /// Else the API server itself refuses a pod with another account before it asks anybody.
 async fn make_what_they_refer_to(sandbox: &Sandbox) {
     let accounts = format!("/api/v1/namespaces/{}/serviceaccounts", sandbox.namespace);
-    sandbox.rest.post(&accounts, &json!({"metadata": {"name": "builder"}})).await.expect("an account is made");
+    sandbox
+        .rest
+        .post(&accounts, &json!({"metadata": {"name": "builder"}}))
+        .await
+        .expect("an account is made");
 }
 
 fn attempts() -> Vec<Attempt> {
@@ -82,8 +90,12 @@ fn host_attempts() -> Vec<Attempt> {
         ("the host's network", "host-namespaces", |pod| pod["spec"]["hostNetwork"] = json!(true)),
         ("the host's processes", "host-namespaces", |pod| pod["spec"]["hostPID"] = json!(true)),
         ("the host's IPC", "host-namespaces", |pod| pod["spec"]["hostIPC"] = json!(true)),
-        ("a shared process namespace", "shared-process-namespace", |pod| pod["spec"]["shareProcessNamespace"] = json!(true)),
-        ("a host port", "host-ports", |pod| main(pod)["ports"] = json!([{"containerPort": 80, "hostPort": 80}])),
+        ("a shared process namespace", "shared-process-namespace", |pod| {
+            pod["spec"]["shareProcessNamespace"] = json!(true)
+        }),
+        ("a host port", "host-ports", |pod| {
+            main(pod)["ports"] = json!([{"containerPort": 80, "hostPort": 80}])
+        }),
         ("the node's resolver", "dns-policy", |pod| pod["spec"]["dnsPolicy"] = json!("Default")),
         ("a probe of the metadata server", "probe-hosts", |pod| {
             main(pod)["livenessProbe"] = json!({"httpGet": {"host": "169.254.169.254", "port": 80}});
@@ -91,34 +103,40 @@ fn host_attempts() -> Vec<Attempt> {
         ("a hook to another host", "probe-hosts", |pod| {
             main(pod)["lifecycle"] = json!({"preStop": {"httpGet": {"host": "10.0.0.1", "port": 80}}});
         }),
-        ("a sysctl", "sysctls", |pod| security(pod).insert_all(json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}))),
+        ("a sysctl", "sysctls", |pod| {
+            security(pod, json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}))
+        }),
         ("Windows", "windows", |pod| pod["spec"]["os"] = json!({"name": "windows"})),
         ("a Windows host process", "windows", |pod| {
-            security(pod).insert_all(json!({"windowsOptions": {"hostProcess": true}}));
+            security(pod, json!({"windowsOptions": {"hostProcess": true}}));
         }),
     ]
 }
 
 fn identity_attempts() -> Vec<Attempt> {
     vec![
-        ("another service account", "service-account", |pod| pod["spec"]["serviceAccountName"] = json!("builder")),
+        ("another service account", "service-account", |pod| {
+            pod["spec"]["serviceAccountName"] = json!("builder")
+        }),
         ("another account by the old alias", "service-account", |pod| {
-            spec(pod).remove("serviceAccountName");
+            without_account(pod);
             pod["spec"]["serviceAccount"] = json!("builder");
         }),
-        ("an automatic token", "token-volumes", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true)),
+        ("an automatic token", "token-volumes", |pod| {
+            pod["spec"]["automountServiceAccountToken"] = json!(true)
+        }),
         ("a projected token", "token-volumes", |pod| {
             add_volume(pod, json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}));
         }),
         ("a token in disguise", "token-volumes", |pod| {
-            let volumes = list(spec(pod), "volumes");
+            let volumes = list(&mut pod["spec"], "volumes");
             volumes.push(json!({"name": "kube-api-access-x", "projected": {"sources": [
                 {"serviceAccountToken": {"path": "token"}}, {"secret": {"name": "s"}}
             ]}}));
         }),
         ("a mirror of a static pod", "mirror-pod", |pod| {
             // The API server refuses mirror pods with an account by itself.
-            spec(pod).remove("serviceAccountName");
+            without_account(pod);
             pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
         }),
         ("another value of the label", "labels", |pod| pod["metadata"]["labels"] = json!({"app": "web"})),
@@ -128,25 +146,41 @@ fn identity_attempts() -> Vec<Attempt> {
 fn privilege_attempts() -> Vec<Attempt> {
     vec![
         ("privileged", "privileged", |pod| main_security(pod, json!({"privileged": true}))),
-        ("privilege escalation", "privilege-escalation", |pod| main_security(pod, json!({"allowPrivilegeEscalation": true}))),
-        ("SYS_ADMIN", "capabilities", |pod| main_security(pod, json!({"capabilities": {"add": ["SYS_ADMIN"]}}))),
-        ("all capabilities", "capabilities", |pod| main_security(pod, json!({"capabilities": {"drop": ["ALL"], "add": ["ALL"]}}))),
-        ("a writable root", "read-only-root", |pod| main_security(pod, json!({"readOnlyRootFilesystem": false}))),
+        ("privilege escalation", "privilege-escalation", |pod| {
+            main_security(pod, json!({"allowPrivilegeEscalation": true}))
+        }),
+        ("SYS_ADMIN", "capabilities", |pod| {
+            main_security(pod, json!({"capabilities": {"add": ["SYS_ADMIN"]}}))
+        }),
+        ("all capabilities", "capabilities", |pod| {
+            main_security(pod, json!({"capabilities": {"drop": ["ALL"], "add": ["ALL"]}}))
+        }),
+        ("a writable root", "read-only-root", |pod| {
+            main_security(pod, json!({"readOnlyRootFilesystem": false}))
+        }),
         ("an unmasked /proc", "proc-mount", |pod| main_security(pod, json!({"procMount": "Unmasked"}))),
-        ("root, for the pod", "run-as-user", |pod| security(pod).insert_all(json!({"runAsUser": 0}))),
+        ("root, for the pod", "run-as-user", |pod| security(pod, json!({"runAsUser": 0}))),
         ("root, for a container", "run-as-user", |pod| main_security(pod, json!({"runAsUser": 0}))),
         ("perhaps root", "run-as-non-root", |pod| main_security(pod, json!({"runAsNonRoot": false}))),
         ("the root group", "run-as-group", |pod| main_security(pod, json!({"runAsGroup": 0}))),
-        ("files of the root group", "fs-group", |pod| security(pod).insert_all(json!({"fsGroup": 0}))),
-        ("one more group", "supplemental-groups", |pod| security(pod).insert_all(json!({"supplementalGroups": [0]}))),
-        ("no seccomp, for the pod", "seccomp", |pod| security(pod).insert_all(json!({"seccompProfile": {"type": "Unconfined"}}))),
-        ("no seccomp, for a container", "seccomp", |pod| main_security(pod, json!({"seccompProfile": {"type": "Unconfined"}}))),
-        ("no AppArmor", "apparmor", |pod| main_security(pod, json!({"appArmorProfile": {"type": "Unconfined"}}))),
+        ("files of the root group", "fs-group", |pod| security(pod, json!({"fsGroup": 0}))),
+        ("one more group", "supplemental-groups", |pod| security(pod, json!({"supplementalGroups": [0]}))),
+        ("no seccomp, for the pod", "seccomp", |pod| {
+            security(pod, json!({"seccompProfile": {"type": "Unconfined"}}))
+        }),
+        ("no seccomp, for a container", "seccomp", |pod| {
+            main_security(pod, json!({"seccompProfile": {"type": "Unconfined"}}))
+        }),
+        ("no AppArmor", "apparmor", |pod| {
+            main_security(pod, json!({"appArmorProfile": {"type": "Unconfined"}}))
+        }),
         ("no AppArmor, the old way", "apparmor", |pod| {
             let key = "container.apparmor.security.beta.kubernetes.io/main";
             pod["metadata"]["annotations"] = json!({key: "unconfined"});
         }),
-        ("another SELinux type", "selinux", |pod| main_security(pod, json!({"seLinuxOptions": {"type": "spc_t"}}))),
+        ("another SELinux type", "selinux", |pod| {
+            main_security(pod, json!({"seLinuxOptions": {"type": "spc_t"}}))
+        }),
     ]
 }
 
@@ -158,14 +192,17 @@ fn placement_attempts() -> Vec<Attempt> {
         }),
         ("a node of its choice", "node-name", |pod| pod["spec"]["nodeName"] = json!("node-1")),
         ("a toleration of everything", "tolerations", |pod| {
-            list(spec(pod), "tolerations").push(json!({"operator": "Exists"}));
+            list(&mut pod["spec"], "tolerations").push(json!({"operator": "Exists"}));
         }),
         ("a toleration of the control plane", "tolerations", |pod| {
             let taint = "node-role.kubernetes.io/control-plane";
-            list(spec(pod), "tolerations").push(json!({"key": taint, "operator": "Exists", "effect": "NoSchedule"}));
+            list(&mut pod["spec"], "tolerations")
+                .push(json!({"key": taint, "operator": "Exists", "effect": "NoSchedule"}));
         }),
         ("another scheduler", "scheduler", |pod| pod["spec"]["schedulerName"] = json!("mine")),
-        ("a critical priority", "priority-class", |pod| pod["spec"]["priorityClassName"] = json!("system-node-critical")),
+        ("a critical priority", "priority-class", |pod| {
+            pod["spec"]["priorityClassName"] = json!("system-node-critical")
+        }),
     ]
 }
 
@@ -173,21 +210,30 @@ fn volume_attempts() -> Vec<Attempt> {
     vec![
         ("the host's disk", "volume-types", |pod| add_volume(pod, json!({"hostPath": {"path": "/"}}))),
         ("the host's disk in place of the token", "volume-types", |pod| {
-            list(spec(pod), "volumes").push(json!({"name": "kube-api-access-x", "hostPath": {"path": "/"}}));
+            list(&mut pod["spec"], "volumes")
+                .push(json!({"name": "kube-api-access-x", "hostPath": {"path": "/"}}));
         }),
         ("a secret in files", "volume-types", |pod| add_volume(pod, json!({"secret": {"secretName": "s"}}))),
         ("a config map in files", "volume-types", |pod| add_volume(pod, json!({"configMap": {"name": "c"}}))),
-        ("a claim", "volume-types", |pod| add_volume(pod, json!({"persistentVolumeClaim": {"claimName": "c"}}))),
+        ("a claim", "volume-types", |pod| {
+            add_volume(pod, json!({"persistentVolumeClaim": {"claimName": "c"}}))
+        }),
         ("a CSI driver", "volume-types", |pod| add_volume(pod, json!({"csi": {"driver": "d.example.com"}}))),
         ("NFS", "volume-types", |pod| add_volume(pod, json!({"nfs": {"server": "10.0.0.1", "path": "/"}}))),
-        ("an image as a volume", "volume-types", |pod| add_volume(pod, json!({"image": {"reference": "x:1"}}))),
-        ("a disk without bound", "empty-dir", |pod| add_volume(pod, json!({"emptyDir": {"sizeLimit": "1Ti"}}))),
+        ("an image as a volume", "volume-types", |pod| {
+            add_volume(pod, json!({"image": {"reference": "x:1"}}))
+        }),
+        ("a disk without bound", "empty-dir", |pod| {
+            add_volume(pod, json!({"emptyDir": {"sizeLimit": "1Ti"}}))
+        }),
         ("memory without bound", "empty-dir", |pod| {
             add_volume(pod, json!({"emptyDir": {"medium": "Memory", "sizeLimit": "64Gi"}}));
         }),
         ("a writable /etc", "writable-paths", |pod| mount(pod, json!({"mountPath": "/etc"}))),
         ("a path that climbs", "writable-paths", |pod| mount(pod, json!({"mountPath": "/workspace/../etc"}))),
-        ("a sub-path that climbs", "sub-paths", |pod| mount(pod, json!({"mountPath": "/tmp/x", "subPath": "../.."}))),
+        ("a sub-path that climbs", "sub-paths", |pod| {
+            mount(pod, json!({"mountPath": "/tmp/x", "subPath": "../.."}))
+        }),
         ("an expanded sub-path that climbs", "sub-paths", |pod| {
             mount(pod, json!({"mountPath": "/tmp/x", "subPathExpr": "$(HOME)/../.."}));
         }),
@@ -213,11 +259,15 @@ fn volume_attempts() -> Vec<Attempt> {
 fn resource_attempts() -> Vec<Attempt> {
     vec![
         ("64 processors", "resource-limits", |pod| resources(pod, json!({"limits": {"cpu": "64"}}))),
-        ("much memory in small units", "resource-limits", |pod| resources(pod, json!({"limits": {"memory": "9999999999999m"}}))),
+        ("much memory in small units", "resource-limits", |pod| {
+            resources(pod, json!({"limits": {"memory": "9999999999999m"}}))
+        }),
         ("a large request", "resource-limits", |pod| {
             resources(pod, json!({"requests": {"memory": "1Ti"}, "limits": {"memory": "1Ti"}}));
         }),
-        ("a graphics card", "resource-kinds", |pod| resources(pod, json!({"limits": {"nvidia.com/gpu": "1"}}))),
+        ("a graphics card", "resource-kinds", |pod| {
+            resources(pod, json!({"limits": {"nvidia.com/gpu": "1"}}))
+        }),
         ("huge pages", "resource-kinds", |pod| {
             resources(pod, json!({"limits": {"hugepages-2Mi": "2Mi", "cpu": "1", "memory": "1Gi"}}));
         }),
@@ -231,12 +281,16 @@ fn resource_attempts() -> Vec<Attempt> {
 fn lifecycle_attempts() -> Vec<Attempt> {
     vec![
         ("a day", "active-deadline", |pod| pod["spec"]["activeDeadlineSeconds"] = json!(86_400)),
-        ("a long farewell", "grace-period", |pod| pod["spec"]["terminationGracePeriodSeconds"] = json!(3_600)),
+        ("a long farewell", "grace-period", |pod| {
+            pod["spec"]["terminationGracePeriodSeconds"] = json!(3_600)
+        }),
         ("a restart of the pod", "restart-policy", |pod| pod["spec"]["restartPolicy"] = json!("OnFailure")),
-        ("a restart of the container", "container-restart-rules", |pod| main(pod)["restartPolicy"] = json!("Always")),
+        ("a restart of the container", "container-restart-rules", |pod| {
+            main(pod)["restartPolicy"] = json!("Always")
+        }),
         ("a restart by rule", "container-restart-rules", |pod| {
             let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}});
-            main(pod).insert_all(json!({"restartPolicy": "Never", "restartPolicyRules": [rule]}));
+            merge(main(pod), json!({"restartPolicy": "Never", "restartPolicyRules": [rule]}));
         }),
     ]
 }
@@ -250,66 +304,64 @@ fn other_container_attempts() -> Vec<Attempt> {
         }),
         ("a sidecar with SYS_ADMIN", "capabilities", |pod| {
             let add = json!({"capabilities": {"add": ["SYS_ADMIN"]}});
-            let container = json!({"name": "proxy", "image": "x", "restartPolicy": "Always", "securityContext": add});
+            let container =
+                json!({"name": "proxy", "image": "x", "restartPolicy": "Always", "securityContext": add});
             pod["spec"]["initContainers"] = json!([container]);
         }),
         ("a second container as root", "run-as-user", |pod| {
-            list(spec(pod), "containers").push(json!({"name": "second", "image": "x", "securityContext": {"runAsUser": 0}}));
+            list(&mut pod["spec"], "containers")
+                .push(json!({"name": "second", "image": "x", "securityContext": {"runAsUser": 0}}));
         }),
     ]
 }
 
-fn spec(pod: &mut Value) -> &mut Map<String, Value> {
-    object(&mut pod["spec"])
+fn main(pod: &mut Value) -> &mut Value {
+    &mut pod["spec"]["containers"][0]
 }
 
-fn main(pod: &mut Value) -> &mut Map<String, Value> {
-    object(&mut pod["spec"]["containers"][0])
+/// Sets fields of the pod's security context.
+fn security(pod: &mut Value, fields: Value) {
+    merge(&mut pod["spec"]["securityContext"], fields);
 }
 
-fn security(pod: &mut Value) -> &mut Map<String, Value> {
-    object(spec(pod).entry("securityContext").or_insert_with(|| json!({})))
-}
-
+/// Sets fields of the container's security context.
 fn main_security(pod: &mut Value, fields: Value) {
-    object(main(pod).entry("securityContext").or_insert_with(|| json!({}))).insert_all(fields);
+    merge(&mut main(pod)["securityContext"], fields);
 }
 
 fn resources(pod: &mut Value, fields: Value) {
-    let own = object(main(pod).entry("resources").or_insert_with(|| json!({})));
-    for (kind, amounts) in fields.as_object().cloned().unwrap_or_default() {
-        object(own.entry(kind).or_insert_with(|| json!({}))).insert_all(amounts);
+    merge(&mut main(pod)["resources"], fields);
+}
+
+/// Sets what `fields` sets and leaves the rest, as a merge patch does.
+fn merge(value: &mut Value, fields: Value) {
+    match fields {
+        Value::Object(fields) => fields.into_iter().for_each(|(key, field)| merge(&mut value[&key], field)),
+        field => *value = field,
     }
 }
 
 /// A volume called `extra`.
 fn add_volume(pod: &mut Value, mut volume: Value) {
     volume["name"] = json!("extra");
-    list(spec(pod), "volumes").push(volume);
+    list(&mut pod["spec"], "volumes").push(volume);
 }
 
 /// A mount of a harmless volume called `room`.
 fn mount(pod: &mut Value, mut mount: Value) {
-    list(spec(pod), "volumes").push(json!({"name": "room", "emptyDir": {"sizeLimit": "1Mi"}}));
+    list(&mut pod["spec"], "volumes").push(json!({"name": "room", "emptyDir": {"sizeLimit": "1Mi"}}));
     mount["name"] = json!("room");
     list(main(pod), "volumeMounts").push(mount);
 }
 
-fn list<'o>(object: &'o mut Map<String, Value>, key: &str) -> &'o mut Vec<Value> {
-    object.entry(key).or_insert_with(|| json!([])).as_array_mut().expect("a list")
-}
-
-fn object(value: &mut Value) -> &mut Map<String, Value> {
-    value.as_object_mut().expect("an object")
-}
-
-trait InsertAll {
-    fn insert_all(&mut self, fields: Value);
-}
-
-impl InsertAll for Map<String, Value> {
-    fn insert_all(&mut self, fields: Value) {
-        let Value::Object(fields) = fields else { panic!("fields are an object") };
-        self.extend(fields);
+fn list<'o>(object: &'o mut Value, key: &str) -> &'o mut Vec<Value> {
+    let list = &mut object[key];
+    if list.is_null() {
+        *list = json!([]);
     }
+    list.as_array_mut().expect("a list")
+}
+
+fn without_account(pod: &mut Value) {
+    pod["spec"].as_object_mut().expect("an object").remove("serviceAccountName");
 }

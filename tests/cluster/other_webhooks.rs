@@ -12,7 +12,9 @@ use crate::{
 
 #[tokio::test]
 async fn an_injected_sidecar_is_sandboxed_and_shares_the_budget() {
-    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else { return };
+    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
+        return;
+    };
     let stored = sandbox.create_and_read(&plain_pod("main")).await;
     assert_eq!(names(&stored), ["main", "sidecar"]);
     assert_sandboxed(&stored);
@@ -39,7 +41,9 @@ async fn a_hostile_sidecar_is_refused() {
 
 #[tokio::test]
 async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_refused() {
-    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else { return };
+    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
+        return;
+    };
     let refusal = sandbox.create(&complete_pod("main")).await.expect_err("nothing is left for it");
     assert!(refusal.message.contains("spec.containers[1].resources.limits"), "{refusal}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
@@ -52,7 +56,14 @@ async fn sandbox_with_injector(container: Value) -> Option<Sandbox> {
     let configuration = format!("zz-injector-{}", sandbox.namespace);
     let namespaces = [sandbox.namespace.clone()];
     let kind = WebhookKind::Mutating;
-    let webhook = Webhook { kind, configuration: &configuration, name: "sidecar.example.com", url: &url, ca: &ca, namespaces: &namespaces };
+    let webhook = Webhook {
+        kind,
+        configuration: &configuration,
+        name: "sidecar.example.com",
+        url: &url,
+        ca: &ca,
+        namespaces: &namespaces,
+    };
     webhook.register(&sandbox.rest).await.expect("it is registered");
     eventually("the API server asks the injector", async || {
         let answer = sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await;

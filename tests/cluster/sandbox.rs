@@ -76,7 +76,7 @@ impl Sandbox {
 
     /// kubectl in the namespace, with a manifest on its standard input.
     pub(crate) async fn kubectl_reading(&self, manifest: &str, arguments: &[&str]) -> Output {
-        let arguments = [arguments, &["--namespace", &self.namespace]].concat();
+        let arguments = [&["--namespace", &self.namespace], arguments].concat();
         self.bed.kubectl_reading(manifest, &arguments).await
     }
 
@@ -132,7 +132,9 @@ pub(crate) struct Unattended {
 
 fn items(list: Value) -> Vec<Value> {
     match list {
-        Value::Object(mut list) => list.remove("items").and_then(|items| items.as_array().cloned()).unwrap_or_default(),
+        Value::Object(mut list) => {
+            list.remove("items").and_then(|items| items.as_array().cloned()).unwrap_or_default()
+        }
         _ => Vec::new(),
     }
 }
@@ -145,7 +147,8 @@ async fn bed() -> Option<&'static ControlPlane> {
         say_skipped();
         return None;
     }
-    let started = BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
+    let started =
+        BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
     Some(started.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
 }
 

@@ -16,7 +16,8 @@ async fn the_fields_of_a_pod_are_those_that_the_api_server_knows() {
 }
 
 fn compare(ours: &Type, theirs: &Value, schemas: &Value, path: &str) {
-    let properties = theirs["properties"].as_object().unwrap_or_else(|| panic!("{path} is an object of the API"));
+    let properties =
+        theirs["properties"].as_object().unwrap_or_else(|| panic!("{path} is an object of the API"));
     let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     let known = names(ours.fields.iter().map(|(name, _)| *name).collect());
     assert_eq!(known, names(properties.keys().map(String::as_str).collect()), "the fields of {path}");
@@ -33,10 +34,14 @@ fn compare_kind(ours: Kind, theirs: &Value, schemas: &Value, path: &str) {
         Kind::String => has_type("string"),
         Kind::Integer => has_type("integer"),
         Kind::Boolean => has_type("boolean"),
-        Kind::Quantity => assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity"),
+        Kind::Quantity => {
+            assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity")
+        }
         Kind::IntOrString => assert_eq!(theirs["format"], "int-or-string", "{path}"),
         Kind::List(items) => compare_kind(*items, &theirs["items"], schemas, &format!("{path}[]")),
-        Kind::Map(values) => compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*")),
+        Kind::Map(values) => {
+            compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*"))
+        }
         Kind::Object(fields) => compare(fields, theirs, schemas, path),
     }
 }

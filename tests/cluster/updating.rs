@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    bed::WebhookKind,
-    examples::plain_pod,
-    sandbox::Sandbox,
-};
+use crate::{bed::WebhookKind, examples::plain_pod, sandbox::Sandbox};
 
 /// A sandbox with one admitted pod in it, called `main`.
 async fn sandbox_with_pod() -> Option<Sandbox> {
@@ -33,7 +29,8 @@ async fn kubectl_debug_within_the_policy_is_admitted() {
     assert!(message.contains("(read-only-root)"), "{message}");
 
     let custom = sandbox.bed.folder().join(format!("{}-debug.json", sandbox.namespace));
-    std::fs::write(&custom, r#"{"securityContext": {"readOnlyRootFilesystem": true}}"#).expect("a file is written");
+    std::fs::write(&custom, r#"{"securityContext": {"readOnlyRootFilesystem": true}}"#)
+        .expect("a file is written");
     let custom = format!("--custom={}", custom.display());
     sandbox.kubectl(&[&restricted[..], &[&custom]].concat()).await.expect_success();
     let stored = sandbox.stored("main").await;
@@ -72,7 +69,8 @@ async fn the_policys_label_can_neither_be_removed_nor_changed() {
 #[tokio::test]
 async fn a_forbidden_annotation_cannot_be_added_later() {
     let Some(sandbox) = sandbox_with_pod().await else { return };
-    let message = sandbox.kubectl(&["annotate", "pod", "main", "dev.gvisor.internal.x=y"]).await.expect_failure();
+    let message =
+        sandbox.kubectl(&["annotate", "pod", "main", "dev.gvisor.internal.x=y"]).await.expect_failure();
     assert!(message.contains("(gvisor-annotations)"), "{message}");
     sandbox.kubectl(&["annotate", "pod", "main", "example.com/note=y"]).await.expect_success();
 }
@@ -81,7 +79,11 @@ async fn a_forbidden_annotation_cannot_be_added_later() {
 async fn a_deadline_may_become_shorter() {
     let Some(sandbox) = sandbox_with_pod().await else { return };
     let path = sandbox.pods_path("/main");
-    sandbox.rest.merge(&path, &json!({"spec": {"activeDeadlineSeconds": 60}})).await.expect("shorter is fine");
+    sandbox
+        .rest
+        .merge(&path, &json!({"spec": {"activeDeadlineSeconds": 60}}))
+        .await
+        .expect("shorter is fine");
     assert_eq!(sandbox.stored("main").await["spec"]["activeDeadlineSeconds"], 60);
 }
 
@@ -91,7 +93,8 @@ async fn a_toleration_cannot_be_added_later() {
     let mut tolerations = sandbox.stored("main").await["spec"]["tolerations"].clone();
     tolerations.as_array_mut().expect("a list").push(json!({"operator": "Exists"}));
     let patch = json!({"spec": {"tolerations": tolerations}});
-    let refusal = sandbox.rest.merge(&sandbox.pods_path("/main"), &patch).await.expect_err("it tolerates everything");
+    let refusal =
+        sandbox.rest.merge(&sandbox.pods_path("/main"), &patch).await.expect_err("it tolerates everything");
     assert!(refusal.message.contains("(tolerations)"), "{refusal}");
 }
 

@@ -26,7 +26,8 @@ impl Injector {
         let port = listener.local_addr().expect("it is bound").port();
         let (config, ca) = certificate();
         let listener = TlsListener { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
-        let router = Router::new().route("/", post(async move |body: Bytes| inject(&container, &body).to_string()));
+        let router =
+            Router::new().route("/", post(async move |body: Bytes| inject(&container, &body).to_string()));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url: format!("https://127.0.0.1:{port}/"), ca }
     }
