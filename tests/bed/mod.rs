@@ -46,7 +46,7 @@ pub(crate) type Error = Box<dyn error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// No step of the bed takes as long, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks `probe` until it has an answer, and gives up after [`PATIENCE`].
 ///

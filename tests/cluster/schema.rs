@@ -35,12 +35,12 @@ fn compare_kind(ours: Kind, theirs: &Value, schemas: &Value, path: &str) {
         Kind::Integer => has_type("integer"),
         Kind::Boolean => has_type("boolean"),
         Kind::Quantity => {
-            assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity")
+            assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity");
         }
         Kind::IntOrString => assert_eq!(theirs["format"], "int-or-string", "{path}"),
         Kind::List(items) => compare_kind(*items, &theirs["items"], schemas, &format!("{path}[]")),
         Kind::Map(values) => {
-            compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*"))
+            compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*"));
         }
         Kind::Object(fields) => compare(fields, theirs, schemas, path),
     }
