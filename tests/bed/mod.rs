@@ -5,8 +5,7 @@
 //! let bed = ControlPlane::start().await?;
 //! let rest = bed.rest().await?;
 //! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
-//! sandgate.guard(&rest, WebhookKind::Validating).await?;
-//! sandgate.guard(&rest, WebhookKind::Mutating).await?;
+//! sandgate.guard(&bed, &rest).await?;
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!

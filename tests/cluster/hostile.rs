@@ -162,6 +162,10 @@ fn privilege_attempts() -> Vec<Attempt> {
         ("root, for the pod", "run-as-user", |pod| security(pod, json!({"runAsUser": 0}))),
         ("root, for a container", "run-as-user", |pod| main_security(pod, json!({"runAsUser": 0}))),
         ("perhaps root", "run-as-non-root", |pod| main_security(pod, json!({"runAsNonRoot": false}))),
+        ("perhaps root, in a user namespace", "run-as-non-root", |pod| {
+            pod["spec"]["hostUsers"] = json!(false);
+            main_security(pod, json!({"runAsNonRoot": false}));
+        }),
         ("the root group", "run-as-group", |pod| main_security(pod, json!({"runAsGroup": 0}))),
         ("files of the root group", "fs-group", |pod| security(pod, json!({"fsGroup": 0}))),
         ("one more group", "supplemental-groups", |pod| security(pod, json!({"supplementalGroups": [0]}))),
@@ -264,6 +268,11 @@ fn resource_attempts() -> Vec<Attempt> {
         }),
         ("a large request", "resource-limits", |pod| {
             resources(pod, json!({"requests": {"memory": "1Ti"}, "limits": {"memory": "1Ti"}}));
+        }),
+        ("64 processors that we are said to have given", "resource-limits", |pod| {
+            resources(pod, json!({"limits": {"cpu": "64"}}));
+            let filled = json!({"main": {"limits": {"cpu": "128"}}}).to_string();
+            pod["metadata"]["annotations"] = json!({"sandgate.dev/filled-resources": filled});
         }),
         ("a graphics card", "resource-kinds", |pod| {
             resources(pod, json!({"limits": {"nvidia.com/gpu": "1"}}));

@@ -16,6 +16,7 @@ mod controllers;
 mod creating;
 mod filling;
 mod hostile;
+mod modes;
 mod other_webhooks;
 mod schema;
 mod updating;

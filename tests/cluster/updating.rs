@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::WebhookKind, examples::plain_pod, sandbox::Sandbox};
+use crate::{examples::plain_pod, sandbox::Sandbox};
 
 /// A sandbox with one admitted pod in it, called `main`.
 async fn sandbox_with_pod() -> Option<Sandbox> {
@@ -123,12 +123,11 @@ async fn kubectl_delete_deletes() {
 
 #[tokio::test]
 async fn a_pod_older_than_the_webhook_lives_on_but_gets_no_worse() {
-    let Some(sandbox) = Sandbox::unguarded(&json!({})).await else { return };
+    let Some(sandbox) = Sandbox::unguarded(&json!({}), &json!({})).await else { return };
     let mut old = plain_pod("old");
     old["spec"]["hostPID"] = json!(true);
     sandbox.create(&old).await.expect("nobody refuses it yet");
-    sandbox.guard(WebhookKind::Validating).await;
-    sandbox.guard(WebhookKind::Mutating).await;
+    sandbox.guard().await;
 
     sandbox.kubectl(&["label", "pod", "old", "team=a"]).await.expect_success();
     let message = sandbox.kubectl(&["annotate", "pod", "old", "dev.gvisor.x=y"]).await.expect_failure();
