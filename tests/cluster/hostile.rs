@@ -37,7 +37,7 @@ async fn no_hostile_pod_passes_the_validating_webhook_alone() {
     let mut stray = Vec::new();
     for (name, rule, change) in attempts() {
         let answer = attempt(&sandbox, complete_pod, change).await;
-        // A pod that is no valid one to the API server never comes to us.
+        // A pod that is no valid one to the API server (Windows, a sub-path that climbs) never comes to us.
         let stopped = answer.as_ref().is_err_and(|refusal| {
             let ours = refusal.message.contains("\"validate.sandgate.dev\" denied the request");
             if ours { refusal.message.contains(&format!("({rule})")) } else { refusal.code == 422 }
@@ -107,6 +107,9 @@ fn host_attempts() -> Vec<Attempt> {
             security(pod, json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}));
         }),
         ("Windows", "windows", |pod| pod["spec"]["os"] = json!({"name": "windows"})),
+        ("a Windows user", "windows", |pod| {
+            security(pod, json!({"windowsOptions": {"runAsUserName": "Administrator"}}))
+        }),
         ("a Windows host process", "windows", |pod| {
             security(pod, json!({"windowsOptions": {"hostProcess": true}}));
         }),
@@ -137,6 +140,7 @@ fn identity_attempts() -> Vec<Attempt> {
         ("a mirror of a static pod", "mirror-pod", |pod| {
             // The API server refuses mirror pods with an account by itself.
             without_account(pod);
+            pod["spec"]["nodeName"] = json!("node-1");
             pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
         }),
         ("another value of the label", "labels", |pod| pod["metadata"]["labels"] = json!({"app": "web"})),
@@ -145,7 +149,9 @@ fn identity_attempts() -> Vec<Attempt> {
 
 fn privilege_attempts() -> Vec<Attempt> {
     vec![
-        ("privileged", "privileged", |pod| main_security(pod, json!({"privileged": true}))),
+        ("privileged", "privileged", |pod| {
+            main_security(pod, json!({"privileged": true, "allowPrivilegeEscalation": null}));
+        }),
         ("privilege escalation", "privilege-escalation", |pod| {
             main_security(pod, json!({"allowPrivilegeEscalation": true}));
         }),
@@ -158,7 +164,10 @@ fn privilege_attempts() -> Vec<Attempt> {
         ("a writable root", "read-only-root", |pod| {
             main_security(pod, json!({"readOnlyRootFilesystem": false}));
         }),
-        ("an unmasked /proc", "proc-mount", |pod| main_security(pod, json!({"procMount": "Unmasked"}))),
+        ("an unmasked /proc", "proc-mount", |pod| {
+            pod["spec"]["hostUsers"] = json!(false);
+            main_security(pod, json!({"procMount": "Unmasked"}));
+        }),
         ("root, for the pod", "run-as-user", |pod| security(pod, json!({"runAsUser": 0}))),
         ("root, for a container", "run-as-user", |pod| main_security(pod, json!({"runAsUser": 0}))),
         ("perhaps root", "run-as-non-root", |pod| main_security(pod, json!({"runAsNonRoot": false}))),
@@ -242,7 +251,7 @@ fn volume_attempts() -> Vec<Attempt> {
             mount(pod, json!({"mountPath": "/tmp/x", "subPathExpr": "$(HOME)/../.."}));
         }),
         ("a mount on the host", "mount-propagation", |pod| {
-            main_security(pod, json!({"privileged": true}));
+            main_security(pod, json!({"privileged": true, "allowPrivilegeEscalation": null}));
             mount(pod, json!({"mountPath": "/tmp/x", "mountPropagation": "Bidirectional"}));
         }),
         ("a block device", "volume-devices", |pod| {

@@ -3,6 +3,8 @@
 //! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
 //! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
 
+#![cfg(feature = "server")]
+
 #[path = "../bed/mod.rs"]
 mod bed;
 
