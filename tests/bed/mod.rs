@@ -33,6 +33,7 @@ pub(crate) use self::{
     control_plane::ControlPlane,
     kubectl::Output,
     ports::free_port,
+    process::Process,
     rest::{Refusal, Rest},
     sandgate::Sandgate,
     webhook::{Webhook, WebhookKind},

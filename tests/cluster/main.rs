@@ -13,6 +13,7 @@ mod sandbox;
 mod sandboxed;
 mod webhooks;
 
+mod bed_itself;
 mod bystanders;
 mod controllers;
 mod creating;
