@@ -60,7 +60,8 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
         let nearest = similar::get_close_matches(id, &ids, 3, 0.5);
         let advice = match nearest.as_slice() {
             [] => "\"sandgate explain\" lists them".into(),
-            nearest => format!("did you mean {}?", nearest.join(" or ")),
+            [one] => format!("did you mean {one}?"),
+            [many @ .., last] => format!("did you mean {} or {last}?", many.join(", ")),
         };
         Failure::new(format_args!("no rule is called {id:?}; {advice}"))
     })

@@ -282,8 +282,11 @@ fn options() -> Options {
 fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
     use serde_saphyr::Error;
 
-    let error = error.without_snippet();
-    let problem = match error {
+    let mut cause = error;
+    while let Error::AliasError { error, .. } | Error::WithSnippet { error, .. } = cause {
+        cause = error;
+    }
+    let problem = match cause {
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => TOO_DEEP.into(),
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
         Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => "holds too many values".into(),
@@ -291,7 +294,7 @@ fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
             "an alias may not stand inside its own anchor".into()
         }
         Error::NonFiniteFloat { .. } => "a number that is not finite; quote it if it is a text".into(),
-        error => plain(&error.to_string()),
+        cause => plain(&cause.to_string()),
     };
     Wrong { line: error.location().map_or(0, |location| location.line()), problem }
 }
