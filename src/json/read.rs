@@ -65,6 +65,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 f.write_str("a string")
             }
 
+            // Kubernetes takes null for absent.
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Text::default())
+            }
+
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Text(Cow::Borrowed(text)))
             }
@@ -74,7 +79,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
 
-        deserializer.deserialize_str(TextVisitor)
+        deserializer.deserialize_any(TextVisitor)
     }
 }
 
@@ -170,7 +175,8 @@ impl<'de> Visitor<'de> for Place {
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     const FEW: usize = 32;
     if members.len() <= FEW {
-        let repeats = |(index, member): &(usize, &Member)| members[..*index].iter().any(|m| m.key == member.key);
+        let repeats =
+            |(index, member): &(usize, &Member)| members[..*index].iter().any(|m| m.key == member.key);
         return members.iter().enumerate().find(repeats).map(|(_, member)| member.key.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();

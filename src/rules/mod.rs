@@ -152,7 +152,7 @@ fn check_inherited(pod: &Pod, wanted: &Wanted, out: &mut Violations, fits: impl 
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {
