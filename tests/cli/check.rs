@@ -38,7 +38,10 @@ fn a_hostile_pod_would_be_denied_for_every_reason_at_its_line() {
 #[test]
 fn standard_input_is_a_file_called_minus() {
     let text = sandgate_with(&["check", "-"], PLAIN_POD).fine();
-    assert!(text.starts_with("standard input:1: Pod plain in namespace workflows would be admitted"), "{text}");
+    assert!(
+        text.starts_with("standard input:1: Pod plain in namespace workflows would be admitted"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -46,7 +49,8 @@ fn a_jobs_pod_may_retry_and_a_deployments_may_not_run_for_ever() {
     for (kind, api_version) in [("Job", "batch/v1"), ("PodTemplate", "v1")] {
         let mut text = deployment(kind, api_version, "OnFailure");
         if kind == "PodTemplate" {
-            text = text.replace("spec:\n  template:", "template:\n  x:").replace("  x:\n    spec:", "  spec:");
+            text =
+                text.replace("spec:\n  template:", "template:\n  x:").replace("  x:\n    spec:", "  spec:");
             text = text.replace("restartPolicy: OnFailure", "restartPolicy: Never");
         }
         assert!(sandgate_with(&["check", "-"], text).fine().contains("would be admitted"), "{kind}");
@@ -81,21 +85,26 @@ spec:
 ";
     let text = sandgate_with(&["check", "-"], text).violations();
     assert!(
-        text.contains("  standard input:11: spec.jobTemplate.spec.template.metadata.labels[app] is \"other\""),
+        text.contains(
+            "  standard input:11: spec.jobTemplate.spec.template.metadata.labels[app] is \"other\""
+        ),
         "{text}"
     );
 }
 
 #[test]
 fn what_a_controller_adds_is_judged_too() {
-    let folder = Folder::with(&[("policy.yaml", "\
+    let folder = Folder::with(&[(
+        "policy.yaml",
+        "\
 apiVersion: sandgate.dev/v1alpha1
 kind: SandboxPolicy
 metadata: {name: services}
 spec:
   namespaces: [workflows]
   lifecycle: {restartPolicy: {default: Always}}
-")]);
+",
+    )]);
     let check = |text: String| folder.run_with(&["check", "--policy", "policy.yaml", "-"], text);
     assert!(check(deployment("Deployment", "apps/v1", "Always")).fine().contains("would be admitted"));
     let claims = "  volumeClaimTemplates: [{metadata: {name: data}}]\n";
@@ -123,14 +132,21 @@ fn lists_and_many_documents_and_folders_are_taken_apart() {
         ("all/README.md", "nonsense"),
     ]);
     let text = folder.run(&["check", "all"]).violations();
-    let places: Vec<&str> = text.lines().filter(|line| line.starts_with("all/")).map(|line| &line[..30]).collect();
-    assert_eq!(places, [
-        "all/a.json:2: Pod one in names",
-        "all/b.yml:2: Pod plain in name",
-        "all/b.yml:11: Pod hostile in n",
-        "all/deep/c.json:2: Pod three i",
-    ]);
-    assert!(text.ends_with("\n4 Pods: 3 admitted, 1 denied, 2 violations, 1 object without Pods\n"), "{text}");
+    let places: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("all/")).map(|line| &line[..30]).collect();
+    assert_eq!(
+        places,
+        [
+            "all/a.json:2: Pod one in names",
+            "all/b.yml:2: Pod plain in name",
+            "all/b.yml:11: Pod hostile in n",
+            "all/deep/c.json:2: Pod three i",
+        ]
+    );
+    assert!(
+        text.ends_with("\n4 Pods: 3 admitted, 1 denied, 2 violations, 1 object without Pods\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -161,20 +177,31 @@ spec:
 
     let paths = ["check", "-", "--path", "Cluster=spec.groups[*].template", "--path", "Cluster=spec.head"];
     let text = sandgate_with(&paths, object).violations();
-    assert!(text.contains("standard input:8: spec.groups[0].template.metadata.labels[app] is \"mine\""), "{text}");
+    assert!(
+        text.contains("standard input:8: spec.groups[0].template.metadata.labels[app] is \"mine\""),
+        "{text}"
+    );
     assert!(text.contains("standard input:15: spec.head.hostPID is true"), "{text}");
     assert!(text.ends_with("\n3 Pods: 1 admitted, 2 denied, 2 violations\n"), "{text}");
 
     sandgate_with(&["check", "-", "--path", "Cluster=spec.grops"], object)
         .fails("standard input:2: Cluster big has nothing at spec.grops; correct --path");
     let run = sandgate(&["check", "-", "--path", "Cluster"]);
-    assert!(run.stderr.contains("write it as KIND=PATH, such as Workflow=spec.podTemplate"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("write it as KIND=PATH, such as Workflow=spec.podTemplate"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn namespaces_are_those_of_kubectl() {
     let named = PLAIN_POD.replace("name: plain", "name: plain, namespace: workflows");
-    assert!(sandgate_with(&["check", "-", "-n", "workflows"], named.as_str()).fine().contains("would be admitted"));
+    assert!(
+        sandgate_with(&["check", "-", "-n", "workflows"], named.as_str())
+            .fine()
+            .contains("would be admitted")
+    );
     sandgate_with(&["check", "-", "-n", "web"], named.as_str()).fails(
         "standard input:1: Pod plain is in namespace \"workflows\", not in \"web\"; leave --namespace out",
     );
@@ -193,13 +220,21 @@ fn a_namespace_without_a_policy_is_said_and_not_passed_off_as_checked() {
 #[test]
 fn several_policies_need_a_namespace() {
     let policies = [policy("a", "enforce"), policy("b", "warn"), policy("c", "audit")].join("---\n");
-    let folder = Folder::with(&[("p.yaml", &policies), ("plain.yaml", PLAIN_POD), ("bad.yaml", &HOSTILE_POD.replace(", namespace: workflows", ""))]);
+    let folder = Folder::with(&[
+        ("p.yaml", &policies),
+        ("plain.yaml", PLAIN_POD),
+        ("bad.yaml", &HOSTILE_POD.replace(", namespace: workflows", "")),
+    ]);
     folder.run(&["check", "--policy", "p.yaml", "plain.yaml"]).fails(
         "plain.yaml:1: Pod plain names no namespace and there are several policies; choose with --namespace",
     );
     let check = |file, namespace| folder.run(&["check", "--policy", "p.yaml", "-n", namespace, file]);
     assert!(check("plain.yaml", "b").fine().contains("would be admitted, 14 fields filled in"));
-    assert!(check("plain.yaml", "c").fine().contains("would be admitted, unchanged (mode audit fills nothing in)"));
+    assert!(
+        check("plain.yaml", "c")
+            .fine()
+            .contains("would be admitted, unchanged (mode audit fills nothing in)")
+    );
     let text = check("bad.yaml", "b").violations();
     assert!(text.contains("would be denied, were the mode not warn: 2 violations"), "{text}");
     assert!(text.ends_with("\n1 Pod: 1 admitted in spite of violations, 2 violations\n"), "{text}");
@@ -208,10 +243,18 @@ fn several_policies_need_a_namespace() {
 
 #[test]
 fn what_cannot_be_checked_does_not_hide_the_rest() {
-    let folder = Folder::with(&[("good.yaml", PLAIN_POD), ("bad.yaml", "kind: Pod\nkind: Pod\n"), ("no.yaml", "a: 1\n")]);
+    let folder = Folder::with(&[
+        ("good.yaml", PLAIN_POD),
+        ("bad.yaml", "kind: Pod\nkind: Pod\n"),
+        ("no.yaml", "a: 1\n"),
+    ]);
     let run = folder.run(&["check", "missing.yaml", "bad.yaml", "no.yaml", "good.yaml"]);
     assert_eq!(run.status, 2);
-    assert!(run.stdout.contains("good.yaml:1: Pod plain in namespace workflows would be admitted"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("good.yaml:1: Pod plain in namespace workflows would be admitted"),
+        "{}",
+        run.stdout
+    );
     assert!(run.stdout.ends_with("\n1 Pod: 1 admitted, 3 inputs not checked\n"), "{}", run.stdout);
     assert_eq!(
         run.stderr,
@@ -238,7 +281,8 @@ fn a_workload_without_a_template_and_a_review_are_told_apart() {
 
 #[test]
 fn json_carries_every_verdict_with_its_data() {
-    let text = sandgate_with(&["check", "-", "-o", "json"], format!("{PLAIN_POD}---\n{HOSTILE_POD}")).violations();
+    let text =
+        sandgate_with(&["check", "-", "-o", "json"], format!("{PLAIN_POD}---\n{HOSTILE_POD}")).violations();
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["summary"]["admitted"], 1);
     assert_eq!(json["summary"]["denied"], 1);
@@ -253,7 +297,10 @@ fn json_carries_every_verdict_with_its_data() {
 fn junit_has_one_test_case_for_each_pod() {
     let evil = HOSTILE_POD.replace("name: hostile", "name: 'a\"<&b'");
     let text = sandgate_with(&["check", "-", "-o", "junit"], format!("{PLAIN_POD}---\n{evil}")).violations();
-    assert!(text.contains("<testsuites name=\"sandgate\" tests=\"2\" failures=\"1\" errors=\"0\">"), "{text}");
+    assert!(
+        text.contains("<testsuites name=\"sandgate\" tests=\"2\" failures=\"1\" errors=\"0\">"),
+        "{text}"
+    );
     assert!(text.contains("name=\"Pod a&quot;&lt;&amp;b in namespace workflows\""), "{text}");
     assert_eq!(text.matches("<failure").count(), 1);
 }
@@ -277,8 +324,12 @@ fn sarif_names_rules_files_and_lines() {
 
 #[test]
 fn the_policy_decides() {
-    let mine = policy("workflows", "enforce").replace("mode: enforce", "security: {runAsUser: {default: 7, min: 7, max: 7}}");
-    let folder = Folder::with(&[("policies/mine.yaml", &mine), ("pod.yaml", &PLAIN_POD.replace("spec:", "spec:\n  securityContext: {runAsUser: 1000}"))]);
+    let mine = policy("workflows", "enforce")
+        .replace("mode: enforce", "security: {runAsUser: {default: 7, min: 7, max: 7}}");
+    let folder = Folder::with(&[
+        ("policies/mine.yaml", &mine),
+        ("pod.yaml", &PLAIN_POD.replace("spec:", "spec:\n  securityContext: {runAsUser: 1000}")),
+    ]);
     let text = folder.run(&["check", "--policy", "policies", "pod.yaml"]).violations();
     assert!(text.contains("pod.yaml:5: spec.securityContext.runAsUser is 1000, must be 7"), "{text}");
     let text = folder.run_with(&["check", "--policy", "-", "pod.yaml"], mine).violations();

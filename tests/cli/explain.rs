@@ -14,8 +14,14 @@ fn all_rules_stand_in_a_table() {
 #[test]
 fn a_rule_is_explained_with_its_setting_in_force() {
     let text = sandgate(&["explain", "run-as-user"]).fine();
-    assert!(text.starts_with("run-as-user\nEvery container runs as an allowed user id.\n\nWhy      "), "{text}");
-    assert!(text.contains("\nFills    yes, what a Pod leaves open\nPolicy   spec.security.runAsUser\n"), "{text}");
+    assert!(
+        text.starts_with("run-as-user\nEvery container runs as an allowed user id.\n\nWhy      "),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nFills    yes, what a Pod leaves open\nPolicy   spec.security.runAsUser\n"),
+        "{text}"
+    );
     let setting = "# policy workflow-runner\nspec:\n  security:\n    runAsUser:\n      default: 1000\n      min: 1000\n";
     assert!(text.contains(setting), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
@@ -36,8 +42,9 @@ fn the_settings_of_every_policy_are_shown() {
 
 #[test]
 fn a_mistyped_rule_finds_its_neighbours() {
-    sandgate(&["explain", "run-as-usr"])
-        .fails("no rule is called \"run-as-usr\"; did you mean run-as-user, run-as-group or run-as-non-root?");
+    sandgate(&["explain", "run-as-usr"]).fails(
+        "no rule is called \"run-as-usr\"; did you mean run-as-user, run-as-group or run-as-non-root?",
+    );
     sandgate(&["explain", "qqq"]).fails("no rule is called \"qqq\"; \"sandgate explain\" lists them");
 }
 

@@ -27,8 +27,14 @@ fn review_denies(text: impl Into<Vec<u8>>, reason: &str) {
 
 #[test]
 fn what_is_no_yaml_is_named_by_line() {
-    check_fails("hello\n", "1: not a Kubernetes object: it needs an apiVersion and a kind, both of them strings");
-    check_fails("apiVersion: v1\nkind: [Pod]\n", "1: not a Kubernetes object: it needs an apiVersion and a kind, both of them strings");
+    check_fails(
+        "hello\n",
+        "1: not a Kubernetes object: it needs an apiVersion and a kind, both of them strings",
+    );
+    check_fails(
+        "apiVersion: v1\nkind: [Pod]\n",
+        "1: not a Kubernetes object: it needs an apiVersion and a kind, both of them strings",
+    );
     check_fails("apiVersion: v1\nkind: Pod\nspec: \"x\n", "3: unclosed quote");
     check_fails("{\"apiVersion\": \"v1\",\n \"kind\": ", "2: EOF while parsing a value");
     check_fails(b"a: 1\nb: \xff\n", "2: not UTF-8, at byte 8; save the file as UTF-8");
@@ -37,9 +43,13 @@ fn what_is_no_yaml_is_named_by_line() {
 
 #[test]
 fn duplicate_keys_are_errors() {
-    check_fails("apiVersion: v1\nkind: Pod\nspec:\n  hostPID: true\n  hostPID: false\n", "5: duplicate key \"hostPID\"");
+    check_fails(
+        "apiVersion: v1\nkind: Pod\nspec:\n  hostPID: true\n  hostPID: false\n",
+        "5: duplicate key \"hostPID\"",
+    );
     check_fails("{\"kind\": \"Pod\", \"\\u006bind\": \"Pod\"}", "1: duplicate key \"kind\"");
-    let pod = review("u", &json!({"x": 1})).to_string().replace("{\"x\":1}", "{\"kind\":\"Pod\",\"kind\":\"Pod\"}");
+    let pod =
+        review("u", &json!({"x": 1})).to_string().replace("{\"x\":1}", "{\"kind\":\"Pod\",\"kind\":\"Pod\"}");
     review_denies(pod, "duplicate key \"kind\"");
 }
 
@@ -48,25 +58,43 @@ fn depth_is_bounded() {
     let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for depth in [200, 100_000] {
         check_fails(format!("apiVersion: v1\nkind: Pod\nx: {}\n", nested(depth)), "3: nested too deep");
-        check_fails(format!("{{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"x\": {}}}", nested(depth)), "1: nested too deep");
-        review_denies(review("u", &json!("x")).to_string().replace("\"x\"", &nested(depth)), "recursion limit exceeded");
+        check_fails(
+            format!("{{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"x\": {}}}", nested(depth)),
+            "1: nested too deep",
+        );
+        review_denies(
+            review("u", &json!("x")).to_string().replace("\"x\"", &nested(depth)),
+            "recursion limit exceeded",
+        );
     }
-    check_denies(&format!("{PLAIN_POD}  x: {}\n", nested(100)), "spec.x is a field of PodSpec that this build does not know");
+    check_denies(
+        &format!("{PLAIN_POD}  x: {}\n", nested(100)),
+        "spec.x is a field of PodSpec that this build does not know",
+    );
     let pod = json!({"metadata": {}, "spec": {"x": "x", "containers": [{"name": "a"}]}});
-    review_denies(review("u", &pod).to_string().replace(":\"x\"", &format!(":{}", nested(100))), "spec.x is a field of");
+    review_denies(
+        review("u", &pod).to_string().replace(":\"x\"", &format!(":{}", nested(100))),
+        "spec.x is a field of",
+    );
 }
 
 #[test]
 fn ten_megabytes_are_read_and_an_alias_bomb_is_not() {
     let long = "x".repeat(10 << 20);
-    check_denies(&PLAIN_POD.replace("name: main", &format!("name: main\n    workingDirr: {long}")), "containers[0].workingDirr is a field");
-    let levels: String = (0..9).map(|i| format!("a{}: &a{} [{}]\n", i + 1, i + 1, vec![format!("*a{i}"); 9].join(","))).collect();
+    check_denies(
+        &PLAIN_POD.replace("name: main", &format!("name: main\n    workingDirr: {long}")),
+        "containers[0].workingDirr is a field",
+    );
+    let levels: String = (0..9)
+        .map(|i| format!("a{}: &a{} [{}]\n", i + 1, i + 1, vec![format!("*a{i}"); 9].join(",")))
+        .collect();
     check_fails(format!("a0: &a0 [x]\n{levels}"), "6: holds too many values");
 }
 
 #[test]
 fn a_hundred_thousand_containers_are_counted_and_not_all_listed() {
-    let containers: Vec<Value> = (0..100_000).map(|i| json!({"name": format!("c{i}"), "image": "b"})).collect();
+    let containers: Vec<Value> =
+        (0..100_000).map(|i| json!({"name": format!("c{i}"), "image": "b"})).collect();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "many"}, "spec": {"containers": containers}});
     let text = sandgate_with(&["check", "-"], pod.to_string()).violations();
     assert!(text.lines().count() < 1100 && text.contains(" more, too many to list\n"));
@@ -76,12 +104,19 @@ fn a_hundred_thousand_containers_are_counted_and_not_all_listed() {
 #[test]
 fn numbers_beyond_reason_are_refused() {
     let digits = "9".repeat(400);
-    check_fails(format!("{PLAIN_POD}  activeDeadlineSeconds: .nan\n"), "8: a number that is not finite; quote it if it is a text");
-    check_fails(format!("{PLAIN_POD}  activeDeadlineSeconds: {digits}\n"), "8: a number that is not finite; quote it if it is a text");
+    check_fails(
+        format!("{PLAIN_POD}  activeDeadlineSeconds: .nan\n"),
+        "8: a number that is not finite; quote it if it is a text",
+    );
+    check_fails(
+        format!("{PLAIN_POD}  activeDeadlineSeconds: {digits}\n"),
+        "8: a number that is not finite; quote it if it is a text",
+    );
     for quantity in [digits.as_str(), "1e999999999", "NaN", "-1", ""] {
         let limits = format!("{PLAIN_POD}    resources: {{limits: {{memory: \"{quantity}\"}}}}\n");
         check_denies(&limits, "standard input:8: spec.containers[0].resources.limits[memory] is");
-        let pod = json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": quantity}}}]}});
+        let pod =
+            json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": quantity}}}]}});
         review_denies(review("u", &pod).to_string(), "resources.limits[cpu] is");
     }
     let pod = json!({"spec": {"containers": [{"name": "a"}], "activeDeadlineSeconds": "x"}});
@@ -94,19 +129,34 @@ fn a_quantity_of_ten_to_the_four_hundred_digits_is_cut_short() {
     let digits = "9".repeat(1 << 20);
     let pod = json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": digits}}}]}});
     review_denies(review("u", &pod).to_string(), "resources.limits[cpu] is \"99999");
-    check_denies(&format!("{PLAIN_POD}    resources: {{limits: {{cpu: \"{digits}\"}}}}\n"), "resources.limits[cpu] is \"99999");
+    check_denies(
+        &format!("{PLAIN_POD}    resources: {{limits: {{cpu: \"{digits}\"}}}}\n"),
+        "resources.limits[cpu] is \"99999",
+    );
 }
 
 #[test]
 fn wrong_types_hide_nothing() {
     for (pod, path) in [
-        ("apiVersion: v1\nkind: Pod\nmetadata: x\nspec: {containers: [{name: a}]}\n", "metadata is the string \"x\""),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: x\nspec: {containers: [{name: a}]}\n",
+            "metadata is the string \"x\"",
+        ),
         ("apiVersion: v1\nkind: Pod\nspec: []\n", "spec is a list"),
         ("apiVersion: v1\nkind: Pod\nspec: {containers: {a: b}}\n", "spec.containers is an object"),
-        ("apiVersion: v1\nkind: Pod\nspec: {containers: [null, 1, x]}\n", "spec.containers[2] is the string \"x\""),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {namespace: 1}\nspec: {containers: [{name: a}]}\n", "metadata.namespace is a number"),
+        (
+            "apiVersion: v1\nkind: Pod\nspec: {containers: [null, 1, x]}\n",
+            "spec.containers[2] is the string \"x\"",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {namespace: 1}\nspec: {containers: [{name: a}]}\n",
+            "metadata.namespace is a number",
+        ),
         ("apiVersion: batch/v1\nkind: Job\nspec: {template: x}\n", "spec.template.spec.containers is unset"),
-        ("apiVersion: batch/v1\nkind: Job\nspec: {template: {metadata: [], spec: {containers: x}}}\n", "spec.template.metadata is a list"),
+        (
+            "apiVersion: batch/v1\nkind: Job\nspec: {template: {metadata: [], spec: {containers: x}}}\n",
+            "spec.template.metadata is a list",
+        ),
     ] {
         check_denies(pod, path);
     }
@@ -116,7 +166,10 @@ fn wrong_types_hide_nothing() {
 fn names_cannot_forge_a_line_or_a_colour() {
     let evil = PLAIN_POD.replace("name: plain", "name: \"a\\n1 Pod: 1 admitted\\e[31m\\u202e\"");
     let text = sandgate_with(&["check", "-"], evil.as_str()).fine();
-    assert!(text.starts_with("standard input:1: Pod a\u{fffd}1 Pod: 1 admitted\u{fffd}[31m\u{fffd} in namespace"), "{text}");
+    assert!(
+        text.starts_with("standard input:1: Pod a\u{fffd}1 Pod: 1 admitted\u{fffd}[31m\u{fffd} in namespace"),
+        "{text}"
+    );
     let run = sandgate_with(&["check", "-"], "apiVersion: v1\nkind: Pod\n\"a\\nb\\e\": 1\n\"a\\nb\\e\": 2\n");
     assert_eq!(run.stderr.lines().count(), 1);
     assert!(!run.stderr.contains('\u{1b}'));
@@ -136,12 +189,16 @@ fn a_review_of_another_shape_is_refused_or_no_review() {
     }
     for (change, problem) in [
         (json!({"request": null}), "not an AdmissionReview that can be answered: it has no request"),
-        (json!({"apiVersion": "admission.k8s.io/v2"}), "apiVersion \"admission.k8s.io/v2\" is not spoken here; send admission.k8s.io/v1 or admission.k8s.io/v1beta1"),
+        (
+            json!({"apiVersion": "admission.k8s.io/v2"}),
+            "apiVersion \"admission.k8s.io/v2\" is not spoken here; send admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+        ),
         (json!({"kind": "Pod"}), "not an AdmissionReview: kind is \"Pod\""),
     ] {
         let mut review = review("u", &json!({}));
         review.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        sandgate_with(&["review"], review.to_string()).fails(&format!("review 1, from byte 0 of standard input: {problem}"));
+        sandgate_with(&["review"], review.to_string())
+            .fails(&format!("review 1, from byte 0 of standard input: {problem}"));
     }
     let mut bytes = review("u", &json!({"a": "b"})).to_string().into_bytes();
     let place = bytes.len() - 10;

@@ -138,7 +138,9 @@ fn without_a_command_the_help_is_shown_and_nothing_was_run() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    assert!(sandgate(&["--help"]).fine().contains("Exit status: 0 fine, 1 violations found, 2 could not run."));
+    assert!(
+        sandgate(&["--help"]).fine().contains("Exit status: 0 fine, 1 violations found, 2 could not run.")
+    );
     assert_eq!(sandgate(&["--version"]).fine(), format!("sandgate {}\n", env!("CARGO_PKG_VERSION")));
     for command in ["review", "check", "render", "explain", "policy", "completion", "serve"] {
         assert!(sandgate(&[command, "--help"]).fine().contains("Usage: sandgate "), "{command}");

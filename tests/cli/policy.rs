@@ -43,17 +43,31 @@ spec:
     let run = folder.run(&["policy", "validate", "p.yaml"]);
     assert_eq!((run.status, run.stdout.as_str()), (1, ""));
     let lines: Vec<&str> = run.stderr.lines().collect();
-    assert_eq!(lines[0], "error: p.yaml:7: spec.security.runAsUser.default: 5 lies outside its own range 10 to 20");
-    assert!(lines[1].starts_with("error: p.yaml:13: spec.mod: unknown field `mod`, expected one of"), "{}", lines[1]);
+    assert_eq!(
+        lines[0],
+        "error: p.yaml:7: spec.security.runAsUser.default: 5 lies outside its own range 10 to 20"
+    );
+    assert!(
+        lines[1].starts_with("error: p.yaml:13: spec.mod: unknown field `mod`, expected one of"),
+        "{}",
+        lines[1]
+    );
     assert_eq!(lines.len(), 2);
-    assert_eq!(folder.run(&["check", "--policy", "p.yaml", "-"]).status, 2, "with a wrong policy nothing can run");
+    assert_eq!(
+        folder.run(&["check", "--policy", "p.yaml", "-"]).status,
+        2,
+        "with a wrong policy nothing can run"
+    );
 }
 
 #[test]
 fn a_key_that_stands_twice_is_named() {
     let text = policy("a", "warn").replace("mode: warn", "mode: warn, mode: audit");
     let run = sandgate_with(&["policy", "validate", "-"], text);
-    assert_eq!((run.status, run.stderr.as_str()), (1, "error: standard input:4: spec: duplicate key \"mode\"\n"));
+    assert_eq!(
+        (run.status, run.stderr.as_str()),
+        (1, "error: standard input:4: spec: duplicate key \"mode\"\n")
+    );
 }
 
 #[test]
@@ -61,7 +75,11 @@ fn two_files_are_one_set() {
     let folder = Folder::with(&[("1.yaml", &policy("a", "warn")), ("2.yaml", &policy("a", "warn"))]);
     let run = folder.run(&["policy", "validate", "1.yaml", "2.yaml"]);
     assert_eq!(run.status, 1);
-    assert!(run.stderr.contains("error: 2.yaml:4: spec.namespaces[0]: namespace \"a\" already has the policy"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("error: 2.yaml:4: spec.namespaces[0]: namespace \"a\" already has the policy"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

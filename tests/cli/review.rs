@@ -38,7 +38,8 @@ fn a_stream_is_answered_in_order_however_it_is_cut() {
     let [a, b, c] = &reviews;
     for stream in [format!("{a}{b}{c}"), format!("{a}\n{b}\n{c}\n"), format!("\n{a:#}\r\n\t{b:#} {c:#}")] {
         let answers = answers(&sandgate_with(&["review"], stream).violations());
-        let told: Vec<_> = answers.iter().map(|answer| (answer["uid"].as_str(), answer["allowed"].as_bool())).collect();
+        let told: Vec<_> =
+            answers.iter().map(|answer| (answer["uid"].as_str(), answer["allowed"].as_bool())).collect();
         assert_eq!(told, [(Some("1"), Some(true)), (Some("2"), Some(false)), (Some("3"), Some(true))]);
     }
 }
@@ -67,7 +68,9 @@ fn what_is_no_review_ends_the_stream_and_is_named() {
     let place = first.len() + 1;
     assert_eq!(
         run.stderr,
-        format!("error: review 2, from byte {place} of standard input: not an AdmissionReview: kind is \"Pod\"\n")
+        format!(
+            "error: review 2, from byte {place} of standard input: not an AdmissionReview: kind is \"Pod\"\n"
+        )
     );
 }
 
@@ -76,11 +79,15 @@ fn input_that_is_no_review_is_one_clear_error() {
     for (input, problem) in [
         ("hello", "not an AdmissionReview: begins with 'h', not with '{'"),
         ("[{}]", "not an AdmissionReview: begins with '[', not with '{'"),
-        ("{\"kind\": \"AdmissionReview\"", "not an AdmissionReview: the input ends inside it, after 26 bytes"),
+        (
+            "{\"kind\": \"AdmissionReview\"",
+            "not an AdmissionReview: the input ends inside it, after 26 bytes",
+        ),
         ("{\"a\": NaN}", "not an AdmissionReview: expected value at line 1 column 7"),
         ("{}", "not an AdmissionReview: kind is unset"),
     ] {
-        sandgate_with(&["review"], input).fails(&format!("review 1, from byte 0 of standard input: {problem}"));
+        sandgate_with(&["review"], input)
+            .fails(&format!("review 1, from byte 0 of standard input: {problem}"));
     }
     sandgate(&["review"]).fails("standard input is empty; send it an AdmissionReview as JSON");
     sandgate(&["review", "--policy", "-"])

@@ -34,7 +34,8 @@ fn each_answer_comes_before_the_next_review_is_sent() {
     let folder = Folder::new();
     let (child, mut stdin, mut stdout) = start(&folder, &["review"]);
     for uid in ["1", "2", "3"] {
-        write!(stdin, "{}", review(uid, &json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}}))).unwrap();
+        write!(stdin, "{}", review(uid, &json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}})))
+            .unwrap();
         stdin.flush().unwrap();
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -76,7 +77,10 @@ fn a_reader_of_reviews_that_goes_away_ends_the_stream() {
 fn a_full_disk_is_an_error() {
     let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
     for args in [["explain", "labels"], ["policy", "show"]] {
-        let output = Command::new(assert_cmd::cargo::cargo_bin!("sandgate")).args(args).stdout(full.try_clone().unwrap()).output();
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"))
+            .args(args)
+            .stdout(full.try_clone().unwrap())
+            .output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(
@@ -90,7 +94,11 @@ fn a_full_disk_is_an_error() {
 fn colours_are_for_those_who_can_see_them() {
     let folder = Folder::with(&[("pod.yaml", HOSTILE_POD)]);
     let run = |variables: &[(&str, &str)]| {
-        let output = folder.command().args(["check", "pod.yaml", "missing.yaml"]).envs(variables.iter().copied()).output();
+        let output = folder
+            .command()
+            .args(["check", "pod.yaml", "missing.yaml"])
+            .envs(variables.iter().copied())
+            .output();
         let output = output.unwrap();
         [output.stdout, output.stderr].map(|bytes| bytes.contains(&0x1b))
     };
