@@ -8,7 +8,7 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 use serde_json::Number;
-use serde_saphyr::{Options, Spanned, budget::BudgetBreach};
+use serde_saphyr::{Options, Spanned, UserMessageFormatter, budget::BudgetBreach};
 
 use super::input::Text;
 
@@ -294,7 +294,7 @@ fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
             "an alias may not stand inside its own anchor".into()
         }
         Error::NonFiniteFloat { .. } => "a number that is not finite; quote it if it is a text".into(),
-        cause => plain(&cause.to_string()),
+        cause => plain(&cause.render_with_formatter(&UserMessageFormatter)),
     };
     Wrong { line: error.location().map_or(0, |location| location.line()), problem }
 }

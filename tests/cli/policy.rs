@@ -71,6 +71,34 @@ fn a_key_that_stands_twice_is_named() {
 }
 
 #[test]
+fn problems_are_told_in_the_words_of_the_file() {
+    let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
+    for (text, problem) in [
+        ("", "standard input: no SandboxPolicy in it; leave --policy out to get the built-in one"),
+        ("hello", "standard input:1: must be a mapping (key: value)"),
+        (
+            "HEAD\nspec: {namespaces: workflows}",
+            "standard input:5: spec.namespaces: must be a list ([value])",
+        ),
+        (
+            "HEAD\nspec: {lifecycle: {activeDeadlineSeconds: {max: -1}}}",
+            "standard input:5: spec.lifecycle.activeDeadlineSeconds.max: must be a whole number, 0 to 4294967295",
+        ),
+        (
+            "HEAD\nspec: {serviceAccount: {automountToken: 1}}",
+            "standard input:5: spec.serviceAccount.automountToken: must be true or false",
+        ),
+        (
+            "HEAD\nspec: {volumes: {writable: [{name: a, path: /a, sizeLimit: .nan}]}}",
+            "standard input:5: spec.volumes.writable[0].sizeLimit: value `.nan` is not a finite number",
+        ),
+    ] {
+        let run = sandgate_with(&["policy", "validate", "-"], text.replace("HEAD", head));
+        assert_eq!((run.status, run.stderr), (1, format!("error: {problem}\n")));
+    }
+}
+
+#[test]
 fn two_files_are_one_set() {
     let folder = Folder::with(&[("1.yaml", &policy("a", "warn")), ("2.yaml", &policy("a", "warn"))]);
     let run = folder.run(&["policy", "validate", "1.yaml", "2.yaml"]);
