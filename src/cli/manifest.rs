@@ -483,9 +483,10 @@ mod tests {
         {
             assert!(read(&text)[0].is_err());
         }
-        let bomb: String =
-            (0..9).map(|i| format!("a{}: &a{} [{}]\n", i + 1, i + 1, format!("*a{i},").repeat(9))).collect();
-        assert!(read(&format!("a0: &a0 x\n{bomb}"))[0].is_err());
+        let bomb = (0..9).fold(String::from("a0: &a0 [x]\n"), |bomb, level| {
+            bomb + &format!("a{0}: &a{0} [{1}]\n", level + 1, format!("*a{level},").repeat(9))
+        });
+        assert!(read(&bomb)[0].is_err());
     }
 
     #[test]

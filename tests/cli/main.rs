@@ -1,5 +1,7 @@
 //! The command line, as its users meet it: the real program, its output and its exit status.
 
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+
 mod check;
 mod completion;
 mod explain;
