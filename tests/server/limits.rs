@@ -120,12 +120,16 @@ async fn finished_connections_leave_nothing_behind() {
 
 #[tokio::test]
 async fn bodies_in_flight_are_bounded_in_bytes() {
-    let limits = ["--max-body-bytes", "100000", "--max-body-bytes-in-flight", "100000", "--body-timeout", "20"];
+    let limits =
+        ["--max-body-bytes", "100000", "--max-body-bytes-in-flight", "100000", "--body-timeout", "20"];
     let server = Server::start(&limits);
     let target = Target::of(&server);
     let mut slow = target.connect().await;
     write(&mut slow, &format!("{HEAD}Content-Length: 100000\r\n\r\n{{\"kind\":")).await;
-    until("the slow body is being read", async || metric(&server, "sandgate_requests_in_flight").await == 1.0).await;
+    until("the slow body is being read", async || {
+        metric(&server, "sandgate_requests_in_flight").await == 1.0
+    })
+    .await;
 
     let refused = target.post("/mutate?timeout=1s", review("CREATE", &plain_pod())).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");

@@ -103,7 +103,8 @@ fn policy(mode: &str) -> String {
 fn serve_policy(text: &str) -> (Server, Mount) {
     let folder = tempfile::tempdir().unwrap();
     let mount = Mount::new(&folder.path().join("policy"), &[("policy.yaml", text)]);
-    let (path, certs) = (mount.path.to_str().unwrap().to_string(), folder.path().to_str().unwrap().to_string());
+    let (path, certs) =
+        (mount.path.to_str().unwrap().to_string(), folder.path().to_str().unwrap().to_string());
     (Server::start_in(folder, &["--policy", &path, "--certs", "dev", "--cert-dir", &certs]), mount)
 }
 

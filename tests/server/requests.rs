@@ -13,7 +13,10 @@ async fn a_plain_pod_is_filled_and_a_hostile_one_refused_both_with_200() {
     let target = Target::of(&server);
 
     let filled = target.post("/mutate?timeout=10s", review("CREATE", &plain_pod())).await;
-    assert_eq!((filled.status, &filled.headers[CONTENT_TYPE]), (StatusCode::OK, &"application/json".parse().unwrap()));
+    assert_eq!(
+        (filled.status, &filled.headers[CONTENT_TYPE]),
+        (StatusCode::OK, &"application/json".parse().unwrap())
+    );
     let response = &filled.json()["response"];
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");

@@ -83,5 +83,8 @@ async fn noise_on_the_tls_port_is_closed() {
     read_to_end(&mut stream).await;
     // And one that comes and goes, as a load balancer's probe.
     drop(std::net::TcpStream::connect(server.listen).unwrap().flush());
-    assert_eq!(Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await.status, StatusCode::OK);
+    assert_eq!(
+        Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await.status,
+        StatusCode::OK
+    );
 }
