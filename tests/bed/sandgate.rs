@@ -90,7 +90,11 @@ impl Sandgate {
 /// Tries a pod, which is never stored, and looks for the webhook's word in the API server's audit log.
 async fn is_asked(bed: &ControlPlane, rest: &Rest, namespace: &str, webhook: &str) -> Result<Option<()>> {
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-    let _ = rest.post(&path, &pod_to_try()).await;
+    match rest.post(&path, &pod_to_try()).await {
+        // No webhook's work: the namespace is not as it should be.
+        Err(refusal) if !refusal.message.contains("webhook") => return Err(refusal.into()),
+        _ => {}
+    }
     let verdict = format!("{webhook}/verdict");
     let events = bed.audit_events(namespace)?;
     Ok(events.iter().any(|event| event["annotations"][&verdict].is_string()).then_some(()))

@@ -44,7 +44,10 @@ impl Sandbox {
     pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Option<Self> {
         let bed = bed().await?;
         let rest = bed.rest().await.expect("a client");
-        let namespace = bed.namespace(&rest, "sandbox", labels).await.expect("a namespace");
+        let namespace = bed
+            .namespace(&rest, &json!({"generateName": "sandbox-", "labels": labels}))
+            .await
+            .expect("a namespace");
         let mut spec = settings.clone();
         spec["namespaces"] = json!([namespace]);
         let sandgate = Sandgate::start_with(bed, &spec).await.expect("sandgate starts");
@@ -65,7 +68,7 @@ impl Sandbox {
 
     /// Another namespace, which no policy names.
     pub(crate) async fn other_namespace(&self) -> String {
-        self.bed.namespace(&self.rest, "elsewhere", &json!({})).await.expect("a namespace")
+        self.bed.namespace(&self.rest, &json!({"generateName": "elsewhere-"})).await.expect("a namespace")
     }
 
     /// kubectl in the namespace.
