@@ -1,0 +1,14 @@
+//! The real binary, over real sockets and real TLS: what the API server, an operator and an attacker meet.
+
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod audit;
+mod client;
+mod lifecycle;
+mod limits;
+mod pki;
+mod process;
+mod reload;
+mod requests;
+mod tls;
