@@ -1,19 +1,14 @@
 //! `make demo`: a guided tour of sandgate in front of a real API server.
 //!
 //! Starts the control plane of the test bed, with sandgate before the namespace `workflows`, and prints each kubectl
-//! command with its real output. A cluster without nodes stores pods and never runs them, which is all it takes here.
+//! command with its real output. The cluster has no nodes: it stores pods and never runs them.
 
 #[path = "../../tests/bed/mod.rs"]
 mod bed;
 mod stops;
 mod tour;
 
-use std::{
-    env,
-    io::{IsTerminal, stderr},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{env, process::ExitCode, time::Instant};
 
 use self::{
     bed::{ControlPlane, Result, Sandgate, WebhookKind, say},
@@ -38,9 +33,7 @@ async fn demo() -> Result<()> {
     let started = Instant::now();
     // The commands name files as a person in the repository would.
     env::set_current_dir(env!("CARGO_MANIFEST_DIR"))?;
-    if stderr().is_terminal() {
-        say("starting etcd, kube-apiserver and kube-controller-manager …");
-    }
+    say("starting etcd, kube-apiserver and kube-controller-manager …");
     let tour = Tour::of(ControlPlane::start().await?);
     stops::a_namespace(&tour).await?;
     let _sandgate = guard(tour.bed()).await?;

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// A table of what the sandbox is made of.
-const SANDBOX_COLUMNS: &str = "custom-columns=POD:.metadata.name,OWNER:.metadata.ownerReferences[0].kind,\
-    RUNTIME:.spec.runtimeClassName,USER:.spec.securityContext.runAsUser,ACCOUNT:.spec.serviceAccountName,\
-    RESTART:.spec.restartPolicy";
+const SANDBOX_COLUMNS: &str =
+    "custom-columns=POD:.metadata.name,RUNTIME:.spec.runtimeClassName,USER:.spec.securityContext.runAsUser";
 
 pub(crate) async fn a_namespace(tour: &Tour) -> Result<()> {
     chapter(
         "A namespace for untrusted work",
-        "The cluster has just been made. The policy wants one thing of a namespace: a service account of this name.",
+        "The cluster is new, and has no nodes: it stores pods and never runs them.\n\
+         The policy wants one thing of a namespace: this service account.",
     );
     tour.run("kubectl create namespace workflows").await?;
     tour.run("kubectl create serviceaccount workflow-runner -n workflows").await?;
@@ -35,7 +35,7 @@ pub(crate) async fn a_namespace(tour: &Tour) -> Result<()> {
 pub(crate) async fn a_bare_pod(tour: &Tour) -> Result<()> {
     chapter(
         "A pod that asks for nothing",
-        "sandgate now stands in front of the namespace, with its default policy.\n\
+        "From here on sandgate guards the namespace, with its default policy.\n\
          Nobody who creates a pod has to know that it is there.",
     );
     tour.run("kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o name").await?;
@@ -71,21 +71,21 @@ fn sandbox_of(yaml: &str) -> String {
         }
         shown
     });
-    let spec: String = spec.map(|line| format!("{line}\n")).collect();
-    format!("{}spec:\n{spec}{}", omission("metadata"), omission("the rest of the spec, and the status"))
+    let spec = spec.collect::<Vec<_>>().join("\n");
+    format!("{}spec:\n{spec}\n{}", omission("metadata"), omission("the rest of the spec, and the status"))
 }
 
 pub(crate) async fn a_hostile_pod(tour: &Tour) -> Result<()> {
     chapter(
         "A pod that wants the node",
-        "Privileged, with the node's processes and its root folder. It is refused, and everything that is\n\
-         wrong with it is said at once.",
+        "It is privileged, with the node's processes and its root folder.\n\
+         The refusal says at once all that is wrong, and what to change.",
     );
     tour.run_refused("kubectl apply -f examples/pods/hostile-privileged.yaml").await
 }
 
 pub(crate) async fn a_job(tour: &Tour) -> Result<()> {
-    chapter("A Job", "Pods that a controller makes are filled as any other.");
+    chapter("A Job", "The pods of a controller are filled like any other.");
     tour.run("kubectl create job report --image=busybox -n workflows -- echo done").await?;
     eventually("the Job has its pod", async || {
         let pods = tour.peek("kubectl get pods -n workflows -l job-name=report -o name").await;
@@ -98,8 +98,9 @@ pub(crate) async fn a_job(tour: &Tour) -> Result<()> {
 pub(crate) async fn a_deployment(tour: &Tour) -> Result<()> {
     chapter(
         "A Deployment",
-        "Its pods would run for ever, which this policy does not allow. The Deployment itself is no pod and is\n\
-         created; its ReplicaSet is then told why it gets no pods.",
+        "Its pods would run for ever, under a label of their own: the policy allows neither.\n\
+         The Deployment is created, for it is no pod. Why it gets no pods stands in the\n\
+         events of its ReplicaSet.",
     );
     tour.run("kubectl create deployment web --image=busybox -n workflows").await?;
     eventually("the ReplicaSet says why it has no pods", async || {
@@ -110,16 +111,17 @@ pub(crate) async fn a_deployment(tour: &Tour) -> Result<()> {
     tour.run_and_show("kubectl describe replicaset -n workflows -l app=web", events_of).await
 }
 
-/// The end of what `kubectl describe` prints; each event once, for the same refusal comes again and again.
+/// The end of what `kubectl describe` prints.
 fn events_of(description: &str) -> String {
     let events = description.split_once("\nEvents:").map_or(description, |(_, events)| events);
-    format!("{}Events:{events}", omission("what it is"))
+    format!("{}Events:{events}", omission("the ReplicaSet itself"))
 }
 
 pub(crate) async fn a_debugger(tour: &Tour) -> Result<()> {
     chapter(
         "A debugger in a running pod",
-        "An admitted pod stays in its sandbox. A debug container that may look into other processes is no way out.",
+        "A pod that is admitted stays in its sandbox. A debug container with more\n\
+         rights than the pod is no way out.",
     );
     tour.run_refused(
         "kubectl debug hello --image=busybox --profile=general --container=debugger -n workflows",
@@ -130,20 +132,25 @@ pub(crate) async fn a_debugger(tour: &Tour) -> Result<()> {
 pub(crate) async fn a_label(tour: &Tour) -> Result<()> {
     chapter(
         "A label",
-        "Network policies find the pod by this label. It cannot be taken off; others are free.",
+        "Network policies find the pod by the label app, so it cannot be taken off.\n\
+         Other labels are free.",
     );
     tour.run_refused("kubectl label pod hello app- -n workflows").await?;
     tour.run("kubectl label pod hello team=a -n workflows").await
 }
 
 pub(crate) async fn another_namespace(tour: &Tour) -> Result<()> {
-    chapter("Another namespace", "Pods of other namespaces are none of sandgate's business.");
+    chapter("Another namespace", "Here the API server does not even ask sandgate.");
     tour.run("kubectl run hello --image=busybox -n default").await?;
     tour.run(&format!("kubectl get pods -n default -o {SANDBOX_COLUMNS}")).await
 }
 
 pub(crate) async fn metrics(tour: &Tour) -> Result<()> {
-    chapter("What sandgate counted", "Each verdict, and each rule that a pod did not keep.");
+    chapter(
+        "What sandgate counted",
+        "Each verdict, and each rule that a pod broke. The tour itself tried some pods,\n\
+         in dry runs, until the API server knew of sandgate: they count too.",
+    );
     let admin = admin_address(tour)?;
     show_command(&format!(
         "curl -s http://{admin}/metrics | grep -E '(reviews|violations)_total.* [1-9]' | sort"

@@ -29,7 +29,7 @@ impl Tour {
     /// # Errors
     /// When it fails.
     pub(crate) async fn run(&self, command: &str) -> Result<()> {
-        self.run_and_show(command, |text| text.to_owned()).await
+        self.run_and_show(command, str::to_owned).await
     }
 
     /// Shows a command that succeeds, and what `excerpt` leaves of its output.
