@@ -87,7 +87,10 @@ impl Http1 {
     }
 
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Answer {
-        timeout(PATIENCE, self.0.ready()).await.expect("the connection stays open").expect("the connection is open");
+        timeout(PATIENCE, self.0.ready())
+            .await
+            .expect("the connection stays open")
+            .expect("the connection is open");
         Answer::of(timeout(PATIENCE, self.0.send_request(request)).await.expect("an answer").unwrap()).await
     }
 
@@ -107,7 +110,8 @@ pub struct Http2(conn::http2::SendRequest<Full<Bytes>>);
 
 impl Http2 {
     pub async fn over(stream: TlsStream<TcpStream>) -> Self {
-        let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) =
+            conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         Self(sender)
     }
@@ -160,7 +164,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// The value of one line of `/metrics`.
-pub async fn metric(server: &Server, line: &str) -> f64 {
+pub async fn metric(server: &Server, line: &str) -> u64 {
     let text = get(server.admin, "/metrics").await.text;
     let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {line} in\n{text}")).parse().unwrap()
@@ -220,4 +224,3 @@ pub fn hostile_pod() -> serde_json::Value {
     pod["spec"]["containers"][0]["env"] = serde_json::json!([{"name": "TOKEN", "value": "do-not-log-me"}]);
     pod
 }
-

@@ -55,7 +55,8 @@ async fn http2_is_served_during_the_delay_and_told_to_go_away_after_it() {
 
 #[tokio::test]
 async fn a_request_that_is_being_sent_is_answered_before_the_end() {
-    let mut server = Server::start(&["--shutdown-delay", "0", "--drain-timeout", "20", "--body-timeout", "20"]);
+    let mut server =
+        Server::start(&["--shutdown-delay", "0", "--drain-timeout", "20", "--body-timeout", "20"]);
     let mut idle = Http1::over(Target::of(&server).connect().await).await;
     idle.send(post("/mutate", "no")).await;
     let mut stream = Target::of(&server).connect().await;
@@ -63,7 +64,7 @@ async fn a_request_that_is_being_sent_is_answered_before_the_end() {
     let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     write(&mut stream, &format!("{head}Content-Length: {}\r\n\r\n", body.len())).await;
     until("the request is being read", async || {
-        crate::client::metric(&server, "sandgate_requests_in_flight").await == 1.0
+        crate::client::metric(&server, "sandgate_requests_in_flight").await == 1
     })
     .await;
 
@@ -80,12 +81,13 @@ async fn a_request_that_is_being_sent_is_answered_before_the_end() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_hold_up_the_end() {
-    let mut server = Server::start(&["--shutdown-delay", "0", "--drain-timeout", "0.3", "--body-timeout", "600"]);
+    let mut server =
+        Server::start(&["--shutdown-delay", "0", "--drain-timeout", "0.3", "--body-timeout", "600"]);
     let mut stream = Target::of(&server).connect().await;
     let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     write(&mut stream, &format!("{head}Content-Length: 1000\r\n\r\n")).await;
     until("the request is being read", async || {
-        crate::client::metric(&server, "sandgate_requests_in_flight").await == 1.0
+        crate::client::metric(&server, "sandgate_requests_in_flight").await == 1
     })
     .await;
     server.signal("TERM");
@@ -105,7 +107,12 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test]
 async fn it_ends_as_process_1_too() {
-    let unshare = || Command::new("unshare").args(["--pid", "--fork", "--kill-child", "true"]).stderr(Stdio::null()).status();
+    let unshare = || {
+        Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "true"])
+            .stderr(Stdio::null())
+            .status()
+    };
     if !unshare().is_ok_and(|status| status.success()) {
         eprintln!("not run: this user may not make a process namespace");
         return;
@@ -162,7 +169,8 @@ fn a_policy_that_does_not_load_is_told_with_every_problem() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
-    std::fs::write(&policy, format!("{head}spec: {{mode: never}}\n---\n{head}spec: {{colour: red}}\n")).unwrap();
+    std::fs::write(&policy, format!("{head}spec: {{mode: never}}\n---\n{head}spec: {{colour: red}}\n"))
+        .unwrap();
     let (code, told) = refused(&["--policy", policy.to_str().unwrap(), "--certs", "dev"]);
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("policy.yaml:4") && told.contains("policy.yaml:9"), "{told}");
@@ -211,11 +219,18 @@ async fn any_user_can_run_it_with_nothing_to_write_to() {
     let arguments = ["--certs", "files", "--cert-dir", certs.to_str().unwrap(), "--shutdown-delay", "0"];
     let serve = command(&arguments);
     let mut unprivileged = Command::new("setpriv");
-    unprivileged.args(["--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]);
+    unprivileged.args([
+        "--reuid=65532",
+        "--regid=65532",
+        "--clear-groups",
+        "--no-new-privs",
+        "--inh-caps=-all",
+    ]);
     // The build folder may be closed to others; what is tested is the program, not where it lies.
     let program = folder.path().join("sandgate");
     std::fs::copy(serve.get_program(), &program).unwrap();
-    let possible = Command::new("setpriv").args(["--reuid=65532", "--regid=65532", "--clear-groups", "true"]).status();
+    let possible =
+        Command::new("setpriv").args(["--reuid=65532", "--regid=65532", "--clear-groups", "true"]).status();
     if !possible.is_ok_and(|status| status.success()) {
         eprintln!("not run: this user may not become another one");
         return;

@@ -70,7 +70,7 @@ async fn plain_http_on_the_tls_port_is_closed_with_a_hint_in_the_log() {
     assert!(!answer.contains("200 OK"), "{answer}");
     server.logged("plain HTTP");
     until("the failure is counted", async || {
-        metric(&server, "sandgate_tls_handshake_failures_total").await > 0.0
+        metric(&server, "sandgate_tls_handshake_failures_total").await > 0
     })
     .await;
 }
@@ -83,5 +83,8 @@ async fn noise_on_the_tls_port_is_closed() {
     read_to_end(&mut stream).await;
     // And one that comes and goes, as a load balancer's probe.
     drop(std::net::TcpStream::connect(server.listen).unwrap().flush());
-    assert_eq!(Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await.status, StatusCode::OK);
+    assert_eq!(
+        Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await.status,
+        StatusCode::OK
+    );
 }
