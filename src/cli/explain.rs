@@ -9,7 +9,7 @@ use super::{
     Failure, PolicyArgs, Status,
     manifest::{Node, Value, steps},
     print,
-    terminal::{FAINT, STRONG, paint, width, wrap},
+    terminal::{FAINT, STRONG, paint, wrap},
 };
 use crate::{
     policy::{Policy, PolicySet},
@@ -60,7 +60,8 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
         let nearest = similar::get_close_matches(id, &ids, 3, 0.5);
         let advice = match nearest.as_slice() {
             [] => "\"sandgate explain\" lists them".into(),
-            nearest => format!("did you mean {}?", nearest.join(" or ")),
+            [one] => format!("did you mean {one}?"),
+            [many @ .., last] => format!("did you mean {} or {last}?", many.join(", ")),
         };
         Failure::new(format_args!("no rule is called {id:?}; {advice}"))
     })
@@ -69,12 +70,8 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
 fn table() -> String {
     let column = rules::ALL.iter().map(|rule| rule.id.len()).max().unwrap_or_default() + 2;
     rules::ALL.iter().fold(String::new(), |mut table, Rule { id, title, .. }| {
-        let _ = writeln!(
-            table,
-            "{}{}",
-            paint(STRONG, format_args!("{id:column$}")),
-            wrap(title, width(), column)
-        );
+        let _ =
+            writeln!(table, "{}{}", paint(STRONG, format_args!("{id:column$}")), wrap(title, column, column));
         table
     })
 }
@@ -83,13 +80,13 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     const INDENT: usize = 9;
     let Rule { id, title, why, setting, fill, check: _ } = rule;
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
-    let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, width(), 0));
+    let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, 0, 0));
     let mut row = |label: &str, words: &str| {
         let _ = writeln!(
             text,
             "{}{}",
             paint(FAINT, format_args!("{label:INDENT$}")),
-            wrap(words, width(), INDENT)
+            wrap(words, INDENT, INDENT)
         );
     };
     row("Why", why);

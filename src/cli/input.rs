@@ -100,11 +100,12 @@ pub(super) fn warn_of_terminal(what: &str) {
     }
 }
 
-/// What the operating system says, without its number.
+/// What the operating system says.
 pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
-    }
+    without_number(&error.to_string()).to_lowercase()
+}
+
+/// Cuts off the number that the standard library writes behind what the operating system says.
+pub(super) fn without_number(text: &str) -> &str {
+    text.find(" (os error").map_or(text, |end| &text[..end])
 }

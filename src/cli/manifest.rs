@@ -8,7 +8,7 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 use serde_json::Number;
-use serde_saphyr::{Options, Spanned, budget::BudgetBreach};
+use serde_saphyr::{Options, Spanned, UserMessageFormatter, budget::BudgetBreach};
 
 use super::input::Text;
 
@@ -282,8 +282,11 @@ fn options() -> Options {
 fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
     use serde_saphyr::Error;
 
-    let error = error.without_snippet();
-    let problem = match error {
+    let mut cause = error;
+    while let Error::AliasError { error, .. } | Error::WithSnippet { error, .. } = cause {
+        cause = error;
+    }
+    let problem = match cause {
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => TOO_DEEP.into(),
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("duplicate key {key:?}"),
         Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => "holds too many values".into(),
@@ -291,7 +294,7 @@ fn wrong_yaml(error: &serde_saphyr::Error) -> Wrong {
             "an alias may not stand inside its own anchor".into()
         }
         Error::NonFiniteFloat { .. } => "a number that is not finite; quote it if it is a text".into(),
-        error => plain(&error.to_string()),
+        cause => plain(&cause.render_with_formatter(&UserMessageFormatter)),
     };
     Wrong { line: error.location().map_or(0, |location| location.line()), problem }
 }
@@ -480,9 +483,10 @@ mod tests {
         {
             assert!(read(&text)[0].is_err());
         }
-        let bomb: String =
-            (0..9).map(|i| format!("a{}: &a{} [{}]\n", i + 1, i + 1, format!("*a{i},").repeat(9))).collect();
-        assert!(read(&format!("a0: &a0 x\n{bomb}"))[0].is_err());
+        let bomb = (0..9).fold(String::from("a0: &a0 [x]\n"), |bomb, level| {
+            bomb + &format!("a{0}: &a{0} [{1}]\n", level + 1, format!("*a{level},").repeat(9))
+        });
+        assert!(read(&bomb)[0].is_err());
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl PolicyArgs {
 
 fn policy_sources(path: &Path) -> Result<Vec<Source>, Failure> {
     if !input::is_stdin(path) {
-        return Ok(files::read(path)?);
+        return files::read(path).map_err(|error| Failure::new(input::without_number(&error.to_string())));
     }
     let input::Text { name, text } = input::read(path).map_err(Failure::new)?;
     Ok(vec![Source { name, text }])

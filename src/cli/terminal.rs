@@ -1,6 +1,6 @@
 //! What a person sees: colours on a terminal, lines that fit, nothing that a hostile name could smuggle in.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
@@ -29,28 +29,37 @@ pub(super) fn note(text: &str) {
 }
 
 fn tell(label: &str, style: Style, text: &str) {
+    let text = visible(text);
+    let text = if io::stderr().is_terminal() { wrap(&text, label.len() + 2, 4) } else { text };
     // Nobody is left to be told when this cannot be written.
-    let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {}", visible(text));
+    let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {text}");
+}
+
+/// Breaks a long line where a person reads it; programs get one line for each thing. See [`wrap`].
+pub(super) fn fit(text: String, column: usize, indent: usize) -> String {
+    if io::stdout().is_terminal() { wrap(&text, column, indent) } else { text }
+}
+
+/// Breaks `text`, which begins at `column`, into lines that fit; all but the first are indented.
+pub(super) fn wrap(text: &str, column: usize, indent: usize) -> String {
+    wrap_at(width(), text, column, indent)
 }
 
 /// How many columns a line may have.
-pub(super) fn width() -> usize {
+fn width() -> usize {
     const WIDEST: usize = 100;
     terminal_size::terminal_size().map_or(WIDEST, |(width, _)| usize::from(width.0).clamp(30, WIDEST))
 }
 
-/// Breaks `text` into lines of at most `width` columns; all but the first are indented.
-pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
+fn wrap_at(width: usize, text: &str, mut column: usize, indent: usize) -> String {
     let mut wrapped = String::with_capacity(text.len() + 64);
-    let mut column = indent;
-    for word in text.split_whitespace() {
+    for (index, word) in text.split(' ').enumerate() {
         let length = word.chars().count();
-        if column > indent && column + 1 + length > width {
+        if index > 0 && column + 1 + length > width {
             wrapped.push('\n');
             wrapped.extend(std::iter::repeat_n(' ', indent));
             column = indent;
-        }
-        if column > indent {
+        } else if index > 0 {
             wrapped.push(' ');
             column += 1;
         }
@@ -72,8 +81,9 @@ mod tests {
 
     #[test]
     fn lines_break_between_words_and_keep_their_indent() {
-        assert_eq!(wrap("one two three", 11, 4), "one two\n    three");
-        assert_eq!(wrap("incomprehensibilities  x", 8, 2), "incomprehensibilities\n  x");
-        assert_eq!(wrap("", 8, 2), "");
+        assert_eq!(wrap_at(11, "one two three", 4, 4), "one two\n    three");
+        assert_eq!(wrap_at(8, "incomprehensibilities x", 2, 2), "incomprehensibilities\n  x");
+        assert_eq!(wrap_at(20, "a  b", 0, 2), "a  b");
+        assert_eq!(wrap_at(8, "", 2, 2), "");
     }
 }

@@ -234,8 +234,8 @@ mod tests {
             let list = root.list_mut("l").unwrap();
             list.remove_where(|item| matches!(item.as_i64(), Some(0 | 2)));
             list.push("end");
-            let (_, last) = list.iter_mut().find(|(index, _)| *index == 3).unwrap();
-            last.as_object_mut().unwrap().set("k", 9i64);
+            let (_, item) = list.iter_mut().find(|(index, _)| *index == 3).unwrap();
+            item.as_object_mut().unwrap().set("k", 9i64);
         });
         assert_eq!(
             patch,

@@ -250,7 +250,7 @@ impl<'a> Object<'a> {
 
     /// The members that are not null.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        let standing = self.members.iter().filter(|member| member.value != Value::Null);
+        let standing = self.members.iter().filter(|member| !matches!(member.value, Value::Null));
         standing.map(|member| (member.key.as_ref(), &member.value))
     }
 
@@ -313,7 +313,7 @@ impl<'a> Object<'a> {
 
 impl Member<'_> {
     fn is(&self, key: &str) -> bool {
-        self.key == key && self.value != Value::Null
+        self.key == key && !matches!(self.value, Value::Null)
     }
 }
 

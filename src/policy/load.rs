@@ -154,7 +154,8 @@ fn parse_with_path(document: &Document) -> Result<SandboxPolicy, LoadError> {
     let read = serde_saphyr::with_deserializer_from_str_with_options(document.text, options(), |reader| {
         serde_path_to_error::deserialize(reader).map_err(|error| {
             let path = error.path().to_string();
-            failed_at = if path == "." { String::new() } else { path };
+            // A step that cannot be told is "?": the value above it is to blame.
+            failed_at = path.trim_end_matches('?').trim_end_matches('.').to_string();
             error.into_inner()
         })
     });
@@ -164,12 +165,20 @@ fn parse_with_path(document: &Document) -> Result<SandboxPolicy, LoadError> {
     })
 }
 
-/// The message without the position, which [`LoadError`] carries.
+/// The message without the position, which [`LoadError`] carries, and in words of the file, not of its reader.
 fn one_line(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
+        return format!("duplicate key {key:?}");
+    }
+    let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
     let text = text.lines().next().unwrap_or_default();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    text[..end].to_string()
+    match &text[..text.rfind(" at line ").unwrap_or(text.len())] {
+        "expected mapping start" => "must be a mapping (key: value)".into(),
+        "invalid u32" => format!("must be a whole number, 0 to {}", u32::MAX),
+        "invalid boolean" => "must be true or false".into(),
+        "expected sequence start" => "must be a list ([value])".into(),
+        text => text.into(),
+    }
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {

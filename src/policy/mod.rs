@@ -112,3 +112,6 @@ fn short_hash(content: &[u8]) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests;

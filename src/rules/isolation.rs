@@ -15,7 +15,9 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
     setting: "",
     fill: None,
     check: |_, pod, out| {
-        ["hostNetwork", "hostPID", "hostIPC"].into_iter().for_each(|field| refuse_true(pod, field, out))
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            refuse_true(pod, field, out);
+        }
     },
 };
 

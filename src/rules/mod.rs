@@ -108,8 +108,12 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
-/// Fills what `pod` leaves open.
+/// Fills what `pod` leaves open. A Pod of too many containers is left alone: it is refused anyway, and filling it
+/// would make a small request large.
 pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+    if Pod::of(pod).containers.len() > shape::MOST_CONTAINERS {
+        return;
+    }
     for fill in ALL.iter().filter_map(|rule| rule.fill) {
         fill(spec, pod);
     }

@@ -4,7 +4,7 @@ use super::Rule;
 use crate::{
     json::{Object, Value},
     pod::{Pod, spec_mut},
-    policy::{NodeOperator, NodeRequirement, Spec, Toleration, TolerationOperator},
+    policy::{NodeOperator, NodeRequirement, Spec, TaintEffect, Toleration, TolerationOperator},
     verdict::{Violations, quote, show},
 };
 
@@ -109,14 +109,13 @@ fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
         let same = expression.str("key") == Some(&wanted.key)
             && expression.str("operator") == Some(wanted.operator.as_str());
         let found: Vec<Option<&str>> = expression.list("values").map(|(_, value)| value.as_str()).collect();
-        let known = |value: &Option<&str>| {
-            value.is_some_and(|value| wanted.values.iter().any(|other| other == value))
-        };
+        let known =
+            |value: Option<&str>| value.is_some_and(|value| wanted.values.iter().any(|other| other == value));
         let all = wanted.values.iter().all(|value| found.contains(&Some(value)));
         same && match wanted.operator {
-            NodeOperator::In => !found.is_empty() && found.iter().all(known),
+            NodeOperator::In => !found.is_empty() && found.iter().copied().all(known),
             NodeOperator::NotIn => all,
-            _ => found.iter().all(known) && all,
+            _ => found.iter().copied().all(known) && all,
         }
     })
 }
@@ -202,7 +201,7 @@ fn equal(found: &Object, wanted: &Toleration) -> bool {
     found.str("key") == Some(&wanted.key)
         && operator(found) == wanted.operator.as_str()
         && found.str("value").unwrap_or_default() == wanted.value
-        && effect(found) == wanted.effect.map(|effect| effect.as_str())
+        && effect(found) == wanted.effect.map(TaintEffect::as_str)
 }
 
 /// Whether `wanted` tolerates all that `found` does.

@@ -62,7 +62,7 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     why: "allowPrivilegeEscalation: false sets no_new_privs, so setuid programs gain nothing. It is filled where unset.",
     setting: "",
     fill: Some(|_, pod| {
-        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false))
+        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false));
     }),
     check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
 };

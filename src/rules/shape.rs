@@ -21,6 +21,9 @@ pub(super) static POD_SHAPE: Rule = Rule {
     check: check_pod_shape,
 };
 
+/// A Pod of more containers is no workload.
+pub(super) const MOST_CONTAINERS: usize = 500;
+
 fn check_pod_shape(_: &Spec, pod: &Pod, out: &mut Violations) {
     if pod.root.get("kind").is_some_and(|kind| kind.as_str() != Some("Pod")) {
         out.report("kind", show(pod.root.get("kind")), "Pod", "send a Pod");

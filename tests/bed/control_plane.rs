@@ -120,11 +120,13 @@ impl ControlPlane {
         Ok(name.to_owned())
     }
 
-    /// The API server's audit log so far, about pods: one event a line.
-    pub(crate) fn audit_events(&self) -> Result<Vec<Value>> {
+    /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
+    pub(crate) fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.folder.join(AUDIT_LOG))?;
+        let ours = log.lines().filter(|line| line.contains(namespace));
         // The last line may be half written.
-        Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(events.filter(|event| event["objectRef"]["namespace"] == namespace).collect())
     }
 }
 

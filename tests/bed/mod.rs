@@ -5,8 +5,7 @@
 //! let bed = ControlPlane::start().await?;
 //! let rest = bed.rest().await?;
 //! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
-//! sandgate.guard(&rest, WebhookKind::Validating).await?;
-//! sandgate.guard(&rest, WebhookKind::Mutating).await?;
+//! sandgate.guard(&bed, &rest).await?;
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!
@@ -34,6 +33,7 @@ pub(crate) use self::{
     control_plane::ControlPlane,
     kubectl::Output,
     ports::free_port,
+    process::Process,
     rest::{Refusal, Rest},
     sandgate::Sandgate,
     webhook::{Webhook, WebhookKind},
@@ -46,7 +46,7 @@ pub(crate) type Error = Box<dyn error::Error + Send + Sync>;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// No step of the bed takes as long, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks `probe` until it has an answer, and gives up after [`PATIENCE`].
 ///

@@ -33,7 +33,7 @@ const LEASH: &str = r#"
 
 impl Process {
     /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         program: &Path,
         arguments: &[String],
@@ -56,14 +56,14 @@ impl Process {
 
     /// # Errors
     /// When it has ended by itself: with the end of its log.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         let Some(status) = self.shell.try_wait()? else { return Ok(()) };
         let (name, log, tail) = (self.name, self.log.display(), self.log_tail());
         Err(format!("{name} ended ({status}); the end of {log}:\n{tail}").into())
     }
 
     /// The last lines of its log.
-    pub(crate) fn log_tail(&self) -> String {
+    fn log_tail(&self) -> String {
         const LINES: usize = 20;
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -56,13 +56,13 @@ impl Rest {
     }
 
     /// Changes an object by a merge patch.
-    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Answer {
-        self.send(Method::PATCH, path, "application/merge-patch+json", Some(patch)).await
+    pub(crate) async fn merge(&self, path: &str, changes: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/merge-patch+json", Some(changes)).await
     }
 
     /// Changes an object by a strategic merge patch, which merges lists by their keys.
-    pub(crate) async fn strategic_merge(&self, path: &str, patch: &Value) -> Answer {
-        self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(patch)).await
+    pub(crate) async fn strategic_merge(&self, path: &str, changes: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(changes)).await
     }
 
     /// Deletes an object.

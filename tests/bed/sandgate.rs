@@ -55,12 +55,20 @@ impl Sandgate {
         })
     }
 
-    /// Puts it in front of its namespaces, and waits until the API server asks it. The validating webhook comes
-    /// before the mutating one, so that each shows: first a plain pod is refused, then it is filled.
+    /// Puts both webhooks in front of its namespaces, and waits until the API server asks them.
     ///
     /// # Errors
-    /// When the API server does not take the configuration.
-    pub(crate) async fn guard(&self, rest: &Rest, kind: WebhookKind) -> Result<()> {
+    /// When the API server does not take a configuration.
+    pub(crate) async fn guard(&self, bed: &ControlPlane, rest: &Rest) -> Result<()> {
+        self.guard_as(bed, rest, WebhookKind::Mutating).await?;
+        self.guard_as(bed, rest, WebhookKind::Validating).await
+    }
+
+    /// Puts only one of them there.
+    ///
+    /// # Errors
+    /// As [`Self::guard`].
+    pub(crate) async fn guard_as(&self, bed: &ControlPlane, rest: &Rest, kind: WebhookKind) -> Result<()> {
         let (name, path) = match kind {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
@@ -71,28 +79,24 @@ impl Sandgate {
         Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }
             .register(rest)
             .await?;
-        self.wait_for_answer(rest, |refused| refused == (kind == WebhookKind::Validating)).await
-    }
-
-    /// Tries a pod, which is never stored, until every namespace answers as wanted.
-    async fn wait_for_answer(&self, rest: &Rest, wanted: impl Fn(bool) -> bool) -> Result<()> {
-        let pod = pod_to_try();
-        for namespace in &self.namespaces {
-            let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-            eventually("the API server asks the webhook", async || {
-                let refused = rest
-                    .post(&path, &pod)
-                    .await
-                    .is_err_and(|no| no.message.contains("validate.sandgate.dev"));
-                Ok(wanted(refused).then_some(()))
-            })
-            .await?;
+        for namespace in namespaces {
+            eventually("the API server asks sandgate", async || is_asked(bed, rest, namespace, name).await)
+                .await?;
         }
         Ok(())
     }
 }
 
-/// It violates the policy until it is filled, but not Pod Security, which a namespace may enforce and which is asked first.
+/// Tries a pod, which is never stored, and looks for the webhook's word in the API server's audit log.
+async fn is_asked(bed: &ControlPlane, rest: &Rest, namespace: &str, webhook: &str) -> Result<Option<()>> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    let _ = rest.post(&path, &pod_to_try()).await;
+    let verdict = format!("{webhook}/verdict");
+    let events = bed.audit_events(namespace)?;
+    Ok(events.iter().any(|event| event["annotations"][&verdict].is_string()).then_some(()))
+}
+
+/// Pod Security, which a namespace may enforce and which is asked before the validating webhook, admits it.
 fn pod_to_try() -> Value {
     let confined = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     json!({

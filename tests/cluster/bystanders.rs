@@ -9,11 +9,10 @@ use crate::{
 
 #[tokio::test]
 async fn pods_of_other_namespaces_are_stored_as_without_a_webhook() {
-    let Some(sandbox) = Sandbox::unguarded(&json!({})).await else { return };
+    let Some(sandbox) = Sandbox::unguarded(&json!({}), &json!({})).await else { return };
     let before = store_in(&sandbox, &sandbox.namespace).await;
     let elsewhere = sandbox.other_namespace().await;
-    sandbox.guard(crate::bed::WebhookKind::Validating).await;
-    sandbox.guard(crate::bed::WebhookKind::Mutating).await;
+    sandbox.guard().await;
     assert_eq!(store_in(&sandbox, &elsewhere).await, before);
 }
 

@@ -132,24 +132,11 @@ async fn the_api_servers_audit_log_says_what_was_decided() {
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
     sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
 
-    let good = audit_annotations(&sandbox, 201);
+    let good = sandbox.audit_annotations(201);
     assert_eq!(good["mutate.sandgate.dev/verdict"], "admitted");
     assert_eq!(good["validate.sandgate.dev/verdict"], "admitted");
     assert_eq!(good["validate.sandgate.dev/policy"], "workflow-runner");
-    let bad = audit_annotations(&sandbox, 403);
+    let bad = sandbox.audit_annotations(403);
     assert_eq!(bad["mutate.sandgate.dev/verdict"], "denied");
     assert_eq!(bad["mutate.sandgate.dev/rules"], "privileged");
-}
-
-/// Of the one create in the namespace that was answered so and was no dry run.
-fn audit_annotations(sandbox: &Sandbox, code: u16) -> Value {
-    let events = sandbox.bed.audit_events().expect("there is an audit log");
-    let ours = events.iter().filter(|event| {
-        let dry_run = event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun"));
-        event["objectRef"]["namespace"] == sandbox.namespace
-            && event["responseStatus"]["code"] == code
-            && !dry_run
-    });
-    let [event] = ours.collect::<Vec<_>>()[..] else { panic!("one event with {code}") };
-    event["annotations"].clone()
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    bed::eventually,
     examples::{complete_pod, plain_pod},
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed, containers},
@@ -110,11 +111,98 @@ async fn what_a_person_wrote_within_the_policy_stays() {
 #[tokio::test]
 async fn whatever_is_admitted_passes_pod_security_restricted() {
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let Some(sandbox) = Sandbox::labelled(&restricted).await else { return };
+    let Some(sandbox) = Sandbox::with(&restricted, &json!({})).await else { return };
     let mut two = plain_pod("two");
     two["spec"]["initContainers"] = json!([{"name": "fetch", "image": "x"}]);
     for pod in [plain_pod("plain"), complete_pod("complete"), two] {
         assert_sandboxed(&sandbox.create_and_read(&pod).await);
     }
-    sandbox.kubectl(&["create", "job", "work", "--image=busybox"]).await.expect_success();
+}
+
+#[tokio::test]
+async fn limits_of_the_namespace_come_before_ours() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let range = json!({"type": "Container", "default": {"cpu": "300m"}, "defaultRequest": {"cpu": "100m"}});
+    let path = format!("/api/v1/namespaces/{}/limitranges", sandbox.namespace);
+    let range = json!({"metadata": {"name": "small"}, "spec": {"limits": [range]}});
+    sandbox.rest.post(&path, &range).await.expect("a LimitRange is no pod");
+    eventually("the API server applies the LimitRange", async || {
+        let pod = sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await?;
+        Ok((pod.pointer("/spec/containers/0/resources/limits/cpu") == Some(&json!("300m"))).then_some(()))
+    })
+    .await
+    .expect("it does");
+
+    let stored = sandbox.create_and_read(&plain_pod("small")).await;
+    assert_sandboxed(&stored);
+    assert_fields(
+        &stored,
+        &[(
+            "/spec/containers/0/resources",
+            json!({
+                "limits": {"cpu": "300m", "memory": "4Gi", "ephemeral-storage": "10Gi"},
+                "requests": {"cpu": "100m", "memory": "1Gi", "ephemeral-storage": "1Gi"}
+            }),
+        )],
+    );
+}
+
+#[tokio::test]
+async fn a_quota_that_demands_limits_is_content() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let path = format!("/api/v1/namespaces/{}/resourcequotas", sandbox.namespace);
+    let quota = json!({"metadata": {"name": "bounded"}, "spec": {"hard": {"limits.cpu": "10", "limits.memory": "40Gi"}}});
+    sandbox.rest.post(&path, &quota).await.expect("a ResourceQuota is no pod");
+    assert_sandboxed(&sandbox.create_and_read(&plain_pod("counted")).await);
+}
+
+/// The class of a managed cluster brings a node selector, a toleration and an overhead of its own, which the API server
+/// adds after the first round.
+#[tokio::test]
+async fn what_the_runtime_class_brings_is_kept_and_counted() {
+    let settings = json!({"runtimeClass": {"default": "gvisor-managed", "allowed": ["gvisor-managed"]}});
+    let Some(sandbox) = Sandbox::unguarded(&json!({}), &settings).await else { return };
+    let toleration = json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"});
+    let class = json!({
+        "metadata": {"name": "gvisor-managed"},
+        "handler": "runsc",
+        "overhead": {"podFixed": {"cpu": "200m", "memory": "128Mi"}},
+        "scheduling": {"nodeSelector": {"sandbox.gke.io/runtime": "gvisor"}, "tolerations": [toleration]},
+    });
+    sandbox.rest.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await.expect("the class is made");
+    sandbox.guard().await;
+
+    let stored = sandbox.create_and_read(&plain_pod("managed")).await;
+    assert_fields(
+        &stored,
+        &[
+            ("/spec/runtimeClassName", json!("gvisor-managed")),
+            ("/spec/nodeSelector", json!({"sandbox.gke.io/runtime": "gvisor"})),
+            ("/spec/overhead", json!({"cpu": "200m", "memory": "128Mi"})),
+            ("/spec/containers/0/resources/limits/cpu", json!("1800m")),
+            ("/spec/containers/0/resources/limits/memory", json!("3968Mi")),
+        ],
+    );
+    let ours =
+        stored["spec"]["tolerations"].as_array().into_iter().flatten().filter(|other| **other == toleration);
+    assert_eq!(ours.count(), 1);
+}
+
+#[tokio::test]
+async fn a_forged_mark_of_ours_is_corrected() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let mut pod = complete_pod("forged");
+    pod["metadata"]["annotations"] = json!({"sandgate.dev/policy": "none", "sandgate.dev/policy-hash": "0"});
+    let stored = sandbox.create_and_read(&pod).await;
+    assert_fields(&stored, &[("/metadata/annotations/sandgate.dev~1policy", json!("workflow-runner"))]);
+    assert_ne!(stored.pointer("/metadata/annotations/sandgate.dev~1policy-hash"), Some(&json!("0")));
+}
+
+#[tokio::test]
+async fn a_pod_of_a_megabyte_is_filled_like_any_other() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let mut pod = plain_pod("large");
+    let variable = |index| json!({"name": format!("V{index}"), "value": "x".repeat(1_000)});
+    pod["spec"]["containers"][0]["env"] = (0..1_000).map(variable).collect();
+    assert_sandboxed(&sandbox.create_and_read(&pod).await);
 }

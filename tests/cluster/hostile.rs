@@ -37,7 +37,7 @@ async fn no_hostile_pod_passes_the_validating_webhook_alone() {
     let mut stray = Vec::new();
     for (name, rule, change) in attempts() {
         let answer = attempt(&sandbox, complete_pod, change).await;
-        // A pod that is no valid one to the API server never comes to us.
+        // A pod that is no valid one to the API server (Windows, a sub-path that climbs) never comes to us.
         let stopped = answer.as_ref().is_err_and(|refusal| {
             let ours = refusal.message.contains("\"validate.sandgate.dev\" denied the request");
             if ours { refusal.message.contains(&format!("({rule})")) } else { refusal.code == 422 }
@@ -91,10 +91,10 @@ fn host_attempts() -> Vec<Attempt> {
         ("the host's processes", "host-namespaces", |pod| pod["spec"]["hostPID"] = json!(true)),
         ("the host's IPC", "host-namespaces", |pod| pod["spec"]["hostIPC"] = json!(true)),
         ("a shared process namespace", "shared-process-namespace", |pod| {
-            pod["spec"]["shareProcessNamespace"] = json!(true)
+            pod["spec"]["shareProcessNamespace"] = json!(true);
         }),
         ("a host port", "host-ports", |pod| {
-            main(pod)["ports"] = json!([{"containerPort": 80, "hostPort": 80}])
+            main(pod)["ports"] = json!([{"containerPort": 80, "hostPort": 80}]);
         }),
         ("the node's resolver", "dns-policy", |pod| pod["spec"]["dnsPolicy"] = json!("Default")),
         ("a probe of the metadata server", "probe-hosts", |pod| {
@@ -104,9 +104,12 @@ fn host_attempts() -> Vec<Attempt> {
             main(pod)["lifecycle"] = json!({"preStop": {"httpGet": {"host": "10.0.0.1", "port": 80}}});
         }),
         ("a sysctl", "sysctls", |pod| {
-            security(pod, json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}))
+            security(pod, json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}));
         }),
         ("Windows", "windows", |pod| pod["spec"]["os"] = json!({"name": "windows"})),
+        ("a Windows user", "windows", |pod| {
+            security(pod, json!({"windowsOptions": {"runAsUserName": "Administrator"}}))
+        }),
         ("a Windows host process", "windows", |pod| {
             security(pod, json!({"windowsOptions": {"hostProcess": true}}));
         }),
@@ -116,14 +119,14 @@ fn host_attempts() -> Vec<Attempt> {
 fn identity_attempts() -> Vec<Attempt> {
     vec![
         ("another service account", "service-account", |pod| {
-            pod["spec"]["serviceAccountName"] = json!("builder")
+            pod["spec"]["serviceAccountName"] = json!("builder");
         }),
         ("another account by the old alias", "service-account", |pod| {
             without_account(pod);
             pod["spec"]["serviceAccount"] = json!("builder");
         }),
         ("an automatic token", "token-volumes", |pod| {
-            pod["spec"]["automountServiceAccountToken"] = json!(true)
+            pod["spec"]["automountServiceAccountToken"] = json!(true);
         }),
         ("a projected token", "token-volumes", |pod| {
             add_volume(pod, json!({"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}));
@@ -137,6 +140,7 @@ fn identity_attempts() -> Vec<Attempt> {
         ("a mirror of a static pod", "mirror-pod", |pod| {
             // The API server refuses mirror pods with an account by itself.
             without_account(pod);
+            pod["spec"]["nodeName"] = json!("node-1");
             pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
         }),
         ("another value of the label", "labels", |pod| pod["metadata"]["labels"] = json!({"app": "web"})),
@@ -145,41 +149,50 @@ fn identity_attempts() -> Vec<Attempt> {
 
 fn privilege_attempts() -> Vec<Attempt> {
     vec![
-        ("privileged", "privileged", |pod| main_security(pod, json!({"privileged": true}))),
+        ("privileged", "privileged", |pod| {
+            main_security(pod, json!({"privileged": true, "allowPrivilegeEscalation": null}));
+        }),
         ("privilege escalation", "privilege-escalation", |pod| {
-            main_security(pod, json!({"allowPrivilegeEscalation": true}))
+            main_security(pod, json!({"allowPrivilegeEscalation": true}));
         }),
         ("SYS_ADMIN", "capabilities", |pod| {
-            main_security(pod, json!({"capabilities": {"add": ["SYS_ADMIN"]}}))
+            main_security(pod, json!({"capabilities": {"add": ["SYS_ADMIN"]}}));
         }),
         ("all capabilities", "capabilities", |pod| {
-            main_security(pod, json!({"capabilities": {"drop": ["ALL"], "add": ["ALL"]}}))
+            main_security(pod, json!({"capabilities": {"drop": ["ALL"], "add": ["ALL"]}}));
         }),
         ("a writable root", "read-only-root", |pod| {
-            main_security(pod, json!({"readOnlyRootFilesystem": false}))
+            main_security(pod, json!({"readOnlyRootFilesystem": false}));
         }),
-        ("an unmasked /proc", "proc-mount", |pod| main_security(pod, json!({"procMount": "Unmasked"}))),
+        ("an unmasked /proc", "proc-mount", |pod| {
+            pod["spec"]["hostUsers"] = json!(false);
+            main_security(pod, json!({"procMount": "Unmasked"}));
+        }),
         ("root, for the pod", "run-as-user", |pod| security(pod, json!({"runAsUser": 0}))),
         ("root, for a container", "run-as-user", |pod| main_security(pod, json!({"runAsUser": 0}))),
         ("perhaps root", "run-as-non-root", |pod| main_security(pod, json!({"runAsNonRoot": false}))),
+        ("perhaps root, in a user namespace", "run-as-non-root", |pod| {
+            pod["spec"]["hostUsers"] = json!(false);
+            main_security(pod, json!({"runAsNonRoot": false}));
+        }),
         ("the root group", "run-as-group", |pod| main_security(pod, json!({"runAsGroup": 0}))),
         ("files of the root group", "fs-group", |pod| security(pod, json!({"fsGroup": 0}))),
         ("one more group", "supplemental-groups", |pod| security(pod, json!({"supplementalGroups": [0]}))),
         ("no seccomp, for the pod", "seccomp", |pod| {
-            security(pod, json!({"seccompProfile": {"type": "Unconfined"}}))
+            security(pod, json!({"seccompProfile": {"type": "Unconfined"}}));
         }),
         ("no seccomp, for a container", "seccomp", |pod| {
-            main_security(pod, json!({"seccompProfile": {"type": "Unconfined"}}))
+            main_security(pod, json!({"seccompProfile": {"type": "Unconfined"}}));
         }),
         ("no AppArmor", "apparmor", |pod| {
-            main_security(pod, json!({"appArmorProfile": {"type": "Unconfined"}}))
+            main_security(pod, json!({"appArmorProfile": {"type": "Unconfined"}}));
         }),
         ("no AppArmor, the old way", "apparmor", |pod| {
             let key = "container.apparmor.security.beta.kubernetes.io/main";
             pod["metadata"]["annotations"] = json!({key: "unconfined"});
         }),
         ("another SELinux type", "selinux", |pod| {
-            main_security(pod, json!({"seLinuxOptions": {"type": "spc_t"}}))
+            main_security(pod, json!({"seLinuxOptions": {"type": "spc_t"}}));
         }),
     ]
 }
@@ -201,7 +214,7 @@ fn placement_attempts() -> Vec<Attempt> {
         }),
         ("another scheduler", "scheduler", |pod| pod["spec"]["schedulerName"] = json!("mine")),
         ("a critical priority", "priority-class", |pod| {
-            pod["spec"]["priorityClassName"] = json!("system-node-critical")
+            pod["spec"]["priorityClassName"] = json!("system-node-critical");
         }),
     ]
 }
@@ -216,15 +229,15 @@ fn volume_attempts() -> Vec<Attempt> {
         ("a secret in files", "volume-types", |pod| add_volume(pod, json!({"secret": {"secretName": "s"}}))),
         ("a config map in files", "volume-types", |pod| add_volume(pod, json!({"configMap": {"name": "c"}}))),
         ("a claim", "volume-types", |pod| {
-            add_volume(pod, json!({"persistentVolumeClaim": {"claimName": "c"}}))
+            add_volume(pod, json!({"persistentVolumeClaim": {"claimName": "c"}}));
         }),
         ("a CSI driver", "volume-types", |pod| add_volume(pod, json!({"csi": {"driver": "d.example.com"}}))),
         ("NFS", "volume-types", |pod| add_volume(pod, json!({"nfs": {"server": "10.0.0.1", "path": "/"}}))),
         ("an image as a volume", "volume-types", |pod| {
-            add_volume(pod, json!({"image": {"reference": "x:1"}}))
+            add_volume(pod, json!({"image": {"reference": "x:1"}}));
         }),
         ("a disk without bound", "empty-dir", |pod| {
-            add_volume(pod, json!({"emptyDir": {"sizeLimit": "1Ti"}}))
+            add_volume(pod, json!({"emptyDir": {"sizeLimit": "1Ti"}}));
         }),
         ("memory without bound", "empty-dir", |pod| {
             add_volume(pod, json!({"emptyDir": {"medium": "Memory", "sizeLimit": "64Gi"}}));
@@ -232,13 +245,13 @@ fn volume_attempts() -> Vec<Attempt> {
         ("a writable /etc", "writable-paths", |pod| mount(pod, json!({"mountPath": "/etc"}))),
         ("a path that climbs", "writable-paths", |pod| mount(pod, json!({"mountPath": "/workspace/../etc"}))),
         ("a sub-path that climbs", "sub-paths", |pod| {
-            mount(pod, json!({"mountPath": "/tmp/x", "subPath": "../.."}))
+            mount(pod, json!({"mountPath": "/tmp/x", "subPath": "../.."}));
         }),
         ("an expanded sub-path that climbs", "sub-paths", |pod| {
             mount(pod, json!({"mountPath": "/tmp/x", "subPathExpr": "$(HOME)/../.."}));
         }),
         ("a mount on the host", "mount-propagation", |pod| {
-            main_security(pod, json!({"privileged": true}));
+            main_security(pod, json!({"privileged": true, "allowPrivilegeEscalation": null}));
             mount(pod, json!({"mountPath": "/tmp/x", "mountPropagation": "Bidirectional"}));
         }),
         ("a block device", "volume-devices", |pod| {
@@ -260,13 +273,18 @@ fn resource_attempts() -> Vec<Attempt> {
     vec![
         ("64 processors", "resource-limits", |pod| resources(pod, json!({"limits": {"cpu": "64"}}))),
         ("much memory in small units", "resource-limits", |pod| {
-            resources(pod, json!({"limits": {"memory": "9999999999999m"}}))
+            resources(pod, json!({"limits": {"memory": "9999999999999m"}}));
         }),
         ("a large request", "resource-limits", |pod| {
             resources(pod, json!({"requests": {"memory": "1Ti"}, "limits": {"memory": "1Ti"}}));
         }),
+        ("64 processors that we are said to have given", "resource-limits", |pod| {
+            resources(pod, json!({"limits": {"cpu": "64"}}));
+            let filled = json!({"main": {"limits": {"cpu": "128"}}}).to_string();
+            pod["metadata"]["annotations"] = json!({"sandgate.dev/filled-resources": filled});
+        }),
         ("a graphics card", "resource-kinds", |pod| {
-            resources(pod, json!({"limits": {"nvidia.com/gpu": "1"}}))
+            resources(pod, json!({"limits": {"nvidia.com/gpu": "1"}}));
         }),
         ("huge pages", "resource-kinds", |pod| {
             resources(pod, json!({"limits": {"hugepages-2Mi": "2Mi", "cpu": "1", "memory": "1Gi"}}));
@@ -282,11 +300,11 @@ fn lifecycle_attempts() -> Vec<Attempt> {
     vec![
         ("a day", "active-deadline", |pod| pod["spec"]["activeDeadlineSeconds"] = json!(86_400)),
         ("a long farewell", "grace-period", |pod| {
-            pod["spec"]["terminationGracePeriodSeconds"] = json!(3_600)
+            pod["spec"]["terminationGracePeriodSeconds"] = json!(3_600);
         }),
         ("a restart of the pod", "restart-policy", |pod| pod["spec"]["restartPolicy"] = json!("OnFailure")),
         ("a restart of the container", "container-restart-rules", |pod| {
-            main(pod)["restartPolicy"] = json!("Always")
+            main(pod)["restartPolicy"] = json!("Always");
         }),
         ("a restart by rule", "container-restart-rules", |pod| {
             let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}});

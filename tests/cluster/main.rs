@@ -3,6 +3,8 @@
 //! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
 //! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
 
+#![cfg(feature = "server")]
+
 #[path = "../bed/mod.rs"]
 mod bed;
 
@@ -11,11 +13,13 @@ mod sandbox;
 mod sandboxed;
 mod webhooks;
 
+mod bed_itself;
 mod bystanders;
 mod controllers;
 mod creating;
 mod filling;
 mod hostile;
+mod modes;
 mod other_webhooks;
 mod schema;
 mod updating;

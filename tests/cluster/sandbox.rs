@@ -22,39 +22,38 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// A guarded namespace; `None` where the cluster tests are skipped.
     pub(crate) async fn new() -> Option<Self> {
-        Self::guarded_by(&[WebhookKind::Validating, WebhookKind::Mutating], &json!({})).await
+        Self::with(&json!({}), &json!({})).await
     }
 
-    /// One with these labels on the namespace.
-    pub(crate) async fn labelled(labels: &Value) -> Option<Self> {
-        Self::guarded_by(&[WebhookKind::Validating, WebhookKind::Mutating], labels).await
+    /// One with these labels on the namespace and these settings in the policy.
+    pub(crate) async fn with(labels: &Value, settings: &Value) -> Option<Self> {
+        let sandbox = Self::unguarded(labels, settings).await?;
+        sandbox.guard().await;
+        Some(sandbox)
     }
 
     /// One whose pods nobody fills, only the final object is judged.
     pub(crate) async fn validating_only() -> Option<Self> {
-        Self::guarded_by(&[WebhookKind::Validating], &json!({})).await
-    }
-
-    async fn guarded_by(kinds: &[WebhookKind], labels: &Value) -> Option<Self> {
-        let sandbox = Self::unguarded(labels).await?;
-        for kind in kinds {
-            sandbox.guard(*kind).await;
-        }
+        let sandbox = Self::unguarded(&json!({}), &json!({})).await?;
+        let Self { bed, rest, sandgate, .. } = &sandbox;
+        sandgate.guard_as(bed, rest, WebhookKind::Validating).await.expect("the API server asks sandgate");
         Some(sandbox)
     }
 
     /// One that sandgate is ready to guard and does not yet.
-    pub(crate) async fn unguarded(labels: &Value) -> Option<Self> {
+    pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Option<Self> {
         let bed = bed().await?;
         let rest = bed.rest().await.expect("a client");
         let namespace = bed.namespace(&rest, "sandbox", labels).await.expect("a namespace");
-        let sandgate = Sandgate::start(bed, &[&namespace]).await.expect("sandgate starts");
+        let mut spec = settings.clone();
+        spec["namespaces"] = json!([namespace]);
+        let sandgate = Sandgate::start_with(bed, &spec).await.expect("sandgate starts");
         Some(Self { bed, rest, namespace, sandgate })
     }
 
-    /// Puts sandgate in front of the namespace; the validating webhook comes before the mutating one.
-    pub(crate) async fn guard(&self, kind: WebhookKind) {
-        self.sandgate.guard(&self.rest, kind).await.expect("the API server asks sandgate");
+    /// Puts sandgate in front of the namespace.
+    pub(crate) async fn guard(&self) {
+        self.sandgate.guard(self.bed, &self.rest).await.expect("the API server asks sandgate");
     }
 
     /// Stops sandgate and leaves its configurations behind.
@@ -104,6 +103,17 @@ impl Sandbox {
     /// Every pod that is stored in the namespace.
     pub(crate) async fn pods(&self) -> Vec<Value> {
         items(self.rest.get(&self.pods_path("")).await.expect("pods are listed"))
+    }
+
+    /// The annotations in the API server's audit log of the one create that was answered so and was no dry run.
+    pub(crate) fn audit_annotations(&self, code: u16) -> Value {
+        let events = self.bed.audit_events(&self.namespace).expect("there is an audit log");
+        let ours = events.iter().filter(|event| {
+            let dry_run = event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun"));
+            event["responseStatus"]["code"] == code && !dry_run
+        });
+        let [event] = ours.collect::<Vec<_>>()[..] else { panic!("one event with {code} in {events:#?}") };
+        event["annotations"].clone()
     }
 
     /// The first pod that a controller makes.

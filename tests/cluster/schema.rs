@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use sandgate::pod::schema::{Kind, POD, Type};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 
 #[tokio::test]
 async fn the_fields_of_a_pod_are_those_that_the_api_server_knows() {
-    let Some(sandbox) = Sandbox::unguarded(&Value::Null).await else { return };
+    let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
     let document = sandbox.rest.get("/openapi/v3/api/v1").await.expect("the API server describes itself");
     let schemas = &document["components"]["schemas"];
     compare(&POD, &schemas["io.k8s.api.core.v1.Pod"], schemas, "Pod");
@@ -35,12 +35,12 @@ fn compare_kind(ours: Kind, theirs: &Value, schemas: &Value, path: &str) {
         Kind::Integer => has_type("integer"),
         Kind::Boolean => has_type("boolean"),
         Kind::Quantity => {
-            assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity")
+            assert_eq!(theirs["oneOf"].as_array().map(Vec::len), Some(2), "{path} is a quantity");
         }
         Kind::IntOrString => assert_eq!(theirs["format"], "int-or-string", "{path}"),
         Kind::List(items) => compare_kind(*items, &theirs["items"], schemas, &format!("{path}[]")),
         Kind::Map(values) => {
-            compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*"))
+            compare_kind(*values, &theirs["additionalProperties"], schemas, &format!("{path}.*"));
         }
         Kind::Object(fields) => compare(fields, theirs, schemas, path),
     }

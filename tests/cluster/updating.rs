@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::WebhookKind, examples::plain_pod, sandbox::Sandbox};
+use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
 
 /// A sandbox with one admitted pod in it, called `main`.
 async fn sandbox_with_pod() -> Option<Sandbox> {
@@ -35,6 +35,40 @@ async fn kubectl_debug_within_the_policy_is_admitted() {
     sandbox.kubectl(&[&restricted[..], &[&custom]].concat()).await.expect_success();
     let stored = sandbox.stored("main").await;
     assert_eq!(stored["spec"]["ephemeralContainers"][0]["name"], "debugger");
+}
+
+#[tokio::test]
+async fn a_copy_for_debugging_is_a_pod_like_any_other() {
+    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let copy = [&DEBUG[..], &["--copy-to=copy", "--profile=restricted"]].concat();
+    let message = sandbox.kubectl(&copy).await.expect_failure();
+    assert!(message.contains("(shared-process-namespace)"), "{message}");
+
+    // With the annotations it is known what was filled, and the debugger gets a share of it.
+    let within = ["--share-processes=false", "--keep-annotations"];
+    sandbox.kubectl(&[&copy[..], &within].concat()).await.expect_success();
+    let stored = sandbox.stored("copy").await;
+    assert_eq!(stored["spec"]["containers"][1]["name"], "debugger");
+    assert_sandboxed(&stored);
+}
+
+#[tokio::test]
+async fn an_image_may_be_replaced() {
+    let Some(sandbox) = sandbox_with_pod().await else { return };
+    sandbox.kubectl(&["set", "image", "pod/main", "main=busybox:2"]).await.expect_success();
+    assert_eq!(sandbox.stored("main").await["spec"]["containers"][0]["image"], "busybox:2");
+}
+
+/// Every pod that runs has a node's name, which none may bring along.
+#[tokio::test]
+async fn a_pod_that_the_scheduler_has_placed_can_be_updated() {
+    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let binding = json!({"metadata": {"name": "main"}, "target": {"kind": "Node", "name": "node-1"}});
+    sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("it is placed");
+    assert_eq!(sandbox.stored("main").await["spec"]["nodeName"], "node-1");
+    sandbox.kubectl(&["label", "pod", "main", "team=a"]).await.expect_success();
+    let running = json!({"status": {"phase": "Running"}});
+    sandbox.rest.merge(&sandbox.pods_path("/main/status"), &running).await.expect("its node reports");
 }
 
 #[tokio::test]
@@ -123,12 +157,11 @@ async fn kubectl_delete_deletes() {
 
 #[tokio::test]
 async fn a_pod_older_than_the_webhook_lives_on_but_gets_no_worse() {
-    let Some(sandbox) = Sandbox::unguarded(&json!({})).await else { return };
+    let Some(sandbox) = Sandbox::unguarded(&json!({}), &json!({})).await else { return };
     let mut old = plain_pod("old");
     old["spec"]["hostPID"] = json!(true);
     sandbox.create(&old).await.expect("nobody refuses it yet");
-    sandbox.guard(WebhookKind::Validating).await;
-    sandbox.guard(WebhookKind::Mutating).await;
+    sandbox.guard().await;
 
     sandbox.kubectl(&["label", "pod", "old", "team=a"]).await.expect_success();
     let message = sandbox.kubectl(&["annotate", "pod", "old", "dev.gvisor.x=y"]).await.expect_failure();

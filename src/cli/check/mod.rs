@@ -18,7 +18,7 @@ use crate::{
     policy::{Mode, PolicySet},
 };
 
-/// Say what the webhook would say to the Pods of these files
+/// Check Pods, and whatever makes Pods, as the webhook would
 ///
 /// Fills each Pod as the webhook would, then checks it. Looks into Pods and into whatever has a Pod template: a
 /// Deployment, Job, CronJob, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, PodTemplate, a List

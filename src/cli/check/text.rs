@@ -6,7 +6,7 @@ use super::{CheckResult, Checked, Report, Verdict};
 use crate::{
     cli::{
         subject::Finding,
-        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, paint},
+        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, fit, paint},
     },
     policy::Mode,
 };
@@ -64,9 +64,11 @@ fn outcome(pod: &Checked, report: &Report) -> String {
 }
 
 fn write_violation(pod: &Checked, violation: &Finding, out: &mut String) {
-    let place = paint(PLACE, format_args!("{}:{}", pod.subject.file(), violation.line));
-    let rule = paint(FAINT, format_args!("({})", violation.rule));
-    let _ = writeln!(out, "  {place}: {} {rule}", violation.sentence());
+    let place = format!("{}:{}", pod.subject.file(), violation.line);
+    let rule = format!("({})", violation.rule);
+    let text = fit(format!("{} {rule}", violation.sentence()), place.chars().count() + 4, 6);
+    let sentence = text.strip_suffix(&rule).unwrap_or(&text);
+    let _ = writeln!(out, "  {}: {sentence}{}", paint(PLACE, place), paint(FAINT, rule));
 }
 
 fn summary(report: &Report) -> String {
