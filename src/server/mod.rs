@@ -103,6 +103,8 @@ pub struct Limits {
 pub enum ServeError {
     #[error("the policy does not load:\n{0}")]
     Policy(#[from] LoadErrors),
+    #[error("the policy cannot be read: {0}")]
+    PolicyFile(std::io::Error),
     #[error("no certificate: {0}")]
     Certificate(#[from] CertError),
     #[error("TLS cannot be set up: {0}")]
@@ -212,9 +214,9 @@ async fn drain(settings: &Settings, end: &watch::Sender<bool>, accepting: JoinHa
     }
 }
 
-fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), LoadErrors> {
+fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeError> {
     let Some(path) = path else { return Ok((PolicySet::builtin(), Vec::new())) };
-    let sources = files::read(path)?;
+    let sources = files::read(path).map_err(ServeError::PolicyFile)?;
     Ok((PolicySet::from_sources(&sources)?, sources))
 }
 
