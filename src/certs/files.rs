@@ -36,12 +36,12 @@ pub fn read(folder: &Path) -> Result<Pair, CertError> {
     Ok((file("tls.crt")?, file("tls.key")?))
 }
 
-/// Makes a servable certificate of the two files' bytes. `now` is in seconds since 1970; `wanted` is a name the
-/// certificate must hold for, if one is known.
+/// Makes a servable certificate of the two files' bytes. `now` is in seconds since 1970; `wanted` are names the
+/// certificate must hold for.
 ///
 /// # Errors
 /// When they do not belong together, are expired or not yet valid, or hold for no or the wrong name.
-pub fn load(folder: &Path, (chain, key): &Pair, wanted: Option<&str>, now: i64) -> Result<Loaded, CertError> {
+pub fn load(folder: &Path, (chain, key): &Pair, wanted: &[String], now: i64) -> Result<Loaded, CertError> {
     let unfit = |file: &str, problem: String| CertError::Unfit {
         path: folder.join(file).display().to_string(),
         problem,
@@ -57,7 +57,7 @@ pub fn load(folder: &Path, (chain, key): &Pair, wanted: Option<&str>, now: i64) 
     Ok(Loaded { key, not_after, names })
 }
 
-fn inspect(leaf: &CertificateDer, wanted: Option<&str>, now: i64) -> Result<(i64, Vec<String>), String> {
+fn inspect(leaf: &CertificateDer, wanted: &[String], now: i64) -> Result<(i64, Vec<String>), String> {
     let (_, leaf) =
         X509Certificate::from_der(leaf).map_err(|error| format!("no X.509 certificate: {error}"))?;
     let validity = leaf.validity();
@@ -74,7 +74,7 @@ fn inspect(leaf: &CertificateDer, wanted: Option<&str>, now: i64) -> Result<(i64
     if names.is_empty() {
         return Err("has no subject alternative name; the API server looks at nothing else".into());
     }
-    if let Some(wanted) = wanted.filter(|wanted| !names.iter().any(|name| covers(name, wanted))) {
+    if let Some(wanted) = wanted.iter().find(|wanted| !names.iter().any(|name| covers(name, wanted))) {
         return Err(format!("holds for {}, not for {wanted}", names.join(", ")));
     }
     Ok((validity.not_after.timestamp(), names))
@@ -117,41 +117,45 @@ mod tests {
         (params.self_signed(&key).unwrap().pem().into_bytes(), key.serialize_pem().into_bytes())
     }
 
-    fn problem(pair: &Pair, wanted: Option<&str>) -> String {
-        load(Path::new("certs"), pair, wanted, NOW).unwrap_err().to_string()
+    fn loaded(pair: &Pair, wanted: &[&str]) -> Result<Loaded, CertError> {
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        load(Path::new("certs"), pair, &wanted, NOW)
+    }
+
+    fn problem(pair: &Pair, wanted: &[&str]) -> String {
+        loaded(pair, wanted).unwrap_err().to_string()
     }
 
     #[test]
     fn a_fitting_pair_is_loaded_with_its_names() {
-        let loaded =
-            load(Path::new("certs"), &pair(&["a.b.svc", "127.0.0.1"], (2026, 2036)), Some("a.b.svc"), NOW)
-                .unwrap();
+        let wanted = ["a.b.svc", "127.0.0.1"];
+        let loaded = loaded(&pair(&wanted, (2026, 2036)), &wanted).unwrap();
         assert_eq!(loaded.names, ["a.b.svc", "127.0.0.1"]);
     }
 
     #[test]
     fn a_wildcard_covers_one_label() {
-        assert!(load(Path::new("certs"), &pair(&["*.b.svc"], (2026, 2036)), Some("a.b.svc"), NOW).is_ok());
-        assert!(problem(&pair(&["*.b.svc"], (2026, 2036)), Some("x.a.b.svc")).contains("not for x.a.b.svc"));
+        assert!(loaded(&pair(&["*.b.svc"], (2026, 2036)), &["a.b.svc"]).is_ok());
+        assert!(problem(&pair(&["*.b.svc"], (2026, 2036)), &["x.a.b.svc"]).contains("not for x.a.b.svc"));
     }
 
     #[test]
     fn a_chain_is_served_whole() {
         let (mut chain, key) = pair(&["a"], (2026, 2036));
         chain.extend(pair(&["ca"], (2026, 2036)).0);
-        assert_eq!(load(Path::new("certs"), &(chain, key), None, NOW).unwrap().key.cert.len(), 2);
+        assert_eq!(loaded(&(chain, key), &[]).unwrap().key.cert.len(), 2);
     }
 
     #[test]
     fn an_unfit_pair_is_refused_with_the_reason() {
         let good = pair(&["a"], (2026, 2036));
         let other = pair(&["a"], (2026, 2036));
-        assert!(problem(&(good.0.clone(), other.1), None).contains("tls.key: does not fit tls.crt"));
-        assert!(problem(&pair(&["a"], (2020, 2025)), None).contains("tls.crt: expired on"));
-        assert!(problem(&pair(&["a"], (2035, 2036)), None).contains("tls.crt: not valid before"));
-        assert!(problem(&pair(&[], (2026, 2036)), None).contains("no subject alternative name"));
-        assert!(problem(&pair(&["a"], (2026, 2036)), Some("b")).contains("holds for a, not for b"));
-        assert!(problem(&(b"hello".to_vec(), good.1), None).contains("no certificate"));
-        assert!(problem(&(good.0, b"hello".to_vec()), None).contains("tls.key: no private key"));
+        assert!(problem(&(good.0.clone(), other.1), &[]).contains("tls.key: does not fit tls.crt"));
+        assert!(problem(&pair(&["a"], (2020, 2025)), &[]).contains("tls.crt: expired on"));
+        assert!(problem(&pair(&["a"], (2035, 2036)), &[]).contains("tls.crt: not valid before"));
+        assert!(problem(&pair(&[], (2026, 2036)), &[]).contains("no subject alternative name"));
+        assert!(problem(&pair(&["a"], (2026, 2036)), &["a", "b"]).contains("holds for a, not for b"));
+        assert!(problem(&(b"hello".to_vec(), good.1), &[]).contains("no certificate"));
+        assert!(problem(&(good.0, b"hello".to_vec()), &[]).contains("tls.key: no private key"));
     }
 }

@@ -1,11 +1,11 @@
 //! `sandgate serve`: the webhook itself.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use crate::{
-    audit::Trail,
+    audit::{Trail, Writer},
     server::{self, CertificateSource, Limits, ServeError, Settings},
     telemetry::{LogFormat, Metrics, start_logs},
 };
@@ -134,13 +134,14 @@ pub fn run(args: ServeArgs) -> ExitCode {
 fn finish(
     served: Result<(), ServeError>,
     runtime: tokio::runtime::Runtime,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<Writer>,
 ) -> ExitCode {
     runtime.shutdown_timeout(Duration::from_millis(100));
     match served {
         Ok(()) => {
-            if let Some(writer) = writer {
-                let _ = writer.join();
+            const PATIENCE: Duration = Duration::from_secs(2);
+            if writer.is_some_and(|writer| !writer.finish(PATIENCE)) {
+                eprintln!("sandgate: standard output is stuck, some audit records are lost");
             }
             ExitCode::SUCCESS
         }
@@ -160,9 +161,7 @@ fn cannot_run(problem: &str) -> ExitCode {
 fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
     let certificate = match (certs, cert_dir) {
-        (CertificateMode::Files, Some(folder)) => {
-            CertificateSource::Files { folder, name: server_name.into_iter().next() }
-        }
+        (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
         (_, folder) if server_name.is_empty() => {
             CertificateSource::Dev { folder, names: vec!["localhost".into(), "127.0.0.1".into()] }
         }
@@ -184,8 +183,7 @@ fn settings(args: ServeArgs) -> Settings {
         certificate,
         limits: Limits {
             body_bytes: max_body_bytes,
-            // One body must always fit, or it would wait for ever.
-            bodies_in_flight_bytes: max_body_bytes_in_flight.max(max_body_bytes),
+            bodies_in_flight_bytes: max_body_bytes_in_flight,
             connections: max_connections,
             handshake: handshake_timeout,
             header: header_timeout,

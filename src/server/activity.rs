@@ -15,32 +15,42 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// How a connection carries its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// One after the other: bytes between two requests are the head of the next.
+    Http1,
+    /// Side by side: bytes between two requests may be frames that belong to none.
+    Http2,
+}
+
 /// What a connection is doing, and since when.
 #[derive(Debug)]
 pub(super) struct Activity {
+    protocol: Protocol,
     start: Instant,
     since_millis: AtomicU64,
     serving: AtomicU32,
-    reading_head: AtomicBool,
+    awaits_head: AtomicBool,
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        let (since_millis, serving) = (AtomicU64::new(0), AtomicU32::new(0));
-        Arc::new(Self { start: Instant::now(), since_millis, serving, reading_head: AtomicBool::new(false) })
+    /// Who connects has something to say: the first head may not take longer than any other.
+    pub(super) fn new(protocol: Protocol) -> Arc<Self> {
+        Arc::new(Self {
+            protocol,
+            start: Instant::now(),
+            since_millis: AtomicU64::new(0),
+            serving: AtomicU32::new(0),
+            awaits_head: AtomicBool::new(true),
+        })
     }
 
-    /// A request has been read up to its body.
-    pub(super) fn begin_request(&self) {
+    /// A request has been read up to its body. It is served until what is returned is dropped.
+    pub(super) fn serve_request(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
-        self.reading_head.store(false, Ordering::Relaxed);
-    }
-
-    /// Its response is made.
-    pub(super) fn end_request(&self) {
-        self.serving.fetch_sub(1, Ordering::Relaxed);
-        self.reading_head.store(false, Ordering::Relaxed);
-        self.touch();
+        self.awaits_head.store(false, Ordering::Relaxed);
+        Serving(Arc::clone(self))
     }
 
     /// Whether the connection has been of no use for too long.
@@ -49,13 +59,13 @@ impl Activity {
             return false;
         }
         let since = Duration::from_millis(self.since_millis.load(Ordering::Relaxed));
-        let allowed = if self.reading_head.load(Ordering::Relaxed) { header } else { idle };
+        let allowed = if self.awaits_head.load(Ordering::Relaxed) { header } else { idle };
         self.start.elapsed().saturating_sub(since) > allowed
     }
 
     fn read_something(&self) {
-        let idle = self.serving.load(Ordering::Relaxed) == 0;
-        if idle && !self.reading_head.swap(true, Ordering::Relaxed) {
+        let between_requests = self.protocol == Protocol::Http1 && self.serving.load(Ordering::Relaxed) == 0;
+        if between_requests && !self.awaits_head.swap(true, Ordering::Relaxed) {
             self.touch();
         }
     }
@@ -63,6 +73,17 @@ impl Activity {
     fn touch(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.since_millis.store(now, Ordering::Relaxed);
+    }
+}
+
+/// A request that is being served; also one whose client gives it up.
+#[derive(Debug)]
+pub(super) struct Serving(Arc<Activity>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -111,5 +132,61 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::ZERO;
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn wait() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    #[test]
+    fn the_first_head_is_awaited_as_long_as_any_other() {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let activity = Activity::new(protocol);
+            wait();
+            assert!(activity.is_stale(SHORT, LONG));
+            assert!(!activity.is_stale(LONG, SHORT));
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_served_is_never_stale_and_counts_as_activity() {
+        let activity = Activity::new(Protocol::Http1);
+        let serving = activity.serve_request();
+        wait();
+        activity.read_something();
+        assert!(!activity.is_stale(SHORT, SHORT));
+        drop(serving);
+        wait();
+        assert!(activity.is_stale(LONG, SHORT));
+        assert!(!activity.is_stale(SHORT, LONG));
+    }
+
+    #[test]
+    fn bytes_between_requests_are_a_head_in_http1_only() {
+        for (protocol, is_head) in [(Protocol::Http1, true), (Protocol::Http2, false)] {
+            let activity = Activity::new(protocol);
+            drop(activity.serve_request());
+            activity.read_something();
+            wait();
+            assert_eq!(activity.is_stale(SHORT, LONG), is_head, "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_does_not_get_more_time_by_trickling() {
+        let activity = Activity::new(Protocol::Http1);
+        drop(activity.serve_request());
+        activity.read_something();
+        std::thread::sleep(Duration::from_millis(30));
+        activity.read_something();
+        assert!(activity.is_stale(Duration::from_millis(20), LONG));
     }
 }

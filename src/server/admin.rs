@@ -9,18 +9,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::net::TcpListener;
 
 use super::Shared;
 
-/// Serves until the process ends.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    if let Err(error) = axum::serve(listener, router(shared)).await {
-        tracing::error!(%error, "The admin port is gone");
-    }
-}
+/// The kubelet's probes and a few scrapers.
+pub(super) const CONNECTIONS: u32 = 64;
 
-fn router(shared: Arc<Shared>) -> Router {
+/// The routes of the admin port.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -37,9 +33,9 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) 
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     match shared.metrics.text() {
-        Ok(text) => ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
-            .into_response(),
+        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

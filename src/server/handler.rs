@@ -1,6 +1,7 @@
 //! From an HTTP request to an HTTP response.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,17 +13,23 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, HeaderValue, Request, StatusCode,
-        header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+        header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
     },
     response::{IntoResponse, Response},
     routing::post,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::SemaphorePermit,
+    task::block_in_place,
+    time::{Instant as Deadline, timeout, timeout_at},
+};
 
 use super::Shared;
 use crate::{
-    review::{self, Endpoint, NotAReview, Outcome, Record},
-    telemetry::Limit,
+    review::{self, Answer, Endpoint, NotAReview, Outcome, Record},
+    telemetry::{Counted, Limit},
 };
 
 /// The routes of the TLS port.
@@ -31,69 +38,70 @@ pub fn router(shared: Arc<Shared>) -> Router {
         post(move |State(shared): State<Arc<Shared>>, request: Request<Body>| {
             handle(shared, endpoint, request)
         })
-        .fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here") })
+        .fallback(|| async {
+            ([(ALLOW, "POST")], Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"))
+        })
     };
     Router::new()
         .route("/mutate", of(Endpoint::Mutate))
         .route("/validate", of(Endpoint::Validate))
         .fallback(|| async {
-            refuse(StatusCode::NOT_FOUND, "no such endpoint; there are POST /mutate and POST /validate")
+            Refusal::new(StatusCode::NOT_FOUND, "no such endpoint; there are POST /mutate and POST /validate")
         })
         .with_state(shared)
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
-    let in_flight = InFlight::begin(&shared);
-    let mut response = match read_body(&shared, request).await {
-        Ok(body) => respond(&shared, endpoint, &body),
-        Err(refusal) => refusal,
+    /// Below it a review is judged in less time than handing it over would take to be worth it.
+    const LARGE: usize = 256 << 10;
+
+    let _counted = Counted::up(&shared.metrics.in_flight);
+    let (body, _room) = match take_body(&shared, request).await {
+        Ok(taken) => taken,
+        Err(refusal) => return refusal.into_response(),
     };
-    drop(in_flight);
-    if shared.is_ending() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if body.len() < LARGE {
+        return respond(&shared, endpoint, &body);
     }
-    response
+    let _turn = shared.large_bodies.acquire().await;
+    aside(|| respond(&shared, endpoint, &body))
 }
 
-/// Counts a request while it is being answered, also one whose client went away.
-struct InFlight<'s>(&'s Shared);
-
-impl<'s> InFlight<'s> {
-    fn begin(shared: &'s Shared) -> Self {
-        shared.metrics.in_flight.inc();
-        Self(shared)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.metrics.in_flight.dec();
+/// Does long work without holding up the other connections of this thread.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 
 fn respond(shared: &Shared, endpoint: Endpoint, body: &[u8]) -> Response {
-    let start = Instant::now();
     let policies = shared.policies.load();
+    respond_with(shared, || review::answer(&policies, endpoint, body))
+}
+
+fn respond_with<'a>(shared: &Shared, judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>) -> Response {
+    let start = Instant::now();
     // The engine does not panic. Should it do so all the same, the answer is an error, never an allow.
-    match catch_unwind(AssertUnwindSafe(|| review::answer(&policies, endpoint, body))) {
+    match catch_unwind(AssertUnwindSafe(judge)) {
         Ok(Ok(answer)) => {
             let took = start.elapsed();
             shared.metrics.observe(&answer.record, took);
             record(shared, &answer.record, took);
-            ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], answer.body).into_response()
+            let mut response = Response::new(Body::from(answer.body));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
         }
-        Ok(Err(problem)) => not_a_review(shared, &problem),
+        Ok(Err(problem)) => {
+            shared.metrics.not_a_review();
+            Refusal::new(StatusCode::BAD_REQUEST, one_line(&problem.to_string())).into_response()
+        }
         Err(_) => {
             shared.metrics.panicked();
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "sandgate failed on this review; please report it")
+            let reason = "sandgate failed on this review; please report it";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response()
         }
     }
-}
-
-fn not_a_review(shared: &Shared, problem: &NotAReview) -> Response {
-    shared.metrics.not_a_review();
-    tracing::debug!(%problem, "Bad request");
-    refuse(StatusCode::BAD_REQUEST, &problem.to_string())
 }
 
 fn record(shared: &Shared, record: &Record, took: Duration) {
@@ -120,63 +128,89 @@ fn record(shared: &Shared, record: &Record, took: Duration) {
             "Verdict"
         );
     }
-    if let Some(trail) = shared.trail.as_ref().filter(|_| record.policy.is_some()) {
-        let mut line = Vec::with_capacity(1024);
+    if let Some(trail) = &shared.trail {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        record.write_line(&mut line, &jiff::Timestamp::now().to_string(), micros);
-        trail.record(line);
+        trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros));
     }
 }
 
-/// The whole body, or the refusal.
-async fn read_body(shared: &Shared, request: Request<Body>) -> Result<Bytes, Response> {
+/// The whole body with its share of the room for bodies, or the refusal.
+async fn take_body(shared: &Shared, request: Request<Body>) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
     let (parts, body) = request.into_parts();
-    check_headers(&parts.headers)?;
-    let limit = shared.limits.body_bytes;
-    let length = declared_length(&parts.headers);
-    if length.is_some_and(|length| length > u64::from(limit)) {
-        shared.metrics.reject(Limit::BodySize);
-        return Err(too_large(limit));
-    }
-    let expected = length.and_then(|length| u32::try_from(length).ok()).unwrap_or(limit);
-    let time =
-        answer_before(parts.uri.query()).map_or(shared.limits.body, |time| time.min(shared.limits.body));
-    let reading = async {
-        // Without a declared length a body may become as large as the limit, so that much is set aside.
-        let room = shared.body_bytes.acquire_many(expected.max(1)).await;
-        let Ok(_room) = room else {
-            shared.metrics.reject(Limit::BodiesInFlight);
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once"));
-        };
-        Limited::new(body, limit as usize).collect().await.map(http_body_util::Collected::to_bytes).map_err(
-            |error| {
-                if error.is::<LengthLimitError>() {
-                    shared.metrics.reject(Limit::BodySize);
-                    return too_large(limit);
-                }
-                refuse(StatusCode::BAD_REQUEST, &format!("the body could not be read: {error}"))
-            },
-        )
+    let time = answer_before(parts.uri.query()).unwrap_or(Duration::MAX).min(shared.limits.body);
+    let room = match room_needed(shared, &parts.headers) {
+        Ok(room) => room,
+        Err(refusal) => {
+            // Who asks first has not sent anything yet.
+            if parts.headers.contains_key(EXPECT) {
+                return Err(refusal.closing());
+            }
+            discard(body, time).await;
+            return Err(refusal);
+        }
     };
-    tokio::time::timeout(time, reading).await.unwrap_or_else(|_| {
-        shared.metrics.reject(Limit::BodyTime);
-        Err(closing(refuse(StatusCode::REQUEST_TIMEOUT, &format!("the body did not arrive within {time:?}"))))
-    })
+    read_body(shared, body, room, time).await
 }
 
-fn check_headers(headers: &HeaderMap) -> Result<(), Response> {
+/// How much room the body needs, or why it is not wanted.
+fn room_needed(shared: &Shared, headers: &HeaderMap) -> Result<u32, Refusal> {
+    check_type(headers)?;
+    let limit = shared.limits.body_bytes;
+    // Without a declared length a body may become as large as the limit, so that much is set aside.
+    let Some(length) = declared_length(headers) else { return Ok(limit) };
+    match u32::try_from(length) {
+        Ok(length) if length <= limit => Ok(length),
+        _ => Err(too_large(shared)),
+    }
+}
+
+async fn read_body(
+    shared: &Shared,
+    body: Body,
+    room: u32,
+    time: Duration,
+) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
+    let deadline = Deadline::now() + time;
+    let Ok(Ok(room)) = timeout_at(deadline, shared.body_bytes.acquire_many(room)).await else {
+        shared.metrics.reject(Limit::BodiesInFlight);
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once").closing());
+    };
+    // A body that came in one piece is not copied.
+    let body = Limited::new(body, shared.limits.body_bytes as usize).collect();
+    match timeout_at(deadline, body).await {
+        Ok(Ok(body)) => Ok((Collected::to_bytes(body), room)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(shared).closing()),
+        Ok(Err(error)) => {
+            let reason = one_line(&format!("the body could not be read: {error}"));
+            Err(Refusal::new(StatusCode::BAD_REQUEST, reason).closing())
+        }
+        Err(_) => {
+            shared.metrics.reject(Limit::BodyTime);
+            let reason = format!("the body did not arrive within {time:?}");
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing())
+        }
+    }
+}
+
+/// Reads on what nobody wants, within reason: a client that is cut off while it sends may never see why.
+async fn discard(body: Body, time: Duration) {
+    const MOST: usize = 32 << 20;
+    let mut body = Limited::new(body, MOST);
+    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = timeout(time, reading).await;
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        let problem = format!("Content-Type is {kind:?}; send application/json");
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, &problem));
+        let problem = one_line(&format!("Content-Type is {kind:?}; send application/json"));
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
     }
-    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
-        return Err(refuse(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Encoding is set; send the review uncompressed",
-        ));
+        let problem = "Content-Encoding is set; send the review uncompressed";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
     }
     Ok(())
 }
@@ -192,23 +226,105 @@ fn answer_before(query: Option<&str>) -> Option<Duration> {
     Some(Duration::from_millis(u64::from(seconds) * 900))
 }
 
-fn too_large(limit: u32) -> Response {
-    closing(refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {limit} bytes")))
+fn too_large(shared: &Shared) -> Refusal {
+    shared.metrics.reject(Limit::BodySize);
+    let reason = format!("the body is larger than {} bytes", shared.limits.body_bytes);
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
-/// The rest of the body will not be read, so the connection is of no more use.
-fn closing(mut response: Response) -> Response {
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+/// Why a request gets no review for an answer.
+struct Refusal {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+    closes: bool,
 }
 
-fn refuse(status: StatusCode, reason: &str) -> Response {
-    (status, format!("{reason}\n")).into_response()
+impl Refusal {
+    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into(), closes: false }
+    }
+
+    /// The rest of the body will not be read, so the connection is of no more use.
+    fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { status, reason, closes } = self;
+        tracing::debug!(status = status.as_u16(), %reason, "Request refused");
+        let mut response = (status, format!("{reason}\n")).into_response();
+        if closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A reason may quote what was sent, which may be long and have line breaks in it.
+fn one_line(reason: &str) -> String {
+    const LONGEST: usize = 400;
+    reason.chars().take(LONGEST).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::{policy::PolicySet, server::Limits, telemetry::Metrics};
+
+    fn shared() -> Arc<Shared> {
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            body_bytes: 1 << 20,
+            bodies_in_flight_bytes: 1 << 20,
+            connections: 1,
+            handshake: second,
+            header: second,
+            body: second,
+            idle: second,
+        };
+        Arc::new(Shared::new(PolicySet::builtin(), Arc::new(Metrics::new()), None, limits))
+    }
+
+    /// The router needs no socket.
+    async fn post(body: &str) -> (StatusCode, String) {
+        let request = Request::post("/mutate").header(CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = router(shared()).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        (parts.status, String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_review_is_answered_whatever_its_size() {
+        for padding in [0, 300_000] {
+            let review = serde_json::json!({
+                "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+                "request": {"uid": "u", "operation": "DELETE", "name": "n".repeat(padding)},
+            });
+            let (status, answer) = post(&review.to_string()).await;
+            assert_eq!(status, StatusCode::OK);
+            assert!(answer.contains(r#""allowed":true"#), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reason_is_one_short_line() {
+        let (status, answer) = post(&format!(r#"{{"kind":"{}\n"}}"#, "x".repeat(10_000))).await;
+        assert_eq!((status, answer.lines().count()), (StatusCode::BAD_REQUEST, 1), "{answer}");
+        assert!(answer.len() < 500, "{answer}");
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_never_an_allow() {
+        let shared = shared();
+        let response = respond_with(&shared, || panic!("a fault of the engine"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(shared.metrics.text().unwrap().contains("sandgate_panics_total 1"));
+    }
 
     #[test]
     fn the_api_servers_patience_is_read_from_the_query() {

@@ -1,131 +1,133 @@
 //! Accepting connections: a bound on their number, TLS, then HTTP/1.1 or HTTP/2 as the handshake agreed.
 
 use std::{
+    io::{self, ErrorKind},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header::CONNECTION},
+};
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::InvalidMessage;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceExt;
 
 use super::{
     Shared,
-    activity::{Activity, Watched},
-    router,
+    activity::{Activity, Protocol, Watched},
 };
+use crate::telemetry::Counted;
 
-/// Serves until `ended` turns true and every connection is closed.
-pub(super) async fn serve(
-    listener: TcpListener,
-    tls: rustls::ServerConfig,
-    shared: Arc<Shared>,
-    mut ended: watch::Receiver<bool>,
-) {
-    let most = shared.limits.connections;
-    let permits = Arc::new(Semaphore::new(most as usize));
-    let server =
-        Server { tls: TlsAcceptor::from(Arc::new(tls)), router: router(Arc::clone(&shared)), shared };
-    let for_connections = ended.clone();
-    loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        tokio::select! {
-            (Ok(permit), accepted) = next => match accepted {
-                Ok((stream, _)) => { tokio::spawn(server.clone().connection(stream, permit, for_connections.clone())); }
-                Err(error) => back_off(&error).await,
-            },
-            () = until(&mut ended) => break,
+/// One port: who is let in, and what is answered.
+pub(super) struct Port {
+    /// TLS; plain HTTP where there is none.
+    pub(super) tls: Option<TlsAcceptor>,
+    /// What is answered.
+    pub(super) router: Router,
+    /// The most open connections. The next one waits in the kernel's queue.
+    pub(super) connections: u32,
+    /// The server's state.
+    pub(super) shared: Arc<Shared>,
+    /// Turns true when open requests are to be answered and nothing more accepted.
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+impl Port {
+    /// Serves until `ended` turns true and every connection is closed.
+    pub(super) async fn serve(self, listener: TcpListener) {
+        let permits = Arc::new(Semaphore::new(self.connections as usize));
+        let mut ended = self.ended.clone();
+        let port = Arc::new(self);
+        loop {
+            let next = async {
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                (permit, listener.accept().await)
+            };
+            tokio::select! {
+                (Ok(permit), accepted) = next => match accepted {
+                    Ok((stream, _)) => { tokio::spawn(Arc::clone(&port).connection(stream, permit)); }
+                    Err(error) => back_off(&error).await,
+                },
+                () = until(&mut ended) => break,
+            }
         }
+        drop(listener);
+        // Every connection holds a permit: when all can be had, all are closed.
+        let _ = permits.acquire_many(port.connections).await;
     }
-    drop(listener);
-    // Every connection holds a permit: when all can be had, all are closed.
-    let _ = permits.acquire_many(most).await;
-}
 
-/// Waits until the server ends.
-async fn until(ended: &mut watch::Receiver<bool>) {
-    let _ = ended.wait_for(|ended| *ended).await;
-}
-
-/// Too many open files and the like pass by; a busy loop would not help.
-async fn back_off(error: &std::io::Error) {
-    tracing::warn!(%error, "Cannot accept a connection");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-#[derive(Clone)]
-struct Server {
-    tls: TlsAcceptor,
-    router: Router,
-    shared: Arc<Shared>,
-}
-
-impl Server {
-    async fn connection(
-        self,
-        stream: TcpStream,
-        _permit: OwnedSemaphorePermit,
-        ended: watch::Receiver<bool>,
-    ) {
-        let metrics = &self.shared.metrics;
+    async fn connection(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+        // Answers are small and complete; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(self.shared.limits.handshake, self.tls.accept(stream)).await;
-        let stream = match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                metrics.handshake_failures.inc();
-                tracing::debug!(%error, "TLS handshake failed; is plain HTTP sent to the TLS port?");
-                return;
-            }
-            Err(_) => {
-                metrics.handshake_failures.inc();
-                tracing::debug!("TLS handshake took too long");
-                return;
-            }
+        let Some(tls) = &self.tls else {
+            return self.serve_http(stream, Protocol::Http1).await;
         };
-        metrics.handshakes.inc();
-        metrics.connections.inc();
-        self.serve(stream, ended).await;
-        metrics.connections.dec();
+        let Some(stream) = self.handshake(tls, stream).await else { return };
+        let _counted = Counted::up(&self.shared.metrics.connections);
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        self.serve_http(stream, protocol).await;
     }
 
-    async fn serve(&self, stream: TlsStream<TcpStream>, ended: watch::Receiver<bool>) {
-        let activity = Activity::new();
-        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    async fn handshake(&self, tls: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+        let metrics = &self.shared.metrics;
+        match timeout(self.shared.limits.handshake, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                metrics.handshakes.inc();
+                return Some(stream);
+            }
+            Ok(Err(error)) if is_no_tls(&error) => {
+                tracing::debug!("No TLS on the TLS port; is it plain HTTP?");
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+        metrics.handshake_failures.inc();
+        None
+    }
+
+    async fn serve_http<S>(&self, stream: S, protocol: Protocol)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Activity::new(protocol);
         let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-        let requests = Arc::clone(&activity);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let (router, requests) = (self.router.clone(), Arc::clone(&requests));
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let serving = activity.serve_request();
+            let answer = self.router.clone().oneshot(request);
+            let shared = Arc::clone(&self.shared);
             async move {
-                requests.begin_request();
-                let response = router.oneshot(request).await;
-                requests.end_request();
-                response
+                let _serving = serving;
+                let mut answer = answer.await?;
+                // The client is to look for another replica. HTTP/2 is told so in a frame when the delay is over.
+                if protocol == Protocol::Http1 && shared.is_ending() {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        if is_h2 {
-            let mut builder = conn::http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(100)
-                .max_header_list_size(16 * 1024)
-                .keep_alive_interval(Duration::from_secs(30))
-                .keep_alive_timeout(Duration::from_secs(20));
-            let connection = pin!(builder.serve_connection(io, service));
-            self.until_done(connection, |c| c.graceful_shutdown(), &activity, ended).await;
-        } else {
-            let connection = pin!(conn::http1::Builder::new().serve_connection(io, service));
-            self.until_done(connection, |c| c.graceful_shutdown(), &activity, ended).await;
+        match protocol {
+            Protocol::Http1 => {
+                let connection = pin!(http1().serve_connection(io, service));
+                self.until_done(connection, conn::http1::Connection::graceful_shutdown, &activity).await;
+            }
+            Protocol::Http2 => {
+                let connection = pin!(http2().serve_connection(io, service));
+                self.until_done(connection, conn::http2::Connection::graceful_shutdown, &activity).await;
+            }
         }
     }
 
@@ -135,32 +137,77 @@ impl Server {
         mut connection: Pin<&mut C>,
         shut_down: impl Fn(Pin<&mut C>),
         activity: &Activity,
-        mut ended: watch::Receiver<bool>,
     ) where
         C: Future<Output = hyper::Result<()>>,
     {
+        // One timer that is seldom reset costs less than two that each request sets and clears.
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        let mut shutting_down = false;
         let mut look = tokio::time::interval(LOOK_AGAIN);
+        let mut ended = self.ended.clone();
+        let mut shutting_down = false;
         loop {
             tokio::select! {
+                biased;
                 result = connection.as_mut() => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "A connection ended early");
                     }
                     return;
                 }
-                _ = look.tick() => {
-                    if activity.is_stale(self.shared.limits.header, self.shared.limits.idle) {
-                        tracing::debug!("A connection was idle, or sent the head of its request, for too long");
-                        return;
-                    }
-                }
                 () = until(&mut ended), if !shutting_down => {
                     shutting_down = true;
                     shut_down(connection.as_mut());
                 }
+                _ = look.tick() => {
+                    if activity.is_stale(self.shared.limits.header, self.shared.limits.idle) {
+                        tracing::debug!("A connection was idle, or took too long for the head of a request");
+                        return;
+                    }
+                }
             }
         }
     }
+}
+
+fn http1() -> conn::http1::Builder {
+    let mut builder = conn::http1::Builder::new();
+    builder.max_buf_size(64 * 1024);
+    builder
+}
+
+/// The windows bound what a connection whose bodies nobody reads yet can hold in memory.
+fn http2() -> conn::http2::Builder<TokioExecutor> {
+    let mut builder = conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_header_list_size(16 * 1024)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Waits until the server ends.
+async fn until(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// A peer that has left already is its own affair. Too many open files and the like pass by, and trying again at once
+/// would only burn the processor.
+async fn back_off(error: &io::Error) {
+    if matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    ) {
+        return;
+    }
+    tracing::warn!(%error, "Cannot accept a connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+fn is_no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }

@@ -22,14 +22,18 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, watch},
+    task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     audit::Trail,
-    certs::{self, CertError, DevCertificate, Resolver},
-    policy::{LoadErrors, PolicySet, files},
+    certs::{self, CertError, DevCertificate, Pair, Resolver},
+    policy::{LoadErrors, PolicySet, Source, files},
     telemetry::Metrics,
 };
+
+use listen::Port;
 
 pub use handler::router;
 
@@ -68,8 +72,8 @@ pub enum CertificateSource {
     Files {
         /// The folder.
         folder: PathBuf,
-        /// A name the certificate must hold for.
-        name: Option<String>,
+        /// The names the certificate must hold for.
+        names: Vec<String>,
     },
 }
 
@@ -99,6 +103,8 @@ pub struct Limits {
 pub enum ServeError {
     #[error("the policy does not load:\n{0}")]
     Policy(#[from] LoadErrors),
+    #[error("the policy cannot be read: {0}")]
+    PolicyFile(std::io::Error),
     #[error("no certificate: {0}")]
     Certificate(#[from] CertError),
     #[error("TLS cannot be set up: {0}")]
@@ -118,7 +124,10 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
     limits: Limits,
+    /// The bytes of bodies that may still be taken in.
     body_bytes: Semaphore,
+    /// How many large bodies may still be judged at once.
+    large_bodies: Semaphore,
     /// Set when the server is to end: not ready any more, and each answer asks to close its connection.
     ending: AtomicBool,
 }
@@ -132,7 +141,9 @@ impl Shared {
             metrics,
             trail,
             limits,
-            body_bytes: Semaphore::new(limits.bodies_in_flight_bytes as usize),
+            // One body must always fit, or it would wait for ever.
+            body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
+            large_bodies: Semaphore::new(cores()),
             ending: AtomicBool::new(false),
         }
     }
@@ -153,61 +164,102 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
-    let policies = load_policies(settings.policy.as_deref())?;
-    tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policies loaded");
+    let (policies, sources) = load_policies(settings.policy.as_deref())?;
+    tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
     let shared = Arc::new(Shared::new(policies, metrics, trail, settings.limits));
-    let resolver = certificate(&settings, &shared)?;
-    let tls = certs::server_config(Arc::clone(&resolver))?;
+    let (resolver, pair) = certificate(&settings.certificate, &shared)?;
+    let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 
     let listener = bind(settings.listen).await?;
     let admin = bind(settings.admin).await?;
-    tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr()?, "Serving");
+    watch_files(&settings, &shared, sources, resolver, pair)?;
     let (end, ended) = watch::channel(false);
-    reload::watch_files(&settings, &shared, &resolver);
-    tokio::spawn(admin::serve(admin, Arc::clone(&shared)));
-    let accepting = tokio::spawn(listen::serve(listener, tls, Arc::clone(&shared), ended));
+    let reviews = Port {
+        tls: Some(tls),
+        router: router(Arc::clone(&shared)),
+        connections: settings.limits.connections,
+        shared: Arc::clone(&shared),
+        ended,
+    };
+    // Probes are answered to the very end.
+    let (_never, ended) = watch::channel(false);
+    let probes = Port {
+        tls: None,
+        router: admin::router(Arc::clone(&shared)),
+        connections: admin::CONNECTIONS,
+        shared: Arc::clone(&shared),
+        ended,
+    };
+    tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr()?, "Serving");
+    tokio::spawn(probes.serve(admin));
+    let accepting = tokio::spawn(reviews.serve(listener));
 
     signals.next().await;
     tracing::info!(delay = ?settings.shutdown_delay, "Ending: not ready any more, serving what still comes");
     shared.ending.store(true, Ordering::Relaxed);
-    let ending = async {
-        tokio::time::sleep(settings.shutdown_delay).await;
-        let _ = end.send(true);
-        match tokio::time::timeout(settings.drain_timeout, accepting).await {
-            Ok(_) => tracing::info!("Ended, every request answered"),
-            Err(_) => tracing::warn!(timeout = ?settings.drain_timeout, "Ended with requests still open"),
-        }
-    };
     tokio::select! {
-        () = ending => Ok(()),
+        () = drain(&settings, &end, accepting) => Ok(()),
         () = signals.next() => Err(ServeError::Aborted),
     }
 }
 
-fn load_policies(path: Option<&Path>) -> Result<PolicySet, ServeError> {
-    match path {
-        Some(path) => Ok(PolicySet::from_sources(&files::read(path)?)?),
-        None => Ok(PolicySet::builtin()),
+/// Goes on serving until the cluster has noticed, then answers what is open.
+async fn drain(settings: &Settings, end: &watch::Sender<bool>, accepting: JoinHandle<()>) {
+    tokio::time::sleep(settings.shutdown_delay).await;
+    end.send_replace(true);
+    if tokio::time::timeout(settings.drain_timeout, accepting).await.is_ok() {
+        tracing::info!("Ended, every request answered");
+    } else {
+        tracing::warn!(timeout = ?settings.drain_timeout, "Ended with requests still open");
     }
 }
 
-fn certificate(settings: &Settings, shared: &Shared) -> Result<Arc<Resolver>, ServeError> {
-    let (key, not_after) = match &settings.certificate {
+fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeError> {
+    let Some(path) = path else { return Ok((PolicySet::builtin(), Vec::new())) };
+    let sources = files::read(path).map_err(ServeError::PolicyFile)?;
+    Ok((PolicySet::from_sources(&sources)?, sources))
+}
+
+/// The certificate to begin with, and the files it was made of.
+fn certificate(
+    source: &CertificateSource,
+    shared: &Shared,
+) -> Result<(Arc<Resolver>, Option<Pair>), CertError> {
+    let (key, not_after, pair) = match source {
         CertificateSource::Dev { folder, names } => {
             let made = DevCertificate::new(names)?;
             if let Some(folder) = folder {
                 made.write_ca(folder)?;
             }
-            (made.key, made.not_after)
+            (made.key, made.not_after, None)
         }
-        CertificateSource::Files { folder, name } => {
-            let loaded = certs::load(folder, &certs::read(folder)?, name.as_deref(), reload::now())?;
+        CertificateSource::Files { folder, names } => {
+            let pair = certs::read(folder)?;
+            let loaded = certs::load(folder, &pair, names, reload::now())?;
             tracing::info!(names = ?loaded.names, "Certificate loaded");
-            (loaded.key, loaded.not_after)
+            (loaded.key, loaded.not_after, Some(pair))
         }
     };
     shared.metrics.certificate_expiry.set(not_after);
-    Ok(Resolver::new(key))
+    Ok((Resolver::new(key), pair))
+}
+
+/// Watches the policy and the certificate, where they come from files, beginning after what has been read of them.
+fn watch_files(
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    sources: Vec<Source>,
+    resolver: Arc<Resolver>,
+    pair: Option<Pair>,
+) -> std::io::Result<()> {
+    let interval = settings.reload_interval;
+    if let Some(path) = settings.policy.clone() {
+        reload::watch_policy(path, sources, interval, Arc::clone(shared))?;
+    }
+    if let (CertificateSource::Files { folder, names }, Some(pair)) = (settings.certificate.clone(), pair) {
+        reload::watch_certificate(folder, names, pair, interval, shared, resolver)?;
+    }
+    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {

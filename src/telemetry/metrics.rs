@@ -41,6 +41,45 @@ impl Limit {
 
 const MODES: [&str; 4] = ["enforce", "warn", "audit", "none"];
 
+/// How the reloads of something went.
+#[derive(Debug, Clone)]
+pub struct Reloads {
+    /// How many worked.
+    pub worked: Counter,
+    /// How many did not.
+    pub failed: Counter,
+    /// 1 while the newest files cannot be used and what older ones said holds.
+    pub stale: Gauge,
+}
+
+impl Reloads {
+    fn register(registry: &mut Registry, what: &str) -> Self {
+        let help = format!("Loads of changed {what} files");
+        let [worked, failed] = results(registry, &format!("{what}_reloads"), &help);
+        let help = format!("1 while changed {what} files cannot be used and what older ones said holds");
+        Self { worked, failed, stale: gauge(registry, &format!("{what}_stale"), &help) }
+    }
+}
+
+/// Something that is under way, counted until it is dropped.
+#[derive(Debug)]
+pub struct Counted<'g>(&'g Gauge);
+
+impl<'g> Counted<'g> {
+    /// Counts one more.
+    #[must_use]
+    pub fn up(gauge: &'g Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -59,12 +98,10 @@ pub struct Metrics {
     pub handshakes: Counter,
     /// TLS handshakes that failed or took too long.
     pub handshake_failures: Counter,
-    /// Reloads of policies that worked, and that did not.
-    pub policy_reloads: [Counter; 2],
-    /// 1 while the newest policy files cannot be loaded and older ones hold.
-    pub policy_stale: Gauge,
-    /// Reloads of certificates that worked, and that did not.
-    pub certificate_reloads: [Counter; 2],
+    /// Reloads of the policy.
+    pub policy: Reloads,
+    /// Reloads of the certificate.
+    pub certificate: Reloads,
     /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
     /// Audit records that were written, and that were dropped because the sink was too slow or failed.
@@ -130,17 +167,8 @@ impl Metrics {
                 "tls_handshake_failures",
                 "TLS handshakes that failed",
             ),
-            policy_reloads: results(&mut registry, "policy_reloads", "Loads of changed policy files"),
-            policy_stale: gauge(
-                &mut registry,
-                "policy_stale",
-                "1 while changed policy files cannot be loaded",
-            ),
-            certificate_reloads: results(
-                &mut registry,
-                "certificate_reloads",
-                "Loads of changed certificate files",
-            ),
+            policy: Reloads::register(&mut registry, "policy"),
+            certificate: Reloads::register(&mut registry, "certificate"),
             certificate_expiry: gauge(
                 &mut registry,
                 "certificate_not_after_timestamp_seconds",

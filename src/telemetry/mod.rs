@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-pub use metrics::{Limit, Metrics};
+pub use metrics::{Counted, Limit, Metrics, Reloads};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -32,5 +32,7 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), String> {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
+    // One that is caught is a line like any other.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "Panic")));
     started.map_err(|error| error.to_string())
 }

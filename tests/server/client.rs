@@ -164,7 +164,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// The value of one line of `/metrics`.
-pub async fn metric(server: &Server, line: &str) -> f64 {
+pub async fn metric(server: &Server, line: &str) -> u64 {
     let text = get(server.admin, "/metrics").await.text;
     let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {line} in\n{text}")).parse().unwrap()

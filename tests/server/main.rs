@@ -1,6 +1,6 @@
 //! The real binary, over real sockets and real TLS: what the API server, an operator and an attacker meet.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod admin;
 mod audit;

@@ -41,8 +41,8 @@ async fn each_rotation_is_served_and_closes_no_connection() {
         mount.swap(&ca.leaf(serial).files());
         until("the new certificate is served", async || served(&target).await.0 == serial).await;
     }
-    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="ok"}"#).await, 2.0);
-    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="failed"}"#).await, 0.0);
+    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="ok"}"#).await, 2);
+    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="failed"}"#).await, 0);
     assert_eq!(kept.send(post("/mutate", "no")).await.status, StatusCode::BAD_REQUEST);
 }
 
@@ -62,8 +62,8 @@ async fn a_certificate_that_does_not_fit_keeps_the_old_one_until_it_is_mended() 
     mount.swap(&[("tls.crt", &next.certificate), ("tls.key", &other.key)]);
     server.logged("does not fit");
     assert_eq!(served(&target).await.0, 1);
-    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="failed"}"#).await, 1.0);
-    assert_eq!(metric(&server, "sandgate_certificate_stale").await, 1.0);
+    assert_eq!(metric(&server, r#"sandgate_certificate_reloads_total{result="failed"}"#).await, 1);
+    assert_eq!(metric(&server, "sandgate_certificate_stale").await, 1);
     assert_eq!(get(server.admin, "/readyz").await.status, StatusCode::OK);
 
     // Told once, however often it is looked at.
@@ -72,7 +72,7 @@ async fn a_certificate_that_does_not_fit_keeps_the_old_one_until_it_is_mended() 
 
     mount.swap(&next.files());
     until("the new certificate is served", async || served(&target).await.0 == 2).await;
-    assert_eq!(metric(&server, "sandgate_certificate_stale").await, 0.0);
+    assert_eq!(metric(&server, "sandgate_certificate_stale").await, 0);
 }
 
 #[tokio::test]
@@ -124,20 +124,20 @@ async fn each_new_policy_holds_and_a_bad_one_keeps_the_last_good() {
     until("the new policy holds", async || !is_refused(&target).await).await;
     mount.swap(&[("policy.yaml", &policy("enforce"))]);
     until("the next one holds", async || is_refused(&target).await).await;
-    assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="ok"}"#).await, 2.0);
+    assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="ok"}"#).await, 2);
 
     mount.swap(&[("policy.yaml", "spec: {colour: red}\n")]);
     server.logged("last good");
     assert!(is_refused(&target).await);
-    assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="failed"}"#).await, 1.0);
-    assert_eq!(metric(&server, "sandgate_policy_stale").await, 1.0);
+    assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="failed"}"#).await, 1);
+    assert_eq!(metric(&server, "sandgate_policy_stale").await, 1);
     assert_eq!(get(server.admin, "/readyz").await.status, StatusCode::OK);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(server.logs().matches("last good").count(), 1, "{}", server.logs());
 
     // Back to what holds anyhow: nothing to reload, and nothing stale any more.
     mount.swap(&[("policy.yaml", &policy("enforce"))]);
-    until("nothing is stale", async || metric(&server, "sandgate_policy_stale").await == 0.0).await;
+    until("nothing is stale", async || metric(&server, "sandgate_policy_stale").await == 0).await;
     assert!(is_refused(&target).await);
 }
 

@@ -70,7 +70,7 @@ async fn plain_http_on_the_tls_port_is_closed_with_a_hint_in_the_log() {
     assert!(!answer.contains("200 OK"), "{answer}");
     server.logged("plain HTTP");
     until("the failure is counted", async || {
-        metric(&server, "sandgate_tls_handshake_failures_total").await > 0.0
+        metric(&server, "sandgate_tls_handshake_failures_total").await > 0
     })
     .await;
 }
