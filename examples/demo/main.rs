@@ -11,7 +11,7 @@ mod tour;
 use std::{env, process::ExitCode, time::Instant};
 
 use self::{
-    bed::{ControlPlane, Result, Sandgate, WebhookKind, say},
+    bed::{ControlPlane, Result, Sandgate, say},
     tour::{Tour, print},
 };
 
@@ -57,7 +57,6 @@ async fn demo() -> Result<()> {
 async fn guard(bed: &ControlPlane) -> Result<Sandgate> {
     let rest = bed.rest().await?;
     let sandgate = Sandgate::start(bed, &[NAMESPACE]).await?;
-    sandgate.guard(&rest, WebhookKind::Validating).await?;
-    sandgate.guard(&rest, WebhookKind::Mutating).await?;
+    sandgate.guard(bed, &rest).await?;
     Ok(sandgate)
 }
