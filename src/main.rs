@@ -1,2 +1,7 @@
-//! sandgate.
-fn main() {}
+//! The program: the command line of the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sandgate::cli::run()
+}

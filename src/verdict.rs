@@ -182,8 +182,11 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Replaces what could forge a line or turn the writing direction: names are chosen by whoever is refused.
-fn visible(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+pub(crate) fn visible(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
     text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -210,7 +213,8 @@ mod tests {
 
     #[test]
     fn forty_containers_with_one_fault_share_a_line() {
-        let paths: Vec<String> = (0..40).map(|i| format!("spec.containers[{i}].securityContext.privileged")).collect();
+        let paths: Vec<String> =
+            (0..40).map(|i| format!("spec.containers[{i}].securityContext.privileged")).collect();
         let message = violations(&paths.iter().map(String::as_str).collect::<Vec<_>>()).message("p");
         assert!(message.starts_with("policy \"p\": spec.containers[0,1,2,"), "{message}");
         assert_eq!(message.lines().count(), 1);
@@ -225,7 +229,10 @@ mod tests {
 
     #[test]
     fn a_hostile_name_cannot_forge_a_line() {
-        assert_eq!(quote("a\nverdict: admitted\u{202e}\u{1b}[31m"), "\"a\u{fffd}verdict: admitted\u{fffd}\u{fffd}[31m\"");
+        assert_eq!(
+            quote("a\nverdict: admitted\u{202e}\u{1b}[31m"),
+            "\"a\u{fffd}verdict: admitted\u{fffd}\u{fffd}[31m\""
+        );
     }
 
     #[test]

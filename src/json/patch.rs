@@ -44,7 +44,9 @@ pub fn is_changed(root: &Value) -> bool {
         Value::Object(Object { members }) => {
             members.iter().any(|member| member.state != State::Kept || is_changed(&member.value))
         }
-        Value::List(List { items }) => items.iter().any(|(item, state)| *state != State::Kept || is_changed(item)),
+        Value::List(List { items }) => {
+            items.iter().any(|(item, state)| *state != State::Kept || is_changed(item))
+        }
         _ => false,
     }
 }
@@ -196,7 +198,8 @@ mod tests {
         let patch = String::from_utf8(write_patch(&root)).unwrap();
         let mut document: serde_json::Value = serde_json::from_str(text).unwrap();
         if !patch.is_empty() {
-            json_patch::patch(&mut document, &serde_json::from_str::<json_patch::Patch>(&patch).unwrap()).unwrap();
+            json_patch::patch(&mut document, &serde_json::from_str::<json_patch::Patch>(&patch).unwrap())
+                .unwrap();
         }
         assert_eq!(document, serde_json::to_value(&root).unwrap(), "patch applied = the changed tree");
         (patch, document)

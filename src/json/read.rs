@@ -175,7 +175,8 @@ impl<'de> Visitor<'de> for Place {
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     const FEW: usize = 32;
     if members.len() <= FEW {
-        let repeats = |(index, member): &(usize, &Member)| members[..*index].iter().any(|m| m.key == member.key);
+        let repeats =
+            |(index, member): &(usize, &Member)| members[..*index].iter().any(|m| m.key == member.key);
         return members.iter().enumerate().find(repeats).map(|(_, member)| member.key.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();

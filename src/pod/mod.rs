@@ -116,13 +116,17 @@ impl<'p, 'a> Pod<'p, 'a> {
 /// The controlling owner reference of an object's metadata.
 #[must_use]
 pub fn controller<'p, 'a>(metadata: &'p Object<'a>) -> Option<&'p Object<'a>> {
-    metadata.objects("ownerReferences").map(|(_, owner)| owner).find(|owner| owner.bool("controller") == Some(true))
+    metadata
+        .objects("ownerReferences")
+        .map(|(_, owner)| owner)
+        .find(|owner| owner.bool("controller") == Some(true))
 }
 
 /// Whether an owner reference names a Job of `batch`.
 #[must_use]
 pub fn is_job(owner: &Object) -> bool {
-    owner.str("kind") == Some("Job") && owner.str("apiVersion").is_some_and(|version| version.starts_with("batch/"))
+    owner.str("kind") == Some("Job")
+        && owner.str("apiVersion").is_some_and(|version| version.starts_with("batch/"))
 }
 
 /// `metadata` of a Pod that is being filled; `None` if the Pod's shape is wrong.

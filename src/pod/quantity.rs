@@ -142,7 +142,8 @@ fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result
     if whole.len() + fraction.len() > 38 {
         return Err(QuantityError::OutOfRange);
     }
-    let digits = whole.bytes().chain(fraction.bytes()).fold(0i128, |n, digit| n * 10 + i128::from(digit - b'0'));
+    let digits =
+        whole.bytes().chain(fraction.bytes()).fold(0i128, |n, digit| n * 10 + i128::from(digit - b'0'));
     let scaled = digits.checked_mul(factor).ok_or(QuantityError::OutOfRange)?;
     let fraction_len = i32::try_from(fraction.len()).map_err(|_| QuantityError::OutOfRange)?;
     let power = exponent.saturating_add(9).saturating_sub(fraction_len);
@@ -200,7 +201,10 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_quantity_are_refused() {
-        for text in ["", " ", "1 ", "1.2.3", ".", "-", "1KI", "1ki", "1K", "1e", "1e+", "1eE", "0x10", "٣", "1i", "NaN", "--1", "1_000", "1e1.5"] {
+        for text in [
+            "", " ", "1 ", "1.2.3", ".", "-", "1KI", "1ki", "1K", "1e", "1e+", "1eE", "0x10", "٣", "1i",
+            "NaN", "--1", "1_000", "1e1.5",
+        ] {
             assert_eq!(Quantity::parse(text), Err(QuantityError::Malformed), "{text:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! What a policy may not say: a default above its own maximum, a fill that its own check refuses.
 
 use super::{
-    Amounts, Capabilities, IdRange, Images, Lifecycle, NodeOperator, NodeRequirement, Placement, Resource, Resources,
-    RuntimeClass, Security, ServiceAccount, Spec, Toleration, TolerationOperator, Volumes,
+    Amounts, Capabilities, IdRange, Images, Lifecycle, NodeOperator, NodeRequirement, Placement, Resource,
+    Resources, RuntimeClass, Security, ServiceAccount, Spec, Toleration, TolerationOperator, Volumes,
 };
 use crate::pod::schema;
 
@@ -27,15 +27,27 @@ pub(super) fn contradictions(name: &str, spec: &Spec) -> Problems {
     } = spec;
     let mut problems = Problems::new();
     if !is_qualified_value(name) || name.is_empty() {
-        say(&mut problems, "metadata.name", format!("{name:?} must be 1 to 63 letters, digits, '-', '_' or '.'"));
+        say(
+            &mut problems,
+            "metadata.name",
+            format!("{name:?} must be 1 to 63 letters, digits, '-', '_' or '.'"),
+        );
     }
     if namespaces.is_empty() {
-        say(&mut problems, "spec.namespaces", "must name at least one namespace, or the policy holds nowhere");
+        say(
+            &mut problems,
+            "spec.namespaces",
+            "must name at least one namespace, or the policy holds nowhere",
+        );
     }
     for (index, namespace) in namespaces.iter().enumerate() {
         let path = format!("spec.namespaces[{index}]");
         if !is_dns_label(namespace) {
-            say(&mut problems, &path, format!("{namespace:?} cannot be the name of a namespace (there are no patterns)"));
+            say(
+                &mut problems,
+                &path,
+                format!("{namespace:?} cannot be the name of a namespace (there are no patterns)"),
+            );
         }
         if namespaces[..index].contains(namespace) {
             say(&mut problems, &path, format!("{namespace:?} is named twice"));
@@ -63,19 +75,28 @@ fn say(problems: &mut Problems, path: &str, problem: impl Into<String>) {
 
 fn runtime_class_problems(RuntimeClass { default, allowed }: &RuntimeClass, problems: &mut Problems) {
     if !allowed.contains(default) {
-        let problem = format!("{default:?} is not one of spec.runtimeClass.allowed {allowed:?}; the fill would be refused");
+        let problem = format!(
+            "{default:?} is not one of spec.runtimeClass.allowed {allowed:?}; the fill would be refused"
+        );
         say(problems, "spec.runtimeClass.default", problem);
     }
 }
 
-fn service_account_problems(ServiceAccount { name, automount_token: _ }: &ServiceAccount, problems: &mut Problems) {
+fn service_account_problems(
+    ServiceAccount { name, automount_token: _ }: &ServiceAccount,
+    problems: &mut Problems,
+) {
     if name.is_empty() {
         say(problems, "spec.serviceAccount.name", "must name a service account");
     }
 }
 
 fn lifecycle_problems(lifecycle: &Lifecycle, problems: &mut Problems) {
-    let Lifecycle { restart_policy: _, active_deadline_seconds: deadline, termination_grace_period_seconds: _ } = lifecycle;
+    let Lifecycle {
+        restart_policy: _,
+        active_deadline_seconds: deadline,
+        termination_grace_period_seconds: _,
+    } = lifecycle;
     if deadline.default > deadline.max {
         let problem = format!("{} is above its own max {}", deadline.default, deadline.max);
         say(problems, "spec.lifecycle.activeDeadlineSeconds.default", problem);
@@ -104,19 +125,28 @@ fn placement_problems(placement: &Placement, problems: &mut Problems) {
         let Toleration { key, operator, value, effect: _ } = toleration;
         let path = format!("spec.placement.tolerations[{index}]");
         if key.is_empty() {
-            say(problems, &format!("{path}.key"), "must name a taint; an empty key would tolerate every node");
+            say(
+                problems,
+                &format!("{path}.key"),
+                "must name a taint; an empty key would tolerate every node",
+            );
         }
         if *operator == TolerationOperator::Exists && !value.is_empty() {
             say(problems, &format!("{path}.value"), "must be empty where the operator is Exists");
         }
     }
     if schedulers.is_empty() {
-        say(problems, "spec.placement.schedulers", "must name at least one scheduler, or every Pod is refused");
+        say(
+            problems,
+            "spec.placement.schedulers",
+            "must name at least one scheduler, or every Pod is refused",
+        );
     }
 }
 
 fn security_problems(security: &Security, problems: &mut Problems) {
-    let Security { run_as_user, run_as_group, fs_group, seccomp, capabilities, read_only_root_filesystem: _ } = security;
+    let Security { run_as_user, run_as_group, fs_group, seccomp, capabilities, read_only_root_filesystem: _ } =
+        security;
     for (field, IdRange { default, min, max }) in
         [("runAsUser", run_as_user), ("runAsGroup", run_as_group), ("fsGroup", fs_group)]
     {
@@ -124,14 +154,26 @@ fn security_problems(security: &Security, problems: &mut Problems) {
         if min > max {
             say(problems, &format!("{path}.min"), format!("{min} is above its own max {max}"));
         } else if !(min..=max).contains(&default) {
-            say(problems, &format!("{path}.default"), format!("{default} lies outside its own range {min} to {max}"));
+            say(
+                problems,
+                &format!("{path}.default"),
+                format!("{default} lies outside its own range {min} to {max}"),
+            );
         }
         if *max > i32::MAX.unsigned_abs() {
-            say(problems, &format!("{path}.max"), format!("{max} is above 2147483647, the highest id Kubernetes takes"));
+            say(
+                problems,
+                &format!("{path}.max"),
+                format!("{max} is above 2147483647, the highest id Kubernetes takes"),
+            );
         }
     }
     if run_as_user.min == 0 {
-        say(problems, "spec.security.runAsUser.min", "0 is root; the rule run-as-non-root refuses it. Use 1 or more");
+        say(
+            problems,
+            "spec.security.runAsUser.min",
+            "0 is root; the rule run-as-non-root refuses it. Use 1 or more",
+        );
     }
     if seccomp.is_empty() {
         say(problems, "spec.security.seccomp", "must name at least one profile, or every Pod is refused");
@@ -146,20 +188,26 @@ fn security_problems(security: &Security, problems: &mut Problems) {
     for (field, names) in [("drop", drop), ("allowedAdd", allowed_add)] {
         for (index, name) in names.iter().enumerate() {
             if name.starts_with("CAP_") || name.chars().any(|c| !c.is_ascii_uppercase() && c != '_') {
-                let problem = format!("{name:?} must be written as Kubernetes does: NET_BIND_SERVICE, without CAP_");
+                let problem =
+                    format!("{name:?} must be written as Kubernetes does: NET_BIND_SERVICE, without CAP_");
                 say(problems, &format!("spec.security.capabilities.{field}[{index}]"), problem);
             }
         }
     }
     if allowed_add.iter().any(|name| name == "ALL") {
-        say(problems, "spec.security.capabilities.allowedAdd", "ALL would give every capability; name the ones you need");
+        say(
+            problems,
+            "spec.security.capabilities.allowedAdd",
+            "ALL would give every capability; name the ones you need",
+        );
     }
 }
 
 fn volume_problems(Volumes { allowed, writable }: &Volumes, problems: &mut Problems) {
     for (index, kind) in allowed.iter().enumerate() {
         if schema::volume_type(kind).is_none() {
-            let problem = format!("{kind:?} is no volume type; use the field's name, such as emptyDir or configMap");
+            let problem =
+                format!("{kind:?} is no volume type; use the field's name, such as emptyDir or configMap");
             say(problems, &format!("spec.volumes.allowed[{index}]"), problem);
         }
     }
@@ -169,10 +217,17 @@ fn volume_problems(Volumes { allowed, writable }: &Volumes, problems: &mut Probl
     for (index, volume) in writable.iter().enumerate() {
         let path = format!("spec.volumes.writable[{index}]");
         if !is_dns_label(&volume.name) {
-            say(problems, &format!("{path}.name"), format!("{:?} cannot be the name of a volume", volume.name));
+            say(
+                problems,
+                &format!("{path}.name"),
+                format!("{:?} cannot be the name of a volume", volume.name),
+            );
         }
         if !is_plain_path(&volume.path) {
-            let problem = format!("{:?} must be an absolute path below /, without '..', '//', ':' or a slash at its end", volume.path);
+            let problem = format!(
+                "{:?} must be an absolute path below /, without '..', '//', ':' or a slash at its end",
+                volume.path
+            );
             say(problems, &format!("{path}.path"), problem);
         }
         let earlier = &writable[..index];
@@ -184,16 +239,23 @@ fn volume_problems(Volumes { allowed, writable }: &Volumes, problems: &mut Probl
 
 fn resource_problems(Resources { container, pod }: &Resources, problems: &mut Problems) {
     let higher = |low: &Amounts, high: &Amounts| {
-        Resource::ALL.into_iter().filter(|resource| low.of(*resource).value > high.of(*resource).value).collect::<Vec<_>>()
+        Resource::ALL
+            .into_iter()
+            .filter(|resource| low.of(*resource).value > high.of(*resource).value)
+            .collect::<Vec<_>>()
     };
     for resource in higher(&container.requests, &container.limits) {
-        let (name, request, limit) = (resource.as_str(), container.requests.of(resource), container.limits.of(resource));
-        let problem = format!("{request} is above the limit {limit} of spec.resources.container.limits.{name}");
+        let (name, request, limit) =
+            (resource.as_str(), container.requests.of(resource), container.limits.of(resource));
+        let problem =
+            format!("{request} is above the limit {limit} of spec.resources.container.limits.{name}");
         say(problems, &format!("spec.resources.container.requests.{name}"), problem);
     }
     for resource in higher(&container.limits, &pod.limits) {
-        let (name, limit, budget) = (resource.as_str(), container.limits.of(resource), pod.limits.of(resource));
-        let problem = format!("{limit} is above the whole Pod's budget {budget} of spec.resources.pod.limits.{name}");
+        let (name, limit, budget) =
+            (resource.as_str(), container.limits.of(resource), pod.limits.of(resource));
+        let problem =
+            format!("{limit} is above the whole Pod's budget {budget} of spec.resources.pod.limits.{name}");
         say(problems, &format!("spec.resources.container.limits.{name}"), problem);
     }
 }
@@ -201,14 +263,21 @@ fn resource_problems(Resources { container, pod }: &Resources, problems: &mut Pr
 fn image_problems(Images { allowed_prefixes, require_digest: _ }: &Images, problems: &mut Problems) {
     for (index, prefix) in allowed_prefixes.iter().enumerate() {
         if prefix.is_empty() {
-            say(problems, &format!("spec.images.allowedPrefixes[{index}]"), "an empty prefix allows every image");
+            say(
+                problems,
+                &format!("spec.images.allowedPrefixes[{index}]"),
+                "an empty prefix allows every image",
+            );
         }
     }
 }
 
 fn is_dns_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+    (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn is_qualified_name(key: &str) -> bool {
@@ -223,7 +292,9 @@ fn is_qualified_name(key: &str) -> bool {
 fn is_qualified_value(text: &str) -> bool {
     let edge = |c: char| c.is_ascii_alphanumeric();
     let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    text.len() <= 63 && text.chars().all(inner) && (text.is_empty() || (text.starts_with(edge) && text.ends_with(edge)))
+    text.len() <= 63
+        && text.chars().all(inner)
+        && (text.is_empty() || (text.starts_with(edge) && text.ends_with(edge)))
 }
 
 fn is_plain_path(path: &str) -> bool {

@@ -8,7 +8,7 @@ use serde_saphyr::{Options, Spanned};
 use super::{Policy, SandboxPolicy, contradictions::contradictions};
 
 /// One text a policy is read from: a file, or the built-in one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// What errors call it: the path as the user gave it.
     pub name: String,
@@ -75,7 +75,11 @@ pub(super) fn load(sources: &[Source]) -> Result<Vec<Policy>, LoadErrors> {
         errors.push(LoadError { file, line: 0, path: String::new(), problem });
     }
     errors.extend(claimed_twice(&read));
-    if errors.is_empty() { Ok(read.into_iter().map(|(_, policy)| policy).collect()) } else { Err(LoadErrors(errors)) }
+    if errors.is_empty() {
+        Ok(read.into_iter().map(|(_, policy)| policy).collect())
+    } else {
+        Err(LoadErrors(errors))
+    }
 }
 
 /// One document of a file.
@@ -112,7 +116,11 @@ fn documents(source: &Source) -> Vec<Document<'_>> {
     let (mut start, mut position, mut line, mut lines_before) = (0, 0, 0, 0);
     for text in source.text.split_inclusive('\n') {
         if text.starts_with("---") {
-            documents.push(Document { file: &source.name, text: &source.text[start..position], lines_before });
+            documents.push(Document {
+                file: &source.name,
+                text: &source.text[start..position],
+                lines_before,
+            });
             (start, lines_before) = (position, line);
         }
         position += text.len();

@@ -426,7 +426,11 @@ impl IdRange {
 
 impl fmt::Display for IdRange {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if self.min == self.max { write!(f, "{}", self.min) } else { write!(f, "{} to {}", self.min, self.max) }
+        if self.min == self.max {
+            write!(f, "{}", self.min)
+        } else {
+            write!(f, "{} to {}", self.min, self.max)
+        }
     }
 }
 
@@ -555,11 +559,19 @@ pub struct Amounts {
 
 impl Amounts {
     fn default_requests() -> Self {
-        Self { cpu: Amount::known("500m"), memory: Amount::known("1Gi"), ephemeral_storage: Amount::known("1Gi") }
+        Self {
+            cpu: Amount::known("500m"),
+            memory: Amount::known("1Gi"),
+            ephemeral_storage: Amount::known("1Gi"),
+        }
     }
 
     fn default_limits() -> Self {
-        Self { cpu: Amount::known("2"), memory: Amount::known("4Gi"), ephemeral_storage: Amount::known("10Gi") }
+        Self {
+            cpu: Amount::known("2"),
+            memory: Amount::known("4Gi"),
+            ephemeral_storage: Amount::known("10Gi"),
+        }
     }
 
     /// The amount of the resource that the Pod API calls `name`.

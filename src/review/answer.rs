@@ -39,7 +39,11 @@ fn write(record: &Record) -> Vec<u8> {
                 policy: &policy.name,
                 policy_hash: &policy.hash,
             }),
-            warnings: if record.outcome == Outcome::Warned { warnings(&record.violations) } else { Vec::new() },
+            warnings: if record.outcome == Outcome::Warned {
+                warnings(&record.violations)
+            } else {
+                Vec::new()
+            },
         },
     };
     serde_json::to_vec(&review).expect("writing JSON to memory cannot fail")

@@ -92,7 +92,11 @@ impl Outcome {
 /// # Errors
 /// When `body` is no `AdmissionReview` of a version we speak. A review whose Pod cannot be read is no error: it is
 /// refused, with the reason.
-pub fn answer<'a>(policies: &'a PolicySet, endpoint: Endpoint, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
+pub fn answer<'a>(
+    policies: &'a PolicySet,
+    endpoint: Endpoint,
+    body: &'a [u8],
+) -> Result<Answer<'a>, NotAReview> {
     let mut request = Request::read(body)?;
     let (outcome, policy, violations) = decide(policies, endpoint, &mut request);
     let Request { info, object, .. } = request;
@@ -143,7 +147,8 @@ pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Violat
 
 /// A Pod that was filled says by which policy; one that says so already must say the truth.
 fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
-    let annotations = pod.as_object().and_then(|pod| pod.object("metadata")).and_then(|meta| meta.object("annotations"));
+    let annotations =
+        pod.as_object().and_then(|pod| pod.object("metadata")).and_then(|meta| meta.object("annotations"));
     let find = |key| annotations.and_then(|annotations| annotations.str(key));
     let marks = [(POLICY_ANNOTATION, policy.name.as_str()), (HASH_ANNOTATION, policy.hash.as_str())];
     let claims = marks.iter().any(|(key, _)| find(key).is_some());

@@ -62,7 +62,9 @@ impl Record<'_> {
             namespace: &request.namespace,
             name: if request.name.is_empty() { text(pod.metadata, "name") } else { &request.name },
             generate_name: text(pod.metadata, "generateName"),
-            owner: pod.controller().map(|owner| Owner { kind: text(owner, "kind"), name: text(owner, "name") }),
+            owner: pod
+                .controller()
+                .map(|owner| Owner { kind: text(owner, "kind"), name: text(owner, "name") }),
             user: &request.user,
             groups: request.groups.iter().map(|group| &**group).collect(),
             service_account: text(pod.spec, "serviceAccountName"),
@@ -70,13 +72,22 @@ impl Record<'_> {
             policy_hash: &policy.hash,
             mode: policy.spec.mode.as_str(),
             filled: if self.outcome == Outcome::Denied { Vec::new() } else { changed_paths(&self.object) },
-            violations: self.violations.iter().map(|violation| LineViolation {
-                rule: violation.rule,
-                path: &violation.path,
-                found: &violation.found,
-                wanted: &violation.wanted,
-            }).collect(),
-            images: pod.containers.iter().filter_map(|container| container.object.str("image")).map(short).collect(),
+            violations: self
+                .violations
+                .iter()
+                .map(|violation| LineViolation {
+                    rule: violation.rule,
+                    path: &violation.path,
+                    found: &violation.found,
+                    wanted: &violation.wanted,
+                })
+                .collect(),
+            images: pod
+                .containers
+                .iter()
+                .filter_map(|container| container.object.str("image"))
+                .map(short)
+                .collect(),
             duration_micros,
         };
         serde_json::to_writer(&mut *out, &line).expect("writing JSON to memory cannot fail");

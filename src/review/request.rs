@@ -103,20 +103,32 @@ impl<'a> Request<'a> {
         match serde_json::from_str::<Envelope<Value>>(text) {
             Ok(envelope) => {
                 let (info, object, old_object) = envelope.open()?;
-                let missing = matches!(info.operation, Operation::Create | Operation::Update) && object.is_none();
+                let missing =
+                    matches!(info.operation, Operation::Create | Operation::Update) && object.is_none();
                 let malformed = missing.then(|| "missing".to_string());
-                Ok(Self::new(info, object.unwrap_or(Value::Null), old_object.unwrap_or(Value::Null), malformed))
+                Ok(Self::new(
+                    info,
+                    object.unwrap_or(Value::Null),
+                    old_object.unwrap_or(Value::Null),
+                    malformed,
+                ))
             }
             Err(problem) => {
                 // Is it the envelope or the Pod?
-                let envelope: Envelope<IgnoredAny> = serde_json::from_str(text).map_err(NotAReview::NotJson)?;
+                let envelope: Envelope<IgnoredAny> =
+                    serde_json::from_str(text).map_err(NotAReview::NotJson)?;
                 let (info, _, _) = envelope.open()?;
                 Ok(Self::new(info, Value::Null, Value::Null, Some(problem.to_string())))
             }
         }
     }
 
-    fn new(info: RequestInfo<'a>, object: Value<'a>, old_object: Value<'a>, malformed: Option<String>) -> Self {
+    fn new(
+        info: RequestInfo<'a>,
+        object: Value<'a>,
+        old_object: Value<'a>,
+        malformed: Option<String>,
+    ) -> Self {
         let is_judged = is_pod(&info) && matches!(info.operation, Operation::Create | Operation::Update);
         Self { info, is_judged, object, old_object, malformed }
     }
@@ -125,7 +137,8 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn is_on_its_way_out(&self) -> bool {
         let metadata = self.old_object.as_object().and_then(|pod| pod.object("metadata"));
-        self.info.subresource.is_empty() && metadata.is_some_and(|metadata| metadata.get("deletionTimestamp").is_some())
+        self.info.subresource.is_empty()
+            && metadata.is_some_and(|metadata| metadata.get("deletionTimestamp").is_some())
     }
 }
 
@@ -191,7 +204,11 @@ struct UserInfo<'a> {
 impl<'a, O> Envelope<'a, O> {
     fn open(self) -> Result<(RequestInfo<'a>, Option<O>, Option<O>), NotAReview> {
         if &*self.kind != "AdmissionReview" {
-            return Err(NotAReview::WrongKind(if self.kind.is_empty() { "unset".into() } else { quote(&self.kind) }));
+            return Err(NotAReview::WrongKind(if self.kind.is_empty() {
+                "unset".into()
+            } else {
+                quote(&self.kind)
+            }));
         }
         if !matches!(&*self.api_version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1") {
             return Err(NotAReview::WrongVersion(quote(&self.api_version)));
@@ -201,7 +218,11 @@ impl<'a, O> Envelope<'a, O> {
             return Err(NotAReview::NoUid);
         }
         let GroupVersionResource { group, resource } = request.resource;
-        let resource = if group.is_empty() { resource } else { Text(format!("{resource}.{group}", resource = &*resource, group = &*group).into()) };
+        let resource = if group.is_empty() {
+            resource
+        } else {
+            Text(format!("{resource}.{group}", resource = &*resource, group = &*group).into())
+        };
         let info = RequestInfo {
             api_version: self.api_version,
             uid: request.uid,

@@ -90,7 +90,10 @@ fn a_plain_pod_is_filled_and_the_filled_pod_passes_validation() {
     let pod = patched(&plain_pod(), &told);
     assert_eq!(pod["spec"]["runtimeClassName"], "gvisor");
     assert_eq!(pod["metadata"]["annotations"]["sandgate.dev/policy"], "workflow-runner");
-    assert_eq!(pod["metadata"]["annotations"]["sandgate.dev/policy-hash"], PolicySet::builtin().policies()[0].hash);
+    assert_eq!(
+        pod["metadata"]["annotations"]["sandgate.dev/policy-hash"],
+        PolicySet::builtin().policies()[0].hash
+    );
     let told = validate(&create(&pod));
     assert_eq!(told.response["allowed"], true);
     assert!(told.response.get("patch").is_none() && told.response.get("patchType").is_none());
@@ -115,12 +118,18 @@ fn a_refusal_names_rule_path_and_remedy_and_carries_no_patch() {
     let told = mutate(&create(&privileged()));
     let response = &told.response;
     assert_eq!(response["allowed"], false);
-    assert_eq!((&response["status"]["code"], &response["status"]["reason"]), (&json!(403), &json!("Forbidden")));
+    assert_eq!(
+        (&response["status"]["code"], &response["status"]["reason"]),
+        (&json!(403), &json!("Forbidden"))
+    );
     assert_eq!(
         response["status"]["message"],
         "policy \"workflow-runner\": spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged (privileged)"
     );
-    assert_eq!(response["status"]["details"]["causes"][0]["field"], "spec.containers[0].securityContext.privileged");
+    assert_eq!(
+        response["status"]["details"]["causes"][0]["field"],
+        "spec.containers[0].securityContext.privileged"
+    );
     assert_eq!(response["auditAnnotations"]["verdict"], "denied");
     assert_eq!(response["auditAnnotations"]["rules"], "privileged");
     assert!(response.get("patch").is_none());
@@ -145,22 +154,46 @@ fn the_record_has_the_promised_fields_in_order() {
     answer.record.write_line(&mut line, "T", 42);
     let line = String::from_utf8(line).unwrap();
     let expected = [
-        "time", "verdict", "endpoint", "uid", "dryRun", "operation", "resource", "subresource", "namespace", "name",
-        "generateName", "owner", "user", "groups", "serviceAccount", "policy", "policyHash", "mode", "filled",
-        "violations", "images", "durationMicros",
+        "time",
+        "verdict",
+        "endpoint",
+        "uid",
+        "dryRun",
+        "operation",
+        "resource",
+        "subresource",
+        "namespace",
+        "name",
+        "generateName",
+        "owner",
+        "user",
+        "groups",
+        "serviceAccount",
+        "policy",
+        "policyHash",
+        "mode",
+        "filled",
+        "violations",
+        "images",
+        "durationMicros",
     ];
     let mut position = 0;
     for field in expected {
-        let found = line[position..].find(&format!("\"{field}\":")).unwrap_or_else(|| panic!("{field} comes in its order"));
+        let found = line[position..]
+            .find(&format!("\"{field}\":"))
+            .unwrap_or_else(|| panic!("{field} comes in its order"));
         position += found;
     }
     assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
     let record: Json = serde_json::from_str(&line).unwrap();
     assert_eq!(record["user"], "jane");
-    assert_eq!(record["violations"][0], json!({
-        "rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-        "found": "true", "wanted": "false or unset"
-    }));
+    assert_eq!(
+        record["violations"][0],
+        json!({
+            "rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
+            "found": "true", "wanted": "false or unset"
+        })
+    );
 }
 
 #[test]
@@ -168,8 +201,12 @@ fn the_record_of_a_filled_pod_names_what_was_filled_and_no_secret() {
     let mut pod = plain_pod();
     pod["spec"]["containers"][0]["env"] = json!([{"name": "PASSWORD", "value": "hunter2"}]);
     let told = mutate(&create(&pod));
-    let filled: Vec<&str> = told.record["filled"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
-    assert!(filled.contains(&"spec.runtimeClassName") && filled.contains(&"spec.containers[0].resources"), "{filled:?}");
+    let filled: Vec<&str> =
+        told.record["filled"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    assert!(
+        filled.contains(&"spec.runtimeClassName") && filled.contains(&"spec.containers[0].resources"),
+        "{filled:?}"
+    );
     assert!(!told.record.to_string().contains("hunter2"));
 }
 
@@ -211,13 +248,18 @@ fn a_pod_on_its_way_out_can_be_updated() {
     assert_eq!(validate(&update(&old, &new)).response["allowed"], true);
     let mut claims = complete_pod();
     claims["metadata"] = new["metadata"].clone();
-    assert_eq!(validate(&update(&complete_pod(), &claims)).response["allowed"], false, "only the stored object's word counts");
+    assert_eq!(
+        validate(&update(&complete_pod(), &claims)).response["allowed"],
+        false,
+        "only the stored object's word counts"
+    );
 }
 
 #[test]
 fn an_ephemeral_container_and_a_resize_are_judged() {
     let mut debugged = complete_pod();
-    debugged["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "i", "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]);
+    debugged["spec"]["ephemeralContainers"] =
+        json!([{"name": "d", "image": "i", "securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}]);
     let mut review = update(&complete_pod(), &debugged);
     review["request"]["subResource"] = json!("ephemeralcontainers");
     assert_eq!(validate(&review).response["allowed"], false);
@@ -232,7 +274,9 @@ fn an_ephemeral_container_and_a_resize_are_judged() {
 
 #[test]
 fn delete_connect_and_other_resources_are_allowed() {
-    for (field, value) in [("operation", json!("DELETE")), ("operation", json!("CONNECT")), ("subResource", json!("eviction"))] {
+    for (field, value) in
+        [("operation", json!("DELETE")), ("operation", json!("CONNECT")), ("subResource", json!("eviction"))]
+    {
         let mut review = create(&json!(null));
         review["request"][field] = value;
         let told = validate(&review);
@@ -279,7 +323,10 @@ fn mode_warn_fills_and_admits_with_warnings() {
         assert_eq!(told.response["allowed"], true);
         assert!(told.response.get("patch").is_none(), "half a repair could make an invalid object");
         let warning = told.response["warnings"][0].as_str().unwrap();
-        assert!(warning.starts_with("sandgate would refuse this: spec.containers[0].securityContext.privileged"), "{warning}");
+        assert!(
+            warning.starts_with("sandgate would refuse this: spec.containers[0].securityContext.privileged"),
+            "{warning}"
+        );
         assert_eq!(told.record["verdict"], "warned");
     }
 }
@@ -292,8 +339,17 @@ fn warnings_keep_to_what_the_api_server_takes() {
         volumes.push(json!({"name": format!("v{i}"), format!("type{i}"): {}}));
     }
     let told = ask(&policies("warn"), Endpoint::Validate, &create(&pod));
-    let warnings: Vec<usize> = told.response["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap().chars().count()).collect();
-    assert!(warnings.len() > 5 && warnings.iter().all(|length| *length <= 256) && warnings.iter().sum::<usize>() <= 4096);
+    let warnings: Vec<usize> = told.response["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w.as_str().unwrap().chars().count())
+        .collect();
+    assert!(
+        warnings.len() > 5
+            && warnings.iter().all(|length| *length <= 256)
+            && warnings.iter().sum::<usize>() <= 4096
+    );
 }
 
 #[test]
@@ -318,7 +374,8 @@ fn the_exempt_are_admitted_unfilled_and_recorded() {
         assert_eq!((&told.response["allowed"], told.response.get("patch")), (&json!(true), None));
         assert_eq!(told.record["verdict"], "exempt");
     }
-    let told = ask(&policies_of("exempt: {users: [jan], groups: [jane]}"), Endpoint::Mutate, &create(&privileged()));
+    let told =
+        ask(&policies_of("exempt: {users: [jan], groups: [jane]}"), Endpoint::Mutate, &create(&privileged()));
     assert_eq!(told.response["allowed"], false);
 }
 
@@ -328,7 +385,8 @@ fn the_old_version_of_the_review_is_answered_in_kind() {
     review["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let policies = PolicySet::builtin();
     let text = review.to_string();
-    let body: Json = serde_json::from_slice(&answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap().body).unwrap();
+    let body: Json =
+        serde_json::from_slice(&answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap().body).unwrap();
     assert_eq!(body["apiVersion"], "admission.k8s.io/v1beta1");
     assert_eq!(body["response"]["allowed"], true);
 }
@@ -345,20 +403,36 @@ fn what_is_no_review_is_an_error_that_says_why() {
         change(&mut review);
         error(review.to_string().as_bytes())
     };
-    assert!(with(&|r| r["apiVersion"] = json!("admission.k8s.io/v2")).contains("\"admission.k8s.io/v2\" is not spoken here"));
+    assert!(
+        with(&|r| r["apiVersion"] = json!("admission.k8s.io/v2"))
+            .contains("\"admission.k8s.io/v2\" is not spoken here")
+    );
     assert!(with(&|r| r["request"] = json!(null)).contains("has no request"));
     assert!(with(&|r| r["request"]["uid"] = json!("")).contains("request.uid is empty"));
     assert!(with(&|r| r["request"]["operation"] = json!("create")).contains("\"create\" is none of CREATE"));
-    assert!(with(&|r| r["request"]["userInfo"]["groups"] = json!("system:masters")).contains("invalid type: string"));
+    assert!(
+        with(&|r| r["request"]["userInfo"]["groups"] = json!("system:masters"))
+            .contains("invalid type: string")
+    );
 }
 
 #[test]
 fn a_pod_that_cannot_be_read_without_doubt_is_refused_with_the_reason() {
     let review = create(&complete_pod()).to_string();
-    let twice = review.replacen(r#""restartPolicy":"Never""#, r#""restartPolicy":"Never","restartPolicy":"Always""#, 1);
-    let deep = review.replacen(r#""restartPolicy":"Never""#, &format!(r#""restartPolicy":{}1{}"#, "[".repeat(200), "]".repeat(200)), 1);
+    let twice = review.replacen(
+        r#""restartPolicy":"Never""#,
+        r#""restartPolicy":"Never","restartPolicy":"Always""#,
+        1,
+    );
+    let deep = review.replacen(
+        r#""restartPolicy":"Never""#,
+        &format!(r#""restartPolicy":{}1{}"#, "[".repeat(200), "]".repeat(200)),
+        1,
+    );
     let huge = review.replacen(r#""activeDeadlineSeconds":600"#, r#""activeDeadlineSeconds":1e999999999"#, 1);
-    for (text, reason) in [(twice, "duplicate key \"restartPolicy\""), (deep, "recursion limit"), (huge, "number out of range")] {
+    for (text, reason) in
+        [(twice, "duplicate key \"restartPolicy\""), (deep, "recursion limit"), (huge, "number out of range")]
+    {
         for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
             let told = ask_text(&PolicySet::builtin(), endpoint, &text);
             assert_eq!(told.response["allowed"], false);
@@ -381,7 +455,9 @@ fn a_create_without_an_object_is_refused() {
 #[test]
 fn a_hundred_thousand_containers_are_refused_within_bounds() {
     let mut pod = plain_pod();
-    pod["spec"]["containers"] = (0..100_000).map(|i| json!({"name": format!("c{i}"), "securityContext": {"privileged": true}})).collect();
+    pod["spec"]["containers"] = (0..100_000)
+        .map(|i| json!({"name": format!("c{i}"), "securityContext": {"privileged": true}}))
+        .collect();
     let told = mutate(&create(&pod));
     assert_eq!(told.response["allowed"], false);
     assert!(told.response.to_string().len() < 100_000);

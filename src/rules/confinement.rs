@@ -9,7 +9,10 @@ use crate::{
 };
 
 /// The security contexts of a Pod and of its containers, with the path of `field` in each.
-fn security_contexts<'p, 'a>(pod: &'p Pod<'p, 'a>, field: &'static str) -> impl Iterator<Item = (String, &'p Value<'a>)> {
+fn security_contexts<'p, 'a>(
+    pod: &'p Pod<'p, 'a>,
+    field: &'static str,
+) -> impl Iterator<Item = (String, &'p Value<'a>)> {
     let of_pod = pod.security.get(field).map(|value| (format!("spec.securityContext.{field}"), value));
     let of_containers = pod.containers.iter().filter_map(move |container| {
         Some((container.at(&format!("securityContext.{field}")), container.security.get(field)?))
@@ -19,10 +22,17 @@ fn security_contexts<'p, 'a>(pod: &'p Pod<'p, 'a>, field: &'static str) -> impl 
 
 /// Reports annotations under one of `prefixes` whose value is not one of `admitted`.
 fn check_annotations(pod: &Pod, prefixes: &[&str], admitted: &[&str], out: &mut Violations) {
-    for (key, value) in pod.annotations.iter().filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix))) {
+    for (key, value) in
+        pod.annotations.iter().filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix)))
+    {
         if !value.as_str().is_some_and(|value| admitted.contains(&value)) {
             let path = format!("metadata.annotations[{key}]");
-            out.report(path, show(Some(value)), "absent", "remove the annotation, use the securityContext field");
+            out.report(
+                path,
+                show(Some(value)),
+                "absent",
+                "remove the annotation, use the securityContext field",
+            );
         }
     }
 }
@@ -50,9 +60,13 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let allowed = &spec.security.seccomp;
     let text = allowed.join(" or ");
-    let wanted = Wanted { field: "seccompProfile", text: &text, remedy: "leave it out or name an allowed profile" };
-    check_inherited(pod, &wanted, out, |profile| profile.as_object().is_some_and(|profile| is_allowed(profile, allowed)));
-    let prefixes = ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
+    let wanted =
+        Wanted { field: "seccompProfile", text: &text, remedy: "leave it out or name an allowed profile" };
+    check_inherited(pod, &wanted, out, |profile| {
+        profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
+    });
+    let prefixes =
+        ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
     check_annotations(pod, &prefixes, &["runtime/default"], out);
 }
 
@@ -133,7 +147,12 @@ pub(super) static SYSCTLS: Rule = Rule {
 fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Violations) {
     for (index, sysctl) in pod.security.list("sysctls") {
         let name = sysctl.as_object().and_then(|sysctl| sysctl.get("name"));
-        out.report(format!("spec.securityContext.sysctls[{index}]"), show(name), "absent", "remove this sysctl");
+        out.report(
+            format!("spec.securityContext.sysctls[{index}]"),
+            show(name),
+            "absent",
+            "remove this sysctl",
+        );
     }
 }
 
@@ -165,7 +184,9 @@ mod tests {
 
     /// The same fault in the Pod's security context and in a container's.
     fn rejects_everywhere(rule: &str, field: &str, below: &str, value: &Json) {
-        rejects(&format!("{rule} spec.securityContext.{field}{below}"), |pod| pod["spec"]["securityContext"][field] = value.clone());
+        rejects(&format!("{rule} spec.securityContext.{field}{below}"), |pod| {
+            pod["spec"]["securityContext"][field] = value.clone()
+        });
         rejects_in_container(rule, field, below, value);
     }
 
@@ -176,14 +197,23 @@ mod tests {
     }
 
     fn annotated(rule: &str, key: &str, value: &str) {
-        rejects(&format!("{rule} metadata.annotations[{key}]"), |pod| pod["metadata"]["annotations"] = json!({key: value}));
+        rejects(&format!("{rule} metadata.annotations[{key}]"), |pod| {
+            pod["metadata"]["annotations"] = json!({key: value})
+        });
     }
 
     #[test]
     fn seccomp_is_filled_and_every_other_profile_refused() {
-        let pod = fills("seccomp spec.securityContext.seccompProfile", |pod| without(&mut pod["spec"]["securityContext"], "seccompProfile"));
+        let pod = fills("seccomp spec.securityContext.seccompProfile", |pod| {
+            without(&mut pod["spec"]["securityContext"], "seccompProfile")
+        });
         assert_eq!(pod["spec"]["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));
-        for profile in [json!({"type": "Unconfined"}), json!({"type": "Localhost", "localhostProfile": "x.json"}), json!({}), json!({"type": "runtimedefault"})] {
+        for profile in [
+            json!({"type": "Unconfined"}),
+            json!({"type": "Localhost", "localhostProfile": "x.json"}),
+            json!({}),
+            json!({"type": "runtimedefault"}),
+        ] {
             rejects_everywhere("seccomp", "seccompProfile", "", &profile);
         }
     }
@@ -193,10 +223,14 @@ mod tests {
         let mut spec = Spec::default();
         spec.security.seccomp = vec!["Localhost/strict.json".into()];
         let pod = filled_by(&spec, &plain_pod());
-        assert_eq!(pod["spec"]["securityContext"]["seccompProfile"], json!({"type": "Localhost", "localhostProfile": "strict.json"}));
+        assert_eq!(
+            pod["spec"]["securityContext"]["seccompProfile"],
+            json!({"type": "Localhost", "localhostProfile": "strict.json"})
+        );
         assert_eq!(violations_of(&spec, &pod), Vec::<String>::new());
         rejects_under(&spec, "seccomp spec.securityContext.seccompProfile", |pod| {
-            pod["spec"]["securityContext"]["seccompProfile"] = json!({"type": "Localhost", "localhostProfile": "lax.json"});
+            pod["spec"]["securityContext"]["seccompProfile"] =
+                json!({"type": "Localhost", "localhostProfile": "lax.json"});
         });
     }
 
@@ -206,7 +240,10 @@ mod tests {
         annotated("seccomp", "container.seccomp.security.alpha.kubernetes.io/main", "unconfined");
         annotated("apparmor", "container.apparmor.security.beta.kubernetes.io/main", "unconfined");
         annotated("apparmor", "container.apparmor.security.beta.kubernetes.io/main", "localhost/lax");
-        accepts(|pod| pod["metadata"]["annotations"] = json!({"container.apparmor.security.beta.kubernetes.io/main": "runtime/default"}));
+        accepts(|pod| {
+            pod["metadata"]["annotations"] =
+                json!({"container.apparmor.security.beta.kubernetes.io/main": "runtime/default"})
+        });
     }
 
     #[test]
@@ -234,7 +271,8 @@ mod tests {
     #[test]
     fn sysctls_are_refused_the_safe_ones_too() {
         rejects("sysctls spec.securityContext.sysctls[0]", |pod| {
-            pod["spec"]["securityContext"]["sysctls"] = json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
+            pod["spec"]["securityContext"]["sysctls"] =
+                json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
         });
     }
 

@@ -43,7 +43,9 @@ fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
 }
 
 fn account<'o>(pod: &'o Object) -> Option<&'o str> {
-    ["serviceAccountName", "serviceAccount"].into_iter().find_map(|key| pod.str(key).filter(|name| !name.is_empty()))
+    ["serviceAccountName", "serviceAccount"]
+        .into_iter()
+        .find_map(|key| pod.str(key).filter(|name| !name.is_empty()))
 }
 
 pub(super) static TOKEN_VOLUMES: Rule = Rule {
@@ -95,7 +97,11 @@ pub(super) fn is_api_token_volume(volume: &Object) -> bool {
         let mut kinds = source.iter();
         let position = match (kinds.next(), kinds.next()) {
             (Some(("serviceAccountToken", _)), None) => 0,
-            (Some(("configMap", Value::Object(map))), None) if map.str("name") == Some("kube-root-ca.crt") => 1,
+            (Some(("configMap", Value::Object(map))), None)
+                if map.str("name") == Some("kube-root-ca.crt") =>
+            {
+                1
+            }
             (Some(("downwardAPI", Value::Object(api))), None) if gives_namespace_only(api) => 2,
             _ => return false,
         };
@@ -127,7 +133,12 @@ fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
             for kind in ["serviceAccountToken", "podCertificate"] {
                 if source.get(kind).is_some() {
                     let path = format!("spec.volumes[{index}].projected.sources[{position}].{kind}");
-                    out.report(path, "projected", "absent", "remove this source: the sandbox has no credentials");
+                    out.report(
+                        path,
+                        "projected",
+                        "absent",
+                        "remove this source: the sandbox has no credentials",
+                    );
                 }
             }
         }
@@ -169,7 +180,9 @@ mod tests {
 
     #[test]
     fn another_account_is_refused_by_either_name() {
-        rejects("service-account spec.serviceAccountName", |pod| pod["spec"]["serviceAccountName"] = json!("admin"));
+        rejects("service-account spec.serviceAccountName", |pod| {
+            pod["spec"]["serviceAccountName"] = json!("admin")
+        });
         rejects("service-account spec.serviceAccount", |pod| pod["spec"]["serviceAccount"] = json!("admin"));
         rejects("service-account spec.serviceAccountName", |pod| {
             without(&mut pod["spec"], "serviceAccountName");
@@ -195,13 +208,22 @@ mod tests {
 
     #[test]
     fn a_token_volume_with_anything_more_in_it_is_no_api_servers() {
-        for extra in [json!({"secret": {"name": "s"}}), json!({"serviceAccountToken": {"path": "t", "audience": "vault"}}), json!(null)] {
+        for extra in [
+            json!({"secret": {"name": "s"}}),
+            json!({"serviceAccountToken": {"path": "t", "audience": "vault"}}),
+            json!(null),
+        ] {
             let mut volume = token_volume("kube-api-access-x");
             volume["projected"]["sources"].as_array_mut().unwrap().push(extra);
             let mut pod = complete_pod();
             mount_token(&mut pod, "kube-api-access-x", volume);
             let found = violations(&filled(&pod));
-            assert!(found.contains(&"token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken".into()), "{found:?}");
+            assert!(
+                found.contains(
+                    &"token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken".into()
+                ),
+                "{found:?}"
+            );
         }
     }
 
@@ -210,17 +232,25 @@ mod tests {
         let mut spec = Spec::default();
         spec.volumes.allowed.push("projected".into());
         for kind in ["serviceAccountToken", "podCertificate"] {
-            rejects_under(&spec, &format!("token-volumes spec.volumes[2].projected.sources[0].{kind}"), |pod| {
-                let volume = json!({"name": "mine", "projected": {"sources": [{kind: {}}]}});
-                pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
-            });
+            rejects_under(
+                &spec,
+                &format!("token-volumes spec.volumes[2].projected.sources[0].{kind}"),
+                |pod| {
+                    let volume = json!({"name": "mine", "projected": {"sources": [{kind: {}}]}});
+                    pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+                },
+            );
         }
     }
 
     #[test]
     fn asking_for_a_token_is_refused() {
-        rejects("token-volumes spec.automountServiceAccountToken", |pod| pod["spec"]["automountServiceAccountToken"] = json!(true));
-        fills("token-volumes spec.automountServiceAccountToken", |pod| without(&mut pod["spec"], "automountServiceAccountToken"));
+        rejects("token-volumes spec.automountServiceAccountToken", |pod| {
+            pod["spec"]["automountServiceAccountToken"] = json!(true)
+        });
+        fills("token-volumes spec.automountServiceAccountToken", |pod| {
+            without(&mut pod["spec"], "automountServiceAccountToken")
+        });
     }
 
     #[test]

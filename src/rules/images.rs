@@ -28,7 +28,12 @@ fn check_images(spec: &Spec, pod: &Pod, out: &mut Violations) {
             out.report(container.at("image"), show(image), wanted, "use an image from an allowed place");
         }
         if settings.require_digest && !has_digest(text) {
-            out.report(container.at("image"), show(image), "pinned by a digest", "add @sha256:… to the image");
+            out.report(
+                container.at("image"),
+                show(image),
+                "pinned by a digest",
+                "add @sha256:… to the image",
+            );
         }
     }
 }
@@ -56,10 +61,13 @@ mod tests {
     fn images_come_from_allowed_places() {
         let mut spec = Spec::default();
         spec.images.allowed_prefixes = vec!["registry.example.com/team".into(), "mirror.example.com/".into()];
-        for image in ["registry.example.com/team/a:1", "registry.example.com/team:1", "mirror.example.com/x"] {
+        for image in ["registry.example.com/team/a:1", "registry.example.com/team:1", "mirror.example.com/x"]
+        {
             accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
         }
-        for image in ["registry.example.com/team-of-others/a", "evil.example.com/registry.example.com/team", "a", ""] {
+        for image in
+            ["registry.example.com/team-of-others/a", "evil.example.com/registry.example.com/team", "a", ""]
+        {
             rejects_under(&spec, IMAGE, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
         }
     }
@@ -69,7 +77,9 @@ mod tests {
         let mut spec = Spec::default();
         spec.images.require_digest = true;
         let digest = "a".repeat(64);
-        accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(format!("r/a:1@sha256:{digest}")));
+        accepts_under(&spec, |pod| {
+            pod["spec"]["containers"][0]["image"] = json!(format!("r/a:1@sha256:{digest}"))
+        });
         for image in ["r/a:1".to_string(), "r/a@sha256:abc".into(), format!("r/a@sha256:{digest}0")] {
             rejects_under(&spec, IMAGE, |pod| pod["spec"]["containers"][0]["image"] = json!(image));
         }

@@ -14,7 +14,9 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
     why: "hostNetwork, hostPID and hostIPC put the Pod on the node's network, among its processes and its shared memory.",
     setting: "",
     fill: None,
-    check: |_, pod, out| ["hostNetwork", "hostPID", "hostIPC"].into_iter().for_each(|field| refuse_true(pod, field, out)),
+    check: |_, pod, out| {
+        ["hostNetwork", "hostPID", "hostIPC"].into_iter().for_each(|field| refuse_true(pod, field, out))
+    },
 };
 
 pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
@@ -47,7 +49,12 @@ fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Violations) {
         for (index, port) in container.object.objects("ports") {
             let found = port.get("hostPort");
             if found.is_some_and(|value| value.as_i64() != Some(0)) {
-                out.report(container.at(&format!("ports[{index}].hostPort")), show(found), "unset", "remove hostPort");
+                out.report(
+                    container.at(&format!("ports[{index}].hostPort")),
+                    show(found),
+                    "unset",
+                    "remove hostPort",
+                );
             }
         }
     }
@@ -69,7 +76,12 @@ fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Violations) {
             for action in ["httpGet", "tcpSocket"] {
                 let host = handler.object(action).and_then(|action| action.get("host"));
                 if host.is_some_and(|host| host.as_str() != Some("")) {
-                    out.report(container.at(&format!("{path}.{action}.host")), show(host), "unset", "remove host");
+                    out.report(
+                        container.at(&format!("{path}.{action}.host")),
+                        show(host),
+                        "unset",
+                        "remove host",
+                    );
                 }
             }
         }
@@ -122,7 +134,12 @@ fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Violations) {
         let found = container.object.get("terminationMessagePath");
         if found.is_some_and(|path| !matches!(path.as_str(), Some("" | TERMINATION_LOG))) {
             let wanted = format!("{TERMINATION_LOG} or unset");
-            out.report(container.at("terminationMessagePath"), show(found), wanted, "remove terminationMessagePath");
+            out.report(
+                container.at("terminationMessagePath"),
+                show(found),
+                wanted,
+                "remove terminationMessagePath",
+            );
         }
     }
 }
@@ -143,13 +160,16 @@ mod tests {
 
     #[test]
     fn containers_do_not_share_processes() {
-        rejects("shared-process-namespace spec.shareProcessNamespace", |pod| pod["spec"]["shareProcessNamespace"] = json!(true));
+        rejects("shared-process-namespace spec.shareProcessNamespace", |pod| {
+            pod["spec"]["shareProcessNamespace"] = json!(true)
+        });
     }
 
     #[test]
     fn host_ports_are_refused() {
         rejects("host-ports spec.containers[0].ports[1].hostPort", |pod| {
-            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]);
+            pod["spec"]["containers"][0]["ports"] =
+                json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]);
         });
         accepts(|pod| pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80, "hostPort": 0}]));
     }
@@ -159,14 +179,16 @@ mod tests {
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
             for action in ["httpGet", "tcpSocket"] {
                 rejects(&format!("probe-hosts spec.containers[0].{probe}.{action}.host"), |pod| {
-                    pod["spec"]["containers"][0][probe] = json!({action: {"port": 80, "host": "169.254.169.254"}});
+                    pod["spec"]["containers"][0][probe] =
+                        json!({action: {"port": 80, "host": "169.254.169.254"}});
                 });
             }
             accepts(|pod| pod["spec"]["containers"][0][probe] = json!({"httpGet": {"port": 80, "host": ""}}));
         }
         for hook in ["postStart", "preStop"] {
             rejects(&format!("probe-hosts spec.containers[0].lifecycle.{hook}.httpGet.host"), |pod| {
-                pod["spec"]["containers"][0]["lifecycle"] = json!({hook: {"httpGet": {"port": 80, "host": "10.0.0.1"}}});
+                pod["spec"]["containers"][0]["lifecycle"] =
+                    json!({hook: {"httpGet": {"port": 80, "host": "10.0.0.1"}}});
             });
         }
     }

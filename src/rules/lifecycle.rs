@@ -21,7 +21,8 @@ pub(super) static RESTART_POLICY: Rule = Rule {
 
 fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
     let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
-    let controlled = metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
+    let controlled =
+        metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
     if wants_always || controlled {
         return;
     }
@@ -37,7 +38,9 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let of_job = owner.is_some_and(is_job);
     let found = pod.spec.str("restartPolicy").unwrap_or("Always");
     let default = settings.default.as_str();
-    if found == default || (of_job && settings.allowed_for_jobs.iter().any(|allowed| allowed.as_str() == found)) {
+    if found == default
+        || (of_job && settings.allowed_for_jobs.iter().any(|allowed| allowed.as_str() == found))
+    {
         return;
     }
     let remedy = match owner.filter(|_| !of_job).and_then(|owner| owner.str("kind")) {
@@ -60,12 +63,23 @@ pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
 fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Violations) {
     for container in &pod.containers {
         let own = container.object.get("restartPolicy");
-        let harmless = container.kind == ContainerKind::Sidecar || own.is_none_or(|policy| policy.as_str() == Some("Never"));
+        let harmless = container.kind == ContainerKind::Sidecar
+            || own.is_none_or(|policy| policy.as_str() == Some("Never"));
         if !harmless {
-            out.report(container.at("restartPolicy"), show(own), "unset", "remove it, the Pod's restartPolicy holds");
+            out.report(
+                container.at("restartPolicy"),
+                show(own),
+                "unset",
+                "remove it, the Pod's restartPolicy holds",
+            );
         }
         if container.object.list("restartPolicyRules").next().is_some() {
-            out.report(container.at("restartPolicyRules"), "set", "unset", "remove it, the Pod's restartPolicy holds");
+            out.report(
+                container.at("restartPolicyRules"),
+                "set",
+                "unset",
+                "remove it, the Pod's restartPolicy holds",
+            );
         }
     }
 }
@@ -91,7 +105,12 @@ fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let found = pod.spec.get("activeDeadlineSeconds");
     if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
         let wanted = format!("1 to {max}");
-        out.report("spec.activeDeadlineSeconds", show(found), wanted, format_args!("use at most {max} or leave it out on create"));
+        out.report(
+            "spec.activeDeadlineSeconds",
+            show(found),
+            wanted,
+            format_args!("use at most {max} or leave it out on create"),
+        );
     }
 }
 
@@ -231,9 +250,12 @@ mod tests {
         rejects("grace-period spec.terminationGracePeriodSeconds", |pod| pod["spec"][GRACE] = json!(61));
         accepts(|pod| pod["spec"][GRACE] = json!(60));
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            rejects(&format!("grace-period spec.containers[0].{probe}.terminationGracePeriodSeconds"), |pod| {
-                pod["spec"]["containers"][0][probe] = json!({"terminationGracePeriodSeconds": 61});
-            });
+            rejects(
+                &format!("grace-period spec.containers[0].{probe}.terminationGracePeriodSeconds"),
+                |pod| {
+                    pod["spec"]["containers"][0][probe] = json!({"terminationGracePeriodSeconds": 61});
+                },
+            );
         }
     }
 
@@ -243,6 +265,9 @@ mod tests {
         spec.lifecycle.termination_grace_period_seconds.max = 5;
         let pod = filled_by(&spec, &complete_pod());
         assert_eq!(pod["spec"][GRACE], 5);
-        assert_eq!(violations_of(&spec, &complete_pod()), ["grace-period spec.terminationGracePeriodSeconds"]);
+        assert_eq!(
+            violations_of(&spec, &complete_pod()),
+            ["grace-period spec.terminationGracePeriodSeconds"]
+        );
     }
 }

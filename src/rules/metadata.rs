@@ -55,7 +55,12 @@ pub(super) static MIRROR_POD: Rule = Rule {
 
 fn check_mirror_pod(_: &Spec, pod: &Pod, out: &mut Violations) {
     if let Some(value) = pod.annotations.get(MIRROR) {
-        out.report(format!("metadata.annotations[{MIRROR}]"), show(Some(value)), "absent", "remove the annotation");
+        out.report(
+            format!("metadata.annotations[{MIRROR}]"),
+            show(Some(value)),
+            "absent",
+            "remove the annotation",
+        );
     }
 }
 
@@ -73,7 +78,8 @@ mod tests {
 
     #[test]
     fn other_labels_stay() {
-        let pod = fills("labels metadata.labels[app]", |pod| pod["metadata"]["labels"] = json!({"team": "a"}));
+        let pod =
+            fills("labels metadata.labels[app]", |pod| pod["metadata"]["labels"] = json!({"team": "a"}));
         assert_eq!(pod["metadata"]["labels"], json!({"team": "a", "app": "workflow-runner"}));
     }
 

@@ -9,7 +9,8 @@ use crate::{
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-const TERMS: &str = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+const TERMS: &str =
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
 
 pub(super) static NODE_AFFINITY: Rule = Rule {
     id: "node-affinity",
@@ -62,18 +63,30 @@ fn requirement(wanted: &NodeRequirement) -> Object<'_> {
 
 fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let required = pod.spec.object("affinity").and_then(|affinity| affinity.object("nodeAffinity"));
-    let terms = required.and_then(|affinity| affinity.object(REQUIRED)).and_then(|required| required.get("nodeSelectorTerms"));
+    let terms = required
+        .and_then(|affinity| affinity.object(REQUIRED))
+        .and_then(|required| required.get("nodeSelectorTerms"));
     for wanted in &spec.placement.node_affinity {
         let text = describe(wanted);
         let Some(terms) = terms.and_then(Value::as_list).filter(|terms| !terms.is_empty()) else {
-            out.report(TERMS, show(terms), format_args!("a term with {text}"), "leave the affinity out on create");
+            out.report(
+                TERMS,
+                show(terms),
+                format_args!("a term with {text}"),
+                "leave the affinity out on create",
+            );
             continue;
         };
         for (index, term) in terms.iter() {
             let fits = term.as_object().is_some_and(|term| is_empty_term(term) || demands(term, wanted));
             if !fits {
                 let found = format!("without {text}");
-                out.report(format!("{TERMS}[{index}]"), found, format_args!("with {text}"), "add the requirement to this term");
+                out.report(
+                    format!("{TERMS}[{index}]"),
+                    found,
+                    format_args!("with {text}"),
+                    "add the requirement to this term",
+                );
             }
         }
     }
@@ -93,9 +106,12 @@ fn is_empty_term(term: &Object) -> bool {
 /// Whether a term has the requirement, or a stricter one of the same key.
 fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
     term.objects("matchExpressions").any(|(_, expression)| {
-        let same = expression.str("key") == Some(&wanted.key) && expression.str("operator") == Some(wanted.operator.as_str());
+        let same = expression.str("key") == Some(&wanted.key)
+            && expression.str("operator") == Some(wanted.operator.as_str());
         let found: Vec<Option<&str>> = expression.list("values").map(|(_, value)| value.as_str()).collect();
-        let known = |value: &Option<&str>| value.is_some_and(|value| wanted.values.iter().any(|other| other == value));
+        let known = |value: &Option<&str>| {
+            value.is_some_and(|value| wanted.values.iter().any(|other| other == value))
+        };
         let all = wanted.values.iter().all(|value| found.contains(&Some(value)));
         same && match wanted.operator {
             NodeOperator::In => !found.is_empty() && found.iter().all(known),
@@ -121,7 +137,8 @@ fn fill_tolerations<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
     }
     let Some(tolerations) = spec_mut(pod).and_then(|pod| pod.list_mut("tolerations")) else { return };
     for wanted in &spec.placement.tolerations {
-        let stands = tolerations.iter().any(|(_, item)| item.as_object().is_some_and(|item| equal(item, wanted)));
+        let stands =
+            tolerations.iter().any(|(_, item)| item.as_object().is_some_and(|item| equal(item, wanted)));
         if !stands {
             tolerations.push(toleration(wanted));
         }
@@ -142,10 +159,12 @@ fn toleration(wanted: &Toleration) -> Object<'_> {
 
 fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let wanted = &spec.placement.tolerations;
-    let wanted_text = || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
+    let wanted_text =
+        || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
     for (index, item) in pod.spec.list("tolerations") {
-        let admitted =
-            item.as_object().is_some_and(|item| is_api_default(item) || wanted.iter().any(|wanted| covers(wanted, item)));
+        let admitted = item
+            .as_object()
+            .is_some_and(|item| is_api_default(item) || wanted.iter().any(|wanted| covers(wanted, item)));
         if !admitted {
             let key = item.as_object().map_or_else(|| show(Some(item)), summary);
             let text = format!("one of the policy's ({})", wanted_text());
@@ -262,7 +281,8 @@ fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
     if allowed.iter().any(|name| name == found) {
         return;
     }
-    let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {}", allowed.join(" or ")) };
+    let wanted =
+        if allowed.is_empty() { "unset".into() } else { format!("unset or {}", allowed.join(" or ")) };
     out.report("spec.priorityClassName", quote(found), wanted, "remove priorityClassName");
 }
 
@@ -307,7 +327,12 @@ mod tests {
 
     #[test]
     fn a_near_miss_of_the_requirement_does_not_count() {
-        for (operator, values) in [("NotIn", json!(["workflow-runner"])), ("In", json!(["workflow-runner", "web"])), ("In", json!([])), ("Exists", json!([]))] {
+        for (operator, values) in [
+            ("NotIn", json!(["workflow-runner"])),
+            ("In", json!(["workflow-runner", "web"])),
+            ("In", json!([])),
+            ("Exists", json!([])),
+        ] {
             fills(&format!("{AFFINITY}[0]"), |pod| {
                 *terms(pod) = json!([{"matchExpressions": [{"key": "workload-type", "operator": operator, "values": values}]}]);
             });
@@ -317,7 +342,8 @@ mod tests {
     #[test]
     fn only_preferred_affinity_is_not_enough() {
         fills(AFFINITY, |pod| {
-            pod["spec"]["affinity"] = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}});
+            pod["spec"]["affinity"] =
+                json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}});
         });
     }
 
@@ -379,7 +405,9 @@ mod tests {
 
     #[test]
     fn a_priority_class_must_be_allowed() {
-        rejects("priority-class spec.priorityClassName", |pod| pod["spec"]["priorityClassName"] = json!("system-node-critical"));
+        rejects("priority-class spec.priorityClassName", |pod| {
+            pod["spec"]["priorityClassName"] = json!("system-node-critical")
+        });
         let mut spec = Spec::default();
         spec.placement.priority_classes = vec!["batch".into()];
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));

@@ -23,7 +23,12 @@ fn check_of_containers(pod: &Pod, field: &str, wanted: bool, out: &mut Violation
         let found = container.security.get(field);
         if found.and_then(Value::as_bool) != Some(wanted) {
             let path = container.at(&format!("securityContext.{field}"));
-            out.report(path, show(found), wanted, format_args!("set it to {wanted} or leave it out on create"));
+            out.report(
+                path,
+                show(found),
+                wanted,
+                format_args!("set it to {wanted} or leave it out on create"),
+            );
         }
     }
 }
@@ -41,7 +46,12 @@ fn check_privileged(_: &Spec, pod: &Pod, out: &mut Violations) {
     for container in &pod.containers {
         let found = container.security.get("privileged");
         if found.is_some_and(|value| value.as_bool() != Some(false)) {
-            out.report(container.at("securityContext.privileged"), show(found), "false or unset", "remove privileged");
+            out.report(
+                container.at("securityContext.privileged"),
+                show(found),
+                "false or unset",
+                "remove privileged",
+            );
         }
     }
 }
@@ -51,7 +61,9 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     title: "No process gains privileges that its parent does not have.",
     why: "allowPrivilegeEscalation: false sets no_new_privs, so setuid programs gain nothing. It is filled where unset.",
     setting: "",
-    fill: Some(|_, pod| fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false))),
+    fill: Some(|_, pod| {
+        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false))
+    }),
     check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
 };
 
@@ -95,7 +107,9 @@ fn fill_capabilities<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         return;
     }
     fill_of_containers(pod, |security| {
-        let Some(drop) = security.object_mut("capabilities").and_then(|capabilities| capabilities.list_mut("drop")) else {
+        let Some(drop) =
+            security.object_mut("capabilities").and_then(|capabilities| capabilities.list_mut("drop"))
+        else {
             return;
         };
         for name in wanted {
@@ -145,7 +159,9 @@ mod tests {
 
     #[test]
     fn a_privileged_container_is_refused() {
-        rejects("privileged spec.containers[0].securityContext.privileged", |pod| security(pod)["privileged"] = json!(true));
+        rejects("privileged spec.containers[0].securityContext.privileged", |pod| {
+            security(pod)["privileged"] = json!(true)
+        });
         accepts(|pod| security(pod)["privileged"] = json!(false));
     }
 

@@ -35,18 +35,29 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let of = |kind: &str| resources.and_then(|resources| resources.object(kind));
         for resource in Resource::ALL {
             let (name, ceiling) = (resource.as_str(), ceilings.of(resource));
-            let fits = |value: Option<&Value>| amount(value).is_some_and(|a| a > Quantity::ZERO && a <= ceiling.value);
+            let fits = |value: Option<&Value>| {
+                amount(value).is_some_and(|a| a > Quantity::ZERO && a <= ceiling.value)
+            };
             let limit = of("limits").and_then(|limits| limits.get(name));
             if !fits(limit) {
                 let path = container.at(&format!("resources.limits[{name}]"));
-                let remedy = if limit.is_none() { "set it, the others leave nothing to fill in" } else { "lower it or leave it out on create" };
+                let remedy = if limit.is_none() {
+                    "set it, the others leave nothing to fill in"
+                } else {
+                    "lower it or leave it out on create"
+                };
                 out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), remedy);
             }
             let request = of("requests").and_then(|requests| requests.get(name));
             let request_fits = amount(request).is_some_and(|a| !a.is_negative() && a <= ceiling.value);
             if request.is_some() && !request_fits {
                 let path = container.at(&format!("resources.requests[{name}]"));
-                out.report(path, show(request), format_args!("at most {ceiling}"), "lower it or leave it out on create");
+                out.report(
+                    path,
+                    show(request),
+                    format_args!("at most {ceiling}"),
+                    "lower it or leave it out on create",
+                );
             }
         }
     }
@@ -135,7 +146,8 @@ fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quan
     let mut left = fixed.fold(budget, |left, need| left.minus(need.slots[at].limit.unwrap_or_default()));
 
     // The largest wish first: whoever asks for more than an equal share takes it from what the others share.
-    let mut open: Vec<usize> = (0..needs.len()).filter(|i| runs(&needs[*i]) && needs[*i].slots[at].open_limit).collect();
+    let mut open: Vec<usize> =
+        (0..needs.len()).filter(|i| runs(&needs[*i]) && needs[*i].slots[at].open_limit).collect();
     open.sort_by_key(|i| std::cmp::Reverse(needs[*i].slots[at].floor()));
     let mut sharers = open.len();
     let mut equal = left.share(sharers, resource != Resource::Cpu);
@@ -186,7 +198,14 @@ fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, fil
     }
 }
 
-fn set(resources: &mut Object, kind: &'static str, resource: Resource, text: String, need: &Need, filled: &mut Filled) {
+fn set(
+    resources: &mut Object,
+    kind: &'static str,
+    resource: Resource,
+    text: String,
+    need: &Need,
+    filled: &mut Filled,
+) {
     if let Some(amounts) = resources.object_mut(kind) {
         filled.put(&need.name, kind, resource, &text);
         amounts.set(resource.as_str(), text);
@@ -203,7 +222,8 @@ struct Filled {
 impl Filled {
     fn of(pod: &Value) -> Self {
         let metadata = pod.as_object().and_then(|pod| pod.object("metadata"));
-        let text = metadata.and_then(|metadata| metadata.object("annotations")).and_then(|all| all.str(FILLED));
+        let text =
+            metadata.and_then(|metadata| metadata.object("annotations")).and_then(|all| all.str(FILLED));
         let Some(Ok(Value::Object(containers))) = text.map(value_from_str) else { return Self::default() };
         let mut filled = Self::default();
         for (container, kinds) in containers.iter() {
@@ -305,7 +325,10 @@ mod tests {
     fn requests_are_clamped_to_a_smaller_limit() {
         let mut pod = bare(&["a"]);
         pod["spec"]["containers"][0]["resources"] = json!({"limits": amounts("100m", "64Mi", "128Mi")});
-        assert_eq!(filled(&pod)["spec"]["containers"][0]["resources"]["requests"], amounts("100m", "64Mi", "128Mi"));
+        assert_eq!(
+            filled(&pod)["spec"]["containers"][0]["resources"]["requests"],
+            amounts("100m", "64Mi", "128Mi")
+        );
     }
 
     #[test]
@@ -337,7 +360,8 @@ mod tests {
     #[test]
     fn a_sidecar_with_limits_of_its_own_lowers_what_was_filled_requests_too() {
         let mut pod = filled(&bare(&["a"]));
-        let late = json!({"name": "late", "image": "i", "resources": {"limits": amounts("1750m", "3584Mi", "1Gi")}});
+        let late =
+            json!({"name": "late", "image": "i", "resources": {"limits": amounts("1750m", "3584Mi", "1Gi")}});
         pod["spec"]["containers"].as_array_mut().unwrap().push(late);
         let pod = filled(&pod);
         assert_eq!(limits(&pod, "containers", 0), amounts("250m", "512Mi", "9Gi"));
@@ -361,7 +385,10 @@ mod tests {
         let pod = filled(&pod);
         assert_eq!(limits(&pod, "containers", 0), amounts("2", "4Gi", "10Gi"));
         let found = violations(&pod);
-        assert!(found.contains(&"resource-limits spec.containers[1].resources.limits[cpu]".to_string()), "{found:?}");
+        assert!(
+            found.contains(&"resource-limits spec.containers[1].resources.limits[cpu]".to_string()),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -379,7 +406,12 @@ mod tests {
 
     #[test]
     fn a_limit_above_the_ceiling_is_refused() {
-        for (name, value) in [("cpu", json!("2001m")), ("cpu", json!(3)), ("memory", json!("4294967297")), ("ephemeral-storage", json!("1Ti"))] {
+        for (name, value) in [
+            ("cpu", json!("2001m")),
+            ("cpu", json!(3)),
+            ("memory", json!("4294967297")),
+            ("ephemeral-storage", json!("1Ti")),
+        ] {
             let mut pod = complete_pod();
             pod["spec"]["containers"][0]["resources"]["limits"][name] = value;
             let expected = format!("resource-limits spec.containers[0].resources.limits[{name}]");
@@ -389,7 +421,9 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_no_limit_is_refused() {
-        for value in [json!("0"), json!(0), json!("-1"), json!("lots"), json!(""), json!("1e999999999"), json!("0e9")] {
+        for value in
+            [json!("0"), json!(0), json!("-1"), json!("lots"), json!(""), json!("1e999999999"), json!("0e9")]
+        {
             rejects("resource-limits spec.containers[0].resources.limits[cpu]", |pod| {
                 pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] = value;
             });
@@ -407,7 +441,9 @@ mod tests {
 
     #[test]
     fn different_spellings_of_the_ceiling_are_admitted() {
-        accepts(|pod| pod["spec"]["containers"][0]["resources"]["limits"] = amounts("2000m", "4294967296", "10240Mi"));
+        accepts(|pod| {
+            pod["spec"]["containers"][0]["resources"]["limits"] = amounts("2000m", "4294967296", "10240Mi")
+        });
     }
 
     #[test]

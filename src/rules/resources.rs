@@ -23,7 +23,12 @@ fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Violations) {
         for kind in ["requests", "limits"] {
             for (name, value) in resources.object(kind).into_iter().flat_map(Object::iter) {
                 if !known(name) {
-                    out.report(format!("{path}.{kind}[{name}]"), show(Some(value)), "absent", "remove this resource");
+                    out.report(
+                        format!("{path}.{kind}[{name}]"),
+                        show(Some(value)),
+                        "absent",
+                        "remove this resource",
+                    );
                 }
             }
         }
@@ -78,16 +83,29 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let total = effective_total(pod, resource);
         if total > budget.value {
             let wanted = format!("at most {budget} {name} for the Pod");
-            out.report("spec.containers", format_args!("{total} {name} in total"), wanted, "lower the containers' limits");
+            out.report(
+                "spec.containers",
+                format_args!("{total} {name} in total"),
+                wanted,
+                "lower the containers' limits",
+            );
         }
         for kind in ["requests", "limits"] {
-            let Some(found) = pod.spec.object("resources").and_then(|r| r.object(kind)).and_then(|r| r.get(name)) else {
+            let Some(found) =
+                pod.spec.object("resources").and_then(|r| r.object(kind)).and_then(|r| r.get(name))
+            else {
                 continue;
             };
-            let fits = amount(Some(found)).is_some_and(|found| found > Quantity::ZERO && found <= budget.value);
+            let fits =
+                amount(Some(found)).is_some_and(|found| found > Quantity::ZERO && found <= budget.value);
             if !fits {
                 let path = format!("spec.resources.{kind}[{name}]");
-                out.report(path, show(Some(found)), format_args!("more than 0, at most {budget}"), "lower it or remove spec.resources");
+                out.report(
+                    path,
+                    show(Some(found)),
+                    format_args!("more than 0, at most {budget}"),
+                    "lower it or remove spec.resources",
+                );
             }
         }
     }
@@ -143,7 +161,9 @@ mod tests {
         rejects("resource-claims spec.resourceClaims", |pod| {
             pod["spec"]["resourceClaims"] = json!([{"name": "gpu", "resourceClaimName": "g"}]);
         });
-        rejects("resource-claims spec.containers[0].resources.claims", |pod| resources(pod)["claims"] = json!([{"name": "gpu"}]));
+        rejects("resource-claims spec.containers[0].resources.claims", |pod| {
+            resources(pod)["claims"] = json!([{"name": "gpu"}])
+        });
     }
 
     #[test]
@@ -182,7 +202,9 @@ mod tests {
     #[test]
     fn resources_of_the_pod_are_capped() {
         for kind in ["limits", "requests"] {
-            rejects(&format!("pod-budget spec.resources.{kind}[cpu]"), |pod| pod["spec"]["resources"] = json!({kind: {"cpu": "64"}}));
+            rejects(&format!("pod-budget spec.resources.{kind}[cpu]"), |pod| {
+                pod["spec"]["resources"] = json!({kind: {"cpu": "64"}})
+            });
             accepts(|pod| pod["spec"]["resources"] = json!({kind: {"cpu": "2"}}));
         }
     }

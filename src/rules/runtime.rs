@@ -48,7 +48,12 @@ pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
 
 fn check_gvisor_annotations(_: &Spec, pod: &Pod, out: &mut Violations) {
     for (key, value) in pod.annotations.iter().filter(|(key, _)| key.starts_with("dev.gvisor.")) {
-        out.report(format!("metadata.annotations[{key}]"), show(Some(value)), "absent", "remove the annotation");
+        out.report(
+            format!("metadata.annotations[{key}]"),
+            show(Some(value)),
+            "absent",
+            "remove the annotation",
+        );
     }
 }
 
@@ -61,14 +66,17 @@ mod tests {
 
     #[test]
     fn a_pod_without_a_runtime_class_gets_the_default() {
-        let pod = fills("runtime-class spec.runtimeClassName", |pod| without(&mut pod["spec"], "runtimeClassName"));
+        let pod =
+            fills("runtime-class spec.runtimeClassName", |pod| without(&mut pod["spec"], "runtimeClassName"));
         assert_eq!(pod["spec"]["runtimeClassName"], "gvisor");
     }
 
     #[test]
     fn another_runtime_class_is_refused() {
         for class in ["runc", "gVisor", "gvisor ", "", "gvisor\u{200b}"] {
-            rejects("runtime-class spec.runtimeClassName", |pod| pod["spec"]["runtimeClassName"] = json!(class));
+            rejects("runtime-class spec.runtimeClassName", |pod| {
+                pod["spec"]["runtimeClassName"] = json!(class)
+            });
         }
     }
 

@@ -24,18 +24,35 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let mut check = |path: &dyn Fn() -> String, reference: &Object, key: &str, in_environment: bool| {
         let name = reference.get(key);
         if in_environment && !settings.environment {
-            out.report(path(), show(name), "absent", "remove it: the policy gives no Secret to the environment");
+            out.report(
+                path(),
+                show(name),
+                "absent",
+                "remove it: the policy gives no Secret to the environment",
+            );
             return;
         }
         let names = &settings.allowed_names;
-        if !names.is_empty() && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name)) {
-            out.report(path(), show(name), format_args!("one of {}", names.join(", ")), "name an allowed Secret");
+        if !names.is_empty()
+            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
+        {
+            out.report(
+                path(),
+                show(name),
+                format_args!("one of {}", names.join(", ")),
+                "name an allowed Secret",
+            );
         }
     };
     for container in &pod.containers {
         for (index, variable) in container.object.objects("env") {
             if let Some(secret) = variable.object("valueFrom").and_then(|from| from.object("secretKeyRef")) {
-                check(&|| container.at(&format!("env[{index}].valueFrom.secretKeyRef.name")), secret, "name", true);
+                check(
+                    &|| container.at(&format!("env[{index}].valueFrom.secretKeyRef.name")),
+                    secret,
+                    "name",
+                    true,
+                );
             }
         }
         for (index, source) in container.object.objects("envFrom") {
@@ -85,7 +102,8 @@ mod tests {
     use crate::policy::Spec;
 
     fn with_secret(pod: &mut Json) {
-        pod["spec"]["containers"][0]["env"] = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "api", "key": "k"}}}]);
+        pod["spec"]["containers"][0]["env"] =
+            json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "api", "key": "k"}}}]);
     }
 
     fn with_secrets(pod: &mut Json) {
@@ -93,7 +111,10 @@ mod tests {
     }
 
     fn with_secret_file(pod: &mut Json) {
-        pod["spec"]["volumes"].as_array_mut().unwrap().push(json!({"name": "s", "secret": {"secretName": "api"}}));
+        pod["spec"]["volumes"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "s", "secret": {"secretName": "api"}}));
     }
 
     fn with_projected_secret(pod: &mut Json) {
@@ -131,7 +152,11 @@ mod tests {
         rejects_under(&other, "secrets spec.containers[0].env[0].valueFrom.secretKeyRef.name", with_secret);
         rejects_under(&other, "secrets spec.containers[0].envFrom[0].secretRef.name", with_secrets);
         rejects_under(&other, "secrets spec.volumes[2].secret.secretName", with_secret_file);
-        rejects_under(&other, "secrets spec.volumes[2].projected.sources[0].secret.name", with_projected_secret);
+        rejects_under(
+            &other,
+            "secrets spec.volumes[2].projected.sources[0].secret.name",
+            with_projected_secret,
+        );
     }
 
     #[test]

@@ -28,8 +28,15 @@ fn check_pod_shape(_: &Spec, pod: &Pod, out: &mut Violations) {
     }
     let mut path = String::with_capacity(96);
     walk_type(pod.root, &schema::POD, &mut path, out);
-    if pod.spec.list("containers").next().is_none() && pod.spec.get("containers").is_none_or(|list| list.as_list().is_some()) {
-        out.report("spec.containers", show(pod.spec.get("containers")), "at least one container", "add a container");
+    if pod.spec.list("containers").next().is_none()
+        && pod.spec.get("containers").is_none_or(|list| list.as_list().is_some())
+    {
+        out.report(
+            "spec.containers",
+            show(pod.spec.get("containers")),
+            "at least one container",
+            "add a container",
+        );
     }
 }
 
@@ -45,7 +52,12 @@ fn walk_type(object: &crate::json::Object, of: &Type, path: &mut String, out: &m
             None => {
                 push_key(path, key);
                 let found = format!("a field of {} that this build does not know", of.name);
-                out.report(path.as_str(), found, "absent", "remove the field, or update sandgate if Kubernetes is newer");
+                out.report(
+                    path.as_str(),
+                    found,
+                    "absent",
+                    "remove the field, or update sandgate if Kubernetes is newer",
+                );
             }
         }
         path.truncate(length);
@@ -126,7 +138,9 @@ mod tests {
     fn a_value_of_the_wrong_kind_is_refused() {
         rejects("pod-shape spec.dnsConfig", |pod| pod["spec"]["dnsConfig"] = json!("x"));
         rejects("pod-shape spec.hostAliases[0]", |pod| pod["spec"]["hostAliases"] = json!([null]));
-        rejects("pod-shape spec.containers[0].stdin", |pod| pod["spec"]["containers"][0]["stdin"] = json!("true"));
+        rejects("pod-shape spec.containers[0].stdin", |pod| {
+            pod["spec"]["containers"][0]["stdin"] = json!("true")
+        });
         rejects("pod-shape metadata.annotations[a]", |pod| pod["metadata"]["annotations"] = json!({"a": 1}));
         rejects("pod-shape spec.containers[0].ports[0].containerPort", |pod| {
             pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80.5}]);

@@ -103,27 +103,43 @@ mod tests {
     #[test]
     fn the_pods_ids_are_filled() {
         let pod = filled(&plain_pod());
-        for (field, value) in [("runAsNonRoot", json!(true)), ("runAsUser", json!(1000)), ("runAsGroup", json!(1000)), ("fsGroup", json!(1000))] {
+        for (field, value) in [
+            ("runAsNonRoot", json!(true)),
+            ("runAsUser", json!(1000)),
+            ("runAsGroup", json!(1000)),
+            ("fsGroup", json!(1000)),
+        ] {
             assert_eq!(pod["spec"]["securityContext"][field], value, "{field}");
         }
     }
 
     #[test]
     fn what_is_unset_is_reported_for_the_pod_once() {
-        for (rule, field) in [("run-as-non-root", "runAsNonRoot"), ("run-as-user", "runAsUser"), ("run-as-group", "runAsGroup"), ("fs-group", "fsGroup")] {
-            fills(&format!("{rule} spec.securityContext.{field}"), |pod| without(&mut pod["spec"]["securityContext"], field));
+        for (rule, field) in [
+            ("run-as-non-root", "runAsNonRoot"),
+            ("run-as-user", "runAsUser"),
+            ("run-as-group", "runAsGroup"),
+            ("fs-group", "fsGroup"),
+        ] {
+            fills(&format!("{rule} spec.securityContext.{field}"), |pod| {
+                without(&mut pod["spec"]["securityContext"], field)
+            });
         }
     }
 
     #[test]
     fn root_is_refused_for_the_pod_and_for_a_container() {
-        rejects("run-as-non-root spec.securityContext.runAsNonRoot", |pod| pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false));
+        rejects("run-as-non-root spec.securityContext.runAsNonRoot", |pod| {
+            pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false)
+        });
         rejects("run-as-non-root spec.containers[0].securityContext.runAsNonRoot", |pod| {
             pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"] = json!(false);
         });
         for (rule, field) in [("run-as-user", "runAsUser"), ("run-as-group", "runAsGroup")] {
             for id in [json!(0), json!(999), json!(1001), json!(-1), json!(4_294_968_296_u64)] {
-                rejects(&format!("{rule} spec.securityContext.{field}"), |pod| pod["spec"]["securityContext"][field] = id.clone());
+                rejects(&format!("{rule} spec.securityContext.{field}"), |pod| {
+                    pod["spec"]["securityContext"][field] = id.clone()
+                });
                 rejects(&format!("{rule} spec.containers[0].securityContext.{field}"), |pod| {
                     pod["spec"]["containers"][0]["securityContext"][field] = id.clone();
                 });
@@ -147,12 +163,16 @@ mod tests {
         let mut spec = Spec::default();
         spec.security.run_as_user = IdRange { default: 1000, min: 1000, max: 2000 };
         accepts_under(&spec, |pod| pod["spec"]["securityContext"]["runAsUser"] = json!(2000));
-        rejects_under(&spec, "run-as-user spec.securityContext.runAsUser", |pod| pod["spec"]["securityContext"]["runAsUser"] = json!(2001));
+        rejects_under(&spec, "run-as-user spec.securityContext.runAsUser", |pod| {
+            pod["spec"]["securityContext"]["runAsUser"] = json!(2001)
+        });
     }
 
     #[test]
     fn groups_outside_the_range_are_refused() {
-        rejects("fs-group spec.securityContext.fsGroup", |pod| pod["spec"]["securityContext"]["fsGroup"] = json!(0));
+        rejects("fs-group spec.securityContext.fsGroup", |pod| {
+            pod["spec"]["securityContext"]["fsGroup"] = json!(0)
+        });
         rejects("supplemental-groups spec.securityContext.supplementalGroups[1]", |pod| {
             pod["spec"]["securityContext"]["supplementalGroups"] = json!([1000, 0]);
         });

@@ -68,7 +68,9 @@ fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s 
     let budget = &spec.resources.pod.limits;
     let writable = spec.volumes.writable.iter().find(|writable| Some(writable.name.as_str()) == name);
     match writable {
-        Some(writable) if !in_memory || writable.size_limit.value < budget.memory.value => &writable.size_limit,
+        Some(writable) if !in_memory || writable.size_limit.value < budget.memory.value => {
+            &writable.size_limit
+        }
         _ if in_memory => &budget.memory,
         _ => &budget.ephemeral_storage,
     }
@@ -88,7 +90,12 @@ fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let fits = amount(limit).is_some_and(|limit| limit > Quantity::ZERO && limit <= ceiling.value);
         if !fits {
             let path = format!("spec.volumes[{index}].emptyDir.sizeLimit");
-            out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), "lower it or leave it out on create");
+            out.report(
+                path,
+                show(limit),
+                format_args!("more than 0, at most {ceiling}"),
+                "lower it or leave it out on create",
+            );
         }
     }
 }
@@ -134,7 +141,8 @@ fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
 
 fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) {
     let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return };
-    let named = |volume: &Value| volume.as_object().and_then(|volume| volume.str("name")) == Some(&writable.name);
+    let named =
+        |volume: &Value| volume.as_object().and_then(|volume| volume.str("name")) == Some(&writable.name);
     if volumes.iter().any(|(_, volume)| named(volume)) {
         return;
     }
@@ -151,7 +159,9 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
             let path = mount.get("mountPath");
             let normal = path.and_then(Value::as_str).and_then(normal_path);
             let read_only = mount.bool("readOnly") == Some(true) || is_token_mount(spec, pod, mount);
-            let fits = normal.as_deref().is_some_and(|path| read_only || paths.iter().any(|root| lies_in(path, root)));
+            let fits = normal
+                .as_deref()
+                .is_some_and(|path| read_only || paths.iter().any(|root| lies_in(path, root)));
             if !fits {
                 let wanted = match normal {
                     None => "an absolute path without '..'".to_string(),
@@ -165,14 +175,19 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
     }
 }
 
-fn mounts<'c, 'a>(container: &Container<'c, 'a>) -> impl Iterator<Item = (usize, &'c Object<'a>)> + use<'c, 'a> {
+fn mounts<'c, 'a>(
+    container: &Container<'c, 'a>,
+) -> impl Iterator<Item = (usize, &'c Object<'a>)> + use<'c, 'a> {
     container.object.objects("volumeMounts")
 }
 
 /// Where the policy admits the token, its mount comes from the API server.
 fn is_token_mount(spec: &Spec, pod: &Pod, mount: &Object) -> bool {
     spec.service_account.automount_token
-        && pod.spec.objects("volumes").any(|(_, volume)| volume.get("name") == mount.get("name") && is_api_token_volume(volume))
+        && pod
+            .spec
+            .objects("volumes")
+            .any(|(_, volume)| volume.get("name") == mount.get("name") && is_api_token_volume(volume))
 }
 
 /// An absolute path without empty and `.` parts; `None` where it is relative or has a `..`.
@@ -210,7 +225,12 @@ fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Violations) {
                 let Some(path) = mount.str(field) else { continue };
                 if path.starts_with('/') || path.split('/').any(|part| part == "..") {
                     let path_of = container.at(&format!("volumeMounts[{index}].{field}"));
-                    out.report(path_of, quote(path), "a relative path without '..'", "name a folder of the volume");
+                    out.report(
+                        path_of,
+                        quote(path),
+                        "a relative path without '..'",
+                        "name a folder of the volume",
+                    );
                 }
             }
         }
@@ -230,7 +250,12 @@ fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Violations) {
     for container in &pod.containers {
         for (index, device) in container.object.list("volumeDevices") {
             let name = device.as_object().and_then(|device| device.get("name"));
-            out.report(container.at(&format!("volumeDevices[{index}]")), show(name), "absent", "remove this device");
+            out.report(
+                container.at(&format!("volumeDevices[{index}]")),
+                show(name),
+                "absent",
+                "remove this device",
+            );
         }
     }
 }
@@ -274,7 +299,9 @@ mod tests {
     #[test]
     fn every_volume_type_but_the_allowed_is_refused() {
         for kind in volume_types().filter(|kind| *kind != "emptyDir") {
-            rejects(&format!("volume-types spec.volumes[2].{kind}"), |pod| add(pod, json!({"name": "x", kind: {}})));
+            rejects(&format!("volume-types spec.volumes[2].{kind}"), |pod| {
+                add(pod, json!({"name": "x", kind: {}}))
+            });
         }
     }
 
@@ -294,9 +321,13 @@ mod tests {
 
     #[test]
     fn size_limits_are_filled() {
-        let pod = fills("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][1]["emptyDir"] = json!({}));
+        let pod = fills("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| {
+            pod["spec"]["volumes"][1]["emptyDir"] = json!({})
+        });
         assert_eq!(pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"], "1Gi");
-        let pod = fills("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| add(pod, json!({"name": "x", "emptyDir": {}})));
+        let pod = fills("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| {
+            add(pod, json!({"name": "x", "emptyDir": {}}))
+        });
         assert_eq!(pod["spec"]["volumes"][2]["emptyDir"]["sizeLimit"], "10Gi");
         let memory = json!({"name": "x", "emptyDir": {"medium": "Memory"}});
         let pod = fills("empty-dir spec.volumes[2].emptyDir.sizeLimit", |pod| add(pod, memory));
@@ -307,18 +338,33 @@ mod tests {
     fn a_volume_without_a_source_is_an_empty_dir() {
         let mut pod = complete_pod();
         add(&mut pod, json!({"name": "x"}));
-        assert_eq!(filled(&pod)["spec"]["volumes"][2], json!({"name": "x", "emptyDir": {"sizeLimit": "10Gi"}}));
+        assert_eq!(
+            filled(&pod)["spec"]["volumes"][2],
+            json!({"name": "x", "emptyDir": {"sizeLimit": "10Gi"}})
+        );
     }
 
     #[test]
     fn sizes_without_bound_are_refused() {
-        for size in [json!("0"), json!("-1"), json!("10737418241"), json!("11Gi"), json!("x"), json!("1e999999999"), json!(0)] {
-            rejects("empty-dir spec.volumes[0].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"] = size);
+        for size in [
+            json!("0"),
+            json!("-1"),
+            json!("10737418241"),
+            json!("11Gi"),
+            json!("x"),
+            json!("1e999999999"),
+            json!(0),
+        ] {
+            rejects("empty-dir spec.volumes[0].emptyDir.sizeLimit", |pod| {
+                pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"] = size
+            });
         }
         for size in [json!("10Gi"), json!("10737418240"), json!(1024), json!("1n")] {
             accepts(|pod| pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"] = size);
         }
-        rejects("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = json!("2Gi"));
+        rejects("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| {
+            pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = json!("2Gi")
+        });
     }
 
     #[test]
@@ -350,14 +396,28 @@ mod tests {
     fn a_mount_of_ones_own_stays() {
         accepts(|pod| {
             pod["spec"]["volumes"][0]["name"] = json!("mine");
-            pod["spec"]["containers"][0]["volumeMounts"][0] = json!({"name": "mine", "mountPath": "/workspace/"});
+            pod["spec"]["containers"][0]["volumeMounts"][0] =
+                json!({"name": "mine", "mountPath": "/workspace/"});
         });
     }
 
     #[test]
     fn a_writable_mount_elsewhere_is_refused_however_it_is_spelled() {
-        for path in ["/etc", "/", "/workspaces", "//workspace/../etc", "/workspace/..", "/tmp/../workspace", "workspace", "", "/Workspace", "/workspace/./../x"] {
-            rejects("writable-paths spec.containers[0].volumeMounts[2].mountPath", |pod| mount_at(pod, json!({"name": "tmp", "mountPath": path})));
+        for path in [
+            "/etc",
+            "/",
+            "/workspaces",
+            "//workspace/../etc",
+            "/workspace/..",
+            "/tmp/../workspace",
+            "workspace",
+            "",
+            "/Workspace",
+            "/workspace/./../x",
+        ] {
+            rejects("writable-paths spec.containers[0].volumeMounts[2].mountPath", |pod| {
+                mount_at(pod, json!({"name": "tmp", "mountPath": path}))
+            });
         }
         for path in ["/workspace/cache", "//tmp//x/", "/tmp/./y"] {
             accepts(|pod| mount_at(pod, json!({"name": "tmp", "mountPath": path})));

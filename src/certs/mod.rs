@@ -1,0 +1,79 @@
+//! The certificate that is served, and where it comes from.
+
+mod dev;
+mod files;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+pub use dev::DevCertificate;
+pub use files::{Loaded, Pair, load, read};
+
+/// Why a certificate cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum CertError {
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// What was read is no certificate that can be served.
+    #[error("{path}: {problem}")]
+    Unfit {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// The development certificate cannot be made.
+    #[error("cannot make a development certificate: {0}")]
+    Dev(#[from] rcgen::Error),
+}
+
+/// Hands the current certificate to each handshake. Replacing it closes no connection.
+#[derive(Debug)]
+pub struct Resolver(ArcSwap<CertifiedKey>);
+
+impl Resolver {
+    /// A resolver that begins with `key`.
+    #[must_use]
+    pub fn new(key: CertifiedKey) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(key)))
+    }
+
+    /// Serves `key` from the next handshake on.
+    pub fn replace(&self, key: CertifiedKey) {
+        self.0.store(Arc::new(key));
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, no client certificates.
+///
+/// # Errors
+/// When the crypto provider does not support the protocol versions, which would be a fault of the build.
+pub fn server_config(resolver: Arc<Resolver>) -> Result<rustls::ServerConfig, rustls::Error> {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -1,0 +1,159 @@
+//! The command line: one module for each subcommand.
+//!
+//! Exit status 0 is fine, 1 is violations found, 2 is could not run, with the reason on standard error.
+
+mod check;
+mod completion;
+mod explain;
+mod input;
+mod kinds;
+mod manifest;
+mod policy;
+mod render;
+mod review;
+pub mod serve;
+mod subject;
+mod terminal;
+
+use std::{
+    fmt,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::policy::{LoadErrors, PolicySet, Source, files};
+
+/// Keeps every Pod of chosen namespaces inside a gVisor sandbox.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sandgate",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Exit status: 0 fine, 1 violations found, 2 could not run."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the admission webhook
+    Serve(serve::ServeArgs),
+    Review(review::ReviewArgs),
+    Check(check::CheckArgs),
+    Render(render::RenderArgs),
+    Explain(explain::ExplainArgs),
+    /// Show or check policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    Completion(completion::CompletionArgs),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Nobody is left to be told when this cannot be printed.
+            let _ = told.print();
+            return if told.use_stderr() { Status::Failed.into() } else { Status::Fine.into() };
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(args) => return serve::run(args),
+        Command::Review(args) => review::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Policy(command) => policy::run(&command),
+        Command::Completion(args) => completion::run(&args),
+    };
+    result.unwrap_or_else(|failure| failure.tell()).into()
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Status {
+    Fine,
+    Violations,
+    Failed,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Fine => Self::SUCCESS,
+            Status::Violations => Self::from(1),
+            Status::Failed => Self::from(2),
+        }
+    }
+}
+
+/// Why a command could not run: what, where, what to do; one line for each reason.
+#[derive(Debug)]
+struct Failure(Vec<String>);
+
+impl Failure {
+    fn new(reason: impl fmt::Display) -> Self {
+        Self(vec![reason.to_string()])
+    }
+
+    fn tell(&self) -> Status {
+        for reason in &self.0 {
+            terminal::error(reason);
+        }
+        Status::Failed
+    }
+}
+
+impl From<LoadErrors> for Failure {
+    fn from(LoadErrors(errors): LoadErrors) -> Self {
+        Self(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// Prints to standard output. A reader that has gone away wanted no more: that is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
+        _ => Ok(()),
+    }
+}
+
+fn unwritable(error: &io::Error) -> Failure {
+    Failure::new(format_args!("standard output cannot be written: {}", input::reason(error)))
+}
+
+/// Where the policies come from.
+#[derive(Debug, Args)]
+struct PolicyArgs {
+    /// Policy file, or folder of *.yaml, *.yml and *.json; "-" is standard input [default: the built-in policy]
+    #[arg(long, value_name = "PATH")]
+    policy: Option<PathBuf>,
+}
+
+impl PolicyArgs {
+    fn load(&self) -> Result<PolicySet, Failure> {
+        let Some(path) = &self.policy else { return Ok(PolicySet::builtin()) };
+        Ok(PolicySet::from_sources(&policy_sources(path)?)?)
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.policy.as_deref().is_some_and(input::is_stdin)
+    }
+}
+
+fn policy_sources(path: &Path) -> Result<Vec<Source>, Failure> {
+    if !input::is_stdin(path) {
+        return Ok(files::read(path)?);
+    }
+    let input::Text { name, text } = input::read(path).map_err(Failure::new)?;
+    Ok(vec![Source { name, text }])
+}

@@ -1,0 +1,209 @@
+//! `sandgate serve`: the webhook itself.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    audit::Trail,
+    server::{self, CertificateSource, Limits, ServeError, Settings},
+    telemetry::{LogFormat, Metrics, start_logs},
+};
+
+/// Serve the webhook over TLS until SIGTERM.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where to take admission reviews, over TLS
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:10250")]
+    listen: SocketAddr,
+    /// Where to answer /healthz, /readyz and /metrics, in plain HTTP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
+    admin: SocketAddr,
+    /// Policy file or folder; the built-in policy where left out
+    #[arg(long, value_name = "PATH", env = "SANDGATE_POLICY")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    certificate: CertificateArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// How often to look whether policy and certificate files changed
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    reload_interval: Duration,
+    /// How long to go on serving after SIGTERM, until no endpoint points here any more
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    shutdown_delay: Duration,
+    /// How long requests that are still open may then take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    drain_timeout: Duration,
+    /// Where audit records go
+    #[arg(long, value_enum, default_value_t)]
+    audit: AuditSink,
+    /// How log lines are written, on stderr
+    #[arg(long, value_enum, default_value_t, env = "SANDGATE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// Which log lines are written, such as warn, info or sandgate=debug
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "SANDGATE_LOG_LEVEL")]
+    log_level: String,
+    /// How many threads answer; one for each core where left out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+struct CertificateArgs {
+    /// Where the certificate comes from
+    #[arg(long, value_enum, default_value_t = CertificateMode::Dev)]
+    certs: CertificateMode,
+    /// files: the folder with tls.crt and tls.key; dev: where to write ca.crt
+    #[arg(long, value_name = "DIR", required_if_eq("certs", "files"))]
+    cert_dir: Option<PathBuf>,
+    /// A name the certificate must hold for (dev: those it is made for)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    server_name: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CertificateMode {
+    /// Made in memory for this process, not for production
+    Dev,
+    /// Read from --cert-dir, and again when the files change
+    Files,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum AuditSink {
+    /// One JSON line a verdict on stdout
+    #[default]
+    Stdout,
+    /// None
+    Off,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// The largest body, in bytes; an update of the largest Pod there can be carries it twice
+    #[arg(long, value_name = "BYTES", default_value = "8388608", value_parser = clap::value_parser!(u32).range(1024..))]
+    max_body_bytes: u32,
+    /// All bodies that are being read at once, in bytes
+    #[arg(long, value_name = "BYTES", default_value = "67108864")]
+    max_body_bytes_in_flight: u32,
+    /// The most open connections
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
+    /// How long a TLS handshake may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    handshake_timeout: Duration,
+    /// How long the head of a request may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    header_timeout: Duration,
+    /// How long the body of a request may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    body_timeout: Duration,
+    /// How long a connection may be idle; the API server closes its own after 90 seconds
+    #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = seconds)]
+    idle_timeout: Duration,
+}
+
+/// Serves until it is ended.
+#[must_use]
+pub fn run(args: ServeArgs) -> ExitCode {
+    if let Err(problem) = start_logs(args.log_format, &args.log_level) {
+        return cannot_run(&problem);
+    }
+    let metrics = Arc::new(Metrics::new());
+    let audit = match args.audit {
+        AuditSink::Off => Ok((None, None)),
+        AuditSink::Stdout => Trail::start(std::io::stdout(), Arc::clone(&metrics))
+            .map(|(trail, writer)| (Some(trail), Some(writer))),
+    };
+    let (trail, writer) = match audit {
+        Ok(audit) => audit,
+        Err(error) => return cannot_run(&format!("cannot start the audit trail: {error}")),
+    };
+    let threads = args.threads.map_or_else(server::cores, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return cannot_run(&format!("cannot start: {error}")),
+    };
+    let served = runtime.block_on(server::serve(settings(args), metrics, trail));
+    finish(served, runtime, writer)
+}
+
+fn finish(
+    served: Result<(), ServeError>,
+    runtime: tokio::runtime::Runtime,
+    writer: Option<JoinHandle<()>>,
+) -> ExitCode {
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    match served {
+        Ok(()) => {
+            if let Some(writer) = writer {
+                let _ = writer.join();
+            }
+            ExitCode::SUCCESS
+        }
+        Err(ServeError::Aborted) => {
+            eprintln!("sandgate: {}", ServeError::Aborted);
+            ExitCode::FAILURE
+        }
+        Err(error) => cannot_run(&error.to_string()),
+    }
+}
+
+fn cannot_run(problem: &str) -> ExitCode {
+    eprintln!("sandgate: {problem}");
+    ExitCode::from(2)
+}
+
+fn settings(args: ServeArgs) -> Settings {
+    let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
+    let certificate = match (certs, cert_dir) {
+        (CertificateMode::Files, Some(folder)) => {
+            CertificateSource::Files { folder, name: server_name.into_iter().next() }
+        }
+        (_, folder) if server_name.is_empty() => {
+            CertificateSource::Dev { folder, names: vec!["localhost".into(), "127.0.0.1".into()] }
+        }
+        (_, folder) => CertificateSource::Dev { folder, names: server_name },
+    };
+    let LimitArgs {
+        max_body_bytes,
+        max_body_bytes_in_flight,
+        max_connections,
+        handshake_timeout,
+        header_timeout,
+        body_timeout,
+        idle_timeout,
+    } = args.limits;
+    Settings {
+        listen: args.listen,
+        admin: args.admin,
+        policy: args.policy,
+        certificate,
+        limits: Limits {
+            body_bytes: max_body_bytes,
+            // One body must always fit, or it would wait for ever.
+            bodies_in_flight_bytes: max_body_bytes_in_flight.max(max_body_bytes),
+            connections: max_connections,
+            handshake: handshake_timeout,
+            header: header_timeout,
+            body: body_timeout,
+            idle: idle_timeout,
+        },
+        reload_interval: args.reload_interval,
+        shutdown_delay: args.shutdown_delay,
+        drain_timeout: args.drain_timeout,
+    }
+}
+
+/// Seconds with an optional fraction, not negative and not absurd.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
+    let longest = 24.0 * 3600.0;
+    if !(0.0..=longest).contains(&seconds) {
+        return Err(format!("must be from 0 to {longest} seconds"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}

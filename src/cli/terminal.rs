@@ -1,0 +1,79 @@
+//! What a person sees: colours on a terminal, lines that fit, nothing that a hostile name could smuggle in.
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::verdict::visible;
+
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+pub(super) const STRONG: Style = Style::new().bold();
+pub(super) const PLACE: Style = AnsiColor::Cyan.on_default();
+pub(super) const FAINT: Style = Style::new().dimmed();
+
+/// `text` in a style; the streams drop the style where nobody would see it.
+pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Tells what went wrong, on standard error.
+pub(super) fn error(text: &str) {
+    tell("error", BAD, text);
+}
+
+/// Tells what should be known, on standard error.
+pub(super) fn note(text: &str) {
+    tell("note", DOUBTFUL, text);
+}
+
+fn tell(label: &str, style: Style, text: &str) {
+    // Nobody is left to be told when this cannot be written.
+    let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {}", visible(text));
+}
+
+/// How many columns a line may have.
+pub(super) fn width() -> usize {
+    const WIDEST: usize = 100;
+    terminal_size::terminal_size().map_or(WIDEST, |(width, _)| usize::from(width.0).clamp(30, WIDEST))
+}
+
+/// Breaks `text` into lines of at most `width` columns; all but the first are indented.
+pub(super) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len() + 64);
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            wrapped.push('\n');
+            wrapped.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        }
+        if column > indent {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
+/// `1 violation`, `2 violations`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_between_words_and_keep_their_indent() {
+        assert_eq!(wrap("one two three", 11, 4), "one two\n    three");
+        assert_eq!(wrap("incomprehensibilities  x", 8, 2), "incomprehensibilities\n  x");
+        assert_eq!(wrap("", 8, 2), "");
+    }
+}

@@ -1,0 +1,274 @@
+//! etcd, kube-apiserver and kube-controller-manager, started and ready.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Child,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+
+use super::{
+    Output, Rest, Result,
+    assets::Assets,
+    eventually, free_port, kubectl,
+    process::{Process, remove_at_the_end},
+};
+
+/// A cluster without nodes: pods are stored and never run.
+pub(crate) struct ControlPlane {
+    folder: PathBuf,
+    kubectl: PathBuf,
+    _processes: [Process; 3],
+    _guard: Option<Child>,
+}
+
+impl ControlPlane {
+    /// Starts all of it, which takes some seconds once the programs are there.
+    ///
+    /// # Errors
+    /// When a program is missing, or ends, or is not ready in time: with the end of its log.
+    pub(crate) async fn start() -> Result<Self> {
+        let assets = tokio::task::spawn_blocking(Assets::find).await??;
+        let (folder, guard) = work_folder()?;
+        let ports = Ports { etcd: free_port(), apiserver: free_port() };
+        write_credentials(&folder)?;
+
+        let mut etcd = start_etcd(&assets, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&assets, &folder, &ports)?;
+        eventually("the API server has a certificate", async || {
+            apiserver.check()?;
+            Ok(certificate(&folder).is_file().then_some(()))
+        })
+        .await?;
+        write_kubeconfig(&folder, &ports)?;
+        let rest = Rest::new(client(&folder).await?);
+        eventually("the API server is ready", async || {
+            etcd.check()?;
+            apiserver.check()?;
+            Ok(rest.get("/api/v1/namespaces/default").await.ok())
+        })
+        .await?;
+
+        let mut controllers = start_controller_manager(&assets, &folder)?;
+        create_runtime_classes(&rest).await?;
+        eventually("the controllers work", async || {
+            controllers.check()?;
+            Ok(rest.get(&default_account("default")).await.ok())
+        })
+        .await?;
+        Ok(Self {
+            folder,
+            kubectl: assets.kubectl,
+            _processes: [controllers, apiserver, etcd],
+            _guard: guard,
+        })
+    }
+
+    /// A folder for files and logs; removed at the end.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// For the user's own kubectl.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join(KUBECONFIG)
+    }
+
+    /// A client of one's own: it belongs to the runtime of the test that asks for it.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        client(&self.folder).await
+    }
+
+    /// The API in plain JSON.
+    pub(crate) async fn rest(&self) -> Result<Rest> {
+        Ok(Rest::new(self.client().await?))
+    }
+
+    /// Runs kubectl as the cluster's admin.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_reading("", arguments).await
+    }
+
+    /// Runs kubectl with `input` on its standard input, for `-f -`.
+    pub(crate) async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Output {
+        let (program, kubeconfig, input) = (self.kubectl.clone(), self.kubeconfig(), input.to_owned());
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        // Webhooks of the test may live in the same thread.
+        let running =
+            tokio::task::spawn_blocking(move || kubectl::run(&program, &kubeconfig, &arguments, &input));
+        running.await.expect("running kubectl does not panic").expect("kubectl starts")
+    }
+
+    /// Makes a namespace, whose name begins with `prefix`, with the service accounts `default` and `workflow-runner`.
+    pub(crate) async fn namespace(&self, rest: &Rest, prefix: &str, labels: &Value) -> Result<String> {
+        let object = json!({"metadata": {"generateName": format!("{prefix}-"), "labels": labels}});
+        let namespace = rest.post("/api/v1/namespaces", &object).await?;
+        let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
+        let account = json!({"metadata": {"name": "workflow-runner"}});
+        rest.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await?;
+        // Pods are refused before the controller manager has made it.
+        eventually("the default service account is there", async || {
+            Ok(rest.get(&default_account(name)).await.ok())
+        })
+        .await?;
+        Ok(name.to_owned())
+    }
+
+    /// The API server's audit log so far, about pods: one event a line.
+    pub(crate) fn audit_events(&self) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.folder.join(AUDIT_LOG))?;
+        // The last line may be half written.
+        Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+}
+
+struct Ports {
+    etcd: u16,
+    apiserver: u16,
+}
+
+const KUBECONFIG: &str = "kubeconfig";
+const TOKENS: &str = "tokens.csv";
+const ACCOUNT_KEY: &str = "sa.key";
+const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
+const CERTIFICATES: &str = "apiserver";
+const AUDIT_POLICY: &str = "audit-policy.json";
+const AUDIT_LOG: &str = "audit.log";
+
+/// Nobody else reaches these addresses, and the cluster dies with us.
+const TOKEN: &str = "bed-admin";
+
+/// `SANDGATE_BED_KEEP=1` keeps the folder, and says where it is.
+fn work_folder() -> Result<(PathBuf, Option<Child>)> {
+    let folder = tempfile::Builder::new().prefix("sandgate-bed-").tempdir()?.keep();
+    if env::var_os("SANDGATE_BED_KEEP").is_some() {
+        super::say(&format!("logs are kept in {}", folder.display()));
+        return Ok((folder, None));
+    }
+    let guard = remove_at_the_end(&folder)?;
+    Ok((folder, Some(guard)))
+}
+
+fn write_credentials(folder: &Path) -> Result<()> {
+    let key = KeyPair::generate()?;
+    fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
+    fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
+    fs::write(folder.join(TOKENS), format!("{TOKEN},admin,admin,system:masters\n"))?;
+    let pods = json!([{"group": "", "resources": ["pods", "pods/ephemeralcontainers", "pods/resize"]}]);
+    let audit_policy = json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "Metadata", "verbs": ["create", "update", "patch"], "resources": pods},
+            {"level": "None"},
+        ],
+    });
+    fs::write(folder.join(AUDIT_POLICY), audit_policy.to_string())?;
+    Ok(())
+}
+
+fn start_etcd(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Process> {
+    let client = format!("http://127.0.0.1:{}", ports.etcd);
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let arguments = [
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync".into(),
+    ];
+    Process::start("etcd", &assets.etcd, &arguments, folder)
+}
+
+fn start_apiserver(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Process> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let arguments = [
+        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+        format!("--secure-port={}", ports.apiserver),
+        "--bind-address=127.0.0.1".into(),
+        "--advertise-address=127.0.0.1".into(),
+        "--endpoint-reconciler-type=none".into(),
+        format!("--cert-dir={}", file(CERTIFICATES)),
+        format!("--token-auth-file={}", file(TOKENS)),
+        "--authorization-mode=RBAC".into(),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        format!("--service-account-key-file={}", file(ACCOUNT_PUBLIC_KEY)),
+        format!("--service-account-signing-key-file={}", file(ACCOUNT_KEY)),
+        "--service-cluster-ip-range=10.96.0.0/16".into(),
+        "--allow-privileged=true".into(),
+        "--enable-aggregator-routing=true".into(),
+        format!("--audit-policy-file={}", file(AUDIT_POLICY)),
+        format!("--audit-log-path={}", file(AUDIT_LOG)),
+    ];
+    Process::start("kube-apiserver", &assets.apiserver, &arguments, folder)
+}
+
+/// Only the controllers that a test needs.
+fn start_controller_manager(assets: &Assets, folder: &Path) -> Result<Process> {
+    const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
+        root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
+        job-controller,cronjob-controller,replicaset-controller,deployment-controller,\
+        statefulset-controller,daemonset-controller";
+    let file = |name: &str| folder.join(name).display().to_string();
+    let arguments = [
+        format!("--kubeconfig={}", file(KUBECONFIG)),
+        format!("--service-account-private-key-file={}", file(ACCOUNT_KEY)),
+        format!("--root-ca-file={}", certificate(folder).display()),
+        format!("--controllers={CONTROLLERS}"),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        "--kube-api-qps=200".into(),
+        "--kube-api-burst=400".into(),
+    ];
+    Process::start("kube-controller-manager", &assets.controller_manager, &arguments, folder)
+}
+
+/// The API server makes one for itself, with the CA in it.
+fn certificate(folder: &Path) -> PathBuf {
+    folder.join(CERTIFICATES).join("apiserver.crt")
+}
+
+fn write_kubeconfig(folder: &Path, ports: &Ports) -> Result<()> {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "bed",
+        "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": "admin"}}],
+        "clusters": [{"name": "bed", "cluster": {
+            "server": format!("https://127.0.0.1:{}", ports.apiserver),
+            "certificate-authority": certificate(folder),
+        }}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+    });
+    fs::write(folder.join(KUBECONFIG), kubeconfig.to_string())?;
+    Ok(())
+}
+
+async fn client(folder: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(folder.join(KUBECONFIG))?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    Ok(Client::try_from(config)?)
+}
+
+fn default_account(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/serviceaccounts/default")
+}
+
+/// `gvisor` is what the policy wants; `runc` is what an attacker would like, and exists.
+async fn create_runtime_classes(rest: &Rest) -> Result<()> {
+    for (name, handler) in [("gvisor", "runsc"), ("runc", "runc")] {
+        let class = json!({"metadata": {"name": name}, "handler": handler});
+        rest.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! A real control plane to test against: etcd, kube-apiserver, kube-controller-manager and kubectl on loopback
+//! addresses and free ports, with the real sandgate in front.
+//!
+//! ```ignore
+//! let bed = ControlPlane::start().await?;
+//! let rest = bed.rest().await?;
+//! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
+//! sandgate.guard(&rest, WebhookKind::Validating).await?;
+//! sandgate.guard(&rest, WebhookKind::Mutating).await?;
+//! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
+//! ```
+//!
+//! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
+
+#![allow(dead_code, reason = "the tests and the demo use different parts of it")]
+
+mod assets;
+mod control_plane;
+mod kubectl;
+mod ports;
+mod process;
+mod rest;
+mod sandgate;
+mod webhook;
+
+use std::{
+    error,
+    io::{self, Write},
+    time::Duration,
+};
+
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use self::{
+    control_plane::ControlPlane,
+    kubectl::Output,
+    ports::free_port,
+    rest::{Refusal, Rest},
+    sandgate::Sandgate,
+    webhook::{Webhook, WebhookKind},
+};
+
+/// Whatever goes wrong in the bed; its text is for people.
+pub(crate) type Error = Box<dyn error::Error + Send + Sync>;
+
+/// What the bed's functions return.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// No step of the bed takes as long, on the slowest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks `probe` until it has an answer, and gives up after [`PATIENCE`].
+///
+/// # Errors
+/// What `probe` fails with, or that there is no answer; the text says what was waited for.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let asking = async {
+        loop {
+            if let Some(answer) = probe().await? {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, asking).await;
+    answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into()))
+}
+
+/// Tells people what takes so long, past the test harness, which keeps what `eprintln!` prints to itself.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "test bed: {line}");
+}

@@ -1,0 +1,89 @@
+//! Child processes that cannot outlive us.
+//!
+//! A test that is killed runs no destructor, so each child hangs on a leash: a small shell that holds the reading end
+//! of a pipe. When the writing end closes, for whatever reason, the shell kills its child, by its process id.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::Result;
+
+/// A running program with its log.
+pub(crate) struct Process {
+    name: &'static str,
+    log: PathBuf,
+    shell: Child,
+}
+
+/// Runs `"$@"`, ends with its status, and kills it at the end of standard input.
+const LEASH: &str = r#"
+    exec 3<&0
+    "$@" </dev/null 3<&- &
+    child=$!
+    (read -r _ <&3; kill -KILL "$child") &
+    watcher=$!
+    wait "$child"
+    status=$?
+    kill -KILL "$watcher" 2>/dev/null
+    exit "$status"
+"#;
+
+impl Process {
+    /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
+    pub(super) fn start(
+        name: &'static str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let shell = Command::new("sh")
+            .args(["-c", LEASH, "leash"])
+            .arg(program)
+            .args(arguments)
+            // Nothing here may look for the metadata service of a cloud.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok(Self { name, log, shell })
+    }
+
+    /// # Errors
+    /// When it has ended by itself: with the end of its log.
+    pub(super) fn check(&mut self) -> Result<()> {
+        let Some(status) = self.shell.try_wait()? else { return Ok(()) };
+        let (name, log, tail) = (self.name, self.log.display(), self.log_tail());
+        Err(format!("{name} ended ({status}); the end of {log}:\n{tail}").into())
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        const LINES: usize = 20;
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    /// Lets go of the leash, and waits until the child has gone.
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// Removes `folder` once this process has ended, however it ends.
+pub(super) fn remove_at_the_end(folder: &Path) -> Result<Child> {
+    // The second is for the programs that still write into it.
+    const WAIT: &str = r#"read -r _; sleep 1; rm -rf -- "$1""#;
+    let guard = Command::new("sh").args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).spawn()?;
+    Ok(guard)
+}

@@ -1,0 +1,79 @@
+//! The API in plain JSON: what is stored is looked at as it is, not as a type of some version sees it.
+
+use axum::http::{Method, Request, header};
+use kube::Client;
+use serde_json::Value;
+
+/// Sends JSON, and answers with JSON or a refusal.
+#[derive(Clone)]
+pub(crate) struct Rest {
+    client: Client,
+}
+
+/// The API server's no.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { code, reason, message } = self;
+        write!(f, "{code} {reason}: {message}")
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<kube::Error> for Refusal {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                Self { code: status.code, reason: status.reason, message: status.message }
+            }
+            other => Self { code: 0, reason: "NoAnswer".into(), message: other.to_string() },
+        }
+    }
+}
+
+type Answer = Result<Value, Refusal>;
+
+impl Rest {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads an object or a list.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "application/json", None).await
+    }
+
+    /// Creates an object.
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::POST, path, "application/json", Some(object)).await
+    }
+
+    /// Changes an object by a merge patch.
+    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/merge-patch+json", Some(patch)).await
+    }
+
+    /// Changes an object by a strategic merge patch, which merges lists by their keys.
+    pub(crate) async fn strategic_merge(&self, path: &str, patch: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(patch)).await
+    }
+
+    /// Deletes an object.
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, "application/json", None).await
+    }
+
+    async fn send(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
+        let request = request.body(body).expect("a path of the API is a URI");
+        Ok(self.client.request(request).await?)
+    }
+}

@@ -1,0 +1,21 @@
+//! sandgate in front of a real API server: what people do, and what is stored of it.
+//!
+//! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
+//! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
+
+#[path = "../bed/mod.rs"]
+mod bed;
+
+mod examples;
+mod sandbox;
+mod sandboxed;
+mod webhooks;
+
+mod bystanders;
+mod controllers;
+mod creating;
+mod filling;
+mod hostile;
+mod other_webhooks;
+mod schema;
+mod updating;

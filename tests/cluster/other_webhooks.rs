@@ -1,0 +1,79 @@
+//! Other people's webhooks between our two rounds.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Webhook, WebhookKind, eventually},
+    examples::{complete_pod, plain_pod},
+    sandbox::Sandbox,
+    sandboxed::{assert_sandboxed, containers},
+    webhooks::Injector,
+};
+
+#[tokio::test]
+async fn an_injected_sidecar_is_sandboxed_and_shares_the_budget() {
+    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
+        return;
+    };
+    let stored = sandbox.create_and_read(&plain_pod("main")).await;
+    assert_eq!(names(&stored), ["main", "sidecar"]);
+    assert_sandboxed(&stored);
+}
+
+#[tokio::test]
+async fn a_sidecar_that_asks_for_something_shares_the_budget_too() {
+    let resources = json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m", "memory": "512Mi"}});
+    let sidecar = json!({"name": "sidecar", "image": "proxy:1", "resources": resources});
+    let Some(sandbox) = sandbox_with_injector(sidecar).await else { return };
+    let stored = sandbox.create_and_read(&plain_pod("main")).await;
+    assert_eq!(stored.pointer("/spec/containers/1/resources/limits/cpu"), Some(&json!("500m")));
+    assert_sandboxed(&stored);
+}
+
+#[tokio::test]
+async fn a_hostile_sidecar_is_refused() {
+    let sidecar = json!({"name": "sidecar", "image": "proxy:1", "securityContext": {"privileged": true}});
+    let Some(sandbox) = sandbox_with_injector(sidecar).await else { return };
+    let refusal = sandbox.create(&plain_pod("main")).await.expect_err("the sidecar is privileged");
+    assert!(refusal.message.contains("spec.containers[1].securityContext.privileged"), "{refusal}");
+    assert_eq!(sandbox.pods().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_refused() {
+    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
+        return;
+    };
+    let refusal = sandbox.create(&complete_pod("main")).await.expect_err("nothing is left for it");
+    assert!(refusal.message.contains("spec.containers[1].resources.limits"), "{refusal}");
+    assert_eq!(sandbox.pods().await, Vec::<Value>::new());
+}
+
+/// A sandbox with a webhook behind ours that adds `container` to each pod.
+async fn sandbox_with_injector(container: Value) -> Option<Sandbox> {
+    let sandbox = Sandbox::new().await?;
+    let Injector { url, ca } = Injector::start(container).await;
+    let configuration = format!("zz-injector-{}", sandbox.namespace);
+    let namespaces = [sandbox.namespace.clone()];
+    let kind = WebhookKind::Mutating;
+    let webhook = Webhook {
+        kind,
+        configuration: &configuration,
+        name: "sidecar.example.com",
+        url: &url,
+        ca: &ca,
+        namespaces: &namespaces,
+    };
+    webhook.register(&sandbox.rest).await.expect("it is registered");
+    eventually("the API server asks the injector", async || {
+        let answer = sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await;
+        Ok(answer.map_or(true, |pod| containers(&pod).count() == 2).then_some(()))
+    })
+    .await
+    .expect("it is asked");
+    Some(sandbox)
+}
+
+fn names(pod: &Value) -> Vec<&str> {
+    containers(pod).filter_map(|container| container["name"].as_str()).collect()
+}

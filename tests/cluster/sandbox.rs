@@ -1,0 +1,162 @@
+//! What each test begins with: a namespace that sandgate guards.
+
+use std::{
+    env,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, say};
+
+/// A namespace with sandgate in front of it.
+pub(crate) struct Sandbox {
+    pub(crate) bed: &'static ControlPlane,
+    pub(crate) rest: Rest,
+    pub(crate) namespace: String,
+    sandgate: Sandgate,
+}
+
+impl Sandbox {
+    /// A guarded namespace; `None` where the cluster tests are skipped.
+    pub(crate) async fn new() -> Option<Self> {
+        Self::guarded_by(&[WebhookKind::Validating, WebhookKind::Mutating], &json!({})).await
+    }
+
+    /// One with these labels on the namespace.
+    pub(crate) async fn labelled(labels: &Value) -> Option<Self> {
+        Self::guarded_by(&[WebhookKind::Validating, WebhookKind::Mutating], labels).await
+    }
+
+    /// One whose pods nobody fills, only the final object is judged.
+    pub(crate) async fn validating_only() -> Option<Self> {
+        Self::guarded_by(&[WebhookKind::Validating], &json!({})).await
+    }
+
+    async fn guarded_by(kinds: &[WebhookKind], labels: &Value) -> Option<Self> {
+        let sandbox = Self::unguarded(labels).await?;
+        for kind in kinds {
+            sandbox.guard(*kind).await;
+        }
+        Some(sandbox)
+    }
+
+    /// One that sandgate is ready to guard and does not yet.
+    pub(crate) async fn unguarded(labels: &Value) -> Option<Self> {
+        let bed = bed().await?;
+        let rest = bed.rest().await.expect("a client");
+        let namespace = bed.namespace(&rest, "sandbox", labels).await.expect("a namespace");
+        let sandgate = Sandgate::start(bed, &[&namespace]).await.expect("sandgate starts");
+        Some(Self { bed, rest, namespace, sandgate })
+    }
+
+    /// Puts sandgate in front of the namespace; the validating webhook comes before the mutating one.
+    pub(crate) async fn guard(&self, kind: WebhookKind) {
+        self.sandgate.guard(&self.rest, kind).await.expect("the API server asks sandgate");
+    }
+
+    /// Stops sandgate and leaves its configurations behind.
+    pub(crate) fn without_sandgate(self) -> Unattended {
+        let Self { bed, rest, namespace, sandgate } = self;
+        drop(sandgate);
+        Unattended { bed, rest, namespace }
+    }
+
+    /// Another namespace, which no policy names.
+    pub(crate) async fn other_namespace(&self) -> String {
+        self.bed.namespace(&self.rest, "elsewhere", &json!({})).await.expect("a namespace")
+    }
+
+    /// kubectl in the namespace.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_reading("", arguments).await
+    }
+
+    /// kubectl in the namespace, with a manifest on its standard input.
+    pub(crate) async fn kubectl_reading(&self, manifest: &str, arguments: &[&str]) -> Output {
+        let arguments = [&["--namespace", &self.namespace], arguments].concat();
+        self.bed.kubectl_reading(manifest, &arguments).await
+    }
+
+    /// The path of pods, or of one, or of its subresource.
+    pub(crate) fn pods_path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/pods{rest}", self.namespace)
+    }
+
+    /// Creates a pod by the plain API.
+    pub(crate) async fn create(&self, pod: &Value) -> Result<Value, Refusal> {
+        self.rest.post(&self.pods_path(""), pod).await
+    }
+
+    /// Creates a pod that is admitted, and reads back what is stored.
+    pub(crate) async fn create_and_read(&self, pod: &Value) -> Value {
+        let created = self.create(pod).await.expect("the pod is admitted");
+        self.stored(created["metadata"]["name"].as_str().expect("a pod has a name")).await
+    }
+
+    /// The pod as it is stored.
+    pub(crate) async fn stored(&self, name: &str) -> Value {
+        self.rest.get(&self.pods_path(&format!("/{name}"))).await.expect("the pod is stored")
+    }
+
+    /// Every pod that is stored in the namespace.
+    pub(crate) async fn pods(&self) -> Vec<Value> {
+        items(self.rest.get(&self.pods_path("")).await.expect("pods are listed"))
+    }
+
+    /// The first pod that a controller makes.
+    pub(crate) async fn first_pod(&self) -> Value {
+        eventually("a pod is stored", async || Ok(self.pods().await.into_iter().next())).await.expect("a pod")
+    }
+
+    /// The events of an object, once there is one with this reason.
+    pub(crate) async fn events(&self, name: &str, reason: &str) -> Vec<Value> {
+        let selector = format!("fieldSelector=involvedObject.name%3D{name}%2Creason%3D{reason}");
+        let path = format!("/api/v1/namespaces/{}/events?{selector}", self.namespace);
+        let found = eventually("there is an event", async || {
+            let events = items(self.rest.get(&path).await?);
+            Ok((!events.is_empty()).then_some(events))
+        });
+        found.await.expect("an event")
+    }
+}
+
+/// What is left of a [`Sandbox`] whose sandgate has gone.
+pub(crate) struct Unattended {
+    pub(crate) bed: &'static ControlPlane,
+    pub(crate) rest: Rest,
+    pub(crate) namespace: String,
+}
+
+fn items(list: Value) -> Vec<Value> {
+    match list {
+        Value::Object(mut list) => {
+            list.remove("items").and_then(|items| items.as_array().cloned()).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The control plane of this run, started by the first test that asks.
+async fn bed() -> Option<&'static ControlPlane> {
+    static BED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
+
+    if env::var_os("SANDGATE_SKIP_CLUSTER").is_some_and(|value| value == "1") {
+        say_skipped();
+        return None;
+    }
+    let started =
+        BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
+    Some(started.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
+}
+
+fn say_skipped() {
+    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let test = thread::current();
+    let test = test.name().unwrap_or("a test");
+    say(&format!("SKIPPED {test}, because SANDGATE_SKIP_CLUSTER=1; {count} skipped so far"));
+}

@@ -1,0 +1,143 @@
+//! What a stored pod must look like, whoever made it.
+
+use sandgate::pod::Quantity;
+use serde_json::{Value, json};
+
+/// Asserts each property of the default policy on a stored pod.
+#[track_caller]
+pub(crate) fn assert_sandboxed(pod: &Value) {
+    assert_fields(
+        pod,
+        &[
+            ("/spec/runtimeClassName", json!("gvisor")),
+            ("/spec/serviceAccountName", json!("workflow-runner")),
+            ("/spec/serviceAccount", json!("workflow-runner")),
+            ("/spec/automountServiceAccountToken", json!(false)),
+            ("/spec/schedulerName", json!("default-scheduler")),
+            ("/metadata/labels/app", json!("workflow-runner")),
+            (
+                "/spec/securityContext",
+                json!({
+                    "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
+                    "seccompProfile": {"type": "RuntimeDefault"}
+                }),
+            ),
+            (
+                "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms",
+                json!([
+                    {"matchExpressions": [{"key": "workload-type", "operator": "In", "values": ["workflow-runner"]}]}
+                ]),
+            ),
+        ],
+    );
+    for field in
+        ["hostPID", "hostIPC", "hostNetwork", "shareProcessNamespace", "nodeName", "priorityClassName"]
+    {
+        assert!(pod["spec"][field].is_null(), "{field} is unset in {pod:#}");
+    }
+    let deadline = pod["spec"]["activeDeadlineSeconds"].as_i64();
+    assert!(deadline.is_some_and(|seconds| (1..=3600).contains(&seconds)), "a deadline: {deadline:?}");
+    assert_restart_policy(pod);
+    assert_tolerations(pod);
+    assert_volumes(pod);
+    for container in containers(pod) {
+        assert_container(container);
+    }
+    assert_budget(pod);
+}
+
+/// Asserts the value at each JSON pointer.
+#[track_caller]
+pub(crate) fn assert_fields(object: &Value, wanted: &[(&str, Value)]) {
+    for (pointer, wanted) in wanted {
+        assert_eq!(object.pointer(pointer), Some(wanted), "{pointer} of {object:#}");
+    }
+}
+
+/// Init containers and app containers.
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+}
+
+fn assert_restart_policy(pod: &Value) {
+    let of_job = pod.pointer("/metadata/ownerReferences/0/kind") == Some(&json!("Job"));
+    let found = &pod["spec"]["restartPolicy"];
+    assert!(found == "Never" || (of_job && found == "OnFailure"), "restartPolicy is {found}");
+}
+
+/// Ours, and the two that the API server adds to every pod.
+fn assert_tolerations(pod: &Value) {
+    let key = |toleration: &Value| toleration["key"].as_str().unwrap_or_default().to_owned();
+    let mut keys: Vec<String> =
+        pod["spec"]["tolerations"].as_array().into_iter().flatten().map(key).collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "sandbox.gke.io/runtime"]
+    );
+    let ours = json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"});
+    assert!(pod["spec"]["tolerations"].as_array().is_some_and(|all| all.contains(&ours)), "{pod:#}");
+}
+
+/// Nothing but bounded empty folders: so no token either.
+fn assert_volumes(pod: &Value) {
+    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        let kinds: Vec<&String> = volume.as_object().into_iter().flatten().map(|(key, _)| key).collect();
+        assert_eq!(kinds, ["emptyDir", "name"], "{volume}");
+        assert!(volume["emptyDir"]["sizeLimit"].is_string(), "{volume}");
+    }
+}
+
+fn assert_container(container: &Value) {
+    assert_fields(
+        container,
+        &[
+            ("/securityContext/allowPrivilegeEscalation", json!(false)),
+            ("/securityContext/readOnlyRootFilesystem", json!(true)),
+            ("/securityContext/capabilities/drop", json!(["ALL"])),
+        ],
+    );
+    let security = &container["securityContext"];
+    assert!(security["privileged"] != true && security["capabilities"]["add"].is_null(), "{container:#}");
+    let mounts = container["volumeMounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (name, path) in [("workspace", "/workspace"), ("tmp", "/tmp")] {
+        assert!(
+            mounts.contains(&json!({"name": name, "mountPath": path})),
+            "{path} is mounted in {container:#}"
+        );
+    }
+    assert!(
+        !mounts
+            .iter()
+            .any(|mount| mount["mountPath"].as_str().is_some_and(|path| path.contains("serviceaccount")))
+    );
+    for kind in ["limits", "requests"] {
+        for resource in ["cpu", "memory", "ephemeral-storage"] {
+            assert!(
+                container["resources"][kind][resource].is_string(),
+                "{kind} of {resource} in {container:#}"
+            );
+        }
+    }
+}
+
+/// The app containers and sidecars together stay within the pod's budget.
+fn assert_budget(pod: &Value) {
+    for (resource, budget) in [("cpu", "2"), ("memory", "4Gi"), ("ephemeral-storage", "10Gi")] {
+        let limit =
+            |container: &Value| quantity(container["resources"]["limits"][resource].as_str().unwrap_or("?"));
+        let runs = |container: &&Value| {
+            pod["spec"]["containers"].as_array().is_some_and(|all| all.contains(container))
+        };
+        let total = containers(pod)
+            .filter(|container| runs(container) || container["restartPolicy"] == "Always")
+            .fold(Quantity::ZERO, |total, container| total.plus(limit(container)));
+        assert!(total <= quantity(budget), "{resource}: {total} in {pod:#}");
+    }
+}
+
+fn quantity(text: &str) -> Quantity {
+    Quantity::parse(text).expect("a stored quantity is one")
+}
