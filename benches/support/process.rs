@@ -21,7 +21,8 @@ impl Process {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.stdin(Stdio::null()).spawn()?;
         let pid = child.id().to_string();
-        let watcher = Command::new("sh").args(["-c", WATCHER, "watcher", &pid]).stdin(Stdio::piped()).spawn()?;
+        let watcher =
+            Command::new("sh").args(["-c", WATCHER, "watcher", &pid]).stdin(Stdio::piped()).spawn()?;
         Ok(Self { child, watcher })
     }
 

@@ -11,6 +11,9 @@ pub(crate) const SIZES: [(&str, usize); 3] = [("6 kB", SMALL), ("100 kB", 100_00
 /// A usual review.
 pub(crate) const SMALL: usize = 6_500;
 
+/// The uid of every review.
+pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
+
 /// How much of the policy a Pod brings with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -129,7 +132,8 @@ fn with_what_admission_adds(pod: &Value) -> Value {
     ]}}]);
     for container in spec["containers"].as_array_mut().into_iter().flatten() {
         let token = "/var/run/secrets/kubernetes.io/serviceaccount";
-        container["volumeMounts"] = json!([{"name": "kube-api-access-x7k2p", "readOnly": true, "mountPath": token}]);
+        container["volumeMounts"] =
+            json!([{"name": "kube-api-access-x7k2p", "readOnly": true, "mountPath": token}]);
     }
     pod
 }
@@ -198,7 +202,7 @@ fn review(operation: &str, object: &Value, old_object: &Value) -> Vec<u8> {
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
         "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "uid": UID,
             "kind": {"group": "", "version": "v1", "kind": "Pod"},
             "resource": {"group": "", "version": "v1", "resource": "pods"},
             "requestKind": {"group": "", "version": "v1", "kind": "Pod"},

@@ -2,7 +2,7 @@
 //!
 //! A benchmark starts itself again to be one of them, so that each has a process of its own to be measured.
 
-use std::{borrow::Cow, env, fs, net::Ipv4Addr, path::Path, process::exit, sync::Arc, time::Duration};
+use std::{borrow::Cow, env, fs, net::Ipv4Addr, path::Path, process::exit, sync::Arc};
 
 use axum::{
     Router,
@@ -12,11 +12,8 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -71,9 +68,8 @@ async fn serve(reader: &str, port: &str, folder: &Path) -> Result<()> {
 async fn connection(stream: TcpStream, tls: TlsAcceptor, app: Router) -> Result<()> {
     stream.set_nodelay(true)?;
     let stream = tls.accept(stream).await?;
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await
+    http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)).await?;
+    Ok(())
 }
 
 struct Webhook {
@@ -85,7 +81,9 @@ struct Webhook {
 async fn respond(State(webhook): State<Arc<Webhook>>, body: Bytes) -> impl IntoResponse {
     let Webhook { read, before, after } = &*webhook;
     match read(&body) {
-        Some(uid) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], [before, &*uid, after].concat()),
+        Some(uid) => {
+            (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], [before, &*uid, after].concat())
+        }
         None => (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/plain")], "no uid".into()),
     }
 }
