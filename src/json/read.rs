@@ -4,7 +4,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::value::{List, Member, Object, State, Value};
+use super::value::{List, Member, Object, State, Value, is_same};
 
 /// Reads a value that borrows from `text`.
 ///
@@ -157,6 +157,10 @@ impl<'de> Visitor<'de> for Place {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut members: Vec<Member> = Vec::new();
         while let Some(Text(key)) = access.next_key()? {
+            if members.is_empty() {
+                // Most objects of a Pod fit, and need not grow.
+                members.reserve(USUAL_MEMBERS);
+            }
             let Some(place) = self.member(&key) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
@@ -171,12 +175,16 @@ impl<'de> Visitor<'de> for Place {
     }
 }
 
+/// So many members have room without growing.
+const USUAL_MEMBERS: usize = 8;
+
 /// Two readers may pick different ones of two members with one key, so none of them is right.
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     const FEW: usize = 32;
     if members.len() <= FEW {
-        let repeats =
-            |(index, member): &(usize, &Member)| members[..*index].iter().any(|m| m.key == member.key);
+        let repeats = |(index, member): &(usize, &Member)| {
+            members[..*index].iter().any(|m| is_same(&m.key, &member.key))
+        };
         return members.iter().enumerate().find(repeats).map(|(_, member)| member.key.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();

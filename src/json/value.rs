@@ -313,8 +313,14 @@ impl<'a> Object<'a> {
 
 impl Member<'_> {
     fn is(&self, key: &str) -> bool {
-        self.key == key && !matches!(self.value, Value::Null)
+        is_same(&self.key, key) && !matches!(self.value, Value::Null)
     }
+}
+
+/// Whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several times
+/// faster than a call that compares memory.
+pub(crate) fn is_same(left: &str, right: &str) -> bool {
+    left.len() == right.len() && left.as_bytes().first() == right.as_bytes().first() && left == right
 }
 
 impl Serialize for Value<'_> {

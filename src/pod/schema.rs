@@ -4,6 +4,8 @@
 //! a test holds it against the document of the running API server. A field that is not in this table
 //! is one that a newer API server knows and this build does not: no rule can have judged it.
 
+use crate::json::is_same;
+
 /// What kind of value a field takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -40,7 +42,7 @@ impl Type {
     /// The kind of the field `name`, if this type has it.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Kind> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, kind)| *kind)
+        self.fields.iter().find(|(field, _)| is_same(field, name)).map(|(_, kind)| *kind)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kernel mechanisms that confine a process: seccomp, `AppArmor`, `SELinux`, /proc, sysctls; and Windows, which has none.
 
-use super::{Rule, Wanted, check_inherited};
+use super::{AnyOf, Rule, Wanted, check_inherited};
 use crate::{
     json::{Object, Value},
     pod::{Pod, spec_mut},
@@ -15,7 +15,8 @@ fn security_contexts<'p, 'a>(
 ) -> impl Iterator<Item = (String, &'p Value<'a>)> {
     let of_pod = pod.security.get(field).map(|value| (format!("spec.securityContext.{field}"), value));
     let of_containers = pod.containers.iter().filter_map(move |container| {
-        Some((container.at(&format!("securityContext.{field}")), container.security.get(field)?))
+        let value = container.security.get(field)?;
+        Some((container.at(&format!("securityContext.{field}")), value))
     });
     of_pod.into_iter().chain(of_containers)
 }
@@ -59,9 +60,11 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let allowed = &spec.security.seccomp;
-    let text = allowed.join(" or ");
-    let wanted =
-        Wanted { field: "seccompProfile", text: &text, remedy: "leave it out or name an allowed profile" };
+    let wanted = Wanted {
+        field: "seccompProfile",
+        text: &AnyOf(allowed),
+        remedy: &"leave it out or name an allowed profile",
+    };
     check_inherited(pod, &wanted, out, |profile| {
         profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
     });

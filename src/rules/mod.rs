@@ -18,6 +18,8 @@ mod shape;
 mod users;
 mod volumes;
 
+use std::fmt;
+
 use crate::{
     json::Value,
     pod::Pod,
@@ -134,8 +136,17 @@ pub fn check(spec: &Spec, pod: &Value) -> Violations {
 /// What a rule wants of a security context field that containers inherit from the Pod.
 struct Wanted<'w> {
     field: &'static str,
-    text: &'w str,
-    remedy: &'w str,
+    text: &'w dyn fmt::Display,
+    remedy: &'w dyn fmt::Display,
+}
+
+/// Words of which any will do; joined only when somebody reads them.
+struct AnyOf<'w>(&'w [String]);
+
+impl fmt::Display for AnyOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0.join(" or "))
+    }
 }
 
 /// Checks the effective value of an inherited security context field: the Pod's where a container has none.

@@ -1,6 +1,6 @@
 //! On which nodes the Pod may land, and by whose hand.
 
-use super::Rule;
+use super::{AnyOf, Rule};
 use crate::{
     json::{Object, Value},
     pod::{Pod, spec_mut},
@@ -67,12 +67,11 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
         .and_then(|affinity| affinity.object(REQUIRED))
         .and_then(|required| required.get("nodeSelectorTerms"));
     for wanted in &spec.placement.node_affinity {
-        let text = describe(wanted);
         let Some(terms) = terms.and_then(Value::as_list).filter(|terms| !terms.is_empty()) else {
             out.report(
                 TERMS,
                 show(terms),
-                format_args!("a term with {text}"),
+                format_args!("a term with {}", describe(wanted)),
                 "leave the affinity out on create",
             );
             continue;
@@ -80,6 +79,7 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
         for (index, term) in terms.iter() {
             let fits = term.as_object().is_some_and(|term| is_empty_term(term) || demands(term, wanted));
             if !fits {
+                let text = describe(wanted);
                 let found = format!("without {text}");
                 out.report(
                     format!("{TERMS}[{index}]"),
@@ -267,7 +267,7 @@ fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let allowed = &spec.placement.schedulers;
     let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
     if !allowed.iter().any(|name| name == found) {
-        out.report("spec.schedulerName", quote(found), allowed.join(" or "), "leave schedulerName out");
+        out.report("spec.schedulerName", quote(found), AnyOf(allowed), "leave schedulerName out");
     }
 }
 
@@ -286,8 +286,7 @@ fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
     if allowed.iter().any(|name| name == found) {
         return;
     }
-    let wanted =
-        if allowed.is_empty() { "unset".into() } else { format!("unset or {}", allowed.join(" or ")) };
+    let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {}", AnyOf(allowed)) };
     out.report("spec.priorityClassName", quote(found), wanted, "remove priorityClassName");
 }
 

@@ -3,7 +3,7 @@
 use super::{Rule, volumes::amount};
 use crate::{
     json::Object,
-    pod::{ContainerKind, Pod, Quantity},
+    pod::{Container, ContainerKind, Pod, Quantity},
     policy::{Resource, Spec},
     verdict::{Violations, show},
 };
@@ -19,12 +19,12 @@ pub(super) static RESOURCE_KINDS: Rule = Rule {
 
 fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Violations) {
     let known = |name: &str| Resource::ALL.into_iter().any(|resource| resource.as_str() == name);
-    for (path, resources) in all_resources(pod) {
+    for (owner, resources) in all_resources(pod) {
         for kind in ["requests", "limits"] {
             for (name, value) in resources.object(kind).into_iter().flat_map(Object::iter) {
                 if !known(name) {
                     out.report(
-                        format!("{path}.{kind}[{name}]"),
+                        path_of(owner, &format!("{kind}[{name}]")),
                         show(Some(value)),
                         "absent",
                         "remove this resource",
@@ -35,14 +35,24 @@ fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Violations) {
     }
 }
 
-/// `resources` of the Pod and of each container, with the path.
-fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (String, &'p Object<'a>)> {
-    let of_pod = pod.spec.object("resources").map(|resources| ("spec.resources".to_string(), resources));
+/// Whose resources they are: a container's, or the Pod's own.
+type Owner<'p, 'a> = Option<&'p Container<'p, 'a>>;
+
+/// `resources` of the Pod and of each container.
+fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (Owner<'p, 'a>, &'p Object<'a>)> {
+    let of_pod = pod.spec.object("resources").map(|resources| (None, resources));
     let of_containers = pod.containers.iter().filter_map(|container| {
         let resources = container.object.object("resources")?;
-        Some((container.at("resources"), resources))
+        Some((Some(container), resources))
     });
     of_pod.into_iter().chain(of_containers)
+}
+
+fn path_of(owner: Owner, field: &str) -> String {
+    match owner {
+        Some(container) => container.at(&format!("resources.{field}")),
+        None => format!("spec.resources.{field}"),
+    }
 }
 
 pub(super) static RESOURCE_CLAIMS: Rule = Rule {
@@ -58,9 +68,9 @@ fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Violations) {
     if pod.spec.list("resourceClaims").next().is_some() {
         out.report("spec.resourceClaims", "set", "unset", "remove resourceClaims");
     }
-    for (path, resources) in all_resources(pod) {
+    for (owner, resources) in all_resources(pod) {
         if resources.list("claims").next().is_some() {
-            out.report(format!("{path}.claims"), "set", "unset", "remove claims");
+            out.report(path_of(owner, "claims"), "set", "unset", "remove claims");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The runtime class, and the annotations that reach runsc.
 
-use super::Rule;
+use super::{AnyOf, Rule};
 use crate::{
     json::Value,
     pod::{Pod, spec_mut},
@@ -31,9 +31,8 @@ fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
     if found.is_some_and(|name| allowed.iter().any(|class| class == name)) {
         return;
     }
-    let wanted = allowed.join(" or ");
     let found = show(pod.spec.get("runtimeClassName"));
-    out.report("spec.runtimeClassName", found, wanted, "leave it out or name an allowed class");
+    out.report("spec.runtimeClassName", found, AnyOf(allowed), "leave it out or name an allowed class");
 }
 
 pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {

@@ -26,7 +26,7 @@ pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
 };
 
 fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Violations) {
-    let wanted = Wanted { field: "runAsNonRoot", text: "true", remedy: "set it to true or leave it out" };
+    let wanted = Wanted { field: "runAsNonRoot", text: &true, remedy: &"set it to true or leave it out" };
     check_inherited(pod, &wanted, out, |value| value.as_bool() == Some(true));
 }
 
@@ -50,8 +50,8 @@ pub(super) static RUN_AS_GROUP: Rule = Rule {
 };
 
 fn check_id(field: &'static str, range: IdRange, pod: &Pod, out: &mut Violations) {
-    let (text, remedy) = (range.to_string(), format!("set it to {} or leave it out", range.default));
-    let wanted = Wanted { field, text: &text, remedy: &remedy };
+    let remedy = format_args!("set it to {} or leave it out", range.default);
+    let wanted = Wanted { field, text: &range, remedy: &remedy };
     check_inherited(pod, &wanted, out, |value| value.as_i64().is_some_and(|id| range.contains(id)));
 }
 
