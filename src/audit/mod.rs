@@ -187,7 +187,7 @@ mod tests {
             trail.record(|_| ());
         }
         assert!(writer.finish(PATIENCE));
-        let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        let expected = (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n") + "\n";
         assert_eq!(String::from_utf8(memory.0.lock().unwrap().clone()).unwrap(), expected);
         assert_eq!(metrics.audit_records[0].get(), 1000);
     }

@@ -175,11 +175,16 @@ impl Sink for Paths {
 }
 
 fn field_path(path: &[Step]) -> String {
+    /// Fields with free keys, which Kubernetes writes in brackets.
+    const MAPS: [&str; 6] = ["annotations", "labels", "limits", "nodeSelector", "overhead", "requests"];
+
     let mut out = String::with_capacity(48);
+    let mut in_map = false;
     for step in path {
+        let key_of_map = std::mem::replace(&mut in_map, matches!(step, Step::Key(key) if MAPS.contains(key)));
         match step {
             Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
-            Step::Key(key) if key.contains(['.', '/']) => out.extend(["[", key, "]"]),
+            Step::Key(key) if key_of_map => out.extend(["[", key, "]"]),
             Step::Key(key) if out.is_empty() => out.push_str(key),
             Step::Key(key) => out.extend([".", key]),
         }

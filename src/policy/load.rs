@@ -110,12 +110,12 @@ impl Document<'_> {
     }
 }
 
-/// A line that begins with `---` always ends a document: inside one, YAML indents or quotes it.
+/// A marker line (`---`) always ends a document: inside one, YAML indents or quotes it.
 fn documents(source: &Source) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
     let (mut start, mut position, mut line, mut lines_before) = (0, 0, 0, 0);
     for text in source.text.split_inclusive('\n') {
-        if text.starts_with("---") {
+        if is_marker(text) {
             documents.push(Document {
                 file: &source.name,
                 text: &source.text[start..position],
@@ -129,6 +129,10 @@ fn documents(source: &Source) -> Vec<Document<'_>> {
     documents.push(Document { file: &source.name, text: &source.text[start..], lines_before });
     documents.retain(|document| !is_blank(document.text));
     documents
+}
+
+fn is_marker(line: &str) -> bool {
+    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
 fn is_blank(text: &str) -> bool {

@@ -15,7 +15,7 @@ fn load_all(files: &[(&str, &str)]) -> Result<PolicySet, String> {
 /// A policy file with this `spec`, which begins on line 5.
 fn with_spec(spec: &str) -> String {
     let spec = spec.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
-    format!("apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: p}}\nspec:\n{spec}")
+    format!("apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: p}}\nspec:\n{spec}\n")
 }
 
 fn refused(spec: &str, expected: &str) {

@@ -135,7 +135,7 @@ fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     let path = format!("spec.volumes[{index}].projected.sources[{position}].{kind}");
                     out.report(
                         path,
-                        "projected",
+                        "requested",
                         "absent",
                         "remove this source: the sandbox has no credentials",
                     );

@@ -179,8 +179,14 @@ fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
 }
 
 fn summary(toleration: &Object) -> String {
-    let part = |key| toleration.str(key).unwrap_or_default();
-    quote(&format!("{} {} {} {}", part("key"), operator(toleration), part("value"), part("effect")))
+    let parts = [
+        toleration.str("key"),
+        Some(operator(toleration)),
+        toleration.str("value"),
+        toleration.str("effect"),
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    quote(&parts.join(" "))
 }
 
 /// An absent operator means Equal.

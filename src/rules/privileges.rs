@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::{
     json::{Object, Value},
-    pod::{Pod, each_container_mut},
+    pod::{Container, ContainerKind, Pod, each_container_mut},
     policy::Spec,
     verdict::{Violations, quote, show},
 };
@@ -23,13 +23,16 @@ fn check_of_containers(pod: &Pod, field: &str, wanted: bool, out: &mut Violation
         let found = container.security.get(field);
         if found.and_then(Value::as_bool) != Some(wanted) {
             let path = container.at(&format!("securityContext.{field}"));
-            out.report(
-                path,
-                show(found),
-                wanted,
-                format_args!("set it to {wanted} or leave it out on create"),
-            );
+            out.report(path, show(found), wanted, remedy(container, &format!("set it to {wanted}")));
         }
+    }
+}
+
+/// An ephemeral container arrives by an update, which fills nothing.
+fn remedy(container: &Container, what: &str) -> String {
+    match container.kind {
+        ContainerKind::Ephemeral => what.into(),
+        _ => format!("{what} or leave it out on create"),
     }
 }
 
@@ -128,7 +131,7 @@ fn check_capabilities(spec: &Spec, pod: &Pod, out: &mut Violations) {
             let drops = |c: &Object| c.list("drop").any(|(_, name)| name.as_str() == Some(wanted));
             if !capabilities.is_some_and(drops) {
                 let path = container.at("securityContext.capabilities.drop");
-                let remedy = format!("add {wanted} or leave drop out on create");
+                let remedy = remedy(container, &format!("add {wanted}"));
                 out.report(path, format_args!("without {wanted}"), format_args!("with {wanted}"), remedy);
             }
         }

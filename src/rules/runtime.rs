@@ -40,20 +40,43 @@ pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
     id: "gvisor-annotations",
     title: "No annotation reconfigures gVisor.",
     why: "containerd can pass annotations of the prefix dev.gvisor. to runsc, where they open host sockets, replace \
-          the root file system or switch off protections.",
+          the root file system or switch off protections. Admitted are only the mount hints that gVisor's own \
+          admission webhook, on GKE too, adds for emptyDir volumes: type, share and options, with the values it uses.",
     setting: "",
     fill: None,
     check: check_gvisor_annotations,
 };
 
+const PREFIX: &str = "dev.gvisor.";
+
 fn check_gvisor_annotations(_: &Spec, pod: &Pod, out: &mut Violations) {
-    for (key, value) in pod.annotations.iter().filter(|(key, _)| key.starts_with("dev.gvisor.")) {
-        out.report(
-            format!("metadata.annotations[{key}]"),
-            show(Some(value)),
-            "absent",
-            "remove the annotation",
-        );
+    for (key, value) in pod.annotations.iter() {
+        let Some(setting) = key.strip_prefix(PREFIX) else { continue };
+        if !is_mount_hint(pod, setting, value) {
+            out.report(
+                format!("metadata.annotations[{key}]"),
+                show(Some(value)),
+                "absent",
+                "remove the annotation",
+            );
+        }
+    }
+}
+
+/// `spec.mount.<volume>.<field>` of an emptyDir, as `pkg/shim/v1/utils/volumes.go` of gVisor expects it of its
+/// admission webhook: the type follows the medium, the volume is shared in the Pod or not at all.
+fn is_mount_hint(pod: &Pod, setting: &str, value: &Value) -> bool {
+    let hint = setting.strip_prefix("spec.mount.").and_then(|hint| hint.rsplit_once('.'));
+    let (Some((volume, field)), Some(value)) = (hint, value.as_str()) else { return false };
+    let mut volumes = pod.spec.objects("volumes").map(|(_, volume)| volume);
+    let Some(dir) = volumes.find(|v| v.str("name") == Some(volume)).and_then(|v| v.object("emptyDir")) else {
+        return false;
+    };
+    match field {
+        "type" => value == if dir.str("medium") == Some("Memory") { "tmpfs" } else { "bind" },
+        "share" => matches!(value, "container" | "pod"),
+        "options" => value.split(',').all(|option| matches!(option, "rw" | "ro" | "rprivate")),
+        _ => false,
     }
 }
 
@@ -93,5 +116,27 @@ mod tests {
             pod["metadata"]["annotations"] = json!({"dev.gvisor.spec.rootfs.source": "/"});
         });
         accepts(|pod| pod["metadata"]["annotations"] = json!({"example.com/dev.gvisor.x": "1"}));
+    }
+
+    #[test]
+    fn the_mount_hints_of_gvisors_own_webhook_are_admitted_and_nothing_near_them() {
+        let hint = |field: &str| format!("dev.gvisor.spec.mount.workspace.{field}");
+        accepts(|pod| {
+            let hints = json!({hint("type"): "bind", hint("share"): "pod", hint("options"): "rw,rprivate"});
+            pod["metadata"]["annotations"] = hints;
+        });
+        for (key, value) in [
+            (hint("type"), "tmpfs"),
+            (hint("share"), "shared"),
+            (hint("options"), "rw,exec"),
+            (hint("options"), ""),
+            (hint("source"), "/"),
+            ("dev.gvisor.spec.mount.other.type".to_string(), "bind"),
+            ("dev.gvisor.spec.mount.type".to_string(), "bind"),
+        ] {
+            rejects(&format!("gvisor-annotations metadata.annotations[{key}]"), |pod| {
+                pod["metadata"]["annotations"] = json!({key.as_str(): value});
+            });
+        }
     }
 }

@@ -29,6 +29,16 @@ fn check_pod_shape(_: &Spec, pod: &Pod, out: &mut Violations) {
         out.report("kind", show(pod.root.get("kind")), "Pod", "send a Pod");
         return;
     }
+    let count = pod.containers.len();
+    if count > MOST_CONTAINERS {
+        let wanted = format!("at most {MOST_CONTAINERS}");
+        out.report(
+            "spec.containers",
+            format!("{count} containers"),
+            wanted,
+            "split the work into several Pods",
+        );
+    }
     let mut path = String::with_capacity(96);
     walk_type(pod.root, &schema::POD, &mut path, out);
     if pod.spec.list("containers").next().is_none()
@@ -164,6 +174,16 @@ mod tests {
     fn a_pod_has_containers_and_is_a_pod() {
         rejects("pod-shape spec.containers", |pod| pod["spec"]["containers"] = json!([]));
         rejects("pod-shape kind", |pod| pod["kind"] = json!("Deployment"));
+    }
+
+    #[test]
+    fn a_pod_of_too_many_containers_is_refused() {
+        rejects("pod-shape spec.containers", |pod| {
+            let tiny = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
+            let container = &mut pod["spec"]["containers"][0];
+            container["resources"] = json!({"requests": tiny, "limits": tiny});
+            pod["spec"]["containers"] = vec![container.clone(); 501].into();
+        });
     }
 
     #[test]

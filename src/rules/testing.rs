@@ -4,52 +4,9 @@ use serde_json::{Value as Json, json};
 
 use crate::{json, policy::Spec};
 
-/// A Pod that sets everything as the default policy wants it.
+/// A Pod that sets everything as the default policy wants it: the README's.
 pub(crate) fn complete_pod() -> Json {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "complete", "namespace": "workflows", "labels": {"app": "workflow-runner"}},
-        "spec": {
-            "runtimeClassName": "gvisor",
-            "serviceAccountName": "workflow-runner",
-            "automountServiceAccountToken": false,
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": 600,
-            "terminationGracePeriodSeconds": 30,
-            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-                {"matchExpressions": [{"key": "workload-type", "operator": "In", "values": ["workflow-runner"]}]}
-            ]}}},
-            "tolerations": [
-                {"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"}
-            ],
-            "securityContext": {
-                "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
-                "seccompProfile": {"type": "RuntimeDefault"}
-            },
-            "volumes": [
-                {"name": "workspace", "emptyDir": {"sizeLimit": "10Gi"}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
-            ],
-            "containers": [{
-                "name": "main",
-                "image": "registry.example.com/runner:1",
-                "securityContext": {
-                    "allowPrivilegeEscalation": false,
-                    "readOnlyRootFilesystem": true,
-                    "capabilities": {"drop": ["ALL"]}
-                },
-                "resources": {
-                    "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"},
-                    "limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"}
-                },
-                "volumeMounts": [
-                    {"name": "workspace", "mountPath": "/workspace"},
-                    {"name": "tmp", "mountPath": "/tmp"}
-                ]
-            }]
-        }
-    })
+    serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml")).unwrap()
 }
 
 /// A Pod that asks for nothing.

@@ -27,7 +27,12 @@ fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Violations) {
         for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.iter().any(|allowed| allowed == kind)) {
             let wanted = if allowed.is_empty() { "no volume".into() } else { allowed.join(" or ") };
             let path = format!("spec.volumes[{index}].{kind}");
-            out.report(path, kind, wanted, "remove this volume or use an allowed type");
+            out.report(
+                path,
+                format_args!("a {kind} volume"),
+                wanted,
+                "remove this volume or use an allowed type",
+            );
         }
     }
 }

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::ZERO;
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
 
     fn wait() {
         std::thread::sleep(Duration::from_millis(5));

@@ -105,10 +105,10 @@ impl ControlPlane {
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
-    /// Makes a namespace, whose name begins with `prefix`, with the service accounts `default` and `workflow-runner`.
-    pub(crate) async fn namespace(&self, rest: &Rest, prefix: &str, labels: &Value) -> Result<String> {
-        let object = json!({"metadata": {"generateName": format!("{prefix}-"), "labels": labels}});
-        let namespace = rest.post("/api/v1/namespaces", &object).await?;
+    /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
+    /// with its name, which the API server may have drawn.
+    pub(crate) async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
+        let namespace = rest.post("/api/v1/namespaces", &json!({"metadata": metadata})).await?;
         let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
         let account = json!({"metadata": {"name": "workflow-runner"}});
         rest.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await?;

@@ -4,6 +4,7 @@
 //! ```ignore
 //! let bed = ControlPlane::start().await?;
 //! let rest = bed.rest().await?;
+//! bed.namespace(&rest, &json!({"name": "workflows"})).await?;
 //! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
 //! sandgate.guard(&bed, &rest).await?;
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;

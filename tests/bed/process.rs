@@ -83,7 +83,7 @@ impl Drop for Process {
 /// Removes `folder` once this process has ended, however it ends.
 pub(super) fn remove_at_the_end(folder: &Path) -> Result<Child> {
     // The second is for the programs that still write into it.
-    const WAIT: &str = r#"read -r _; sleep 1; rm -rf -- "$1""#;
+    const WAIT: &str = r#"trap "" INT; read -r _; sleep 1; rm -rf -- "$1""#;
     let guard = Command::new("sh").args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).spawn()?;
     Ok(guard)
 }

@@ -15,7 +15,7 @@ use super::{ControlPlane, Rest, Result, Webhook, WebhookKind, eventually, free_p
 
 /// A running webhook; ends when dropped.
 pub(crate) struct Sandgate {
-    _process: Process,
+    process: Option<Process>,
     url: String,
     ca: String,
     namespaces: Vec<String>,
@@ -48,11 +48,16 @@ impl Sandgate {
         .await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
         Ok(Self {
-            _process: process,
+            process: Some(process),
             url: format!("https://127.0.0.1:{port}"),
             ca: fs::read_to_string(folder.join("ca.crt"))?,
             namespaces: namespaces.filter_map(Value::as_str).map(str::to_owned).collect(),
         })
+    }
+
+    /// Ends it at once; its configurations stay.
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
     }
 
     /// Puts both webhooks in front of its namespaces, and waits until the API server asks them.
@@ -90,7 +95,11 @@ impl Sandgate {
 /// Tries a pod, which is never stored, and looks for the webhook's word in the API server's audit log.
 async fn is_asked(bed: &ControlPlane, rest: &Rest, namespace: &str, webhook: &str) -> Result<Option<()>> {
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
-    let _ = rest.post(&path, &pod_to_try()).await;
+    match rest.post(&path, &pod_to_try()).await {
+        // No webhook's work: the namespace is not as it should be.
+        Err(refusal) if !refusal.message.contains("webhook") => return Err(refusal.into()),
+        _ => {}
+    }
     let verdict = format!("{webhook}/verdict");
     let events = bed.audit_events(namespace)?;
     Ok(events.iter().any(|event| event["annotations"][&verdict].is_string()).then_some(()))

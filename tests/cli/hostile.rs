@@ -98,7 +98,7 @@ fn a_hundred_thousand_containers_are_counted_and_not_all_listed() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "many"}, "spec": {"containers": containers}});
     let text = sandgate_with(&["check", "-"], pod.to_string()).violations();
     assert!(text.lines().count() < 1100 && text.contains(" more, too many to list\n"));
-    review_denies(review("u", &pod).to_string(), "resource-limits");
+    review_denies(review("u", &pod).to_string(), "spec.containers is 100000 containers, must be at most 500");
 }
 
 #[test]

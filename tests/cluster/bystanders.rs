@@ -31,10 +31,10 @@ async fn store_in(sandbox: &Sandbox, namespace: &str) -> String {
 
 #[tokio::test]
 async fn while_sandgate_is_down_no_pod_is_stored_and_all_else_works() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let Some(mut sandbox) = Sandbox::new().await else { return };
     sandbox.create(&plain_pod("before")).await.expect("it is admitted");
     let elsewhere = sandbox.other_namespace().await;
-    let sandbox = sandbox.without_sandgate();
+    sandbox.stop_sandgate();
     let path = |namespace: &str, rest: &str| format!("/api/v1/namespaces/{namespace}/{rest}");
     let here = |rest: &str| path(&sandbox.namespace, rest);
 

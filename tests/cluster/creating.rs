@@ -132,11 +132,11 @@ async fn the_api_servers_audit_log_says_what_was_decided() {
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
     sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
 
-    let good = sandbox.audit_annotations(201);
+    let good = sandbox.audit_annotations(201).await;
     assert_eq!(good["mutate.sandgate.dev/verdict"], "admitted");
     assert_eq!(good["validate.sandgate.dev/verdict"], "admitted");
     assert_eq!(good["validate.sandgate.dev/policy"], "workflow-runner");
-    let bad = sandbox.audit_annotations(403);
+    let bad = sandbox.audit_annotations(403).await;
     assert_eq!(bad["mutate.sandgate.dev/verdict"], "denied");
     assert_eq!(bad["mutate.sandgate.dev/rules"], "privileged");
 }

@@ -12,36 +12,12 @@ pub(crate) fn plain_pod(name: &str) -> Value {
     })
 }
 
-/// A pod that sets every field as the policy wants it.
+/// A pod that sets every field as the policy wants it: the README's, under another name.
 pub(crate) fn complete_pod(name: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": "workflow-runner"}},
-        "spec": {
-            "runtimeClassName": "gvisor",
-            "serviceAccountName": "workflow-runner",
-            "automountServiceAccountToken": false,
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": 600,
-            "terminationGracePeriodSeconds": 30,
-            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-                {"matchExpressions": [{"key": "workload-type", "operator": "In", "values": ["workflow-runner"]}]}
-            ]}}},
-            "tolerations": [
-                {"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"}
-            ],
-            "securityContext": {
-                "runAsNonRoot": true, "runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000,
-                "seccompProfile": {"type": "RuntimeDefault"}
-            },
-            "volumes": [
-                {"name": "workspace", "emptyDir": {"sizeLimit": "10Gi"}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}
-            ],
-            "containers": [complete_container("main")]
-        }
-    })
+    let mut pod: Value = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))
+        .expect("an example is YAML");
+    pod["metadata"] = json!({"name": name, "labels": pod["metadata"]["labels"]});
+    pod
 }
 
 fn complete_container(name: &str) -> Value {

@@ -108,7 +108,7 @@ fn host_attempts() -> Vec<Attempt> {
         }),
         ("Windows", "windows", |pod| pod["spec"]["os"] = json!({"name": "windows"})),
         ("a Windows user", "windows", |pod| {
-            security(pod, json!({"windowsOptions": {"runAsUserName": "Administrator"}}))
+            security(pod, json!({"windowsOptions": {"runAsUserName": "Administrator"}}));
         }),
         ("a Windows host process", "windows", |pod| {
             security(pod, json!({"windowsOptions": {"hostProcess": true}}));

@@ -30,7 +30,7 @@ async fn a_policy_that_audits_touches_nothing_and_records() {
     assert_fields(&stored, &[("/spec/hostPID", json!(true)), ("/spec/restartPolicy", json!("Always"))]);
     assert_eq!(stored["spec"]["runtimeClassName"], Value::Null);
 
-    let annotations = sandbox.audit_annotations(201);
+    let annotations = sandbox.audit_annotations(201).await;
     assert_eq!(annotations["validate.sandgate.dev/verdict"], "would-deny");
     assert!(
         annotations["validate.sandgate.dev/rules"]

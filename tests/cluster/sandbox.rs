@@ -44,7 +44,10 @@ impl Sandbox {
     pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Option<Self> {
         let bed = bed().await?;
         let rest = bed.rest().await.expect("a client");
-        let namespace = bed.namespace(&rest, "sandbox", labels).await.expect("a namespace");
+        let namespace = bed
+            .namespace(&rest, &json!({"generateName": "sandbox-", "labels": labels}))
+            .await
+            .expect("a namespace");
         let mut spec = settings.clone();
         spec["namespaces"] = json!([namespace]);
         let sandgate = Sandgate::start_with(bed, &spec).await.expect("sandgate starts");
@@ -57,15 +60,13 @@ impl Sandbox {
     }
 
     /// Stops sandgate and leaves its configurations behind.
-    pub(crate) fn without_sandgate(self) -> Unattended {
-        let Self { bed, rest, namespace, sandgate } = self;
-        drop(sandgate);
-        Unattended { bed, rest, namespace }
+    pub(crate) fn stop_sandgate(&mut self) {
+        self.sandgate.stop();
     }
 
     /// Another namespace, which no policy names.
     pub(crate) async fn other_namespace(&self) -> String {
-        self.bed.namespace(&self.rest, "elsewhere", &json!({})).await.expect("a namespace")
+        self.bed.namespace(&self.rest, &json!({"generateName": "elsewhere-"})).await.expect("a namespace")
     }
 
     /// kubectl in the namespace.
@@ -105,15 +106,18 @@ impl Sandbox {
         items(self.rest.get(&self.pods_path("")).await.expect("pods are listed"))
     }
 
-    /// The annotations in the API server's audit log of the one create that was answered so and was no dry run.
-    pub(crate) fn audit_annotations(&self, code: u16) -> Value {
-        let events = self.bed.audit_events(&self.namespace).expect("there is an audit log");
-        let ours = events.iter().filter(|event| {
+    /// The annotations in the API server's audit log of a create that was answered so and was no dry run.
+    pub(crate) async fn audit_annotations(&self, code: u16) -> Value {
+        let is_ours = |event: &Value| {
             let dry_run = event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun"));
             event["responseStatus"]["code"] == code && !dry_run
+        };
+        // The answer may be here before it is in the log.
+        let found = eventually("the audit log has the create", async || {
+            let mut events = self.bed.audit_events(&self.namespace)?;
+            Ok(events.iter_mut().find(|event| is_ours(event)).map(|event| event["annotations"].take()))
         });
-        let [event] = ours.collect::<Vec<_>>()[..] else { panic!("one event with {code} in {events:#?}") };
-        event["annotations"].clone()
+        found.await.expect("an event")
     }
 
     /// The first pod that a controller makes.
@@ -133,18 +137,9 @@ impl Sandbox {
     }
 }
 
-/// What is left of a [`Sandbox`] whose sandgate has gone.
-pub(crate) struct Unattended {
-    pub(crate) bed: &'static ControlPlane,
-    pub(crate) rest: Rest,
-    pub(crate) namespace: String,
-}
-
-fn items(list: Value) -> Vec<Value> {
-    match list {
-        Value::Object(mut list) => {
-            list.remove("items").and_then(|items| items.as_array().cloned()).unwrap_or_default()
-        }
+fn items(mut list: Value) -> Vec<Value> {
+    match list["items"].take() {
+        Value::Array(items) => items,
         _ => Vec::new(),
     }
 }

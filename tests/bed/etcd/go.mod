@@ -1,3 +1,4 @@
+// The store of the control plane that tests run against; apart from Kubernetes, whose go.mod asks for older modules.
 module sandgate.dev/tests/bed/etcd
 
 go 1.26.0

@@ -1,3 +1,5 @@
+// The control plane that tests run against. To move to another version: change every v1.36.3 and v0.36.3, hold the
+// replace block against the one in kubernetes' own go.mod, and run GOFLAGS=-mod=mod go mod tidy.
 module sandgate.dev/tests/bed/kubernetes
 
 go 1.26.0

@@ -1,0 +1,227 @@
+//! What deciding costs, without any server: `cargo bench --bench rules`.
+//!
+//! Every figure includes freeing what was allocated, since the server pays for that too.
+
+#[path = "support/reviews.rs"]
+mod reviews;
+
+use std::{fmt, sync::LazyLock};
+
+use divan::{Bencher, black_box, counter::BytesCount};
+use sandgate::{
+    json::{Value, pod_from_str, write_patch},
+    pod::Pod,
+    policy::{Policy, PolicySet, Spec},
+    review::{self, Answer, Endpoint, Request},
+    rules::{self, Rule},
+    verdict::Violations,
+};
+
+use reviews::{Kind, SMALL};
+
+fn main() {
+    let grouped: Vec<&str> = GROUPS.iter().flat_map(|group| group.rules).copied().collect();
+    assert!(grouped.iter().all(|id| rules::by_id(id).is_some()), "every grouped rule exists");
+    assert!(rules::ALL.iter().all(|rule| grouped.contains(&rule.id)), "every rule has its group");
+    divan::main();
+}
+
+static POLICIES: LazyLock<PolicySet> = LazyLock::new(PolicySet::builtin);
+
+fn policy() -> &'static Policy {
+    &POLICIES.policies()[0]
+}
+
+fn spec() -> &'static Spec {
+    &policy().spec
+}
+
+/// A review to answer.
+struct Case {
+    name: &'static str,
+    body: LazyLock<Vec<u8>>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+static CASES: [Case; 7] = [
+    Case { name: "6 kB to fill", body: LazyLock::new(|| reviews::create(Kind::Plain, SMALL)) },
+    Case { name: "6 kB complete", body: LazyLock::new(|| reviews::create(Kind::Complete, SMALL)) },
+    Case { name: "100 kB to fill", body: LazyLock::new(|| reviews::create(Kind::Plain, 100_000)) },
+    Case { name: "100 kB complete", body: LazyLock::new(|| reviews::create(Kind::Complete, 100_000)) },
+    Case { name: "1 MB to fill", body: LazyLock::new(|| reviews::create(Kind::Plain, 1_000_000)) },
+    Case { name: "1 MB complete", body: LazyLock::new(|| reviews::create(Kind::Complete, 1_000_000)) },
+    Case { name: "3 MB update", body: LazyLock::new(|| reviews::update(3_000_000)) },
+];
+
+/// All of it: bytes in, bytes out.
+#[divan::bench(args = &CASES)]
+fn answer(bencher: Bencher, case: &Case) {
+    let body = case.body.as_slice();
+    bencher.counter(BytesCount::new(body.len())).bench(|| {
+        black_box(answered(body));
+    });
+}
+
+/// Reading alone: from bytes to the tree.
+#[divan::bench(args = &CASES)]
+fn read(bencher: Bencher, case: &Case) {
+    let body = case.body.as_slice();
+    bencher.counter(BytesCount::new(body.len())).bench(|| {
+        black_box(Request::read(body).expect("it is a review"));
+    });
+}
+
+/// The yardstick: what a webhook pays that reads everything into owned values, and does nothing with them.
+#[divan::bench(args = &CASES)]
+fn serde_json_value(bencher: Bencher, case: &Case) {
+    let body = case.body.as_slice();
+    bencher.counter(BytesCount::new(body.len())).bench(|| {
+        black_box(serde_json::from_slice::<serde_json::Value>(body).expect("it is JSON"));
+    });
+}
+
+/// Fill and check by every rule, of a Pod that was read already.
+#[divan::bench(args = Kind::ALL)]
+fn judge(bencher: Bencher, kind: Kind) {
+    bencher.with_inputs(|| read_pod(kind)).bench_local_refs(|pod| {
+        black_box(review::judge(policy(), pod, true));
+    });
+}
+
+/// The patch of a Pod that was filled, as JSON.
+#[divan::bench]
+fn patch(bencher: Bencher) {
+    let mut pod = read_pod(Kind::Plain);
+    rules::fill(spec(), &mut pod);
+    bencher.bench_local(|| {
+        black_box(write_patch(&pod));
+    });
+}
+
+/// The line of the audit trail.
+#[divan::bench(args = Kind::ALL)]
+fn record_line(bencher: Bencher, kind: Kind) {
+    let body = reviews::create(kind, SMALL);
+    let record = answered(&body).record;
+    bencher.bench_local(|| {
+        let mut line = Vec::with_capacity(2048);
+        record.write_line(&mut line, "2026-11-24T12:00:00.000Z", 42);
+        black_box(line);
+    });
+}
+
+/// The rules of one file of `src/rules`.
+struct Group {
+    name: &'static str,
+    rules: &'static [&'static str],
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Group {
+    fn rules(&self) -> Vec<&'static Rule> {
+        self.rules.iter().filter_map(|id| rules::by_id(id)).collect()
+    }
+}
+
+static GROUPS: [Group; 15] = [
+    Group { name: "shape", rules: &["pod-shape"] },
+    Group { name: "metadata", rules: &["labels", "mirror-pod"] },
+    Group { name: "runtime", rules: &["runtime-class", "gvisor-annotations"] },
+    Group {
+        name: "placement",
+        rules: &["node-affinity", "tolerations", "node-name", "scheduler", "priority-class"],
+    },
+    Group { name: "identity", rules: &["service-account", "token-volumes"] },
+    Group {
+        name: "lifecycle",
+        rules: &["restart-policy", "container-restart-rules", "active-deadline", "grace-period"],
+    },
+    Group {
+        name: "users",
+        rules: &["run-as-non-root", "run-as-user", "run-as-group", "fs-group", "supplemental-groups"],
+    },
+    Group {
+        name: "privileges",
+        rules: &["privileged", "privilege-escalation", "capabilities", "read-only-root"],
+    },
+    Group {
+        name: "confinement",
+        rules: &["seccomp", "apparmor", "selinux", "proc-mount", "sysctls", "windows"],
+    },
+    Group {
+        name: "isolation",
+        rules: &[
+            "host-namespaces",
+            "shared-process-namespace",
+            "host-ports",
+            "probe-hosts",
+            "dns-policy",
+            "termination-message-path",
+        ],
+    },
+    Group {
+        name: "volumes",
+        rules: &[
+            "volume-types",
+            "empty-dir",
+            "writable-paths",
+            "sub-paths",
+            "volume-devices",
+            "mount-propagation",
+        ],
+    },
+    Group { name: "secrets", rules: &["secrets", "file-key-ref"] },
+    Group { name: "resources", rules: &["resource-kinds", "resource-claims", "pod-budget"] },
+    Group { name: "resource_limits", rules: &["resource-limits"] },
+    Group { name: "images", rules: &["images"] },
+];
+
+/// The fill of one group, of a Pod that has nothing.
+#[divan::bench(args = &GROUPS)]
+fn fill(bencher: Bencher, group: &Group) {
+    let rules = group.rules();
+    bencher.with_inputs(|| read_pod(Kind::Plain)).bench_local_refs(|pod| {
+        for fill in rules.iter().filter_map(|rule| rule.fill) {
+            fill(spec(), pod);
+        }
+    });
+}
+
+/// The check of one group, of a Pod that has everything.
+#[divan::bench(args = &GROUPS)]
+fn check(bencher: Bencher, group: &Group) {
+    let rules = group.rules();
+    let root = read_pod(Kind::Complete);
+    let pod = Pod::of(&root);
+    bencher.bench_local(|| {
+        let mut violations = Violations::default();
+        for rule in &rules {
+            (rule.check)(spec(), &pod, &mut violations);
+        }
+        black_box(violations);
+    });
+}
+
+fn answered(body: &[u8]) -> Answer<'_> {
+    review::answer(&POLICIES, Endpoint::Mutate, body).expect("it is a review")
+}
+
+fn read_pod(kind: Kind) -> Value<'static> {
+    static PLAIN: LazyLock<String> = LazyLock::new(|| reviews::pod(Kind::Plain, SMALL).to_string());
+    static COMPLETE: LazyLock<String> = LazyLock::new(|| reviews::pod(Kind::Complete, SMALL).to_string());
+    let text = match kind {
+        Kind::Plain => &PLAIN,
+        Kind::Complete => &COMPLETE,
+    };
+    pod_from_str(text).expect("it is JSON")
+}

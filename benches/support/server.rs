@@ -1,0 +1,71 @@
+//! The servers that are compared.
+
+use std::{
+    env,
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Result, process::Process, webhook};
+
+/// Which one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The webhook that reads the uid.
+    Null,
+    /// The webhook that reads everything into a tree.
+    Tree,
+    /// The real one, without its audit trail.
+    Sandgate,
+    /// The real one, with an audit line for every request, written to nowhere.
+    Audited,
+}
+
+/// A running server; ends when dropped.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+}
+
+impl Server {
+    /// Starts one with the certificate and the answer of `folder`. It may not listen yet.
+    pub(crate) fn start(kind: Kind, folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = match kind {
+            Kind::Null => webhook("null", address, folder)?,
+            Kind::Tree => webhook("tree", address, folder)?,
+            Kind::Sandgate => sandgate("off", address, folder)?,
+            Kind::Audited => sandgate("stdout", address, folder)?,
+        };
+        command.stdout(File::options().write(true).open("/dev/null")?);
+        Ok(Self { kind, address, process: Process::start(&mut command)? })
+    }
+}
+
+fn webhook(reader: &str, address: SocketAddr, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args([webhook::ARGUMENT, reader, &address.port().to_string()]).arg(folder);
+    Ok(command)
+}
+
+fn sandgate(audit: &str, address: SocketAddr, folder: &Path) -> Result<Command> {
+    let mut command = Command::new(program());
+    command.args(["serve", "--certs", "files", "--audit", audit]).arg("--cert-dir").arg(folder);
+    command.args(["--listen", &address.to_string(), "--admin", &free_address()?.to_string()]);
+    // Only what goes wrong: the table needs no log beside it.
+    command.args(["--log-level", "warn"]);
+    Ok(command)
+}
+
+/// Cargo builds it for the benchmark; `SANDGATE_BIN` names another one to compare with.
+pub(crate) fn program() -> PathBuf {
+    env::var_os("SANDGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_sandgate").into(), PathBuf::from)
+}
+
+/// An address that is free now. Nothing else here opens ports while the server starts.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
