@@ -18,7 +18,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::SemaphorePermit,
@@ -52,8 +53,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
-    /// Below it a review is judged in less time than handing it over would take to be worth it.
-    const LARGE: usize = 256 << 10;
+    /// Below it a review is judged so soon that other connections can wait for it.
+    const LARGE: usize = 1 << 20;
 
     let _counted = Counted::up(&shared.metrics.in_flight);
     let (body, _room) = match take_body(&shared, request).await {
@@ -171,16 +172,14 @@ async fn read_body(
     time: Duration,
 ) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
     let deadline = Deadline::now() + time;
-    let Ok(Ok(room)) = timeout_at(deadline, shared.body_bytes.acquire_many(room)).await else {
+    let Ok(Ok(permit)) = timeout_at(deadline, shared.body_bytes.acquire_many(room)).await else {
         shared.metrics.reject(Limit::BodiesInFlight);
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once").closing());
     };
-    // A body that came in one piece is not copied.
-    let body = Limited::new(body, shared.limits.body_bytes as usize).collect();
-    match timeout_at(deadline, body).await {
-        Ok(Ok(body)) => Ok((Collected::to_bytes(body), room)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(shared).closing()),
-        Ok(Err(error)) => {
+    match timeout_at(deadline, collect(body, room as usize)).await {
+        Ok(Ok(body)) => Ok((body, permit)),
+        Ok(Err(Uncollected::TooLarge)) => Err(too_large(shared).closing()),
+        Ok(Err(Uncollected::Broken(error))) => {
             let reason = one_line(&format!("the body could not be read: {error}"));
             Err(Refusal::new(StatusCode::BAD_REQUEST, reason).closing())
         }
@@ -190,6 +189,32 @@ async fn read_body(
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing())
         }
     }
+}
+
+/// Why a body is not whole.
+enum Uncollected {
+    TooLarge,
+    Broken(axum::Error),
+}
+
+/// A body that comes in one piece is not copied. Pieces are put together as they come: keeping them until the last
+/// would hold the body twice, and hyper could not use its buffer again.
+async fn collect(mut body: Body, room: usize) -> Result<Bytes, Uncollected> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(Uncollected::Broken)?.into_data() else { continue };
+        if piece.len() > room - whole.len() {
+            return Err(Uncollected::TooLarge);
+        }
+        if whole.is_empty() {
+            if body.is_end_stream() {
+                return Ok(piece);
+            }
+            whole.reserve_exact(room);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.into())
 }
 
 /// Reads on what nobody wants, within reason: a client that is cut off while it sends may never see why.
@@ -278,8 +303,8 @@ mod tests {
     fn shared() -> Arc<Shared> {
         let second = Duration::from_secs(1);
         let limits = Limits {
-            body_bytes: 1 << 20,
-            bodies_in_flight_bytes: 1 << 20,
+            body_bytes: 2 << 20,
+            bodies_in_flight_bytes: 2 << 20,
             connections: 1,
             handshake: second,
             header: second,
@@ -300,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_review_is_answered_whatever_its_size() {
-        for padding in [0, 300_000] {
+        for padding in [0, 1 << 20] {
             let review = serde_json::json!({
                 "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
                 "request": {"uid": "u", "operation": "DELETE", "name": "n".repeat(padding)},

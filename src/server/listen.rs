@@ -169,9 +169,11 @@ impl Port {
     }
 }
 
+/// hyper's own 400 kB for each connection would be much for a thousand of them; with less than this, large bodies cost
+/// measurably more.
 fn http1() -> conn::http1::Builder {
     let mut builder = conn::http1::Builder::new();
-    builder.max_buf_size(64 * 1024);
+    builder.max_buf_size(128 * 1024);
     builder
 }
 
