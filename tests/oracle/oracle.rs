@@ -363,8 +363,7 @@ fn hook_reaches_out(hook: &LifecycleHandler) -> bool {
 }
 
 fn judge_mount(mount: &VolumeMount, faults: &mut Faults) {
-    let parts: Vec<&str> =
-        mount.mount_path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let parts: Vec<&str> = mount.mount_path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     must(!parts.contains(&".."), "mount path", faults);
     let is_writable_place = matches!(parts.first(), Some(&("workspace" | "tmp")));
     must(mount.read_only == Some(true) || is_writable_place, "writable mount", faults);
@@ -431,5 +430,8 @@ fn peak(name: &str, containers: &[Placed]) -> Nanos {
 }
 
 fn amount_of(name: &str, amounts: Option<&Amounts>) -> Nanos {
-    amounts.and_then(|amounts| amounts.get(name)).and_then(|amount| Nanos::read(&amount.0)).unwrap_or_default()
+    amounts
+        .and_then(|amounts| amounts.get(name))
+        .and_then(|amount| Nanos::read(&amount.0))
+        .unwrap_or_default()
 }

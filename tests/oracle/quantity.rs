@@ -26,7 +26,9 @@ impl Nanos {
             return Some(Self(0));
         }
         let exponent = exponent.checked_add(9)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
-        Some(Self(sign * times_ten_to(digits.parse().ok().and_then(|n: i128| n.checked_mul(factor)), exponent)))
+        Some(Self(
+            sign * times_ten_to(digits.parse().ok().and_then(|n: i128| n.checked_mul(factor)), exponent),
+        ))
     }
 
     pub(crate) fn saturating_add(self, other: Self) -> Self {
