@@ -67,15 +67,29 @@ pub(crate) fn policy_in_mode(mode: &str) -> PolicySet {
     PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap()
 }
 
-/// The Pod as the API server reads it; it takes a number for a quantity.
+/// The Pod as the API server reads it; it takes a number for a quantity, null for unset, and the old name of the
+/// service account for the new one.
 pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
-    let mut pod = pod.clone();
+    let mut pod = without_nulls(pod);
+    let alias = pod["spec"]["serviceAccount"].clone();
+    default(&mut pod["spec"], "serviceAccountName", alias);
     visit_amounts(&mut pod["spec"], &mut |amount| {
         if amount.is_number() {
             *amount = Json::from(amount.to_string());
         }
     });
     serde_json::from_value(pod)
+}
+
+fn without_nulls(value: &Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        Json::Array(list) => list.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
 }
 
 fn visit_amounts(spec: &mut Json, change: &mut impl FnMut(&mut Json)) {

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use crate::{apiserver::create, sweep::is_sound};
 
-/// The first line of each file says what must happen: `# denied` or `# admitted`.
+/// The first line of each file says what must happen: `# denied`, `# admitted`, or `# denied when final` for what
+/// `/mutate` repairs and `/validate` must refuse.
 #[test]
 fn counterexamples_stay_decided() {
     let policies = PolicySet::builtin();
@@ -18,7 +19,9 @@ fn counterexamples_stay_decided() {
         let pod: Json = serde_saphyr::from_str(&text).unwrap();
         let is_admitted = text.starts_with("# admitted");
         assert!(is_admitted || text.starts_with("# denied"), "{}: no verdict", path.display());
-        let said = create(&policies, Endpoint::Mutate, &pod);
+        let is_final = text.starts_with("# denied when final");
+        let endpoint = if is_final { Endpoint::Validate } else { Endpoint::Mutate };
+        let said = create(&policies, endpoint, &pod);
         assert_eq!(said.allowed, is_admitted, "{}: {:?}", path.display(), said.causes);
         let rule = path.file_stem().unwrap().to_string_lossy().to_string();
         assert!(

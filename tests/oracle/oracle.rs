@@ -124,22 +124,25 @@ fn is_mount_hint(key: &str, value: &str, spec: &PodSpec) -> bool {
     else {
         return false;
     };
-    let is_empty_dir = |known: &Volume| known.name == volume && known.empty_dir.is_some();
+    let mut volumes = spec.volumes.iter().flatten().filter(|known| known.name == volume);
+    let Some(empty_dir) = volumes.find_map(|volume| volume.empty_dir.as_ref()) else { return false };
+    let in_memory = word(empty_dir.medium.as_ref()) == "Memory";
     let options = ["ro", "rw", "private", "rprivate", "noexec", "nosuid", "nodev", "noatime", ""];
-    spec.volumes.iter().flatten().any(is_empty_dir)
-        && match property {
-            "type" => matches!(value, "tmpfs" | "bind"),
-            "share" => matches!(value, "container" | "pod"),
-            "options" => value.split(',').all(|option| options.contains(&option)),
-            _ => false,
-        }
+    match property {
+        // A hint of tmpfs would move a volume on disk into memory that no limit of its own bounds.
+        "type" => value == if in_memory { "tmpfs" } else { "bind" },
+        "share" => matches!(value, "container" | "pod"),
+        "options" => value.split(',').all(|option| options.contains(&option)),
+        _ => false,
+    }
 }
 
 fn judge_identity(spec: &PodSpec, faults: &mut Faults) {
     must(word(spec.runtime_class_name.as_ref()) == "gvisor", "runtime class", faults);
     must(word(spec.service_account_name.as_ref()) == "workflow-runner", "service account", faults);
+    // The name goes before its alias; "default" is what the API server writes beside a name that is not set.
     let alias = word(spec.service_account.as_ref());
-    must(matches!(alias, "" | "workflow-runner"), "service account alias", faults);
+    must(matches!(alias, "" | "default" | "workflow-runner"), "service account alias", faults);
     must(spec.automount_service_account_token == Some(false), "automount", faults);
 }
 
@@ -185,14 +188,13 @@ fn is_sandbox_toleration(toleration: &Toleration) -> bool {
         && word(toleration.effect.as_ref()) == "NoSchedule"
 }
 
-/// What the API server adds to every Pod.
+/// What the API server adds to every Pod; the seconds are a flag of it. `Exists` takes any value.
 fn is_default_toleration(toleration: &Toleration) -> bool {
     let keys = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
     keys.contains(&word(toleration.key.as_ref()))
         && word(toleration.operator.as_ref()) == "Exists"
-        && word(toleration.value.as_ref()).is_empty()
         && word(toleration.effect.as_ref()) == "NoExecute"
-        && toleration.toleration_seconds == Some(300)
+        && toleration.toleration_seconds.is_some()
 }
 
 fn judge_lifecycle(metadata: &ObjectMeta, spec: &PodSpec, faults: &mut Faults) {
@@ -299,7 +301,10 @@ fn judge_container(placed: &Placed, spec: &PodSpec, faults: &mut Faults) {
         judge_mount(mount, faults);
     }
     must(container.volume_devices.iter().flatten().next().is_none(), "volume device", faults);
-    judge_resources(*kind, container.resources.as_ref(), faults);
+    // The API server refuses resources of an ephemeral container.
+    if *kind != Kind::Ephemeral {
+        judge_resources(container.resources.as_ref(), faults);
+    }
 }
 
 /// What the container says goes before what the Pod says.
@@ -374,15 +379,13 @@ fn judge_mount(mount: &VolumeMount, faults: &mut Faults) {
     }
 }
 
-fn judge_resources(kind: Kind, resources: Option<&ResourceRequirements>, faults: &mut Faults) {
+fn judge_resources(resources: Option<&ResourceRequirements>, faults: &mut Faults) {
     let none = ResourceRequirements::default();
     let resources = resources.unwrap_or(&none);
     must(resources.claims.iter().flatten().next().is_none(), "claim", faults);
     for (name, most) in CEILINGS {
         let limit = resources.limits.as_ref().and_then(|limits| limits.get(name));
-        // The API server refuses resources of an ephemeral container.
-        let may_lack = kind == Kind::Ephemeral;
-        must(limit.map_or(may_lack, |limit| is_within(limit, most)), &format!("{name} limit"), faults);
+        must(limit.is_some_and(|limit| is_within(limit, most)), &format!("{name} limit"), faults);
     }
     judge_amounts(resources.limits.as_ref(), "limit", faults);
     judge_amounts(resources.requests.as_ref(), "request", faults);
@@ -407,7 +410,12 @@ fn judge_budget(spec: &PodSpec, containers: &[Placed], faults: &mut Faults) {
     let resources = spec.resources.clone().unwrap_or_default();
     judge_amounts(resources.limits.as_ref(), "Pod limit", faults);
     judge_amounts(resources.requests.as_ref(), "Pod request", faults);
-    judge_amounts(spec.overhead.as_ref(), "overhead", faults);
+    // Overhead of other kinds is the RuntimeClass's: the API server refuses what a user makes up.
+    let overhead = spec.overhead.clone().map(|mut overhead| {
+        overhead.retain(|name, _| CEILINGS.iter().any(|(known, _)| known == name));
+        overhead
+    });
+    judge_amounts(overhead.as_ref(), "overhead", faults);
     must(resources.claims.iter().flatten().next().is_none(), "Pod claim", faults);
     for (name, most) in CEILINGS {
         let overhead = amount_of(name, spec.overhead.as_ref());
@@ -418,7 +426,7 @@ fn judge_budget(spec: &PodSpec, containers: &[Placed], faults: &mut Faults) {
 
 fn peak(name: &str, containers: &[Placed]) -> Nanos {
     let (mut running, mut peak) = (Nanos(0), Nanos(0));
-    for Placed { kind, container, .. } in containers {
+    for Placed { kind, container, .. } in containers.iter().filter(|placed| placed.kind != Kind::Ephemeral) {
         let limits = container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
         let with_it = running.saturating_add(amount_of(name, limits));
         peak = peak.max(with_it);
