@@ -72,7 +72,9 @@ pub(crate) fn policy_in_mode(mode: &str) -> PolicySet {
 pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
     let mut pod = without_nulls(pod);
     let alias = pod["spec"]["serviceAccount"].clone();
-    default(&mut pod["spec"], "serviceAccountName", alias);
+    if matches!(pod["spec"]["serviceAccountName"].as_str(), None | Some("")) && alias.is_string() {
+        pod["spec"]["serviceAccountName"] = alias;
+    }
     visit_amounts(&mut pod["spec"], &mut |amount| {
         if amount.is_number() {
             *amount = Json::from(amount.to_string());
@@ -136,10 +138,8 @@ pub(crate) fn defaulted(pod: &Json) -> Json {
     }
     default_tolerations(spec);
     for volume in items(spec, "volumes") {
-        if volume
-            .as_object()
-            .is_some_and(|fields| fields.values().filter(|field| !field.is_null()).count() == 1)
-        {
+        let mut fields = volume.as_object().into_iter().flatten();
+        if fields.all(|(key, value)| key == "name" || value.is_null()) {
             volume["emptyDir"] = json!({});
         }
     }

@@ -208,11 +208,10 @@ fn judge_lifecycle(metadata: &ObjectMeta, spec: &PodSpec, faults: &mut Faults) {
     must(is_short(spec.termination_grace_period_seconds), "grace period", faults);
 }
 
+/// The API server refuses a second controller.
 fn is_of_a_job(metadata: &ObjectMeta) -> bool {
-    let owners = metadata.owner_references.iter().flatten();
-    let mut controllers = owners.filter(|owner| owner.controller == Some(true)).peekable();
-    controllers.peek().is_some()
-        && controllers.all(|owner| owner.kind == "Job" && owner.api_version == "batch/v1")
+    let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    controller.is_some_and(|owner| owner.kind == "Job" && owner.api_version == "batch/v1")
 }
 
 fn is_short(grace: Option<i64>) -> bool {
