@@ -10,9 +10,10 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
 };
+use sandgate::{policy::PolicySet, review::Endpoint};
 use serde_json::{Map, Value as Json, json};
 
-use crate::places;
+use crate::{apiserver::create, places};
 
 /// A Pod and how it came to be; the fewer edits, the easier to read.
 #[derive(Clone)]
@@ -238,7 +239,8 @@ fn odd_values() -> Vec<Json> {
 /// What the edits start from.
 fn bases() -> Vec<Json> {
     let complete = complete();
-    vec![plain(), complete.clone(), several(), of_a_job(complete.clone()), under_debug(complete)]
+    let filled = create(&PolicySet::builtin(), Endpoint::Mutate, &several()).pod;
+    vec![plain(), complete.clone(), several(), filled, of_a_job(complete.clone()), under_debug(complete)]
 }
 
 /// The complete Pod of the examples.

@@ -325,6 +325,19 @@ fn hostile_placement() -> Table {
             ],
         ),
         (
+            "spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms+",
+            vec![
+                good.clone(),
+                term(json!(["other"])),
+                term(json!([])),
+                term(json!(["workflow-runner", ""])),
+                json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}),
+                json!({"matchExpressions": [{"key": "Workload-type", "operator": "In", "values": ["workflow-runner"]}]}),
+                json!({"matchExpressions": [{"key": "workload-type", "operator": "in", "values": ["workflow-runner"]}]}),
+                json!({}),
+            ],
+        ),
+        (
             "spec/affinity",
             vec![
                 terms(json!([])),
@@ -371,8 +384,23 @@ fn hostile_pod() -> Table {
         ("spec/os", vec![json!({"name": "windows"}), json!({"name": "Linux"}), json!({})]),
         ("spec/resourceClaims", vec![json!([{"name": "gpu", "resourceClaimName": "x"}]), json!([])]),
         ("spec/ephemeralContainers+", vec![json!({"name": "e", "image": "x"})]),
-        ("spec/initContainers+", vec![json!({"name": "i", "image": "x", "restartPolicy": "OnFailure"})]),
+        (
+            "spec/initContainers+",
+            vec![
+                json!({"name": "i", "image": "x", "restartPolicy": "OnFailure"}),
+                json!({"name": "i", "image": "x", "restartPolicy": "Always", "resources": {"limits": {"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"}}}),
+                json!({"name": "i", "image": "x", "securityContext": {"runAsUser": 0}}),
+            ],
+        ),
         ("spec/newField", vec![json!(true), json!(null)]),
+        (
+            "spec/containers+",
+            vec![
+                json!({"name": "late", "image": "x"}),
+                json!({"name": "late", "image": "x", "resources": {"limits": {"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"}}}),
+            ],
+        ),
+        ("spec/containers", vec![json!("!repeat"), json!([])]),
         ("spec/hostnameOverride", vec![json!("x")]),
         ("spec/evictionResponders", vec![json!([{"name": "example.com/x", "priority": 1}])]),
         ("spec/schedulingGroup", vec![json!({"podGroupName": "g"})]),
@@ -613,7 +641,14 @@ fn hostile_containers() -> Table {
                 json!([{"name": "A", "value": "x"}, {"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "tmp", "path": "p", "key": "k", "optional": true}}}]),
             ],
         ),
-        ("C/volumeDevices", vec![json!([{"name": "tmp", "devicePath": "/dev/sda"}]), json!([])]),
+        (
+            "C/volumeDevices",
+            vec![
+                json!([{"name": "workspace", "devicePath": "/workspace/d"}]),
+                json!([{"name": "tmp", "devicePath": "/dev/sda"}]),
+                json!([]),
+            ],
+        ),
         (
             "C/volumeMounts+",
             vec![

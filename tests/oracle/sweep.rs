@@ -13,13 +13,25 @@ use crate::{
 /// Rules that the default policy has no setting for: any image and any Secret is allowed.
 const SILENT: [&str; 2] = ["images", "secrets"];
 
+/// How many Pods violated a rule, and how many violated no other: after filling, and as they were.
+#[derive(Default)]
+struct Tally {
+    filled: (usize, usize),
+    unfilled: (usize, usize),
+}
+
+impl Tally {
+    fn is_never_alone(&self) -> bool {
+        self.filled.1 + self.unfilled.1 == 0
+    }
+}
+
 #[derive(Default)]
 struct Figures {
     admitted: usize,
     admitted_as_it_is: usize,
     denied: usize,
-    /// How many Pods violated a rule, and how many violated no other.
-    violated: BTreeMap<String, (usize, usize)>,
+    violated: BTreeMap<String, Tally>,
     /// Refused at `/validate` although the oracle finds nothing, by rule.
     stricter: BTreeMap<String, (usize, String)>,
     /// Each kind of disagreement once, with a Pod.
@@ -32,15 +44,14 @@ fn what_is_admitted_is_sound() {
     let mut figures = Figures::default();
     for case in draw(generator::cases(), cases()) {
         let pod = case.pod();
-        figures.count(&create(&policies, Endpoint::Mutate, &pod));
-        figures.note_strictness(&policies, &pod);
-        if let Err(problem) = examine(&policies, &pod) {
-            let kind = without_digits(&problem);
-            let known = figures.escapes.entry(kind).or_insert_with(|| {
-                let smallest = case.reduced(|pod| examine(&policies, pod).as_ref() == Err(&problem));
-                (0, format!("{smallest:?}"))
-            });
-            known.0 += 1;
+        let answers = Answers::of(&policies, &pod);
+        figures.count(&answers);
+        figures.note_strictness(&answers.validate, &pod);
+        if let Err(problem) = examine(&policies, &pod, &answers) {
+            let same =
+                |pod: &Json| examine(&policies, pod, &Answers::of(&policies, pod)).as_ref() == Err(&problem);
+            let known = figures.escapes.entry(without_digits(&problem));
+            known.or_insert_with(|| (0, format!("{:?}", case.reduced(same)))).0 += 1;
         }
     }
     figures.print();
@@ -51,22 +62,38 @@ fn without_digits(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
+/// What both endpoints say to a create of one Pod.
+struct Answers {
+    mutate: Said,
+    validate: Said,
+}
+
+impl Answers {
+    fn of(policies: &PolicySet, pod: &Json) -> Self {
+        Self {
+            mutate: create(policies, Endpoint::Mutate, pod),
+            validate: create(policies, Endpoint::Validate, pod),
+        }
+    }
+}
+
 /// Says how the webhook and the oracle disagree about `pod`.
-fn examine(policies: &PolicySet, pod: &Json) -> Result<(), String> {
-    if create(policies, Endpoint::Validate, pod).allowed {
+fn examine(policies: &PolicySet, pod: &Json, answers: &Answers) -> Result<(), String> {
+    let Answers { mutate, validate } = answers;
+    if validate.allowed {
         is_sound(pod).map_err(|fault| format!("/validate admits: {fault}"))?;
     }
-    let mutated = create(policies, Endpoint::Mutate, pod);
-    if !mutated.allowed {
-        return points_somewhere(&mutated, pod);
+    if !mutate.allowed {
+        return points_somewhere(mutate, pod);
     }
-    let stored = defaulted(&mutated.pod);
+    let stored = defaulted(&mutate.pod);
     is_sound(&stored).map_err(|fault| format!("/mutate admits: {fault}"))?;
-    let validated = create(policies, Endpoint::Validate, &stored);
-    if !validated.allowed {
-        return Err(format!("/validate refuses what /mutate admitted: {:?}", validated.causes));
+    let last = create(policies, Endpoint::Validate, &stored);
+    if last.allowed {
+        Ok(())
+    } else {
+        Err(format!("/validate refuses what /mutate admitted: {:?}", last.causes))
     }
-    Ok(())
 }
 
 pub(crate) fn is_sound(pod: &Json) -> Result<(), String> {
@@ -119,23 +146,28 @@ fn keys(path: &str) -> Vec<String> {
 }
 
 impl Figures {
-    fn count(&mut self, said: &Said) {
-        match (said.allowed, said.patches) {
+    fn count(&mut self, answers: &Answers) {
+        let Answers { mutate, validate } = answers;
+        match (mutate.allowed, mutate.patches) {
             (true, true) => self.admitted += 1,
             (true, false) => self.admitted_as_it_is += 1,
             (false, _) => self.denied += 1,
         }
+        self.tally(mutate, |tally| &mut tally.filled);
+        self.tally(validate, |tally| &mut tally.unfilled);
+    }
+
+    fn tally(&mut self, said: &Said, column: impl Fn(&mut Tally) -> &mut (usize, usize)) {
         let rules: BTreeSet<&String> = said.causes.iter().map(|(rule, _)| rule).collect();
         for rule in &rules {
-            let (all, alone) = self.violated.entry((*rule).clone()).or_default();
+            let (all, alone) = column(self.violated.entry((*rule).clone()).or_default());
             *all += 1;
             *alone += usize::from(rules.len() == 1);
         }
     }
 
     /// Not wrong, but worth reading: a refusal that the oracle cannot explain.
-    fn note_strictness(&mut self, policies: &PolicySet, pod: &Json) {
-        let said = create(policies, Endpoint::Validate, pod);
+    fn note_strictness(&mut self, said: &Said, pod: &Json) {
         if said.allowed || is_sound(pod).is_err() {
             return;
         }
@@ -153,9 +185,9 @@ impl Figures {
         println!(
             "{total} Pods: {admitted} filled and admitted, {admitted_as_it_is} admitted as they were, {denied} denied"
         );
-        println!("{:<26}{:>10}{:>10}", "violated rule", "Pods", "alone");
-        for (rule, (all, alone)) in violated {
-            println!("{rule:<26}{all:>10}{alone:>10}");
+        println!("{:<26}{:>10}{:>10}{:>12}{:>10}", "violated rule", "/mutate", "alone", "/validate", "alone");
+        for (rule, Tally { filled, unfilled }) in violated {
+            println!("{rule:<26}{:>10}{:>10}{:>12}{:>10}", filled.0, filled.1, unfilled.0, unfilled.1);
         }
         println!("{} kinds of refusal that the oracle does not share", stricter.len());
         for (rules, (count, pod)) in stricter {
@@ -180,7 +212,7 @@ impl Figures {
         let starved: Vec<&str> = rules::ALL
             .iter()
             .map(|rule| rule.id)
-            .filter(|id| !SILENT.contains(id) && violated.get(*id).is_none_or(|(_, alone)| *alone == 0))
+            .filter(|id| !SILENT.contains(id) && violated.get(*id).is_none_or(Tally::is_never_alone))
             .collect();
         assert!(starved.is_empty(), "never violated alone: {starved:?}");
     }
