@@ -24,9 +24,24 @@ pub(crate) fn create(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Sa
     ask(policies, endpoint, &json!({"operation": "CREATE", "object": pod}))
 }
 
+/// The ways a stored Pod is changed: the Pod itself, its subresources that we match, and one of a newer API server.
+pub(crate) const UPDATES: [(Endpoint, &str); 5] = [
+    (Endpoint::Mutate, ""),
+    (Endpoint::Validate, ""),
+    (Endpoint::Validate, "ephemeralcontainers"),
+    (Endpoint::Validate, "resize"),
+    (Endpoint::Validate, "unheard-of"),
+];
+
 /// An update from `old` to `new`.
-pub(crate) fn update(policies: &PolicySet, endpoint: Endpoint, old: &Json, new: &Json) -> Said {
-    ask(policies, endpoint, &json!({"operation": "UPDATE", "object": new, "oldObject": old}))
+pub(crate) fn update(
+    policies: &PolicySet,
+    (endpoint, subresource): (Endpoint, &str),
+    old: &Json,
+    new: &Json,
+) -> Said {
+    let request = json!({"operation": "UPDATE", "subResource": subresource, "object": new, "oldObject": old});
+    ask(policies, endpoint, &request)
 }
 
 fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Said {

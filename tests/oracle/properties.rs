@@ -5,9 +5,10 @@ use sandgate::{policy::PolicySet, review::Endpoint};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    apiserver::{create, defaulted, items, policy_in_mode, update},
+    apiserver::{UPDATES, create, defaulted, items, policy_in_mode, typed, update},
     cases, draw, generator,
     generator::yaml,
+    oracle,
     quantity::Nanos,
     sweep::is_sound,
 };
@@ -64,8 +65,8 @@ fn an_update_that_changes_nothing_is_allowed() {
     let policies = PolicySet::builtin();
     for case in draw(generator::cases(), fewer_cases()) {
         let pod = case.pod();
-        for endpoint in ENDPOINTS {
-            let said = update(&policies, endpoint, &pod, &pod);
+        for way in UPDATES {
+            let said = update(&policies, way, &pod, &pod);
             assert!(said.allowed && !said.patches, "{:?}\n{case:?}", said.causes);
         }
     }
@@ -85,14 +86,39 @@ fn an_update_adds_no_violation() {
         edit.apply(&mut new);
         let Err(fault) = is_sound(&new) else { continue };
         violations += 1;
-        for endpoint in ENDPOINTS {
-            let said = update(&policies, endpoint, &old, &new);
+        for way in UPDATES {
+            let said = update(&policies, way, &old, &new);
             assert!(!said.allowed, "{fault}\n{edit:?}\n{}", yaml(&new));
             assert!(!said.patches, "an update is never filled");
         }
     }
     println!("{violations} updates that add a violation, all denied");
     assert!(violations * 5 > fewer_cases(), "only {violations} violations tried");
+}
+
+#[test]
+fn an_update_of_an_unsound_pod_adds_no_violation() {
+    let policies = PolicySet::builtin();
+    let mut violations = 0;
+    for (case, edit) in draw((generator::cases(), generator::hostile_edit()), fewer_cases()) {
+        let old = case.pod();
+        let mut new = old.clone();
+        edit.apply(&mut new);
+        let Some(fault) = new_fault(&old, &new) else { continue };
+        violations += 1;
+        let said = update(&policies, (Endpoint::Validate, ""), &old, &new);
+        assert!(!said.allowed, "{fault}\n{edit:?}\n{}\nbecomes\n{}", yaml(&old), yaml(&new));
+    }
+    println!("{violations} updates that add a violation to others, all denied");
+}
+
+/// What the oracle finds in `new` more often than in `old`.
+fn new_fault(old: &Json, new: &Json) -> Option<String> {
+    let mut known = oracle::judge(&typed(old).ok()?);
+    oracle::judge(&typed(new).ok()?).into_iter().find(|fault| {
+        let at = known.iter().position(|known| known == fault);
+        at.map(|at| known.swap_remove(at)).is_none()
+    })
 }
 
 #[test]
