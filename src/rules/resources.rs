@@ -100,6 +100,7 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 "lower the containers' limits",
             );
         }
+        check_overhead(pod, name, out);
         for kind in ["requests", "limits"] {
             let Some(found) =
                 pod.spec.object("resources").and_then(|r| r.object(kind)).and_then(|r| r.get(name))
@@ -118,6 +119,20 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 );
             }
         }
+    }
+}
+
+/// What cannot be read counts for nothing in the total, and what is below zero would raise the budget.
+fn check_overhead(pod: &Pod, name: &str, out: &mut Violations) {
+    let Some(found) = pod.spec.object("overhead").and_then(|overhead| overhead.get(name)) else { return };
+    if amount(Some(found)).is_none_or(|overhead| overhead < Quantity::ZERO) {
+        let path = format!("spec.overhead[{name}]");
+        out.report(
+            path,
+            show(Some(found)),
+            "a quantity of 0 or more",
+            "leave the overhead to the runtime class",
+        );
     }
 }
 
@@ -207,6 +222,16 @@ mod tests {
             pod["spec"]["overhead"] = json!({"memory": "64Mi"});
             resources(pod)["limits"]["memory"] = json!("4032Mi");
         });
+    }
+
+    #[test]
+    fn an_overhead_that_cannot_be_counted_is_refused() {
+        for overhead in [json!("-1"), json!("1e99"), json!("1K"), json!("")] {
+            rejects("pod-budget spec.overhead[cpu]", |pod| {
+                pod["spec"]["overhead"] = json!({"cpu": overhead})
+            });
+        }
+        accepts(|pod| pod["spec"]["overhead"] = json!({"cpu": "0"}));
     }
 
     #[test]

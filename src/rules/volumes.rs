@@ -56,9 +56,7 @@ fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
     let Some(Value::List(volumes)) = spec_mut(pod).and_then(|pod| pod.get_mut("volumes")) else { return };
     for (_, volume) in volumes.iter_mut() {
         let Some(volume) = volume.as_object_mut() else { continue };
-        // A volume without any source is an emptyDir: the API server defaults it so.
-        let is_empty_dir = volume.get("emptyDir").is_some() || sources(volume).next().is_none();
-        if !is_empty_dir {
+        if !is_empty_dir(volume) {
             continue;
         }
         let in_memory = volume.object("emptyDir").and_then(|dir| dir.str("medium")) == Some("Memory");
@@ -67,6 +65,11 @@ fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
             dir.set_default("sizeLimit", limit.text.as_str());
         }
     }
+}
+
+/// A volume without any source is an emptyDir: the API server defaults it so.
+fn is_empty_dir(volume: &Object) -> bool {
+    volume.get("emptyDir").is_some() || sources(volume).next().is_none()
 }
 
 fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s Amount {
@@ -82,16 +85,16 @@ fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s 
 }
 
 fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
-    for (index, volume) in pod.spec.objects("volumes") {
-        let Some(dir) = volume.object("emptyDir") else { continue };
-        let medium = dir.str("medium").unwrap_or_default();
+    for (index, volume) in pod.spec.objects("volumes").filter(|(_, volume)| is_empty_dir(volume)) {
+        let dir = volume.object("emptyDir");
+        let medium = dir.and_then(|dir| dir.str("medium")).unwrap_or_default();
         if !matches!(medium, "" | "Memory") {
             let path = format!("spec.volumes[{index}].emptyDir.medium");
             out.report(path, quote(medium), "unset or Memory", "remove medium");
             continue;
         }
         let ceiling = size_ceiling(spec, volume.str("name"), medium == "Memory");
-        let limit = dir.get("sizeLimit");
+        let limit = dir.and_then(|dir| dir.get("sizeLimit"));
         let fits = amount(limit).is_some_and(|limit| limit > Quantity::ZERO && limit <= ceiling.value);
         if !fits {
             let path = format!("spec.volumes[{index}].emptyDir.sizeLimit");

@@ -1,0 +1,199 @@
+//! The API server's part: asking the webhook, applying its patch, defaulting what is stored.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::core::v1::Pod;
+use sandgate::{
+    policy::{PolicySet, Source},
+    review::{Endpoint, answer},
+};
+use serde_json::{Value as Json, json};
+
+/// What the webhook said.
+pub(crate) struct Said {
+    pub(crate) allowed: bool,
+    /// Rule and path of each violation that it told.
+    pub(crate) causes: Vec<(String, String)>,
+    pub(crate) warnings: usize,
+    pub(crate) patches: bool,
+    /// The object with the patch applied.
+    pub(crate) pod: Json,
+}
+
+/// A create of `pod`.
+pub(crate) fn create(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Said {
+    ask(policies, endpoint, &json!({"operation": "CREATE", "object": pod}))
+}
+
+/// The ways a stored Pod is changed: the Pod itself, its subresources that we match, and one of a newer API server.
+pub(crate) const UPDATES: [(Endpoint, &str); 5] = [
+    (Endpoint::Mutate, ""),
+    (Endpoint::Validate, ""),
+    (Endpoint::Validate, "ephemeralcontainers"),
+    (Endpoint::Validate, "resize"),
+    (Endpoint::Validate, "unheard-of"),
+];
+
+/// An update from `old` to `new`.
+pub(crate) fn update(
+    policies: &PolicySet,
+    (endpoint, subresource): (Endpoint, &str),
+    old: &Json,
+    new: &Json,
+) -> Said {
+    let request = json!({"operation": "UPDATE", "subResource": subresource, "object": new, "oldObject": old});
+    ask(policies, endpoint, &request)
+}
+
+fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Said {
+    let mut request = request.clone();
+    request["uid"] = json!("u");
+    request["namespace"] = json!("workflows");
+    request["resource"] = json!({"group": "", "version": "v1", "resource": "pods"});
+    request["userInfo"] = json!({"username": "someone"});
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+    let text = review.to_string();
+    let body = answer(policies, endpoint, text.as_bytes()).unwrap().body;
+    let said: Json = serde_json::from_slice(&body).unwrap();
+    read(&said["response"], request["object"].take())
+}
+
+fn read(response: &Json, mut pod: Json) -> Said {
+    let patch = response["patch"].as_str().map(|patch| STANDARD.decode(patch).unwrap());
+    if let Some(patch) = &patch {
+        let patch: json_patch::Patch = serde_json::from_slice(patch).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
+    }
+    let text = |value: &Json| value.as_str().unwrap().to_string();
+    let causes = response.pointer("/status/details/causes").and_then(Json::as_array);
+    Said {
+        allowed: response["allowed"].as_bool().unwrap(),
+        causes: causes.into_iter().flatten().map(|c| (text(&c["reason"]), text(&c["field"]))).collect(),
+        warnings: response["warnings"].as_array().map_or(0, Vec::len),
+        patches: patch.is_some(),
+        pod,
+    }
+}
+
+/// The default policy in another mode.
+pub(crate) fn policy_in_mode(mode: &str) -> PolicySet {
+    let text = format!(
+        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\nspec: {{mode: {mode}, namespaces: [workflows]}}\n"
+    );
+    PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap()
+}
+
+/// The Pod as the API server reads it; it takes a number for a quantity, null for unset, and the old name of the
+/// service account for the new one.
+pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
+    let mut pod = without_nulls(pod);
+    let alias = pod["spec"]["serviceAccount"].clone();
+    if matches!(pod["spec"]["serviceAccountName"].as_str(), None | Some("")) && alias.is_string() {
+        pod["spec"]["serviceAccountName"] = alias;
+    }
+    visit_amounts(&mut pod["spec"], &mut |amount| {
+        if amount.is_number() {
+            *amount = Json::from(amount.to_string());
+        }
+    });
+    serde_json::from_value(pod)
+}
+
+fn without_nulls(value: &Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            let kept = fields.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        Json::Array(list) => list.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+fn visit_amounts(spec: &mut Json, change: &mut impl FnMut(&mut Json)) {
+    let mut visit = |owner: &mut Json, path: &str| {
+        for amount in owner.pointer_mut(path).and_then(Json::as_object_mut).into_iter().flatten() {
+            change(amount.1);
+        }
+    };
+    visit(spec, "/overhead");
+    visit(spec, "/resources/limits");
+    visit(spec, "/resources/requests");
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in items(spec, list) {
+            visit(container, "/resources/limits");
+            visit(container, "/resources/requests");
+        }
+    }
+    for volume in items(spec, "volumes") {
+        if let Some(size) = volume.pointer_mut("/emptyDir/sizeLimit") {
+            change(size);
+        }
+    }
+}
+
+/// The items of a list that may be missing.
+pub(crate) fn items<'p>(spec: &'p mut Json, list: &str) -> impl Iterator<Item = &'p mut Json> {
+    spec.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten()
+}
+
+/// The Pod with the API server's defaults, as far as a rule looks at them.
+pub(crate) fn defaulted(pod: &Json) -> Json {
+    let mut pod = pod.clone();
+    let spec = &mut pod["spec"];
+    for (key, value) in [
+        ("restartPolicy", json!("Always")),
+        ("dnsPolicy", json!("ClusterFirst")),
+        ("schedulerName", json!("default-scheduler")),
+        ("terminationGracePeriodSeconds", json!(30)),
+        ("enableServiceLinks", json!(true)),
+        ("securityContext", json!({})),
+        ("serviceAccount", spec["serviceAccountName"].clone()),
+    ] {
+        default(spec, key, value);
+    }
+    default_tolerations(spec);
+    for volume in items(spec, "volumes") {
+        let mut fields = volume.as_object().into_iter().flatten();
+        if fields.all(|(key, value)| key == "name" || value.is_null()) {
+            volume["emptyDir"] = json!({});
+        }
+    }
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in items(spec, list).filter(|container| container.is_object()) {
+            default(container, "terminationMessagePath", json!("/dev/termination-log"));
+            default(container, "terminationMessagePolicy", json!("File"));
+            default_requests(container);
+        }
+    }
+    pod
+}
+
+fn default(owner: &mut Json, key: &str, value: Json) {
+    if owner.is_object() && owner[key].is_null() && !value.is_null() {
+        owner[key] = value;
+    }
+}
+
+/// A limit without a request is a request of the same size.
+fn default_requests(container: &mut Json) {
+    let Some(limits) = container.pointer("/resources/limits").and_then(Json::as_object).cloned() else {
+        return;
+    };
+    let resources = &mut container["resources"];
+    default(resources, "requests", json!({}));
+    for (name, amount) in limits {
+        default(&mut resources["requests"], &name, amount);
+    }
+}
+
+fn default_tolerations(spec: &mut Json) {
+    default(spec, "tolerations", json!([]));
+    let Some(list) = spec.get_mut("tolerations").and_then(Json::as_array_mut) else { return };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        if !list.iter().any(|toleration| toleration["key"] == key) {
+            list.push(
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
+            );
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What holds beyond a single verdict: order, updates, modes, and filling again.
+
+use proptest::strategy::Strategy;
+use sandgate::{policy::PolicySet, review::Endpoint};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    apiserver::{UPDATES, create, defaulted, items, policy_in_mode, typed, update},
+    cases, draw, generator,
+    generator::yaml,
+    oracle,
+    quantity::Nanos,
+    sweep::is_sound,
+};
+
+const ENDPOINTS: [Endpoint; 2] = [Endpoint::Mutate, Endpoint::Validate];
+
+fn fewer_cases() -> usize {
+    cases() / 10
+}
+
+#[test]
+fn order_does_not_matter() {
+    let policies = PolicySet::builtin();
+    for case in draw(generator::cases(), fewer_cases()) {
+        let pod = case.pod();
+        let turned = turned_around(&pod);
+        for endpoint in ENDPOINTS {
+            let (one, other) = (create(&policies, endpoint, &pod), create(&policies, endpoint, &turned));
+            assert_eq!(one.allowed, other.allowed, "{:?} {:?}\n{case:?}", one.causes, other.causes);
+        }
+    }
+}
+
+/// Turns around the lists whose order means nothing to the policy. The order of init containers does.
+fn turned_around(pod: &Json) -> Json {
+    let mut pod = pod.clone();
+    for list in ["containers", "volumes", "tolerations", "ephemeralContainers"] {
+        if let Some(list) = pod["spec"].get_mut(list).and_then(Json::as_array_mut) {
+            list.reverse();
+        }
+    }
+    for container in items(&mut pod["spec"], "containers") {
+        for list in ["env", "ports", "volumeMounts"] {
+            if let Some(list) = container.get_mut(list).and_then(Json::as_array_mut) {
+                list.reverse();
+            }
+        }
+    }
+    keys_reversed(pod)
+}
+
+fn keys_reversed(value: Json) -> Json {
+    match value {
+        Json::Object(fields) => {
+            fields.into_iter().rev().map(|(key, value)| (key, keys_reversed(value))).collect()
+        }
+        Json::Array(list) => list.into_iter().map(keys_reversed).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn an_update_that_changes_nothing_is_allowed() {
+    let policies = PolicySet::builtin();
+    for case in draw(generator::cases(), fewer_cases()) {
+        let pod = case.pod();
+        for way in UPDATES {
+            let said = update(&policies, way, &pod, &pod);
+            assert!(said.allowed && !said.patches, "{:?}\n{case:?}", said.causes);
+        }
+    }
+}
+
+#[test]
+fn an_update_adds_no_violation() {
+    let policies = PolicySet::builtin();
+    let mut violations = 0;
+    for (case, edit) in draw((generator::sound_cases(), generator::hostile_edit()), fewer_cases()) {
+        let mutated = create(&policies, Endpoint::Mutate, &case.pod());
+        if !mutated.allowed {
+            continue;
+        }
+        let old = defaulted(&mutated.pod);
+        let mut new = old.clone();
+        edit.apply(&mut new);
+        let Err(fault) = is_sound(&new) else { continue };
+        violations += 1;
+        for way in UPDATES {
+            let said = update(&policies, way, &old, &new);
+            assert!(!said.allowed, "{fault}\n{edit:?}\n{}", yaml(&new));
+            assert!(!said.patches, "an update is never filled");
+        }
+    }
+    println!("{violations} updates that add a violation, all denied");
+    assert!(violations * 5 > fewer_cases(), "only {violations} violations tried");
+}
+
+#[test]
+fn an_update_of_an_unsound_pod_adds_no_violation() {
+    let policies = PolicySet::builtin();
+    let mut violations = 0;
+    for (case, edit) in draw((generator::cases(), generator::hostile_edit()), fewer_cases()) {
+        let old = case.pod();
+        let mut new = old.clone();
+        edit.apply(&mut new);
+        let Some(fault) = new_fault(&old, &new) else { continue };
+        violations += 1;
+        let said = update(&policies, (Endpoint::Validate, ""), &old, &new);
+        assert!(!said.allowed, "{fault}\n{edit:?}\n{}\nbecomes\n{}", yaml(&old), yaml(&new));
+    }
+    println!("{violations} updates that add a violation to others, all denied");
+}
+
+/// What the oracle finds in `new` more often than in `old`.
+fn new_fault(old: &Json, new: &Json) -> Option<String> {
+    let mut known = oracle::judge(&typed(old).ok()?);
+    oracle::judge(&typed(new).ok()?).into_iter().find(|fault| {
+        let at = known.iter().position(|known| known == fault);
+        at.map(|at| known.swap_remove(at)).is_none()
+    })
+}
+
+#[test]
+fn audit_and_warn_refuse_nothing() {
+    let (enforce, warn, audit) = (PolicySet::builtin(), policy_in_mode("warn"), policy_in_mode("audit"));
+    for case in draw(generator::cases(), fewer_cases()) {
+        let pod = case.pod();
+        for endpoint in ENDPOINTS {
+            let warned = create(&warn, endpoint, &pod);
+            let audited = create(&audit, endpoint, &pod);
+            assert!(warned.allowed && audited.allowed, "{case:?}");
+            assert!(!audited.patches && audited.warnings == 0, "audit is silent\n{case:?}");
+            if endpoint == Endpoint::Mutate {
+                let enforced = create(&enforce, endpoint, &pod);
+                assert_eq!(
+                    enforced.allowed,
+                    warned.warnings == 0,
+                    "warn tells what enforce denies\n{case:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn filling_twice_is_filling_once() {
+    let policies = PolicySet::builtin();
+    for case in draw(generator::cases(), fewer_cases()) {
+        let once = create(&policies, Endpoint::Mutate, &case.pod());
+        if once.allowed {
+            for pod in [&once.pod, &defaulted(&once.pod)] {
+                let twice = create(&policies, Endpoint::Mutate, pod);
+                assert!(twice.allowed && !twice.patches, "{}\nbecomes\n{}", yaml(pod), yaml(&twice.pod));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sidecar_between_the_rounds_raises_nothing() {
+    let policies = PolicySet::builtin();
+    let drawn =
+        (generator::sound_cases(), generator::sidecars(), proptest::bool::ANY).prop_map(|drawn| drawn);
+    let mut admitted = 0;
+    for (case, sidecar, is_first) in draw(drawn, fewer_cases()) {
+        let once = create(&policies, Endpoint::Mutate, &case.pod());
+        if !once.allowed {
+            continue;
+        }
+        let before = defaulted(&once.pod);
+        let injected = inject(&before, sidecar, is_first);
+        let twice = create(&policies, Endpoint::Mutate, &injected);
+        if !twice.allowed {
+            continue;
+        }
+        admitted += 1;
+        is_sound(&defaulted(&twice.pod)).unwrap_or_else(|fault| panic!("{fault}\n{}", yaml(&twice.pod)));
+        assert_not_raised(&before, &twice.pod);
+        let thrice = create(&policies, Endpoint::Mutate, &twice.pod);
+        assert!(thrice.allowed && !thrice.patches, "{}\nbecomes\n{}", yaml(&twice.pod), yaml(&thrice.pod));
+    }
+    println!("{admitted} Pods admitted with an injected sidecar");
+    assert!(admitted * 5 > fewer_cases(), "only {admitted} were admitted");
+}
+
+fn inject(pod: &Json, sidecar: Json, is_first: bool) -> Json {
+    let mut pod = pod.clone();
+    let list = if sidecar["restartPolicy"].is_null() { "containers" } else { "initContainers" };
+    let list = &mut pod["spec"][list];
+    if list.is_null() {
+        *list = json!([]);
+    }
+    let list = list.as_array_mut().unwrap();
+    let at = if is_first { 0 } else { list.len() };
+    list.insert(at, sidecar);
+    pod
+}
+
+/// No limit and no request of a container that was there is above what it was.
+fn assert_not_raised(before: &Json, after: &Json) {
+    for list in ["containers", "initContainers"] {
+        for old in before["spec"][list].as_array().into_iter().flatten() {
+            let same = |new: &&Json| new["name"] == old["name"];
+            let new = after["spec"][list].as_array().unwrap().iter().find(same).unwrap();
+            for path in ["/resources/limits", "/resources/requests"] {
+                for (name, amount) in old.pointer(path).and_then(Json::as_object).into_iter().flatten() {
+                    let now = new.pointer(path).and_then(|amounts| amounts.get(name));
+                    let read = |amount: &Json| amount.as_str().and_then(Nanos::read);
+                    assert!(
+                        now.and_then(read) <= read(amount),
+                        "{name}\n{}\nbecomes\n{}",
+                        yaml(before),
+                        yaml(after)
+                    );
+                }
+            }
+        }
+    }
+}
