@@ -21,11 +21,12 @@ trait Sink {
 /// what follows counts without the removed items. A value that was added whole is one operation.
 #[must_use]
 pub fn write_patch(root: &Value) -> Vec<u8> {
-    let mut writer = PatchWriter { out: Vec::new() };
-    walk(root, &mut writer);
-    if !writer.out.is_empty() {
-        writer.out.push(b']');
+    if !is_changed(root) {
+        return Vec::new();
     }
+    let mut writer = PatchWriter { out: Vec::with_capacity(2048) };
+    walk(root, &mut writer);
+    writer.out.push(b']');
     writer.out
 }
 

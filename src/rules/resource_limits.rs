@@ -4,12 +4,10 @@
 //! rounds of admission, what was filled may be lowered to make room; what a person wrote may not. The annotation can
 //! be forged, but only ever lets an amount be lowered.
 
-use std::collections::BTreeMap;
-
-use super::{Rule, resources::overhead, volumes::amount};
+use super::{Rule, resources::overhead, shape::MOST_CONTAINERS, volumes::amount};
 use crate::{
     json::{Object, Value, value_from_str},
-    pod::{ContainerKind, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
+    pod::{Container, ContainerKind, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
     policy::{Amounts, Resource, Spec},
     verdict::{Violations, show},
 };
@@ -65,10 +63,10 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
 
 fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
     let earlier = Filled::of(pod);
-    let mut needs = needs(pod, &earlier);
-    if needs.iter().all(Need::is_met) {
+    if earlier.entries.is_empty() && Pod::of(pod).containers.iter().all(has_all_amounts) {
         return;
     }
+    let mut needs = needs(pod, &earlier);
     let Some(pod_spec) = spec_mut(pod) else { return };
     let overheads = Resource::ALL.map(|resource| overhead(pod_spec, resource));
     for (resource, overhead) in Resource::ALL.into_iter().zip(overheads) {
@@ -83,6 +81,14 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         }
     });
     filled.remember(pod);
+}
+
+/// Most Pods that set anything set all; nothing needs to be reckoned for them.
+fn has_all_amounts(container: &Container) -> bool {
+    let Some(resources) = container.object.object("resources") else { return false };
+    let is_full =
+        |amounts: &Object| Resource::ALL.into_iter().all(|resource| amounts.get(resource.as_str()).is_some());
+    ["limits", "requests"].into_iter().all(|kind| resources.object(kind).is_some_and(is_full))
 }
 
 /// What one container has and lacks, for each of [`Resource::ALL`].
@@ -212,11 +218,25 @@ fn set(
     }
 }
 
-/// What earlier rounds filled, as the annotation says.
+/// What earlier rounds filled, as the annotation says, and what this one adds.
 #[derive(Default)]
 struct Filled {
-    amounts: BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>,
+    entries: Vec<Entry>,
     changed: bool,
+}
+
+/// One amount that was filled.
+struct Entry {
+    container: String,
+    kind: String,
+    resource: String,
+    text: String,
+}
+
+impl Entry {
+    fn is(&self, container: &str, kind: &str, resource: &str) -> bool {
+        self.container == container && self.kind == kind && self.resource == resource
+    }
 }
 
 impl Filled {
@@ -225,41 +245,59 @@ impl Filled {
         let text =
             metadata.and_then(|metadata| metadata.object("annotations")).and_then(|all| all.str(FILLED));
         let Some(Ok(Value::Object(containers))) = text.map(value_from_str) else { return Self::default() };
-        let mut filled = Self::default();
+        let mut entries = Vec::new();
         for (container, kinds) in containers.iter() {
             for (kind, amounts) in kinds.as_object().into_iter().flat_map(Object::iter) {
                 for (resource, text) in amounts.as_object().into_iter().flat_map(Object::iter) {
                     if let Some(text) = text.as_str() {
-                        filled.entry(container, kind, resource, text);
+                        let [container, kind, resource, text] =
+                            [container, kind, resource, text].map(str::to_owned);
+                        entries.push(Entry { container, kind, resource, text });
                     }
                 }
             }
         }
-        filled
+        // A forged annotation must not make a small Pod costly.
+        entries.truncate(6 * MOST_CONTAINERS);
+        Self { entries, changed: false }
     }
 
     fn get(&self, container: &str, kind: &str, resource: Resource) -> Option<&str> {
-        Some(self.amounts.get(container)?.get(kind)?.get(resource.as_str())?)
+        let entry = self.entries.iter().find(|entry| entry.is(container, kind, resource.as_str()))?;
+        Some(&entry.text)
     }
 
     fn put(&mut self, container: &str, kind: &str, resource: Resource, text: &str) {
-        self.entry(container, kind, resource.as_str(), text);
         self.changed = true;
-    }
-
-    fn entry(&mut self, container: &str, kind: &str, resource: &str, text: &str) {
-        let kinds = self.amounts.entry(container.into()).or_default();
-        kinds.entry(kind.into()).or_default().insert(resource.into(), text.into());
+        let resource = resource.as_str();
+        match self.entries.iter_mut().find(|entry| entry.is(container, kind, resource)) {
+            Some(entry) => text.clone_into(&mut entry.text),
+            None => {
+                let [container, kind, resource, text] = [container, kind, resource, text].map(str::to_owned);
+                self.entries.push(Entry { container, kind, resource, text });
+            }
+        }
     }
 
     fn remember(&self, pod: &mut Value) {
         if !self.changed {
             return;
         }
-        let Ok(text) = serde_json::to_string(&self.amounts) else { return };
+        let Ok(text) = serde_json::to_string(&self.as_json()) else { return };
         if let Some(annotations) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("annotations")) {
             annotations.set(FILLED, text);
         }
+    }
+
+    fn as_json(&self) -> Value<'_> {
+        let mut containers = Object::default();
+        for Entry { container, kind, resource, text } in &self.entries {
+            let amounts = containers.object_mut(container).and_then(|kinds| kinds.object_mut(kind));
+            if let Some(amounts) = amounts {
+                amounts.set(resource.as_str(), text.as_str());
+            }
+        }
+        Value::Object(containers)
     }
 }
 
