@@ -24,7 +24,7 @@ pub fn write_patch(root: &Value) -> Vec<u8> {
     if !is_changed(root) {
         return Vec::new();
     }
-    let mut writer = PatchWriter { out: Vec::with_capacity(2048) };
+    let mut writer = PatchWriter { out: Vec::with_capacity(4096), pointer: String::with_capacity(128) };
     walk(root, &mut writer);
     writer.out.push(b']');
     writer.out
@@ -113,6 +113,8 @@ fn visit<'p>(value: &'p Value, state: State, path: &mut Vec<Step<'p>>, sink: &mu
 
 struct PatchWriter {
     out: Vec<u8>,
+    /// The path of the operation that is being written.
+    pointer: String,
 }
 
 impl PatchWriter {
@@ -121,12 +123,14 @@ impl PatchWriter {
         self.out.extend_from_slice(br#"{"op":""#);
         self.out.extend_from_slice(op.as_bytes());
         self.out.extend_from_slice(br#"","path":"#);
-        self.json(&pointer(path));
+        self.pointer.clear();
+        write_pointer(path, &mut self.pointer);
+        write_json(&self.pointer, &mut self.out);
     }
+}
 
-    fn json<T: serde::Serialize + ?Sized>(&mut self, value: &T) {
-        serde_json::to_writer(&mut self.out, value).expect("writing JSON to memory cannot fail");
-    }
+fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("writing JSON to memory cannot fail");
 }
 
 impl Sink for PatchWriter {
@@ -140,14 +144,13 @@ impl Sink for PatchWriter {
         let op = if state == State::Replaced { "replace" } else { "add" };
         self.begin(op, path);
         self.out.extend_from_slice(br#","value":"#);
-        self.json(value);
+        write_json(value, &mut self.out);
         self.out.push(b'}');
     }
 }
 
 /// The JSON pointer (RFC 6901): `~` is written `~0`, `/` is written `~1`.
-fn pointer(path: &[Step]) -> String {
-    let mut out = String::with_capacity(64);
+fn write_pointer(path: &[Step], out: &mut String) {
     for step in path {
         out.push('/');
         match step {
@@ -158,7 +161,6 @@ fn pointer(path: &[Step]) -> String {
             Step::Key(key) => out.push_str(key),
         }
     }
-    out
 }
 
 struct Paths {

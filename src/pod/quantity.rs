@@ -87,11 +87,10 @@ impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         if self.0 % NANO == 0 {
             let units = self.0 / NANO;
-            let binary = BINARY.iter().rev().find(|(_, factor)| units != 0 && units % factor == 0);
-            return match binary {
-                Some((suffix, factor)) => write!(f, "{}{suffix}", units / factor),
-                None => write!(f, "{units}"),
-            };
+            // Each suffix stands for ten bits more; zero has none of them.
+            let tens = if units == 0 { 0 } else { (units.trailing_zeros() as usize / 10).min(BINARY.len()) };
+            let suffix = if tens == 0 { "" } else { BINARY[tens - 1].0 };
+            return write!(f, "{}{suffix}", units >> (10 * tens));
         }
         match self.0 {
             n if n % MILLI == 0 => write!(f, "{}m", n / MILLI),

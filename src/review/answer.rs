@@ -22,7 +22,6 @@ impl<'a> Answer<'a> {
 }
 
 fn write(record: &Record) -> Vec<u8> {
-    let patch = patch(record);
     let denied = record.outcome == Outcome::Denied;
     let review = Review {
         kind: "AdmissionReview",
@@ -31,8 +30,6 @@ fn write(record: &Record) -> Vec<u8> {
             uid: &record.request.uid,
             allowed: !denied,
             status: denied.then(|| Status::of(record)),
-            patch_type: patch.is_some().then_some("JSONPatch"),
-            patch,
             audit_annotations: record.policy.map(|policy| AuditAnnotations {
                 verdict: record.outcome.as_str(),
                 rules: record.rules(),
@@ -46,18 +43,34 @@ fn write(record: &Record) -> Vec<u8> {
             },
         },
     };
-    serde_json::to_vec(&review).expect("writing JSON to memory cannot fail")
+    let patch = patch(record);
+    let mut answer = Vec::with_capacity(512 + patch.len() * 4 / 3);
+    serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
+    if !patch.is_empty() {
+        append_patch(&mut answer, &patch);
+    }
+    answer
 }
 
 /// A patch goes out only where the whole object is right: half a repair can make an object that the API server
 /// refuses with an error of its own, which hides ours.
-fn patch(record: &Record) -> Option<String> {
+fn patch(record: &Record) -> Vec<u8> {
     let fills = record.endpoint == Endpoint::Mutate
         && record.request.operation == Operation::Create
         && record.outcome == Outcome::Admitted
         && record.mode() != Some(Mode::Audit);
-    let patch = if fills { write_patch(&record.object) } else { Vec::new() };
-    (!patch.is_empty()).then(|| STANDARD.encode(patch))
+    if fills { write_patch(&record.object) } else { Vec::new() }
+}
+
+/// Adds the patch at the end of the response, which stands at the end of the answer. In Base64 there is nothing to
+/// escape, so it need not go through the serializer, which would look at each byte.
+fn append_patch(answer: &mut Vec<u8>, patch: &[u8]) {
+    const ENDS: &[u8] = b"}}";
+    answer.truncate(answer.len() - ENDS.len());
+    answer.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+    answer.extend_from_slice(STANDARD.encode(patch).as_bytes());
+    answer.push(b'"');
+    answer.extend_from_slice(ENDS);
 }
 
 #[derive(Serialize)]
@@ -70,15 +83,12 @@ struct Review<'r> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+/// All but the patch: see [`append_patch`].
 struct Response<'r> {
     uid: &'r str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_annotations: Option<AuditAnnotations<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -1,8 +1,10 @@
 //! Whether the Pod can be understood at all.
 
+use std::fmt;
+
 use super::Rule;
 use crate::{
-    json::Value,
+    json::{Object, Value},
     pod::{
         Pod,
         schema::{self, Kind, Type},
@@ -39,8 +41,7 @@ fn check_pod_shape(_: &Spec, pod: &Pod, out: &mut Violations) {
             "split the work into several Pods",
         );
     }
-    let mut path = String::with_capacity(96);
-    walk_type(pod.root, &schema::POD, &mut path, out);
+    walk_type(pod.root, &schema::POD, None, out);
     if pod.spec.list("containers").next().is_none()
         && pod.spec.get("containers").is_none_or(|list| list.as_list().is_some())
     {
@@ -53,55 +54,66 @@ fn check_pod_shape(_: &Spec, pod: &Pod, out: &mut Violations) {
     }
 }
 
-fn walk_type(object: &crate::json::Object, of: &Type, path: &mut String, out: &mut Violations) {
-    for (key, value) in object.iter() {
-        let length = path.len();
-        match of.field(key) {
-            Some(Kind::Any) => {}
-            Some(kind) => {
-                push_key(path, key);
-                walk(value, kind, path, out);
-            }
-            None => {
-                push_key(path, key);
-                let found = format!("a field of {} that this build does not know", of.name);
-                out.report(
-                    path.as_str(),
-                    found,
-                    "absent",
-                    "remove the field, or update sandgate if Kubernetes is newer",
-                );
-            }
+/// Where a value stands; written out only where something is wrong with it.
+#[derive(Clone, Copy)]
+struct Place<'w> {
+    above: Option<&'w Place<'w>>,
+    step: Step<'w>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'w> {
+    Field(&'w str),
+    Key(&'w str),
+    Index(usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(above) = self.above {
+            above.fmt(f)?;
         }
-        path.truncate(length);
+        match self.step {
+            Step::Field(name) if self.above.is_none() => f.write_str(name),
+            Step::Field(name) => write!(f, ".{name}"),
+            Step::Key(key) => write!(f, "[{key}]"),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
     }
 }
 
-fn walk(value: &Value, kind: Kind, path: &mut String, out: &mut Violations) {
+fn walk_type(object: &Object, of: &Type, above: Option<&Place>, out: &mut Violations) {
+    for (key, value) in object.iter() {
+        let place = Place { above, step: Step::Field(key) };
+        let Some(kind) = of.field(key) else {
+            let found = format!("a field of {} that this build does not know", of.name);
+            let remedy = "remove the field, or update sandgate if Kubernetes is newer";
+            out.report(place.to_string(), found, "absent", remedy);
+            continue;
+        };
+        walk(value, kind, &place, out);
+    }
+}
+
+fn walk(value: &Value, kind: Kind, place: &Place, out: &mut Violations) {
     match (kind, value) {
         (Kind::Any, _)
         | (Kind::String | Kind::Quantity | Kind::IntOrString, Value::String(_))
         | (Kind::Boolean, Value::Bool(_))
         | (Kind::Quantity, Value::Number(_)) => {}
         (Kind::Integer | Kind::IntOrString, Value::Number(number)) if !number.is_f64() => {}
-        (Kind::Object(of), Value::Object(object)) => walk_type(object, of, path, out),
+        (Kind::Object(of), Value::Object(object)) => walk_type(object, of, Some(place), out),
         (Kind::Map(of), Value::Object(object)) => {
             for (key, value) in object.iter() {
-                let length = path.len();
-                path.extend(["[", key, "]"]);
-                walk(value, *of, path, out);
-                path.truncate(length);
+                walk(value, *of, &Place { above: Some(place), step: Step::Key(key) }, out);
             }
         }
         (Kind::List(of), Value::List(list)) => {
             for (index, item) in list.iter() {
-                let length = path.len();
-                path.extend(["[", &index.to_string(), "]"]);
-                walk(item, *of, path, out);
-                path.truncate(length);
+                walk(item, *of, &Place { above: Some(place), step: Step::Index(index) }, out);
             }
         }
-        _ => out.report(path.as_str(), found(value), wanted(kind), "write it as the Pod API has it"),
+        _ => out.report(place.to_string(), found(value), wanted(kind), "write it as the Pod API has it"),
     }
 }
 
@@ -123,13 +135,6 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::List(_) => "a list",
         Kind::Map(_) | Kind::Object(_) => "an object",
     }
-}
-
-fn push_key(path: &mut String, key: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    path.push_str(key);
 }
 
 #[cfg(test)]
