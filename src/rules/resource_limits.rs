@@ -270,13 +270,12 @@ impl Filled {
     fn put(&mut self, container: &str, kind: &str, resource: Resource, text: &str) {
         self.changed = true;
         let resource = resource.as_str();
-        match self.entries.iter_mut().find(|entry| entry.is(container, kind, resource)) {
-            Some(entry) => text.clone_into(&mut entry.text),
-            None => {
-                let [container, kind, resource, text] = [container, kind, resource, text].map(str::to_owned);
-                self.entries.push(Entry { container, kind, resource, text });
-            }
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.is(container, kind, resource)) {
+            text.clone_into(&mut entry.text);
+            return;
         }
+        let [container, kind, resource, text] = [container, kind, resource, text].map(str::to_owned);
+        self.entries.push(Entry { container, kind, resource, text });
     }
 
     fn remember(&self, pod: &mut Value) {

@@ -1,0 +1,147 @@
+//! What a webhook adds to a Pod create, seen by the client of a real API server:
+//! `cargo bench --bench apiserver [-- --quick]`.
+//!
+//! Dry-run creates of one client, one after the other, in namespaces that take turns: one without a webhook, one with
+//! the null webhook, one with sandgate. Times never make it fail: it prints a table.
+
+#[path = "../../tests/bed/mod.rs"]
+mod bed;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    env, fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use sandgate::{
+    policy::PolicySet,
+    review::{Endpoint, answer},
+};
+use serde_json::{Value, json};
+
+use self::{
+    bed::{ControlPlane, Rest, Sandgate, Webhook, WebhookKind},
+    support::{
+        Result, certificate,
+        reviews::{self, Kind},
+        server::{self, Server},
+        webhook,
+    },
+};
+
+const NONE: &str = "without";
+const NULL: &str = "null";
+const SANDGATE: &str = "sandgate";
+
+const NULL_WEBHOOK: &str = "null.example.com";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    webhook::run_if_asked();
+    let quick = env::args().any(|argument| argument == "--quick");
+    let (rounds, creates) = if quick { (3, 50) } else { (9, 200) };
+    let bed = ControlPlane::start().await?;
+    let rest = bed.rest().await?;
+    for namespace in [NONE, NULL, SANDGATE] {
+        bed.namespace(&rest, &json!({"name": namespace})).await?;
+    }
+    let folder = tempfile::tempdir()?;
+    let _null = start_null(&bed, &rest, folder.path()).await?;
+    let sandgate = Sandgate::start(&bed, &[SANDGATE]).await?;
+    sandgate.guard_as(&bed, &rest, WebhookKind::Mutating).await?;
+
+    let cases = [
+        ("no webhook", NONE, complete_pod()?),
+        ("null webhook", NULL, complete_pod()?),
+        ("sandgate, complete Pod (no patch)", SANDGATE, complete_pod()?),
+        ("sandgate, plain Pod (patch)", SANDGATE, plain_pod()),
+    ];
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
+    for round in 0..=rounds {
+        for ((_, namespace, pod), times) in cases.iter().zip(&mut times) {
+            let measured = create(&rest, namespace, pod, creates).await?;
+            // The first round warms up.
+            if round > 0 {
+                times.extend(measured);
+            }
+        }
+    }
+    println!(
+        "| dry-run create, one client, mutating webhook | p50 ms | p99 ms | added p50 ms |\n|---|---|---|---|"
+    );
+    let base = quantile(&mut times[0], 0.5);
+    for ((name, ..), times) in cases.iter().zip(&mut times) {
+        let (half, most) = (quantile(times, 0.5), quantile(times, 0.99));
+        println!("| {name} | {half:.2} | {most:.2} | {:.2} |", half - base);
+    }
+    let (null, ours) = (quantile(&mut times[1], 0.5), quantile(&mut times[2], 0.5));
+    let met = if ours - null <= 0.15 { "met" } else { "missed" };
+    println!("\nsandgate − null: {:.2} ms at p50 (target: at most 0.15 ms, {met})", ours - null);
+    Ok(())
+}
+
+/// Starts the null webhook, with the answer of sandgate to a complete Pod, and makes it known.
+async fn start_null(bed: &ControlPlane, rest: &Rest, folder: &Path) -> Result<Server> {
+    certificate::write(folder)?;
+    let review = reviews::create(Kind::Complete, reviews::SMALL);
+    let body = answer(&PolicySet::builtin(), Endpoint::Mutate, &review)?.body;
+    let body = String::from_utf8(body)?.replacen(reviews::UID, webhook::UID, 1);
+    fs::write(folder.join(webhook::ANSWER), body)?;
+    let server = Server::start(server::Kind::Null, folder)?;
+    let url = format!("https://{}/mutate", server.address);
+    let ca = fs::read_to_string(folder.join("ca.crt"))?;
+    let namespaces = [NULL.to_string()];
+    let (kind, configuration, name) = (WebhookKind::Mutating, NULL, NULL_WEBHOOK);
+    Webhook { kind, configuration, name, url: &url, ca: &ca, namespaces: &namespaces }.register(rest).await?;
+    wait_until_asked(bed, rest).await?;
+    Ok(server)
+}
+
+/// The API server takes notice of a new webhook within moments; then the audit log has its annotations.
+async fn wait_until_asked(bed: &ControlPlane, rest: &Rest) -> Result<()> {
+    bed::eventually("the API server asks the null webhook", async || {
+        create(rest, NULL, &complete_pod()?, 1).await?;
+        let asked = bed.audit_events(NULL)?.iter().any(|event| event.to_string().contains(NULL_WEBHOOK));
+        Ok(asked.then_some(()))
+    })
+    .await
+}
+
+async fn create(rest: &Rest, namespace: &str, pod: &Value, count: usize) -> Result<Vec<Duration>> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        rest.post(&path, pod).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+fn complete_pod() -> Result<Value> {
+    let mut pod: Value = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))?;
+    pod["metadata"] = json!({"generateName": "complete-", "labels": pod["metadata"]["labels"]});
+    Ok(pod)
+}
+
+fn plain_pod() -> Value {
+    json!({
+        "metadata": {"generateName": "plain-"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
+    })
+}
+
+/// In milliseconds.
+fn quantile(times: &mut [Duration], at: f64) -> f64 {
+    times.sort_unstable();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let index = ((times.len() - 1) as f64 * at) as usize;
+    times[index].as_secs_f64() * 1000.0
+}
