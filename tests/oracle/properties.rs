@@ -1,6 +1,5 @@
 //! What holds beyond a single verdict: order, updates, modes, and filling again.
 
-use proptest::strategy::Strategy;
 use sandgate::{policy::PolicySet, review::Endpoint};
 use serde_json::{Value as Json, json};
 
@@ -160,8 +159,7 @@ fn filling_twice_is_filling_once() {
 #[test]
 fn a_sidecar_between_the_rounds_raises_nothing() {
     let policies = PolicySet::builtin();
-    let drawn =
-        (generator::sound_cases(), generator::sidecars(), proptest::bool::ANY).prop_map(|drawn| drawn);
+    let drawn = (generator::sound_cases(), generator::sidecars(), proptest::bool::ANY);
     let mut admitted = 0;
     for (case, sidecar, is_first) in draw(drawn, fewer_cases()) {
         let once = create(&policies, Endpoint::Mutate, &case.pod());
