@@ -246,7 +246,7 @@ fn judge_pod_security(context: Option<&PodSecurityContext>, faults: &mut Faults)
 }
 
 fn is_default_seccomp(profile: &SeccompProfile) -> bool {
-    profile.type_ == "RuntimeDefault"
+    profile.type_ == "RuntimeDefault" && profile.localhost_profile.is_none()
 }
 
 fn is_default_apparmor(profile: Option<&AppArmorProfile>) -> bool {
