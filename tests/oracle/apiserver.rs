@@ -44,17 +44,28 @@ pub(crate) fn update(
     ask(policies, endpoint, &request)
 }
 
+/// Whether a create of a Pod that stands in the review as exactly this text is allowed.
+pub(crate) fn allows_text(policies: &PolicySet, endpoint: Endpoint, pod: &str) -> bool {
+    let review = review(json!({"operation": "CREATE", "object": "@"})).to_string().replace("\"@\"", pod);
+    respond(policies, endpoint, &review)["allowed"].as_bool().unwrap()
+}
+
 fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Said {
-    let mut request = request.clone();
+    let response = respond(policies, endpoint, &review(request.clone()).to_string());
+    read(&response, request["object"].clone())
+}
+
+fn review(mut request: Json) -> Json {
     request["uid"] = json!("u");
     request["namespace"] = json!("workflows");
     request["resource"] = json!({"group": "", "version": "v1", "resource": "pods"});
     request["userInfo"] = json!({"username": "someone"});
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-    let text = review.to_string();
-    let body = answer(policies, endpoint, text.as_bytes()).unwrap().body;
-    let said: Json = serde_json::from_slice(&body).unwrap();
-    read(&said["response"], request["object"].take())
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
+}
+
+fn respond(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
+    let body = answer(policies, endpoint, review.as_bytes()).unwrap().body;
+    serde_json::from_slice::<Json>(&body).unwrap()["response"].take()
 }
 
 fn read(response: &Json, mut pod: Json) -> Said {

@@ -19,9 +19,9 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-/// How many cases the longest property gets.
+/// How many cases the longest property gets: without optimisation ten thousand take twenty seconds.
 fn cases() -> usize {
-    wanted_cases().unwrap_or(20_000)
+    wanted_cases().unwrap_or(10_000)
 }
 
 fn wanted_cases() -> Option<usize> {

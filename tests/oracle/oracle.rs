@@ -157,7 +157,7 @@ fn judge_placement(spec: &PodSpec, faults: &mut Faults) {
     must(tolerations.iter().all(known), "toleration not allowed", faults);
 }
 
-/// The terms are ORed: each that can match must ask for the sandbox's nodes.
+/// The terms are alternatives: each that can match must ask for the sandbox's nodes.
 fn has_node_affinity(affinity: Option<&Affinity>) -> bool {
     let node = affinity.and_then(|affinity| affinity.node_affinity.as_ref());
     let required = node.and_then(|node| node.required_during_scheduling_ignored_during_execution.as_ref());
@@ -246,7 +246,7 @@ fn judge_pod_security(context: Option<&PodSecurityContext>, faults: &mut Faults)
 }
 
 fn is_default_seccomp(profile: &SeccompProfile) -> bool {
-    profile.type_ == "RuntimeDefault"
+    profile.type_ == "RuntimeDefault" && profile.localhost_profile.is_none()
 }
 
 fn is_default_apparmor(profile: Option<&AppArmorProfile>) -> bool {

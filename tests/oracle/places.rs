@@ -114,7 +114,7 @@ fn sound_pod() -> Table {
     ]
 }
 
-/// As the API server's ServiceAccount admission adds it.
+/// As the API server's `ServiceAccount` admission adds it.
 fn token_volume() -> Json {
     json!({"name": "kube-api-access-abcde", "projected": {"defaultMode": 420, "sources": [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},

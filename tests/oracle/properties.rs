@@ -1,11 +1,10 @@
 //! What holds beyond a single verdict: order, updates, modes, and filling again.
 
-use proptest::strategy::Strategy;
 use sandgate::{policy::PolicySet, review::Endpoint};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    apiserver::{UPDATES, create, defaulted, items, policy_in_mode, typed, update},
+    apiserver::{UPDATES, allows_text, create, defaulted, items, policy_in_mode, typed, update},
     cases, draw, generator,
     generator::yaml,
     oracle,
@@ -160,8 +159,7 @@ fn filling_twice_is_filling_once() {
 #[test]
 fn a_sidecar_between_the_rounds_raises_nothing() {
     let policies = PolicySet::builtin();
-    let drawn =
-        (generator::sound_cases(), generator::sidecars(), proptest::bool::ANY).prop_map(|drawn| drawn);
+    let drawn = (generator::sound_cases(), generator::sidecars(), proptest::bool::ANY);
     let mut admitted = 0;
     for (case, sidecar, is_first) in draw(drawn, fewer_cases()) {
         let once = create(&policies, Endpoint::Mutate, &case.pod());
@@ -217,4 +215,47 @@ fn assert_not_raised(before: &Json, after: &Json) {
             }
         }
     }
+}
+
+/// Two readers may each believe another of the two, so there is no right one to judge.
+#[test]
+fn a_key_that_is_there_twice_is_refused_everywhere() {
+    let policies = PolicySet::builtin();
+    let pod = generator::complete();
+    assert!(allows_text(&policies, Endpoint::Validate, &pod.to_string()), "as it is");
+    let mut tried = 0;
+    for place in objects(&pod, String::new()) {
+        let keys: Vec<String> =
+            pod.pointer(&place).and_then(Json::as_object).unwrap().keys().cloned().collect();
+        for key in keys {
+            let mut twin = pod.clone();
+            let object = twin.pointer_mut(&place).unwrap();
+            object["@twin"] = object[&key].clone();
+            let text = twin.to_string().replace("@twin", &key);
+            tried += 1;
+            for endpoint in ENDPOINTS {
+                assert!(!allows_text(&policies, endpoint, &text), "{key} twice at {place}");
+            }
+        }
+    }
+    assert!(tried > 50, "only {tried} keys");
+}
+
+/// A pointer to every object inside `value`.
+fn objects(value: &Json, at: String) -> Vec<String> {
+    let (children, is_object): (Vec<(String, &Json)>, bool) = match value {
+        Json::Object(fields) => {
+            (fields.iter().map(|(key, value)| (key.replace('/', "~1"), value)).collect(), true)
+        }
+        Json::Array(list) => {
+            (list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(), false)
+        }
+        _ => return Vec::new(),
+    };
+    let below = children.into_iter().flat_map(|(key, value)| objects(value, format!("{at}/{key}")));
+    let mut all: Vec<String> = below.collect();
+    if is_object {
+        all.push(at);
+    }
+    all
 }

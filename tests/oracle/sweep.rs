@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     apiserver::{Said, create, defaulted, typed},
-    cases, draw, generator, oracle,
+    cases, draw, generator, oracle, wanted_cases,
 };
 
 /// Rules that the default policy has no setting for: any image and any Secret is allowed.
@@ -46,7 +46,9 @@ fn what_is_admitted_is_sound() {
         let pod = case.pod();
         let answers = Answers::of(&policies, &pod);
         figures.count(&answers);
-        figures.note_strictness(&answers.validate, &pod);
+        if wanted_cases().is_some() {
+            figures.note_strictness(&answers.validate, &pod);
+        }
         if let Err(problem) = examine(&policies, &pod, &answers) {
             let same =
                 |pod: &Json| examine(&policies, pod, &Answers::of(&policies, pod)).as_ref() == Err(&problem);
