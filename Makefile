@@ -2,10 +2,12 @@
 
 CARGO ?= cargo
 JOBS ?= 2
+# How many Pods `make prove` generates.
+CASES ?= 100000
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo bench lint clean
+.PHONY: help build run test demo bench prove lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +28,10 @@ demo: ## A guided tour: a real control plane, the webhook, and kubectl
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench rules --bench admission --bench apiserver
+
+prove: ## Hold generated Pods against an independent statement of the policy, at length (CASES=100000)
+	SANDGATE_PROVE_CASES=$(CASES) $(CARGO) test --release --locked --test oracle -- --nocapture
 
 lint: ## Check format, lints, the pure engine, and the dependencies
 	$(CARGO) fmt --check

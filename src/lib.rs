@@ -4,6 +4,8 @@
 //! and check it, [`verdict`] tells what is wrong, [`review`] answers the API server. It is pure. The I/O around it is
 //! behind the feature `server`.
 
+mod hash;
+
 pub mod json;
 pub mod pod;
 pub mod policy;

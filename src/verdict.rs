@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::json::Value;
+use crate::{hash::short_hash, json::Value};
 
 /// One property of the policy that a Pod does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,25 +160,39 @@ fn around_first_index(path: &str) -> (&str, &str, &str) {
     split().unwrap_or((path, "", ""))
 }
 
-/// A value as it stands in a message: short, on one line, without control or direction characters.
+/// A value as it stands in a message: short, on one line, without control or direction characters. Two values that
+/// differ are shown differently, also where they are cut: an update is judged by what is shown.
 #[must_use]
 pub fn show(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "unset".into(),
         Some(Value::String(text)) => quote(text),
         Some(Value::List(list)) if list.is_empty() => "an empty list".into(),
-        Some(value @ (Value::List(_) | Value::Object(_))) => value.describe().into(),
-        Some(value) => serde_json::to_string(value).unwrap_or_else(|_| value.describe().into()),
+        Some(value) => {
+            let text = serde_json::to_string(value).unwrap_or_else(|_| value.describe().into());
+            let (shown, rest) = cut(&text);
+            format!("{shown}{rest}")
+        }
     }
 }
 
 /// A string in quotes, cut after 80 characters.
 #[must_use]
 pub fn quote(text: &str) -> String {
+    let (shown, rest) = cut(text);
+    format!("\"{shown}\"{rest}")
+}
+
+/// What is shown of a text, and what is said of the rest of it.
+fn cut(text: &str) -> (String, String) {
     const LONGEST: usize = 80;
-    let cut: String = text.chars().take(LONGEST).collect();
-    let dots = if cut.len() < text.len() { "…" } else { "" };
-    format!("\"{}{dots}\"", visible(&cut))
+    match text.char_indices().nth(LONGEST) {
+        None => (visible(text), String::new()),
+        Some((end, _)) => {
+            let rest = format!(" ({} bytes, SHA-256 {}…)", text.len(), short_hash(text.as_bytes()));
+            (format!("{}…", visible(&text[..end])), rest)
+        }
+    }
 }
 
 /// Replaces what could forge a line or turn the writing direction: names are chosen by whoever is refused.

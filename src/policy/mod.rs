@@ -6,9 +6,9 @@ pub mod files;
 mod load;
 mod spec;
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
+use crate::hash::short_hash;
 
 pub use load::{LoadError, LoadErrors, Source};
 pub use spec::*;
@@ -104,13 +104,6 @@ impl PolicySet {
 #[must_use]
 pub fn json_schema() -> schemars::Schema {
     schemars::schema_for!(SandboxPolicy)
-}
-
-fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

@@ -232,6 +232,33 @@ fn an_update_that_adds_a_violation_is_refused_for_that_one() {
 }
 
 #[test]
+fn a_violation_with_another_value_is_a_new_one_however_long_or_deep_it_is() {
+    let annotated = |value: &str| {
+        let mut pod = plain_pod();
+        pod["metadata"]["annotations"] = json!({"dev.gvisor.host-uds": format!("{}{value}", "a".repeat(90))});
+        pod
+    };
+    let profiled = |profile: Json| {
+        let mut pod = plain_pod();
+        pod["spec"]["securityContext"] = json!({"seccompProfile": profile});
+        pod
+    };
+    let unknown = |content: &str| {
+        let mut pod = plain_pod();
+        pod["spec"]["door"] = json!({"to": content});
+        pod
+    };
+    for (old, new, rule) in [
+        (annotated("x"), annotated("y"), "gvisor-annotations"),
+        (profiled(json!({"type": "Unconfined"})), profiled(json!({})), "seccomp"),
+        (unknown("a"), unknown("b"), "pod-shape"),
+    ] {
+        assert_eq!(validate(&update(&old, &old)).response["allowed"], true);
+        assert_eq!(validate(&update(&old, &new)).response["auditAnnotations"]["rules"], rule);
+    }
+}
+
+#[test]
 fn taking_a_required_label_away_is_refused() {
     let mut pod = complete_pod();
     pod["metadata"]["labels"] = json!({"app": "other"});

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Rule;
 use crate::{
+    hash::short_hash,
     json::{Object, Value},
     pod::{
         Pod,
@@ -86,7 +87,8 @@ fn walk_type(object: &Object, of: &Type, above: Option<&Place>, out: &mut Violat
     for (key, value) in object.iter() {
         let place = Place { above, step: Step::Field(key) };
         let Some(kind) = of.field(key) else {
-            let found = format!("a field of {} that this build does not know", of.name);
+            let content = short_hash(serde_json::to_string(value).unwrap_or_default().as_bytes());
+            let found = format!("a field of {} that this build does not know (content {content})", of.name);
             let remedy = "remove the field, or update sandgate if Kubernetes is newer";
             out.report(place.to_string(), found, "absent", remedy);
             continue;

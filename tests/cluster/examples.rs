@@ -20,26 +20,6 @@ pub(crate) fn complete_pod(name: &str) -> Value {
     pod
 }
 
-fn complete_container(name: &str) -> Value {
-    json!({
-        "name": name,
-        "image": "registry.example.com/runner:1",
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]}
-        },
-        "resources": {
-            "requests": {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1Gi"},
-            "limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"}
-        },
-        "volumeMounts": [
-            {"name": "workspace", "mountPath": "/workspace"},
-            {"name": "tmp", "mountPath": "/tmp"}
-        ]
-    })
-}
-
 /// A Job, a `ReplicaSet` or the like, with this pod as its template.
 pub(crate) fn with_template(mut object: Value, pod: &Value, labels: &Value) -> Value {
     object["spec"]["template"] = json!({"metadata": {"labels": labels}, "spec": pod["spec"]});
