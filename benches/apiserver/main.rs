@@ -37,9 +37,13 @@ const SANDGATE: &str = "sandgate";
 
 const NULL_WEBHOOK: &str = "null.example.com";
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // It may be the null webhook that is started here, with a runtime of its own.
     webhook::run_if_asked();
+    tokio::runtime::Runtime::new()?.block_on(compare())
+}
+
+async fn compare() -> Result<()> {
     let quick = env::args().any(|argument| argument == "--quick");
     let (rounds, creates) = if quick { (3, 50) } else { (9, 200) };
     let bed = ControlPlane::start().await?;
