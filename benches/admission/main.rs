@@ -57,7 +57,7 @@ struct Effort {
 }
 
 const QUICK: Effort = Effort { rounds: 3, round: Duration::from_millis(200), starts: 5 };
-const THOROUGH: Effort = Effort { rounds: 7, round: Duration::from_millis(1000), starts: 25 };
+const THOROUGH: Effort = Effort { rounds: 7, round: Duration::from_secs(1), starts: 25 };
 
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 const UPDATES: [usize; 5] = [30_000, 100_000, 300_000, 1_000_000, 3_000_000];
