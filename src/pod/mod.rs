@@ -49,11 +49,18 @@ pub struct Container<'p, 'a> {
     index: usize,
 }
 
-impl<'p> Container<'p, '_> {
+impl<'p, 'a> Container<'p, 'a> {
     /// The path of one of its fields: `spec.containers[0].securityContext.privileged`.
     #[must_use]
     pub fn at(&self, field: &str) -> String {
         format!("spec.{}[{}].{field}", self.list, self.index)
+    }
+
+    /// Its probes, each with the name of its field.
+    pub fn probes(&self) -> impl Iterator<Item = (&'static str, &'p Object<'a>)> + use<'p, 'a> {
+        let object = self.object;
+        let names = ["livenessProbe", "readinessProbe", "startupProbe"];
+        names.into_iter().filter_map(move |name| Some((name, object.object(name)?)))
     }
 
     /// Its name, or a stand-in where it has none.

@@ -91,9 +91,7 @@ fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Violations) {
 }
 
 fn handlers<'p, 'a>(container: &'p Container<'p, 'a>) -> impl Iterator<Item = (String, &'p Object<'a>)> {
-    let probes = ["livenessProbe", "readinessProbe", "startupProbe"]
-        .into_iter()
-        .filter_map(|probe| Some((probe.to_string(), container.object.object(probe)?)));
+    let probes = container.probes().map(|(name, probe)| (name.to_string(), probe));
     let lifecycle = container.object.object("lifecycle");
     let hooks = ["postStart", "preStop"]
         .into_iter()

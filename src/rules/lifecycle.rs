@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::{
     json::Value,
-    pod::{Container, ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
+    pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
     policy::{RestartPolicyValue, Spec},
     verdict::{Violations, show},
 };
@@ -147,18 +147,12 @@ fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Violations) {
         }
     };
     check(&|| format!("spec.{GRACE}"), pod.spec.get(GRACE), API_DEFAULT_GRACE);
-    for (container, probe, settings) in pod.containers.iter().flat_map(probes) {
-        // An unset one is the Pod's, which is checked above.
-        check(&|| container.at(&format!("{probe}.{GRACE}")), settings.get(GRACE), 0);
+    for container in &pod.containers {
+        for (probe, settings) in container.probes() {
+            // An unset one is the Pod's, which is checked above.
+            check(&|| container.at(&format!("{probe}.{GRACE}")), settings.get(GRACE), 0);
+        }
     }
-}
-
-type Probe<'p, 'a> = (&'p Container<'p, 'a>, &'static str, &'p crate::json::Object<'a>);
-
-fn probes<'p, 'a>(container: &'p Container<'p, 'a>) -> impl Iterator<Item = Probe<'p, 'a>> {
-    ["livenessProbe", "readinessProbe", "startupProbe"]
-        .into_iter()
-        .filter_map(move |probe| Some((container, probe, container.object.object(probe)?)))
 }
 
 #[cfg(test)]
