@@ -1,15 +1,16 @@
 //! What the audit trail and the metrics know of one verdict.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 
 use super::{Endpoint, Outcome, request::RequestInfo};
 use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
     policy::{Mode, Policy},
-    verdict::Violations,
+    verdict::{Violations, is_deceptive},
 };
 
 /// One verdict, with all that is recorded of it.
@@ -90,8 +91,23 @@ impl Record<'_> {
                 .collect(),
             duration_micros,
         };
-        serde_json::to_writer(&mut *out, &line).expect("writing JSON to memory cannot fail");
+        let mut writer = Serializer::with_formatter(&mut *out, EscapeDeceptive);
+        line.serialize(&mut writer).expect("writing JSON to memory cannot fail");
         out.push(b'\n');
+    }
+}
+
+/// Escapes what serde_json leaves as it is and a terminal obeys: the trail is read by people, too.
+struct EscapeDeceptive;
+
+impl Formatter for EscapeDeceptive {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        let mut plain = 0;
+        for (at, deceptive) in text.char_indices().filter(|(_, c)| is_deceptive(*c)) {
+            write!(out, "{}\\u{:04x}", &text[plain..at], u32::from(deceptive))?;
+            plain = at + deceptive.len_utf8();
+        }
+        out.write_all(text[plain..].as_bytes())
     }
 }
 

@@ -145,6 +145,22 @@ fn all_violations_are_told_at_once() {
     assert_eq!(told.response["status"]["message"].as_str().unwrap().lines().count(), 4);
 }
 
+/// A terminal that shows the trail must not obey a name, and nothing of the name may be lost.
+#[test]
+fn the_record_escapes_what_could_forge_a_line() {
+    let image = "registry.example.com/a\u{7f}\u{85}\u{9b}2J\u{202e}\u{2028}ß\n";
+    let mut pod = privileged();
+    pod["spec"]["containers"][0]["image"] = json!(image);
+    let text = create(&pod).to_string();
+    let policies = PolicySet::builtin();
+    let answer = answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap();
+    let mut line = Vec::new();
+    answer.record.write_line(&mut line, "T", 42);
+    let line = String::from_utf8(line).unwrap();
+    assert!(line.contains(r"a\u007f\u0085\u009b2J\u202e\u2028ß\n"), "{line}");
+    assert_eq!(serde_json::from_str::<Json>(&line).unwrap()["images"][0], image);
+}
+
 #[test]
 fn the_record_has_the_promised_fields_in_order() {
     let text = create(&privileged()).to_string();

@@ -1,0 +1,132 @@
+//! Seeds from the project's own examples, tests and tables.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sandgate::{
+    pod::schema::{Kind, POD, Type},
+    policy::Policy,
+};
+use serde_json::{Value as Json, json};
+
+/// The seeds of each target.
+pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 4] {
+    let pods = pods();
+    [
+        ("review", pods.iter().flat_map(reviews).collect()),
+        ("pod", pods.iter().map(|pod| pod.to_string().into_bytes()).collect()),
+        ("policy", policies().into_iter().map(String::into_bytes).collect()),
+        ("quantity", quantities().into_iter().map(|text| text.as_bytes().to_vec()).collect()),
+    ]
+}
+
+/// The Pods of the examples and the counterexamples of the tests.
+fn pods() -> Vec<Json> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = if root.ends_with("fuzz") { root.join("..") } else { root.to_owned() };
+    let mut files: Vec<_> = ["examples/pods", "tests/data"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).expect("a folder of the project"))
+        .map(|file| file.expect("a file of the project").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    let texts = files.iter().map(|path| fs::read_to_string(path).expect("a file of the project"));
+    texts.map(|text| serde_saphyr::from_str(&text).expect("one YAML document")).collect()
+}
+
+fn reviews(pod: &Json) -> Vec<Vec<u8>> {
+    let review = |operation: &str, subresource: &str, old: &Json| {
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "subResource": subresource, "namespace": "workflows", "name": "p", "operation": operation,
+            "userInfo": {"username": "someone", "groups": ["system:authenticated"]},
+            "object": pod, "oldObject": old, "dryRun": false, "options": null,
+        }})
+        .to_string()
+        .into_bytes()
+    };
+    vec![
+        review("CREATE", "", &Json::Null),
+        review("UPDATE", "", pod),
+        review("UPDATE", "ephemeralcontainers", pod),
+        review("DELETE", "", pod),
+    ]
+}
+
+/// The built-in policy with all its defaults, each of its settings alone, and two documents in one file.
+fn policies() -> Vec<String> {
+    let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata:\n  name: p\n";
+    let spec = serde_json::to_value(Policy::default().spec).expect("a policy is JSON");
+    let document =
+        |spec: &Json| format!("{head}{}", serde_saphyr::to_string(&json!({"spec": spec})).expect("YAML"));
+    let settings =
+        spec.as_object().expect("an object").iter().map(|(key, value)| document(&json!({key: value})));
+    let mut all: Vec<String> = settings.collect();
+    all.push(format!("{}---\n{head}spec: {{namespaces: [other], mode: audit}}\n", document(&json!({}))));
+    all.push(document(&spec));
+    all
+}
+
+fn quantities() -> Vec<&'static str> {
+    vec![
+        "2",
+        "500m",
+        "0.5",
+        "1.5Gi",
+        "1e3",
+        "1E3",
+        "1E",
+        "4Gi",
+        "10737418241",
+        "-1",
+        "+.5",
+        "1n",
+        "1e-9",
+        "12e6",
+        "0",
+    ]
+}
+
+/// The names of all fields, and what stands in them.
+pub(crate) fn words() -> BTreeSet<String> {
+    let mut words = BTreeSet::new();
+    collect_fields(&POD, &mut words);
+    for pod in pods() {
+        collect_words(&pod, &mut words);
+    }
+    collect_words(&serde_json::to_value(Policy::default().spec).expect("a policy is JSON"), &mut words);
+    words.extend(quantities().into_iter().map(String::from));
+    words.retain(|word| !word.is_empty() && word.is_ascii() && word.len() < 60);
+    words
+}
+
+fn collect_fields(of: &Type, words: &mut BTreeSet<String>) {
+    for (name, kind) in of.fields {
+        words.insert((*name).to_owned());
+        collect_kind(*kind, words);
+    }
+}
+
+fn collect_kind(kind: Kind, words: &mut BTreeSet<String>) {
+    match kind {
+        Kind::Object(of) => collect_fields(of, words),
+        Kind::List(items) | Kind::Map(items) => collect_kind(*items, words),
+        _ => {}
+    }
+}
+
+fn collect_words(value: &Json, words: &mut BTreeSet<String>) {
+    match value {
+        Json::String(text) => drop(words.insert(text.clone())),
+        Json::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                words.insert(key.clone());
+                collect_words(value, words);
+            }
+        }
+        _ => {}
+    }
+}
