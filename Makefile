@@ -2,12 +2,15 @@
 
 CARGO ?= cargo
 JOBS ?= 2
-# How many Pods `make prove` generates.
-CASES ?= 100000
+# How many Pods `make prove` generates for the engine, and how many it sends through a real API server.
+CASES ?= 1000000
+STORED ?= 20000
+# How long `make fuzz` drives each target, in seconds.
+FUZZ_SECONDS ?= 1800
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo bench prove lint clean
+.PHONY: help build run test demo bench prove fuzz mutants lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +33,24 @@ bench: ## Measure the webhook against two that decide nothing, and through a rea
 	$(CARGO) build --release --locked
 	$(CARGO) bench --locked --bench rules --bench admission --bench apiserver
 
-prove: ## Hold generated Pods against an independent statement of the policy, at length (CASES=100000)
-	SANDGATE_PROVE_CASES=$(CASES) $(CARGO) test --release --locked --test oracle -- --nocapture
+prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
+	$(CARGO) build --release --locked
+	SANDGATE_PROVE_CASES=$(CASES) SANDGATE_PROVE_STORED=$(STORED) $(CARGO) test --release --locked --test oracle -- --nocapture --test-threads=2
+
+fuzz: ## Fuzz the engine with coverage (FUZZ_SECONDS=1800 for each target; needs cargo-fuzz, no nightly)
+	@command -v cargo-fuzz >/dev/null || { echo "cargo fuzz is not installed: cargo install cargo-fuzz"; exit 1; }
+	cd fuzz && $(CARGO) run --locked --quiet --bin seeds -- corpus
+	cd fuzz && for target in review pod policy quantity; do \
+	  $(CARGO) fuzz run --sanitizer none $$target -- -dict=corpus/words.dict -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=30 || exit 1; \
+	done
+
+mutants: ## Break the engine in every small way and see that the unit tests notice (hours; needs cargo-mutants)
+	@command -v cargo-mutants >/dev/null || { echo "cargo mutants is not installed: cargo install cargo-mutants"; exit 1; }
+	$(CARGO) mutants --output target/mutants
 
 lint: ## Check format, lints, the pure engine, and the dependencies
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
 	@for crate in ring openssl-sys native-tls; do \

@@ -43,7 +43,7 @@ impl Violations {
         self.rule = rule;
     }
 
-    /// Adds a violation of the rule that is being checked.
+    /// Adds a violation of the rule that is being checked. Whatever a Pod puts into its texts cannot forge a line.
     pub fn report(
         &mut self,
         path: impl Into<String>,
@@ -58,9 +58,9 @@ impl Violations {
         self.list.push(Violation {
             rule: self.rule,
             path: visible(&path.into()),
-            found: found.to_string(),
-            wanted: wanted.to_string(),
-            remedy: remedy.to_string(),
+            found: visible(&found.to_string()),
+            wanted: visible(&wanted.to_string()),
+            remedy: visible(&remedy.to_string()),
         });
     }
 

@@ -305,6 +305,16 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_an_unknown_type_cannot_forge_a_line() {
+        let mut pod = complete_pod();
+        pod["spec"]["volumes"][0] = json!({"name": "workspace", "x\rverdict: admitted\u{9b}2J": {}});
+        let tree = pod.to_string();
+        let violations = crate::rules::check(&Spec::default(), &crate::json::pod_from_str(&tree).unwrap());
+        let message = violations.message("p");
+        assert!(message.contains("is a x\u{fffd}verdict: admitted\u{fffd}2J volume"), "{message}");
+    }
+
+    #[test]
     fn every_volume_type_but_the_allowed_is_refused() {
         for kind in volume_types().filter(|kind| *kind != "emptyDir") {
             rejects(&format!("volume-types spec.volumes[2].{kind}"), |pod| {
