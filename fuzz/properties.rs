@@ -163,7 +163,8 @@ fn ask(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
 /// Any text as a policy file: it is refused with words for people, or what it fills satisfies itself.
 pub(crate) fn policy(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    let lines = text.split('\n').count() as u64;
+    // YAML ends lines with more than one character.
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() as u64;
     match load(text.to_owned()) {
         Ok(policies) => policies.policies().iter().for_each(policy_agrees_with_itself),
         Err(errors) => {

@@ -5,6 +5,7 @@
 //! behind the feature `server`.
 
 mod hash;
+mod text;
 
 pub mod json;
 pub mod pod;

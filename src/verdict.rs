@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{hash::short_hash, json::Value};
+use crate::{hash::short_hash, json::Value, text::visible};
 
 /// One property of the policy that a Pod does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,17 +193,6 @@ fn cut(text: &str) -> (String, String) {
             (format!("{}…", visible(&text[..end])), rest)
         }
     }
-}
-
-/// Replaces what [`is_deceptive`]: names are chosen by whoever is refused.
-pub(crate) fn visible(text: &str) -> String {
-    text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect()
-}
-
-/// Whether a character could forge a line, turn the writing direction, or hide.
-pub(crate) fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

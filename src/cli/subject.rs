@@ -19,7 +19,8 @@ use crate::{
     json,
     policy::{Policy, PolicySet},
     review::judge,
-    verdict::{Violation, Violations, quote, visible},
+    text::visible,
+    verdict::{Violation, Violations, quote},
 };
 
 /// Which objects to look at, and how.

@@ -6,6 +6,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde_saphyr::{Options, Spanned};
 
 use super::{Policy, SandboxPolicy, contradictions::contradictions};
+use crate::text::visible;
 
 /// One text a policy is read from: a file, or the built-in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,12 @@ struct Document<'s> {
 impl Document<'_> {
     fn error(&self, line: u64, path: impl Into<String>, problem: impl Into<String>) -> LoadError {
         let line = if line == 0 { 0 } else { self.lines_before + line };
-        LoadError { file: self.file.into(), line, path: path.into(), problem: problem.into() }
+        LoadError {
+            file: self.file.into(),
+            line,
+            path: visible(&path.into()),
+            problem: visible(&problem.into()),
+        }
     }
 
     /// The line of the value at `path`, or of its nearest parent that is written in the file.

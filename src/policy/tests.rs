@@ -53,6 +53,13 @@ fn the_hash_follows_the_content_not_the_spelling() {
 }
 
 #[test]
+fn a_key_cannot_forge_a_line_of_the_error() {
+    let error = load(&with_spec("\"mo\\rde\\e[2J\": enforce")).unwrap_err();
+    assert!(error.starts_with("policy.yaml:5: spec.mo\u{fffd}de\u{fffd}[2J: "), "{error}");
+    assert!(!error.chars().any(char::is_control), "{error:?}");
+}
+
+#[test]
 fn an_unknown_key_is_named_with_file_line_and_path() {
     let error = load(&with_spec("security:\n  runAsUsr: {default: 1}")).unwrap_err();
     assert!(error.starts_with("policy.yaml:6: spec.security"), "{error}");

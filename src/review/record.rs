@@ -10,7 +10,8 @@ use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
     policy::{Mode, Policy},
-    verdict::{Violations, is_deceptive},
+    text::is_deceptive,
+    verdict::Violations,
 };
 
 /// One verdict, with all that is recorded of it.
