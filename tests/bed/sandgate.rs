@@ -11,7 +11,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{ControlPlane, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process};
+use super::{
+    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process,
+};
 
 /// A running webhook; ends when dropped.
 pub(crate) struct Sandgate {
@@ -81,7 +83,8 @@ impl Sandgate {
         let configuration = format!("sandgate-{}", self.namespaces.join("-"));
         let url = format!("{}/{path}", self.url);
         let Self { ca, namespaces, .. } = self;
-        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }
+        let reinvocation = Reinvocation::IfNeeded;
+        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces, reinvocation }
             .register(rest)
             .await?;
         for namespace in namespaces {
