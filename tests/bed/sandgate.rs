@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -57,6 +58,16 @@ impl Sandgate {
         })
     }
 
+    /// The name of both its configurations.
+    pub(crate) fn configuration(&self) -> String {
+        format!("sandgate-{}", self.namespaces.join("-"))
+    }
+
+    /// How a configuration of the test's own names it.
+    pub(crate) fn client_config(&self, path: &str) -> Value {
+        json!({"url": format!("{}/{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
+    }
+
     /// Ends it at once; its configurations stay.
     pub(crate) fn stop(&mut self) {
         self.process = None;
@@ -80,7 +91,7 @@ impl Sandgate {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
         };
-        let configuration = format!("sandgate-{}", self.namespaces.join("-"));
+        let configuration = self.configuration();
         let url = format!("{}/{path}", self.url);
         let Self { ca, namespaces, .. } = self;
         let reinvocation = Reinvocation::IfNeeded;

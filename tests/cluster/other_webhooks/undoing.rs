@@ -6,6 +6,9 @@
 //! | after us | not | we are asked again, it is not: stored, sandboxed | refused by /mutate, asked again |
 //! | after us | too | it has the last word: refused by /validate | refused by /mutate, asked again |
 
+use std::collections::BTreeSet;
+
+use sandgate::rules::ALL;
 use serde_json::{Value, json};
 
 use super::removals::{Removal, at_its_own_cost, of_a_strict_policy, removals};
@@ -90,6 +93,15 @@ async fn what_a_webhook_does_to_an_update_is_judged_like_the_update() {
     let refusal = sandbox.rest.merge(&path, &label).await.expect_err("the webhook adds an annotation");
     assert!(refusal.message.contains("(gvisor-annotations)"), "{refusal}");
     assert!(sandbox.stored("main").await["metadata"]["labels"]["team"].is_null());
+}
+
+/// A missing mount is no violation: the pod merely has no place to write.
+#[test]
+fn every_rule_that_fills_is_undone_at_least_once() {
+    let fills = ALL.iter().filter(|rule| rule.fill.is_some()).map(|rule| rule.id);
+    let undone: BTreeSet<&str> =
+        removals().iter().chain(&of_a_strict_policy()).map(|(_, rule, _)| *rule).collect();
+    assert_eq!(undone, fills.filter(|id| *id != "writable-paths").collect());
 }
 
 /// A guarded namespace with a hostile webhook.
