@@ -125,7 +125,9 @@ async fn a_mesh_proxy_that_brings_a_token_is_refused() {
             json!({"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}),
             json!({"name": "istio-podinfo", "downwardAPI": {"items": []}}),
         ];
-        volumes.into_iter().for_each(|volume| add(&mut pod["spec"], "volumes", volume));
+        for volume in volumes {
+            add(&mut pod["spec"], "volumes", volume);
+        }
     };
     let told = ["(token-volumes)", "a configMap volume", "a downwardAPI volume"];
     assert_refused(roomy(), with_files, &told).await;

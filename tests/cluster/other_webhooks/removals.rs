@@ -7,6 +7,9 @@ use crate::hostile::{list, main, merge};
 /// What it is called, the rule that misses it, and what the webhook does to the pod.
 pub(super) type Removal = (&'static str, &'static str, fn(&mut Value));
 
+/// What a change is called, and what the webhook does to the pod.
+pub(super) type Change = (&'static str, fn(&mut Value));
+
 /// Each leaves something open, or at a value that cannot be told from open, so our webhook fills it if it is asked
 /// afterwards. Every fill of `src/rules` is undone here or in [`of_a_strict_policy`].
 pub(super) fn removals() -> Vec<Removal> {
@@ -90,11 +93,13 @@ fn of_security() -> Vec<Removal> {
 fn of_volumes_and_resources() -> Vec<Removal> {
     vec![
         ("the size limit removed", "empty-dir", |pod| {
-            list(&mut pod["spec"], "volumes").iter_mut().for_each(|volume| volume["emptyDir"] = json!({}));
+            for volume in list(&mut pod["spec"], "volumes") {
+                volume["emptyDir"] = json!({});
+            }
         }),
-        ("a folder without a size limit", "empty-dir", |pod| add_folder(pod, json!({}))),
+        ("a folder without a size limit", "empty-dir", |pod| add_folder(pod, &json!({}))),
         ("a folder in memory without a size limit", "empty-dir", |pod| {
-            add_folder(pod, json!({"medium": "Memory"}));
+            add_folder(pod, &json!({"medium": "Memory"}));
         }),
         ("all resources removed", "resource-limits", |pod| remove(main(pod), "resources")),
         ("the limit of cpu removed", "resource-limits", |pod| remove_limit(pod, "cpu")),
@@ -122,7 +127,7 @@ pub(super) fn of_a_strict_policy() -> Vec<Removal> {
 }
 
 /// What takes something from the pod that it is free to do without: it stays sandboxed.
-pub(super) fn at_its_own_cost() -> Vec<(&'static str, fn(&mut Value))> {
+pub(super) fn at_its_own_cost() -> Vec<Change> {
     vec![
         ("our annotations removed", |pod| remove(&mut pod["metadata"], "annotations")),
         ("our annotations forged", |pod| {
@@ -160,7 +165,7 @@ fn node_selector(pod: &mut Value) -> &mut Value {
     &mut pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
 }
 
-fn add_folder(pod: &mut Value, folder: Value) {
+fn add_folder(pod: &mut Value, folder: &Value) {
     let volumes = list(&mut pod["spec"], "volumes");
     volumes.retain(|volume| volume["name"] != "extra");
     volumes.push(json!({"name": "extra", "emptyDir": folder}));
