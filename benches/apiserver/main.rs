@@ -22,7 +22,7 @@ use sandgate::{
 use serde_json::{Value, json};
 
 use self::{
-    bed::{ControlPlane, Rest, Sandgate, Webhook, WebhookKind},
+    bed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind},
     support::{
         Result, certificate,
         reviews::{self, Kind},
@@ -98,7 +98,8 @@ async fn start_null(bed: &ControlPlane, rest: &Rest, folder: &Path) -> Result<Se
     let ca = fs::read_to_string(folder.join("ca.crt"))?;
     let namespaces = [NULL.to_string()];
     let (kind, configuration, name) = (WebhookKind::Mutating, NULL, NULL_WEBHOOK);
-    Webhook { kind, configuration, name, url: &url, ca: &ca, namespaces: &namespaces }.register(rest).await?;
+    let (ca, namespaces, reinvocation) = (&ca, &namespaces, Reinvocation::IfNeeded);
+    Webhook { kind, configuration, name, url: &url, ca, namespaces, reinvocation }.register(rest).await?;
     wait_until_asked(bed, rest).await?;
     Ok(server)
 }

@@ -163,11 +163,9 @@ fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
     }
 }
 
-/// An update is refused only for violations that the Pod did not have before.
+/// An update is refused only for violations that the Pod did not have before. A Pod that is being deleted is no
+/// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
 fn judge_update(policy: &Policy, request: &Request) -> Violations {
-    if request.is_on_its_way_out() {
-        return Violations::default();
-    }
     let mut violations = rules::check(&policy.spec, &request.object);
     if !violations.is_empty() && request.old_object != Value::Null {
         violations.retain_new(&rules::check(&policy.spec, &request.old_object));

@@ -132,14 +132,6 @@ impl<'a> Request<'a> {
         let is_judged = is_pod(&info) && matches!(info.operation, Operation::Create | Operation::Update);
         Self { info, is_judged, object, old_object, malformed }
     }
-
-    /// Whether it updates a Pod that is being deleted. Its finalizers must be removable whatever else is wrong.
-    #[must_use]
-    pub fn is_on_its_way_out(&self) -> bool {
-        let metadata = self.old_object.as_object().and_then(|pod| pod.object("metadata"));
-        self.info.subresource.is_empty()
-            && metadata.is_some_and(|metadata| metadata.get("deletionTimestamp").is_some())
-    }
 }
 
 /// Subresources of pods whose object is no Pod. Any other is judged as one, also one we have never heard of.

@@ -37,7 +37,7 @@ pub(crate) use self::{
     process::Process,
     rest::{Refusal, Rest},
     sandgate::Sandgate,
-    webhook::{Webhook, WebhookKind},
+    webhook::{Reinvocation, Webhook, WebhookKind},
 };
 
 /// Whatever goes wrong in the bed; its text is for people.

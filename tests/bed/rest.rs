@@ -65,6 +65,23 @@ impl Rest {
         self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(changes)).await
     }
 
+    /// Changes an object by a JSON patch.
+    pub(crate) async fn json_patch(&self, path: &str, operations: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/json-patch+json", Some(operations)).await
+    }
+
+    /// Applies an object by server-side apply, as the field manager `applier`; `force` takes fields from others.
+    pub(crate) async fn apply(&self, path: &str, object: &Value, force: bool) -> Answer {
+        let path = format!("{path}?fieldManager=applier&force={force}");
+        // JSON is YAML.
+        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
+    }
+
+    /// Replaces an object.
+    pub(crate) async fn put(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::PUT, path, "application/json", Some(object)).await
+    }
+
     /// Deletes an object.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, "application/json", None).await

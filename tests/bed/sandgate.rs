@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{ControlPlane, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process};
+use super::{
+    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process,
+};
 
 /// A running webhook; ends when dropped.
 pub(crate) struct Sandgate {
@@ -55,6 +58,16 @@ impl Sandgate {
         })
     }
 
+    /// The name of both its configurations.
+    pub(crate) fn configuration(&self) -> String {
+        format!("sandgate-{}", self.namespaces.join("-"))
+    }
+
+    /// How a configuration of the test's own names it.
+    pub(crate) fn client_config(&self, path: &str) -> Value {
+        json!({"url": format!("{}/{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
+    }
+
     /// Ends it at once; its configurations stay.
     pub(crate) fn stop(&mut self) {
         self.process = None;
@@ -78,10 +91,11 @@ impl Sandgate {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
         };
-        let configuration = format!("sandgate-{}", self.namespaces.join("-"));
+        let configuration = self.configuration();
         let url = format!("{}/{path}", self.url);
         let Self { ca, namespaces, .. } = self;
-        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces }
+        let reinvocation = Reinvocation::IfNeeded;
+        Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces, reinvocation }
             .register(rest)
             .await?;
         for namespace in namespaces {

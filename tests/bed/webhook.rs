@@ -23,6 +23,15 @@ pub(crate) struct Webhook<'w> {
     /// What its certificate is signed by, in PEM.
     pub(crate) ca: &'w str,
     pub(crate) namespaces: &'w [String],
+    /// Whether a mutating one is asked again when another changed the object after it.
+    pub(crate) reinvocation: Reinvocation,
+}
+
+/// `reinvocationPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reinvocation {
+    IfNeeded,
+    Never,
 }
 
 impl Webhook<'_> {
@@ -40,7 +49,7 @@ impl Webhook<'_> {
     }
 
     fn object(&self) -> Value {
-        let Self { kind, configuration, name, url, ca, namespaces } = self;
+        let Self { kind, configuration, name, url, ca, namespaces, reinvocation } = self;
         let mut webhook = json!({
             "name": name,
             "clientConfig": {"url": url, "caBundle": STANDARD.encode(ca)},
@@ -59,7 +68,7 @@ impl Webhook<'_> {
             ],
         });
         if *kind == WebhookKind::Mutating {
-            webhook["reinvocationPolicy"] = json!("IfNeeded");
+            webhook["reinvocationPolicy"] = json!(format!("{reinvocation:?}"));
         }
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One way out: what it is called, the rule that closes it, and how a pod takes it.
-type Attempt = (&'static str, &'static str, fn(&mut Value));
+pub(crate) type Attempt = (&'static str, &'static str, fn(&mut Value));
 
 #[tokio::test]
 async fn no_hostile_pod_is_stored_and_each_refusal_names_the_rule() {
@@ -68,7 +68,7 @@ fn describe(name: &str, rule: &str, answer: Result<Value, Refusal>) -> String {
 }
 
 /// Else the API server itself refuses a pod with another account before it asks anybody.
-async fn make_what_they_refer_to(sandbox: &Sandbox) {
+pub(crate) async fn make_what_they_refer_to(sandbox: &Sandbox) {
     let accounts = format!("/api/v1/namespaces/{}/serviceaccounts", sandbox.namespace);
     sandbox
         .rest
@@ -77,7 +77,7 @@ async fn make_what_they_refer_to(sandbox: &Sandbox) {
         .expect("an account is made");
 }
 
-fn attempts() -> Vec<Attempt> {
+pub(crate) fn attempts() -> Vec<Attempt> {
     [host_attempts(), identity_attempts(), privilege_attempts(), placement_attempts(), volume_attempts()]
         .into_iter()
         .chain([resource_attempts(), lifecycle_attempts(), other_container_attempts()])
@@ -333,7 +333,7 @@ fn other_container_attempts() -> Vec<Attempt> {
     ]
 }
 
-fn main(pod: &mut Value) -> &mut Value {
+pub(crate) fn main(pod: &mut Value) -> &mut Value {
     &mut pod["spec"]["containers"][0]
 }
 
@@ -352,7 +352,7 @@ fn resources(pod: &mut Value, fields: Value) {
 }
 
 /// Sets what `fields` sets and leaves the rest, as a merge patch does.
-fn merge(value: &mut Value, fields: Value) {
+pub(crate) fn merge(value: &mut Value, fields: Value) {
     match fields {
         Value::Object(fields) => fields.into_iter().for_each(|(key, field)| merge(&mut value[&key], field)),
         field => *value = field,
@@ -372,7 +372,7 @@ fn mount(pod: &mut Value, mut mount: Value) {
     list(main(pod), "volumeMounts").push(mount);
 }
 
-fn list<'o>(object: &'o mut Value, key: &str) -> &'o mut Vec<Value> {
+pub(crate) fn list<'o>(object: &'o mut Value, key: &str) -> &'o mut Vec<Value> {
     let list = &mut object[key];
     if list.is_null() {
         *list = json!([]);

@@ -14,9 +14,11 @@ mod sandboxed;
 mod webhooks;
 
 mod bed_itself;
+mod beyond;
 mod bystanders;
 mod controllers;
 mod creating;
+mod deployments;
 mod filling;
 mod hostile;
 mod modes;

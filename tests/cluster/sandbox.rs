@@ -9,14 +9,17 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, say};
+use crate::{
+    bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, say},
+    examples::plain_pod,
+};
 
 /// A namespace with sandgate in front of it.
 pub(crate) struct Sandbox {
     pub(crate) bed: &'static ControlPlane,
     pub(crate) rest: Rest,
     pub(crate) namespace: String,
-    sandgate: Sandgate,
+    pub(crate) sandgate: Sandgate,
 }
 
 impl Sandbox {
@@ -42,16 +45,32 @@ impl Sandbox {
 
     /// One that sandgate is ready to guard and does not yet.
     pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Option<Self> {
+        Self::unguarded_of(labels, |_| settings.clone()).await
+    }
+
+    /// One whose policy's settings depend on the name of the namespace.
+    pub(crate) async fn unguarded_with(settings: impl FnOnce(&str) -> Value) -> Option<Self> {
+        Self::unguarded_of(&json!({}), settings).await
+    }
+
+    async fn unguarded_of(labels: &Value, settings: impl FnOnce(&str) -> Value) -> Option<Self> {
         let bed = bed().await?;
         let rest = bed.rest().await.expect("a client");
         let namespace = bed
             .namespace(&rest, &json!({"generateName": "sandbox-", "labels": labels}))
             .await
             .expect("a namespace");
-        let mut spec = settings.clone();
+        let mut spec = settings(&namespace);
         spec["namespaces"] = json!([namespace]);
         let sandgate = Sandgate::start_with(bed, &spec).await.expect("sandgate starts");
         Some(Self { bed, rest, namespace, sandgate })
+    }
+
+    /// One with an admitted pod in it, called `main`, which asked for nothing.
+    pub(crate) async fn with_pod() -> Option<Self> {
+        let sandbox = Self::new().await?;
+        sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+        Some(sandbox)
     }
 
     /// Puts sandgate in front of the namespace.
@@ -78,6 +97,11 @@ impl Sandbox {
     pub(crate) async fn kubectl_reading(&self, manifest: &str, arguments: &[&str]) -> Output {
         let arguments = [&["--namespace", &self.namespace], arguments].concat();
         self.bed.kubectl_reading(manifest, &arguments).await
+    }
+
+    /// The path of the namespace, or of what is in it.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}{rest}", self.namespace)
     }
 
     /// The path of pods, or of one, or of its subresource.

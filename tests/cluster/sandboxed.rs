@@ -3,9 +3,18 @@
 use sandgate::pod::Quantity;
 use serde_json::{Value, json};
 
-/// Asserts each property of the default policy on a stored pod.
+/// Asserts each property of the default policy on a stored pod, and that it has the place to work that it is given.
 #[track_caller]
 pub(crate) fn assert_sandboxed(pod: &Value) {
+    assert_confined(pod);
+    for container in containers(pod) {
+        assert_furnished(container);
+    }
+}
+
+/// Asserts each property of the default policy on a stored pod.
+#[track_caller]
+pub(crate) fn assert_confined(pod: &Value) {
     assert_fields(
         pod,
         &[
@@ -22,12 +31,6 @@ pub(crate) fn assert_sandboxed(pod: &Value) {
                     "seccompProfile": {"type": "RuntimeDefault"}
                 }),
             ),
-            (
-                "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms",
-                json!([
-                    {"matchExpressions": [{"key": "workload-type", "operator": "In", "values": ["workflow-runner"]}]}
-                ]),
-            ),
         ],
     );
     for field in
@@ -39,6 +42,7 @@ pub(crate) fn assert_sandboxed(pod: &Value) {
     let deadline = pod["spec"]["activeDeadlineSeconds"].as_i64();
     assert!(deadline.is_some_and(|seconds| (1..=3600).contains(&seconds)), "a deadline: {deadline:?}");
     assert_restart_policy(pod);
+    assert_affinity(pod);
     assert_tolerations(pod);
     assert_volumes(pod);
     for container in containers(pod) {
@@ -66,6 +70,17 @@ fn assert_restart_policy(pod: &Value) {
     let of_job = pod.pointer("/metadata/ownerReferences/0/kind") == Some(&json!("Job"));
     let found = &pod["spec"]["restartPolicy"];
     assert!(found == "Never" || (of_job && found == "OnFailure"), "restartPolicy is {found}");
+}
+
+/// Every alternative has the requirement, or matches no node.
+fn assert_affinity(pod: &Value) {
+    let required = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let ours = json!({"key": "workload-type", "operator": "In", "values": ["workflow-runner"]});
+    let terms = required["nodeSelectorTerms"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let fits = |term: &Value| {
+        *term == json!({}) || term["matchExpressions"].as_array().is_some_and(|all| all.contains(&ours))
+    };
+    assert!(!terms.is_empty() && terms.iter().all(fits), "{terms:?}");
 }
 
 /// Ours, and the two that the API server adds to every pod.
@@ -97,23 +112,17 @@ fn assert_container(container: &Value) {
         &[
             ("/securityContext/allowPrivilegeEscalation", json!(false)),
             ("/securityContext/readOnlyRootFilesystem", json!(true)),
-            ("/securityContext/capabilities/drop", json!(["ALL"])),
         ],
     );
     let security = &container["securityContext"];
+    let dropped = security["capabilities"]["drop"].as_array();
+    assert!(dropped.is_some_and(|names| names.contains(&json!("ALL"))), "{container:#}");
     assert!(security["privileged"] != true && security["capabilities"]["add"].is_null(), "{container:#}");
-    let mounts = container["volumeMounts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    for (name, path) in [("workspace", "/workspace"), ("tmp", "/tmp")] {
-        assert!(
-            mounts.contains(&json!({"name": name, "mountPath": path})),
-            "{path} is mounted in {container:#}"
-        );
+    for mount in mounts(container) {
+        let path = mount["mountPath"].as_str().unwrap_or_default();
+        let writable = ["/workspace", "/tmp"].iter().any(|root| path.starts_with(root));
+        assert!((writable || mount["readOnly"] == true) && !path.contains("serviceaccount"), "{container:#}");
     }
-    assert!(
-        !mounts
-            .iter()
-            .any(|mount| mount["mountPath"].as_str().is_some_and(|path| path.contains("serviceaccount")))
-    );
     for kind in ["limits", "requests"] {
         for resource in ["cpu", "memory", "ephemeral-storage"] {
             assert!(
@@ -122,6 +131,17 @@ fn assert_container(container: &Value) {
             );
         }
     }
+}
+
+fn assert_furnished(container: &Value) {
+    for (name, path) in [("workspace", "/workspace"), ("tmp", "/tmp")] {
+        let mount = json!({"name": name, "mountPath": path});
+        assert!(mounts(container).contains(&mount), "{path} is mounted in {container:#}");
+    }
+}
+
+fn mounts(container: &Value) -> &[Value] {
+    container["volumeMounts"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The app containers and sidecars together stay within the pod's budget.

@@ -1,6 +1,13 @@
 //! Other people's webhooks, in this process.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use axum::{Router, body::Bytes, routing::post};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,38 +20,117 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// A mutating webhook that adds a container to each pod that lacks it. It lives as long as the test's runtime.
+use crate::{
+    bed::{Reinvocation, Webhook, WebhookKind, eventually},
+    examples::plain_pod,
+    sandbox::Sandbox,
+};
+
+/// What a webhook does to a pod.
+type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// A mutating webhook that edits each pod that is sent to it, every time it is asked. It lives as long as the test's
+/// runtime.
 pub(crate) struct Injector {
-    pub(crate) url: String,
-    pub(crate) ca: String,
+    url: String,
+    ca: String,
+    state: Arc<State>,
+}
+
+/// What the test and the webhook share.
+struct State {
+    operation: &'static str,
+    edit: Mutex<Edit>,
+    calls: AtomicUsize,
 }
 
 impl Injector {
-    /// Starts one that injects `container`.
-    pub(crate) async fn start(container: Value) -> Self {
+    /// Starts one that will edit pods in this operation, CREATE or UPDATE, and that changes nothing so far.
+    pub(crate) async fn start(operation: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
         let (config, ca) = certificate();
         let listener = TlsListener { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
+        let edit: Mutex<Edit> = Mutex::new(Arc::new(|_: &mut Value| {}));
+        let state = Arc::new(State { operation, edit, calls: AtomicUsize::new(0) });
+        let shared = Arc::clone(&state);
         let router =
-            Router::new().route("/", post(async move |body: Bytes| inject(&container, &body).to_string()));
+            Router::new().route("/", post(async move |body: Bytes| shared.answer(&body).to_string()));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url: format!("https://127.0.0.1:{port}/"), ca }
+        Self { url: format!("https://127.0.0.1:{port}/"), ca, state }
+    }
+
+    /// From now on it makes this edit.
+    pub(crate) fn will(&self, edit: impl Fn(&mut Value) + Send + Sync + 'static) {
+        *self.state.edit.lock().expect("no edit panics") = Arc::new(edit);
+    }
+
+    /// Makes it known to the API server, in the namespace of `sandbox`, before or after sandgate, and waits until it is
+    /// asked.
+    pub(crate) async fn register(&self, sandbox: &Sandbox, place: Place, reinvocation: Reinvocation) {
+        let configuration = format!("{}-injector-{}", place.prefix(), sandbox.namespace);
+        let namespaces = [sandbox.namespace.clone()];
+        let webhook = Webhook {
+            kind: WebhookKind::Mutating,
+            configuration: &configuration,
+            name: "sidecar.example.com",
+            url: &self.url,
+            ca: &self.ca,
+            namespaces: &namespaces,
+            reinvocation,
+        };
+        webhook.register(&sandbox.rest).await.expect("it is registered");
+        eventually("the API server asks the injector", async || {
+            let _ = sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await;
+            Ok((self.calls() > 0).then_some(()))
+        })
+        .await
+        .expect("it is asked");
+    }
+
+    /// How often it was asked so far.
+    pub(crate) fn calls(&self) -> usize {
+        self.state.calls.load(Ordering::SeqCst)
     }
 }
 
-fn inject(container: &Value, review: &[u8]) -> Value {
-    let review: Value = serde_json::from_slice(review).expect("the API server sends JSON");
-    let request = &review["request"];
-    let mut response = json!({"uid": request["uid"], "allowed": true});
-    let present = request["object"]["spec"]["containers"].as_array().into_iter().flatten();
-    let is_new = present.into_iter().all(|other| other["name"] != container["name"]);
-    if request["operation"] == "CREATE" && is_new {
-        let patch = json!([{"op": "add", "path": "/spec/containers/-", "value": container}]);
-        response["patchType"] = json!("JSONPatch");
-        response["patch"] = json!(STANDARD.encode(patch.to_string()));
+/// Mutating webhooks are called in the order of their configurations' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    BeforeSandgate,
+    AfterSandgate,
+}
+
+impl Place {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::BeforeSandgate => "aa",
+            Self::AfterSandgate => "zz",
+        }
     }
-    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+}
+
+impl State {
+    fn answer(&self, review: &[u8]) -> Value {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let review: Value = serde_json::from_slice(review).expect("the API server sends JSON");
+        let request = &review["request"];
+        let mut response = json!({"uid": request["uid"], "allowed": true});
+        if request["operation"] == self.operation {
+            let edit = Arc::clone(&self.edit.lock().expect("no edit panics"));
+            let mut pod = request["object"].clone();
+            edit(&mut pod);
+            response["patchType"] = json!("JSONPatch");
+            response["patch"] = json!(STANDARD.encode(patch(&request["object"], &pod).to_string()));
+        }
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+    }
+}
+
+/// Exchanges what differs, as a whole.
+fn patch(before: &Value, after: &Value) -> Value {
+    let changed = ["metadata", "spec"].into_iter().filter(|key| before[key] != after[key]);
+    changed.map(|key| json!({"op": "replace", "path": format!("/{key}"), "value": after[key]})).collect()
 }
 
 /// A certificate for 127.0.0.1, and the CA that signed it, in PEM.

@@ -1,60 +1,20 @@
 //! What may become of a pod that is stored.
 
+mod debugging;
+mod deleting;
+mod gates;
+mod owners;
+mod patches;
+mod resizing;
+mod subresources;
+
 use serde_json::{Value, json};
 
-use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
-
-/// A sandbox with one admitted pod in it, called `main`.
-async fn sandbox_with_pod() -> Option<Sandbox> {
-    let sandbox = Sandbox::new().await?;
-    sandbox.create(&plain_pod("main")).await.expect("it is admitted");
-    Some(sandbox)
-}
-
-const DEBUG: [&str; 4] = ["debug", "main", "--image=busybox", "--container=debugger"];
-
-#[tokio::test]
-async fn kubectl_debug_with_ptrace_is_refused() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
-    let message = sandbox.kubectl(&[&DEBUG[..], &["--profile=general"]].concat()).await.expect_failure();
-    assert!(message.contains("SYS_PTRACE") && message.contains("(capabilities)"), "{message}");
-    assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
-}
-
-#[tokio::test]
-async fn kubectl_debug_within_the_policy_is_admitted() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
-    let restricted = [&DEBUG[..], &["--profile=restricted"]].concat();
-    let message = sandbox.kubectl(&restricted).await.expect_failure();
-    assert!(message.contains("(read-only-root)"), "{message}");
-
-    let custom = sandbox.bed.folder().join(format!("{}-debug.json", sandbox.namespace));
-    std::fs::write(&custom, r#"{"securityContext": {"readOnlyRootFilesystem": true}}"#)
-        .expect("a file is written");
-    let custom = format!("--custom={}", custom.display());
-    sandbox.kubectl(&[&restricted[..], &[&custom]].concat()).await.expect_success();
-    let stored = sandbox.stored("main").await;
-    assert_eq!(stored["spec"]["ephemeralContainers"][0]["name"], "debugger");
-}
-
-#[tokio::test]
-async fn a_copy_for_debugging_is_a_pod_like_any_other() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
-    let copy = [&DEBUG[..], &["--copy-to=copy", "--profile=restricted"]].concat();
-    let message = sandbox.kubectl(&copy).await.expect_failure();
-    assert!(message.contains("(shared-process-namespace)"), "{message}");
-
-    // With the annotations it is known what was filled, and the debugger gets a share of it.
-    let within = ["--share-processes=false", "--keep-annotations"];
-    sandbox.kubectl(&[&copy[..], &within].concat()).await.expect_success();
-    let stored = sandbox.stored("copy").await;
-    assert_eq!(stored["spec"]["containers"][1]["name"], "debugger");
-    assert_sandboxed(&stored);
-}
+use crate::{examples::plain_pod, sandbox::Sandbox};
 
 #[tokio::test]
 async fn an_image_may_be_replaced() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     sandbox.kubectl(&["set", "image", "pod/main", "main=busybox:2"]).await.expect_success();
     assert_eq!(sandbox.stored("main").await["spec"]["containers"][0]["image"], "busybox:2");
 }
@@ -62,7 +22,7 @@ async fn an_image_may_be_replaced() {
 /// Every pod that runs has a node's name, which none may bring along.
 #[tokio::test]
 async fn a_pod_that_the_scheduler_has_placed_can_be_updated() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     let binding = json!({"metadata": {"name": "main"}, "target": {"kind": "Node", "name": "node-1"}});
     sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("it is placed");
     assert_eq!(sandbox.stored("main").await["spec"]["nodeName"], "node-1");
@@ -72,25 +32,8 @@ async fn a_pod_that_the_scheduler_has_placed_can_be_updated() {
 }
 
 #[tokio::test]
-async fn a_resize_may_not_pass_the_ceiling() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
-    let resize = |cpu: &str| json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": cpu}}}]}});
-    let path = sandbox.pods_path("/main/resize");
-    let refusal = sandbox.rest.strategic_merge(&path, &resize("64")).await.expect_err("64 is too much");
-    assert!(refusal.message.contains("(resource-limits)"), "{refusal}");
-    assert_eq!(cpu_limit(&sandbox).await, "2");
-
-    sandbox.rest.strategic_merge(&path, &resize("1")).await.expect("less is admitted");
-    assert_eq!(cpu_limit(&sandbox).await, "1");
-}
-
-async fn cpu_limit(sandbox: &Sandbox) -> Value {
-    sandbox.stored("main").await["spec"]["containers"][0]["resources"]["limits"]["cpu"].clone()
-}
-
-#[tokio::test]
 async fn the_policys_label_can_neither_be_removed_nor_changed() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     for change in [&["app-"][..], &["app=web", "--overwrite"]] {
         let message = sandbox.kubectl(&[&["label", "pod", "main"], change].concat()).await.expect_failure();
         assert!(message.contains("(labels)"), "{message}");
@@ -102,7 +45,7 @@ async fn the_policys_label_can_neither_be_removed_nor_changed() {
 
 #[tokio::test]
 async fn a_forbidden_annotation_cannot_be_added_later() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     let message =
         sandbox.kubectl(&["annotate", "pod", "main", "dev.gvisor.internal.x=y"]).await.expect_failure();
     assert!(message.contains("(gvisor-annotations)"), "{message}");
@@ -111,7 +54,7 @@ async fn a_forbidden_annotation_cannot_be_added_later() {
 
 #[tokio::test]
 async fn a_deadline_may_become_shorter() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     let path = sandbox.pods_path("/main");
     sandbox
         .rest
@@ -123,7 +66,7 @@ async fn a_deadline_may_become_shorter() {
 
 #[tokio::test]
 async fn a_toleration_cannot_be_added_later() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     let mut tolerations = sandbox.stored("main").await["spec"]["tolerations"].clone();
     tolerations.as_array_mut().expect("a list").push(json!({"operator": "Exists"}));
     let patch = json!({"spec": {"tolerations": tolerations}});
@@ -134,7 +77,7 @@ async fn a_toleration_cannot_be_added_later() {
 
 #[tokio::test]
 async fn finalizers_come_and_go_and_the_pod_with_them() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     assert_finalizer_holds_and_goes(&sandbox, "main").await;
 }
 
@@ -150,7 +93,7 @@ async fn assert_finalizer_holds_and_goes(sandbox: &Sandbox, name: &str) {
 
 #[tokio::test]
 async fn kubectl_delete_deletes() {
-    let Some(sandbox) = sandbox_with_pod().await else { return };
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
     sandbox.kubectl(&["delete", "pod", "main", "--timeout=60s"]).await.expect_success();
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }

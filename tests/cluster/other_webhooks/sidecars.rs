@@ -1,13 +1,14 @@
-//! Other people's webhooks between our two rounds.
+//! Sidecars that another webhook adds between our two rounds.
 
 use serde_json::{Value, json};
 
+use super::removals::add_container;
 use crate::{
-    bed::{Webhook, WebhookKind, eventually},
+    bed::Reinvocation,
     examples::{complete_pod, plain_pod},
     sandbox::Sandbox,
     sandboxed::{assert_sandboxed, containers},
-    webhooks::Injector,
+    webhooks::{Injector, Place},
 };
 
 #[tokio::test]
@@ -52,25 +53,9 @@ async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_refused() {
 /// A sandbox with a webhook behind ours that adds `container` to each pod.
 async fn sandbox_with_injector(container: Value) -> Option<Sandbox> {
     let sandbox = Sandbox::new().await?;
-    let Injector { url, ca } = Injector::start(container).await;
-    let configuration = format!("zz-injector-{}", sandbox.namespace);
-    let namespaces = [sandbox.namespace.clone()];
-    let kind = WebhookKind::Mutating;
-    let webhook = Webhook {
-        kind,
-        configuration: &configuration,
-        name: "sidecar.example.com",
-        url: &url,
-        ca: &ca,
-        namespaces: &namespaces,
-    };
-    webhook.register(&sandbox.rest).await.expect("it is registered");
-    eventually("the API server asks the injector", async || {
-        let answer = sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await;
-        Ok(answer.map_or(true, |pod| containers(&pod).count() == 2).then_some(()))
-    })
-    .await
-    .expect("it is asked");
+    let injector = Injector::start("CREATE").await;
+    injector.will(move |pod| add_container(pod, container.clone()));
+    injector.register(&sandbox, Place::AfterSandgate, Reinvocation::IfNeeded).await;
     Some(sandbox)
 }
 

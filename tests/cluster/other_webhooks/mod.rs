@@ -1,0 +1,7 @@
+//! Other people's mutating webhooks, before and after ours.
+
+mod admission_policies;
+mod known_injectors;
+mod removals;
+mod sidecars;
+mod undoing;

@@ -1,0 +1,122 @@
+//! Ephemeral containers, by kubectl and by the plain API.
+
+use serde_json::{Value, json};
+
+use crate::{sandbox::Sandbox, sandboxed::assert_sandboxed};
+
+const DEBUG: [&str; 4] = ["debug", "main", "--image=busybox", "--container=debugger"];
+
+#[tokio::test]
+async fn kubectl_debug_with_ptrace_is_refused() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let message = sandbox.kubectl(&[&DEBUG[..], &["--profile=general"]].concat()).await.expect_failure();
+    assert!(message.contains("SYS_PTRACE") && message.contains("(capabilities)"), "{message}");
+    assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
+}
+
+#[tokio::test]
+async fn kubectl_debug_within_the_policy_is_admitted() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let restricted = [&DEBUG[..], &["--profile=restricted"]].concat();
+    let message = sandbox.kubectl(&restricted).await.expect_failure();
+    assert!(message.contains("(read-only-root)"), "{message}");
+
+    let custom = sandbox.bed.folder().join(format!("{}-debug.json", sandbox.namespace));
+    std::fs::write(&custom, r#"{"securityContext": {"readOnlyRootFilesystem": true}}"#)
+        .expect("a file is written");
+    let custom = format!("--custom={}", custom.display());
+    sandbox.kubectl(&[&restricted[..], &[&custom]].concat()).await.expect_success();
+    let stored = sandbox.stored("main").await;
+    assert_eq!(stored["spec"]["ephemeralContainers"][0]["name"], "debugger");
+}
+
+#[tokio::test]
+async fn a_copy_for_debugging_is_a_pod_like_any_other() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let copy = [&DEBUG[..], &["--copy-to=copy", "--profile=restricted"]].concat();
+    let message = sandbox.kubectl(&copy).await.expect_failure();
+    assert!(message.contains("(shared-process-namespace)"), "{message}");
+
+    // With the annotations it is known what was filled, and the debugger gets a share of it.
+    let within = ["--share-processes=false", "--keep-annotations"];
+    sandbox.kubectl(&[&copy[..], &within].concat()).await.expect_success();
+    let stored = sandbox.stored("copy").await;
+    assert_eq!(stored["spec"]["containers"][1]["name"], "debugger");
+    assert_sandboxed(&stored);
+}
+
+/// What each profile of kubectl sets, and what of it the policy refuses.
+#[tokio::test]
+async fn no_profile_of_kubectl_debug_leaves_the_sandbox() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    for (profile, rules) in [
+        ("general", &["capabilities", "privilege-escalation", "read-only-root"][..]),
+        ("baseline", &["capabilities", "privilege-escalation", "read-only-root"]),
+        ("restricted", &["read-only-root"]),
+        ("netadmin", &["capabilities", "privilege-escalation", "read-only-root"]),
+        ("sysadmin", &["privileged", "capabilities", "privilege-escalation", "read-only-root"]),
+        ("legacy", &["capabilities", "privilege-escalation", "read-only-root"]),
+    ] {
+        let profile = format!("--profile={profile}");
+        let message = sandbox.kubectl(&[&DEBUG[..], &[&profile]].concat()).await.expect_failure();
+        let missing = rules.iter().find(|rule| !message.contains(&format!("({rule})")));
+        assert!(missing.is_none(), "{profile} {missing:?}: {message}");
+    }
+    assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
+}
+
+#[tokio::test]
+async fn an_ephemeral_container_by_the_plain_api_is_judged() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    for (rule, changes) in [
+        ("privileged", json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": null}})),
+        ("run-as-user", json!({"securityContext": {"runAsUser": 0}})),
+        ("capabilities", json!({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}})),
+        ("capabilities", json!({"securityContext": {"capabilities": null}})),
+        ("seccomp", json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}})),
+        ("writable-paths", json!({"volumeMounts": [{"name": "tmp", "mountPath": "/etc"}]})),
+        ("termination-message-path", json!({"terminationMessagePath": "/etc/passwd"})),
+    ] {
+        let mut container = harmless("debugger");
+        crate::hostile::merge(&mut container, changes);
+        let refusal = add(&sandbox, &container).await.expect_err(rule);
+        assert!(refusal.message.contains(&format!("({rule})")), "{rule}: {refusal}");
+    }
+    assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
+
+    add(&sandbox, &harmless("debugger")).await.expect("it is within the policy");
+    let stored = sandbox.stored("main").await;
+    assert_eq!(stored["spec"]["ephemeralContainers"][0]["name"], "debugger");
+}
+
+/// The API server's own rules: what is added stays as it is.
+#[tokio::test]
+async fn an_ephemeral_container_can_be_neither_changed_nor_removed_nor_given_resources() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let mut greedy = harmless("greedy");
+    greedy["resources"] = json!({"limits": {"cpu": "64"}});
+    let refusal = add(&sandbox, &greedy).await.expect_err("it may have none");
+    assert_eq!(refusal.code, 422, "{refusal}");
+
+    add(&sandbox, &harmless("debugger")).await.expect("it is within the policy");
+    let path = sandbox.pods_path("/main/ephemeralcontainers");
+    let mut changed = harmless("debugger");
+    changed["image"] = json!("other");
+    for containers in [json!([changed]), json!([])] {
+        let refusal = sandbox.rest.merge(&path, &json!({"spec": {"ephemeralContainers": containers}})).await;
+        assert_eq!(refusal.expect_err("it stays as it is").code, 422);
+    }
+}
+
+/// A container that the policy admits.
+fn harmless(name: &str) -> Value {
+    let security = json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}
+    });
+    json!({"name": name, "image": "busybox", "securityContext": security})
+}
+
+async fn add(sandbox: &Sandbox, container: &Value) -> Result<Value, crate::bed::Refusal> {
+    let path = sandbox.pods_path("/main/ephemeralcontainers");
+    sandbox.rest.strategic_merge(&path, &json!({"spec": {"ephemeralContainers": [container]}})).await
+}

@@ -1,0 +1,70 @@
+//! The end of guarded namespaces and pods, with sandgate and without.
+
+use serde_json::json;
+
+use crate::{bed::eventually, sandbox::Sandbox};
+
+#[tokio::test]
+async fn a_guarded_namespace_can_be_deleted_with_its_pods_also_while_sandgate_is_down() {
+    for is_down in [false, true] {
+        let Some(mut sandbox) = Sandbox::with_pod().await else { return };
+        if is_down {
+            sandbox.stop_sandgate();
+        }
+        sandbox.rest.delete(&sandbox.path("")).await.expect("it is being deleted");
+        let is_gone = async || Ok(sandbox.rest.get(&sandbox.path("")).await.err());
+        assert_eq!(eventually("the namespace is gone", is_gone).await.expect("it is").code, 404);
+    }
+}
+
+/// Removing a finalizer is an update, and no update is let through unseen.
+#[tokio::test]
+async fn a_pod_with_a_finalizer_waits_for_sandgate() {
+    let Some(mut sandbox) = Sandbox::with_pod().await else { return };
+    let path = sandbox.pods_path("/main");
+    let finalizers = |list: serde_json::Value| json!({"metadata": {"finalizers": list}});
+    sandbox.rest.merge(&path, &finalizers(json!(["example.com/hold"]))).await.expect("it is added");
+    sandbox.stop_sandgate();
+    sandbox.rest.delete(&path).await.expect("it is being deleted");
+    let refusal = sandbox.rest.merge(&path, &finalizers(json!([]))).await.expect_err("sandgate is down");
+    assert!(refusal.message.contains("failed calling webhook"), "{refusal}");
+    assert!(sandbox.stored("main").await["metadata"]["deletionTimestamp"].is_string());
+}
+
+/// A pod that is being deleted may run on for as long as the delete allows, so it is judged to the end.
+#[tokio::test]
+async fn a_pod_on_its_way_out_gets_no_worse() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    delete_slowly(&sandbox).await;
+    let before = sandbox.stored("main").await;
+    for (rule, changes) in [
+        ("labels", json!({"metadata": {"labels": {"app": "web"}}})),
+        ("labels", json!({"metadata": {"labels": {"app": null}}})),
+        ("gvisor-annotations", json!({"metadata": {"annotations": {"dev.gvisor.flag.x": "y"}}})),
+    ] {
+        let answer = sandbox.rest.merge(&sandbox.pods_path("/main"), &changes).await;
+        let refusal = answer.expect_err("it still runs");
+        assert!(refusal.message.contains(&format!("({rule})")), "{rule}: {refusal}");
+    }
+    assert_eq!(sandbox.stored("main").await, before);
+    let label = json!({"metadata": {"labels": {"team": "a"}}});
+    sandbox.rest.merge(&sandbox.pods_path("/main"), &label).await.expect("it is harmless");
+}
+
+/// Deletes are not judged: what a delete asks for goes before the pod's own grace period, which is bounded.
+#[tokio::test]
+async fn whoever_may_delete_a_pod_can_give_it_a_long_farewell() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    delete_slowly(&sandbox).await;
+    let stored = sandbox.stored("main").await;
+    assert_eq!(stored["spec"]["terminationGracePeriodSeconds"], 30);
+    assert_eq!(stored["metadata"]["deletionGracePeriodSeconds"], 86_400);
+}
+
+/// Only a pod on a node has time for a farewell.
+async fn delete_slowly(sandbox: &Sandbox) {
+    let binding = json!({"metadata": {"name": "main"}, "target": {"kind": "Node", "name": "node-1"}});
+    sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("it is placed");
+    let path = sandbox.pods_path("/main?gracePeriodSeconds=86400");
+    sandbox.rest.delete(&path).await.expect("it is being deleted");
+}

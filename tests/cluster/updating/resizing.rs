@@ -1,0 +1,91 @@
+//! `pods/resize`: cpu and memory of a pod that runs.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::Refusal,
+    examples::plain_pod,
+    sandbox::Sandbox,
+    sandboxed::{assert_fields, assert_sandboxed},
+};
+
+#[tokio::test]
+async fn a_resize_may_not_pass_the_ceiling() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": "64"}})).await;
+    assert_rule(refusal, "resource-limits");
+    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"memory": "64Gi"}})).await;
+    assert_rule(refusal, "resource-limits");
+    let both = json!({"requests": {"cpu": "64"}, "limits": {"cpu": "64"}});
+    assert_rule(resize(&sandbox, "containers", "main", both).await, "resource-limits");
+    assert_fields(&sandbox.stored("main").await, &[("/spec/containers/0/resources/limits/cpu", json!("2"))]);
+}
+
+#[tokio::test]
+async fn a_resize_within_the_policy_is_stored() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    for (limit, request) in [("1", "250m"), ("1500m", "1")] {
+        let amounts = json!({"limits": {"cpu": limit}, "requests": {"cpu": request}});
+        resize(&sandbox, "containers", "main", amounts).await.expect("it is within the policy");
+        assert_fields(
+            &sandbox.stored("main").await,
+            &[
+                ("/spec/containers/0/resources/limits/cpu", json!(limit)),
+                ("/spec/containers/0/resources/requests/cpu", json!(request)),
+            ],
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_resize_cannot_take_a_limit_away() {
+    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": null}})).await;
+    assert_rule(refusal, "resource-limits");
+}
+
+/// Each container stays below the ceiling, both together do not.
+#[tokio::test]
+async fn a_resize_may_not_pass_the_budget_of_the_pod() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let mut pod = plain_pod("main");
+    pod["spec"]["containers"] = json!([{"name": "main", "image": "x"}, {"name": "second", "image": "x"}]);
+    pod["spec"]["initContainers"] = json!([
+        {"name": "proxy", "image": "x", "restartPolicy": "Always"},
+        {"name": "fetch", "image": "x"}
+    ]);
+    assert_sandboxed(&sandbox.create_and_read(&pod).await);
+    for (list, name) in [("containers", "second"), ("initContainers", "proxy"), ("initContainers", "fetch")] {
+        let refusal = resize(&sandbox, list, name, json!({"limits": {"cpu": "2"}})).await;
+        assert_rule(refusal, "pod-budget");
+    }
+    resize(&sandbox, "initContainers", "proxy", json!({"limits": {"cpu": "500m"}}))
+        .await
+        .expect("less is fine");
+}
+
+/// Resources of the pod itself.
+#[tokio::test]
+async fn a_resize_of_the_pods_own_resources_may_not_pass_its_budget() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let mut pod = plain_pod("main");
+    pod["spec"]["resources"] = json!({"limits": {"cpu": "2", "memory": "4Gi"}});
+    sandbox.create(&pod).await.expect("it is admitted");
+    let path = sandbox.pods_path("/main/resize");
+    let larger = json!({"spec": {"resources": {"limits": {"cpu": "64"}}}});
+    let refusal = sandbox.rest.strategic_merge(&path, &larger).await;
+    assert_rule(refusal, "pod-budget");
+    assert_fields(&sandbox.stored("main").await, &[("/spec/resources/limits/cpu", json!("2"))]);
+}
+
+async fn resize(sandbox: &Sandbox, list: &str, name: &str, resources: Value) -> Result<Value, Refusal> {
+    let path = sandbox.pods_path("/main/resize");
+    let changes = json!({"spec": {list: [{"name": name, "resources": resources}]}});
+    sandbox.rest.strategic_merge(&path, &changes).await
+}
+
+#[track_caller]
+fn assert_rule(answer: Result<Value, Refusal>, rule: &str) {
+    let refusal = answer.expect_err("it is refused");
+    assert!(refusal.message.contains(&format!("({rule})")), "{rule}: {refusal}");
+}

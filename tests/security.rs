@@ -1,0 +1,49 @@
+//! SECURITY.md names a test for each claim; here it is held to that.
+
+use std::{fs, path::Path};
+
+const DOCUMENT: &str = include_str!("../SECURITY.md");
+
+#[test]
+fn every_file_and_test_that_the_document_names_exists() {
+    let references: Vec<&str> = references(DOCUMENT).collect();
+    assert!(references.len() > 50, "{} references", references.len());
+    let missing: Vec<&str> = references.into_iter().filter(|reference| !exists(reference)).collect();
+    assert!(missing.is_empty(), "SECURITY.md names what is not there: {missing:#?}");
+}
+
+#[test]
+fn every_row_of_a_table_names_a_test() {
+    let is_head = |line: &str| line.starts_with("|---") || line.ends_with("shown by |");
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with('|') && !is_head(line));
+    let bare: Vec<&str> = rows.filter(|row| !references(row).any(|name| name.contains("::"))).collect();
+    assert!(bare.is_empty(), "without a test: {bare:#?}");
+}
+
+#[test]
+fn a_reference_to_what_is_not_there_is_noticed() {
+    for (reference, there) in [
+        ("tests/security.rs", true),
+        ("tests/security.rs::every_row_of_a_table_names_a_test", true),
+        ("tests/security.rs::every_row", false),
+        ("tests/securities.rs", false),
+        ("src", true),
+    ] {
+        assert_eq!(exists(reference), there, "{reference}");
+    }
+}
+
+/// What stands between backquotes and begins like a path of the sources.
+fn references(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|word| word.starts_with("tests/") || word.starts_with("src/"))
+}
+
+fn exists(reference: &str) -> bool {
+    let (file, test) = reference.split_once("::").unwrap_or((reference, ""));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if test.is_empty() {
+        return path.exists();
+    }
+    fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}(")))
+}
