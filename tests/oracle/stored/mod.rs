@@ -26,17 +26,17 @@ const CLIENTS: usize = 12;
 /// How many Pods the default policy gets: without optimisation these take some seconds.
 fn pods() -> usize {
     let wanted = std::env::var("SANDGATE_PROVE_STORED").ok();
-    wanted.map_or(400, |pods| pods.parse().expect("SANDGATE_PROVE_STORED: a number"))
+    wanted.map_or(300, |pods| pods.parse().expect("SANDGATE_PROVE_STORED: a number"))
 }
 
 /// How many another policy gets.
 fn fewer_pods() -> usize {
-    (pods() / 10).max(150)
+    (pods() / 10).max(100)
 }
 
-/// Pods of every kind, and more than elsewhere that are meant to be stored. Each has its number.
+/// Pods of every kind, and some more that are meant to be stored. Each has its number.
 fn drawn(count: usize) -> impl Iterator<Item = (usize, Case)> {
-    let cases = draw(prop_oneof![2 => generator::cases(), 1 => generator::sound_cases()], count);
+    let cases = draw(prop_oneof![5 => generator::cases(), 1 => generator::sound_cases()], count);
     cases.enumerate().filter(|(_, case)| can_be_answered(&case.pod()))
 }
 

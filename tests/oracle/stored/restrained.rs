@@ -42,7 +42,7 @@ async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
         }
     }
     println!("audit: {violations} Pods stored as they were, which violate the policy");
-    assert!(violations * 5 > fewer_pods(), "only {violations} violated the policy");
+    assert!(violations * 20 > fewer_pods(), "only {violations} violated the policy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it
     }
     println!("warn: {filled} Pods filled, {violations} stored as they were");
     assert!(filled * 5 > fewer_pods(), "only {filled} were filled");
-    assert!(violations * 5 > fewer_pods(), "only {violations} violated the policy");
+    assert!(violations * 20 > fewer_pods(), "only {violations} violated the policy");
 }
 
 /// What becomes of each Pod with the policy and without it.
