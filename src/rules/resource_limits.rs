@@ -68,10 +68,14 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
     }
     let mut needs = needs(pod, &earlier);
     let Some(pod_spec) = spec_mut(pod) else { return };
-    let overheads = Resource::ALL.map(|resource| overhead(pod_spec, resource));
-    for (resource, overhead) in Resource::ALL.into_iter().zip(overheads) {
-        let budget = spec.resources.pod.limits.of(resource).value.minus(overhead);
+    for resource in Resource::ALL {
+        let budget = spec.resources.pod.limits.of(resource).value.minus(overhead(pod_spec, resource));
+        let own = of_pod(pod_spec, "limits", resource);
+        let budget = own.map_or(budget, |own| own.min(budget));
         share(&mut needs, resource, budget, spec.resources.container.limits.of(resource).value);
+        if let Some(most) = of_pod(pod_spec, "requests", resource) {
+            share_requests(&mut needs, resource, most);
+        }
     }
     let mut filled = earlier;
     let mut next = needs.iter();
@@ -81,6 +85,12 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         }
     });
     filled.remember(pod);
+}
+
+/// What the Pod sets for its containers together. The API server refuses containers that exceed it.
+fn of_pod(pod_spec: &Object, kind: &str, resource: Resource) -> Option<Quantity> {
+    let amounts = pod_spec.object("resources").and_then(|resources| resources.object(kind));
+    amount(amounts.and_then(|amounts| amounts.get(resource.as_str())))
 }
 
 /// Most Pods that set anything set all; nothing needs to be reckoned for them.
@@ -109,6 +119,8 @@ struct Slot {
     open_request: bool,
     /// The limit to set.
     share: Option<Quantity>,
+    /// What the request of the Pod leaves for this one, where the Pod has one.
+    most_request: Option<Quantity>,
 }
 
 impl Slot {
@@ -137,7 +149,7 @@ fn needs(pod: &mut Value, earlier: &Filled) -> Vec<Need> {
                 (amount(found), found.is_none() || ours)
             };
             let ((limit, open_limit), (request, open_request)) = (read("limits"), read("requests"));
-            Slot { limit, request, open_limit, open_request, share: None }
+            Slot { limit, request, open_limit, open_request, share: None, most_request: None }
         });
         needs.push(Need { name, kind, slots });
     });
@@ -182,6 +194,27 @@ fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quan
     }
 }
 
+/// Gives each open request of `resource` its share of what the Pod requests, if only nothing.
+fn share_requests(needs: &mut [Need], resource: Resource, most: Quantity) {
+    let at = resource as usize;
+    let running = || needs.iter().filter(|need| need.kind != ContainerKind::Init).map(|need| need.slots[at]);
+    let left = running().fold(most, |left, slot| left.minus(slot.floor()));
+    let sharers = running().filter(|slot| slot.open_request).count();
+    let equal = left.share(sharers, resource != Resource::Cpu);
+    let mut beside = Quantity::ZERO;
+    for Need { kind, slots, .. } in needs {
+        let slot = &mut slots[at];
+        if *kind == ContainerKind::Init {
+            slot.most_request = Some(most.minus(beside));
+            continue;
+        }
+        slot.most_request = Some(equal);
+        if *kind == ContainerKind::Sidecar {
+            beside = beside.plus(if slot.open_request { equal } else { slot.floor() });
+        }
+    }
+}
+
 /// Writes the shares into a container; what stands there is only ever lowered.
 fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, filled: &mut Filled) {
     if need.is_met() {
@@ -196,7 +229,7 @@ fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, fil
         }
         let Some(ceiling) = limit.or(slot.limit).filter(|_| slot.open_request) else { continue };
         let wanted = requests.of(resource);
-        let request = wanted.value.min(ceiling);
+        let request = wanted.value.min(ceiling).min(slot.most_request.unwrap_or(ceiling));
         if lower(slot.request, request) {
             let text = if request == wanted.value { wanted.text.clone() } else { request.to_string() };
             set(resources, "requests", resource, text, need, filled);
@@ -413,6 +446,41 @@ mod tests {
         let pod = filled(&pod);
         assert_eq!(limits(&pod, "containers", 0), amounts("1900m", "4032Mi", "10Gi"));
         assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn containers_share_what_the_pod_limits_itself_to() {
+        let mut pod = bare(&["a", "b"]);
+        pod["spec"]["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        let pod = filled(&pod);
+        for index in 0..2 {
+            assert_eq!(limits(&pod, "containers", index), amounts("500m", "512Mi", "5Gi"));
+        }
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    /// The API server takes what some containers request for the request of the Pod, and then refuses more.
+    #[test]
+    fn requests_stay_within_the_request_of_the_pod() {
+        let mut pod = bare(&["a", "b", "c"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "250m", "memory": "512Mi"}});
+        pod["spec"]["initContainers"] = json!([
+            {"name": "first", "image": "i"},
+            {"name": "sidecar", "image": "i", "restartPolicy": "Always"},
+            {"name": "second", "image": "i"}
+        ]);
+        pod["spec"]["resources"] =
+            json!({"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "550m", "memory": "512Mi"}});
+        let pod = filled(&pod);
+        let requests = |list: &str, index: usize| pod["spec"][list][index]["resources"]["requests"].clone();
+        assert_eq!(requests("containers", 0), amounts("250m", "512Mi", "1Gi"));
+        assert_eq!(requests("containers", 1), amounts("100m", "0", "1Gi"));
+        assert_eq!(requests("containers", 2), amounts("100m", "0", "1Gi"));
+        assert_eq!(requests("initContainers", 0), amounts("500m", "512Mi", "1Gi"));
+        assert_eq!(requests("initContainers", 1), amounts("100m", "0", "1Gi"));
+        assert_eq!(requests("initContainers", 2), amounts("450m", "512Mi", "1Gi"));
+        assert_eq!(violations(&pod), Vec::<String>::new());
+        assert_eq!(filled(&pod), pod);
     }
 
     #[test]

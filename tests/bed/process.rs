@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -45,6 +46,8 @@ impl Process {
             .args(["-c", LEASH, "leash"])
             .arg(program)
             .args(arguments)
+            // A signal to the whole of our group, such as Ctrl-C, would take the leash and leave the child.
+            .process_group(0)
             // Nothing here may look for the metadata service of a cloud.
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::piped())
@@ -83,7 +86,8 @@ impl Drop for Process {
 /// Removes `folder` once this process has ended, however it ends.
 pub(super) fn remove_at_the_end(folder: &Path) -> Result<Child> {
     // The second is for the programs that still write into it.
-    const WAIT: &str = r#"trap "" INT; read -r _; sleep 1; rm -rf -- "$1""#;
-    let guard = Command::new("sh").args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).spawn()?;
-    Ok(guard)
+    const WAIT: &str = r#"read -r _; sleep 1; rm -rf -- "$1""#;
+    let mut guard = Command::new("sh");
+    guard.args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).process_group(0);
+    Ok(guard.spawn()?)
 }

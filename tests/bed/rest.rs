@@ -16,11 +16,21 @@ pub(crate) struct Refusal {
     pub(crate) code: u16,
     pub(crate) reason: String,
     pub(crate) message: String,
+    /// What it finds wrong, piece by piece, where it says so.
+    pub(crate) causes: Vec<Cause>,
+}
+
+/// One piece of what is wrong.
+#[derive(Debug)]
+pub(crate) struct Cause {
+    /// The kind of fault; sandgate names the rule.
+    pub(crate) reason: String,
+    pub(crate) field: String,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Self { code, reason, message } = self;
+        let Self { code, reason, message, .. } = self;
         write!(f, "{code} {reason}: {message}")
     }
 }
@@ -31,9 +41,19 @@ impl From<kube::Error> for Refusal {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
-                Self { code: status.code, reason: status.reason, message: status.message }
+                let causes = status.details.map(|details| details.causes).unwrap_or_default();
+                let causes =
+                    causes.into_iter().map(|cause| Cause { reason: cause.reason, field: cause.field });
+                Self {
+                    code: status.code,
+                    reason: status.reason,
+                    message: status.message,
+                    causes: causes.collect(),
+                }
             }
-            other => Self { code: 0, reason: "NoAnswer".into(), message: other.to_string() },
+            other => {
+                Self { code: 0, reason: "NoAnswer".into(), message: other.to_string(), causes: Vec::new() }
+            }
         }
     }
 }

@@ -78,8 +78,9 @@ impl Sandgate {
     /// # Errors
     /// When the API server does not take a configuration.
     pub(crate) async fn guard(&self, bed: &ControlPlane, rest: &Rest) -> Result<()> {
-        self.guard_as(bed, rest, WebhookKind::Mutating).await?;
-        self.guard_as(bed, rest, WebhookKind::Validating).await
+        // In this order both are asked about the pod that is tried, also where the policy refuses it.
+        self.guard_as(bed, rest, WebhookKind::Validating).await?;
+        self.guard_as(bed, rest, WebhookKind::Mutating).await
     }
 
     /// Puts only one of them there.

@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "server")]
+#[path = "../bed/mod.rs"]
+mod bed;
+
 mod apiserver;
 mod counterexamples;
 mod generator;
@@ -12,6 +16,8 @@ mod oracle;
 mod places;
 mod properties;
 mod quantity;
+#[cfg(feature = "server")]
+mod stored;
 mod sweep;
 
 use proptest::{

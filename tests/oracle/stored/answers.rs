@@ -1,0 +1,106 @@
+//! What the API server says to a create, and who of it said no.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde_json::Value as Json;
+
+use super::without_digits;
+use crate::bed::Refusal;
+
+pub(super) enum Answer {
+    /// The object as it is stored, or would be.
+    Stored {
+        pod: Json,
+        /// Whether it was read back from storage.
+        was_read: bool,
+    },
+    Refused(Refusal),
+}
+
+impl Answer {
+    pub(super) fn stored(&self) -> Option<&Json> {
+        match self {
+            Self::Stored { pod, .. } => Some(pod),
+            Self::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        matches!(self, Self::Stored { was_read: true, .. })
+    }
+
+    pub(super) fn refused(&self) -> Option<(Refuser, &Refusal)> {
+        match self {
+            Self::Stored { .. } => None,
+            Self::Refused(refusal) => Some((Refuser::of(refusal), refusal)),
+        }
+    }
+}
+
+/// Who refuses a Pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Refuser {
+    Mutate,
+    Validate,
+    PodSecurity,
+    /// Another admission plugin of the API server.
+    Plugin,
+    /// The API server's own validation of the object.
+    Validation,
+    /// The Pod cannot be read.
+    Decoding,
+    /// Nobody should: a webhook that does not answer, a conflict, an internal error.
+    Trouble,
+}
+
+impl Refuser {
+    fn of(Refusal { code, message, .. }: &Refusal) -> Self {
+        match code {
+            403 if message.starts_with(r#"admission webhook "mutate.sandgate.dev" denied"#) => Self::Mutate,
+            403 if message.starts_with(r#"admission webhook "validate.sandgate.dev" denied"#) => {
+                Self::Validate
+            }
+            403 if message.contains("violates PodSecurity") => Self::PodSecurity,
+            403 => Self::Plugin,
+            422 => Self::Validation,
+            400 => Self::Decoding,
+            _ => Self::Trouble,
+        }
+    }
+
+    pub(super) fn is_sandgate(self) -> bool {
+        matches!(self, Self::Mutate | Self::Validate)
+    }
+}
+
+impl fmt::Display for Refuser {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Self::Mutate => "sandgate, /mutate",
+            Self::Validate => "sandgate, /validate",
+            Self::PodSecurity => "Pod Security",
+            Self::Plugin => "another admission plugin",
+            Self::Validation => "API validation",
+            Self::Decoding => "decoding",
+            Self::Trouble => "trouble",
+        })
+    }
+}
+
+/// The rules that sandgate's refusal names.
+pub(super) fn rules(refusal: &Refusal) -> BTreeSet<String> {
+    refusal.causes.iter().map(|cause| cause.reason.clone()).collect()
+}
+
+/// Why the API server refuses a Pod, short, and the same for Pods that have the same fault.
+pub(super) fn reason(refusal: &Refusal) -> String {
+    const LONGEST: usize = 110;
+    let reason = match refusal.causes.first() {
+        Some(cause) => format!("{} at {}", cause.reason, cause.field),
+        None => {
+            let message = refusal.message.split_once(" is forbidden: ").map(|(_, why)| why);
+            message.unwrap_or(&refusal.message).to_owned()
+        }
+    };
+    without_digits(&reason).chars().take(LONGEST).collect()
+}

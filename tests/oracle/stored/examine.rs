@@ -1,0 +1,179 @@
+//! One Pod: what the API server does with it, what the engine and the oracle say, and where they disagree.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use sandgate::{policy::PolicySet, review::Endpoint};
+use serde_json::Value as Json;
+
+use super::{
+    answers::{Answer, Refuser, reason, rules},
+    ground::{Ground, How},
+    without_digits,
+};
+use crate::{
+    apiserver::{create, defaulted, items},
+    generator::Case,
+};
+
+/// What was seen of one Pod.
+pub(super) struct Seen {
+    pub(super) how: How,
+    /// What became of it where sandgate and Pod Security are asked.
+    pub(super) guarded: Answer,
+    /// What became of it where Pod Security alone is asked.
+    pub(super) restricted: Answer,
+    /// The engine's verdict, and the same for what the API server makes of the Pod, where that is another one.
+    pub(super) verdicts: Vec<Verdict>,
+    /// What is wrong, if anything is.
+    pub(super) problem: Option<String>,
+}
+
+/// The rules that both endpoints, asked in this process, say are violated; none where they admit.
+pub(super) type Verdict = BTreeSet<String>;
+
+/// A Pod that can be sent: with a name of its own, and to any namespace.
+pub(super) fn to_send(case_pod: Json, number: usize) -> Json {
+    let mut pod = case_pod;
+    pod["metadata"]["name"] = Json::from(format!("pod-{number}"));
+    pod["metadata"].as_object_mut().unwrap().remove("namespace");
+    pod
+}
+
+/// Sends `pod` and looks at what becomes of it.
+pub(super) async fn examine(ground: &Ground, pod: &Json, how: How) -> Seen {
+    let guarded = ground.send(&ground.guarded, pod, how).await;
+    let restricted = ground.send(&ground.restricted, pod, How::DryRun).await;
+    let mut seen =
+        Seen { how, guarded, restricted, verdicts: vec![verdict(&ground.policies, pod)], problem: None };
+    seen.problem = problem(ground, pod, &mut seen).await;
+    seen
+}
+
+/// The case without the edits that its problem does not need.
+pub(super) fn reduced(ground: &Ground, case: Case, problem: &str) -> Case {
+    let has_it = async |pod: &Json| {
+        let seen = examine(ground, &to_send(pod.clone(), 0), How::DryRun).await;
+        seen.problem.is_some_and(|found| without_digits(&found) == without_digits(problem))
+    };
+    case.reduced(|pod| {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(has_it(pod)))
+    })
+}
+
+async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String> {
+    let Some((refuser, refusal)) = seen.guarded.refused() else {
+        let stored = seen.guarded.stored().expect("it is stored or refused");
+        let found = stored_problem(ground, stored);
+        return match found {
+            None => disagreement(ground, pod, seen, true).await,
+            found => found,
+        };
+    };
+    match refuser {
+        Refuser::Mutate | Refuser::Validate => disagreement(ground, pod, seen, false).await,
+        Refuser::PodSecurity => seen.verdicts[0]
+            .is_empty()
+            .then(|| format!("sandgate admits what Pod Security refuses: {}", refusal.message)),
+        Refuser::Trouble => Some(refusal.to_string()),
+        Refuser::Plugin | Refuser::Validation | Refuser::Decoding => {
+            let is_fine_alone = ground.send(&ground.open, pod, How::DryRun).await.stored().is_some();
+            is_fine_alone.then(|| format!("{refuser} refuses what was filled: {}", reason(refusal)))
+        }
+    }
+}
+
+/// What is stored must satisfy the oracle, and sandgate itself, which must have nothing left to fill.
+fn stored_problem(ground: &Ground, stored: &Json) -> Option<String> {
+    let faults = match serde_json::from_value::<Pod>(stored.clone()) {
+        Ok(pod) => (ground.judge)(&pod),
+        Err(error) => vec![format!("no Pod: {error}")],
+    };
+    if !faults.is_empty() {
+        return Some(format!("stored, an escape: {}", faults.join(", ")));
+    }
+    let stored = with_our_hash(stored.clone(), &ground.policies);
+    let again = create(&ground.policies, Endpoint::Mutate, &stored);
+    if again.patches {
+        return Some("stored, and filled again in another round".into());
+    }
+    let last = create(&ground.policies, Endpoint::Validate, &stored);
+    (!again.allowed || !last.allowed)
+        .then(|| format!("stored, and refused in another round: {:?} {:?}", again.causes, last.causes))
+}
+
+/// The hash also covers the policy's namespaces, which are others in this process.
+fn with_our_hash(mut stored: Json, policies: &PolicySet) -> Json {
+    let policy = policies.of_namespace("workflows").expect("the engine is always asked for this one");
+    if let Some(hash) = stored.pointer_mut("/metadata/annotations/sandgate.dev~1policy-hash") {
+        *hash = Json::from(policy.hash.as_str());
+    }
+    stored
+}
+
+/// Whether sandgate, in this process, says anything else to `pod` than it said on the wire.
+///
+/// The API server drops what it does not know and writes its defaults before sandgate is asked, so what it makes of
+/// the Pod without sandgate has a say where the Pod as it was sent does not explain the answer.
+async fn disagreement(ground: &Ground, pod: &Json, seen: &mut Seen, is_stored: bool) -> Option<String> {
+    let explains = |verdict: &Verdict| verdict.is_empty() == is_stored;
+    if explains(&seen.verdicts[0]) {
+        return None;
+    }
+    match ground.send(&ground.open, pod, How::DryRun).await {
+        Answer::Stored { pod: received, .. } => seen.verdicts.push(verdict(&ground.policies, &received)),
+        // Nobody would have stored it: an empty `os` is one without a name, which is neither Linux nor valid.
+        Answer::Refused(_) if !is_stored => {
+            seen.verdicts.push(Verdict::from(["invalid without sandgate too".to_owned()]));
+        }
+        Answer::Refused(_) => {}
+    }
+    if seen.verdicts.iter().any(explains) {
+        return None;
+    }
+    let on_the_wire = seen.guarded.refused().map(|(_, refusal)| rules(refusal));
+    Some(match on_the_wire {
+        Some(rules) => format!("refused on the wire, admitted in this process: {rules:?}"),
+        None => format!("stored, refused in this process: {:?}", seen.verdicts),
+    })
+}
+
+fn verdict(policies: &PolicySet, pod: &Json) -> Verdict {
+    let mutate = create(policies, Endpoint::Mutate, &as_read(pod));
+    let said =
+        if mutate.allowed { create(policies, Endpoint::Validate, &defaulted(&mutate.pod)) } else { mutate };
+    said.causes.into_iter().map(|(rule, _)| rule).collect()
+}
+
+/// The API server forgives spaces around an amount, and an amount of null is none at all: zero.
+fn as_read(pod: &Json) -> Json {
+    let mut pod = pod.clone();
+    let spec = &mut pod["spec"];
+    read_amounts(spec.pointer_mut("/overhead"));
+    read_resources(spec);
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        items(spec, list).for_each(read_resources);
+    }
+    for volume in items(spec, "volumes") {
+        if let Some(Json::String(size)) = volume.pointer_mut("/emptyDir/sizeLimit") {
+            *size = size.trim().to_owned();
+        }
+    }
+    pod
+}
+
+fn read_resources(owner: &mut Json) {
+    for path in ["/resources/limits", "/resources/requests"] {
+        read_amounts(owner.pointer_mut(path));
+    }
+}
+
+fn read_amounts(amounts: Option<&mut Json>) {
+    for (_, amount) in amounts.and_then(Json::as_object_mut).into_iter().flatten() {
+        match amount {
+            Json::Null => *amount = Json::from("0"),
+            Json::String(text) => *text = text.trim().to_owned(),
+            _ => {}
+        }
+    }
+}
