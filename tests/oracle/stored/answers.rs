@@ -49,7 +49,7 @@ pub(super) enum Refuser {
     Validation,
     /// The Pod cannot be read.
     Decoding,
-    /// Nobody should: a webhook that does not answer, a conflict, an internal error.
+    /// A webhook that does not answer, a conflict, an internal error.
     Trouble,
 }
 
@@ -95,12 +95,10 @@ pub(super) fn rules(refusal: &Refusal) -> BTreeSet<String> {
 /// Why the API server refuses a Pod, short, and the same for Pods that have the same fault.
 pub(super) fn reason(refusal: &Refusal) -> String {
     const LONGEST: usize = 110;
-    let reason = match refusal.causes.first() {
-        Some(cause) => format!("{} at {}", cause.reason, cause.field),
-        None => {
-            let message = refusal.message.split_once(" is forbidden: ").map(|(_, why)| why);
-            message.unwrap_or(&refusal.message).to_owned()
-        }
-    };
+    let named = refusal.causes.first().map(|cause| format!("{} at {}", cause.reason, cause.field));
+    let reason = named.unwrap_or_else(|| {
+        let message = refusal.message.split_once(" is forbidden: ").map(|(_, why)| why);
+        message.unwrap_or(&refusal.message).to_owned()
+    });
     without_digits(&reason).chars().take(LONGEST).collect()
 }

@@ -58,9 +58,7 @@ async fn prove(ground: &Ground, count: usize) {
     figures.are_good(ground);
 }
 
-/// One of four is really stored.
 async fn examine_case(ground: &Ground, number: usize, case: Case) -> (Case, Seen) {
-    let how = if number % 4 == 0 { How::Create } else { How::DryRun };
-    let seen = examine(ground, &to_send(case.pod(), number), how).await;
+    let seen = examine(ground, &to_send(case.pod(), number), How::of(number)).await;
     (case, seen)
 }

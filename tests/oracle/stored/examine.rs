@@ -75,7 +75,12 @@ async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String>
         Refuser::PodSecurity => seen.verdicts[0]
             .is_empty()
             .then(|| format!("sandgate admits what Pod Security refuses: {}", refusal.message)),
-        Refuser::Trouble => Some(refusal.to_string()),
+        Refuser::Trouble => {
+            let alone = ground.send(&ground.open, pod, How::DryRun).await;
+            // The API server has troubles of its own: an empty runtimeClassName is an internal error.
+            let is_its_own = alone.refused().is_some_and(|(refuser, _)| refuser == Refuser::Trouble);
+            (!is_its_own).then(|| refusal.to_string())
+        }
         Refuser::Plugin | Refuser::Validation | Refuser::Decoding => {
             let is_fine_alone = ground.send(&ground.open, pod, How::DryRun).await.stored().is_some();
             is_fine_alone.then(|| format!("{refuser} refuses what was filled: {}", reason(refusal)))

@@ -48,6 +48,13 @@ pub(super) enum How {
     Create,
 }
 
+impl How {
+    /// One of four Pods is really stored.
+    pub(super) fn of(number: usize) -> Self {
+        if number.is_multiple_of(4) { Self::Create } else { Self::DryRun }
+    }
+}
+
 impl Ground {
     /// `None` where the cluster tests are skipped. `pod_security` is the level that the guarded namespace enforces.
     pub(super) async fn new(proof: Proof, pod_security: &str) -> Option<Self> {
@@ -89,9 +96,9 @@ impl Ground {
         match self.rest.get(&path).await {
             // Its owner is made up, so the garbage collector may have been faster.
             Err(refusal) if refusal.code == 404 && is_owned => {
-                return Ok(Answer::Stored { pod: answered, was_read: false });
+                Ok(Answer::Stored { pod: answered, was_read: false })
             }
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => Err(refusal),
             Ok(pod) => match self.rest.delete(&format!("{path}?gracePeriodSeconds=0")).await {
                 Err(refusal) if refusal.code != 404 => Err(refusal),
                 _ => Ok(Answer::Stored { pod, was_read: true }),
