@@ -46,12 +46,12 @@ mod tests {
 
     use super::super::testing::*;
 
-    fn anti_affinity(pod: &mut Json, kind: &str, terms: Json) {
+    fn anti_affinity(pod: &mut Json, kind: &str, terms: &Json) {
         pod["spec"]["affinity"]["podAntiAffinity"] = json!({kind: terms});
     }
 
     fn keep_away(pod: &mut Json, term: &Json) {
-        anti_affinity(pod, "requiredDuringSchedulingIgnoredDuringExecution", json!([term]));
+        anti_affinity(pod, "requiredDuringSchedulingIgnoredDuringExecution", &json!([term]));
     }
 
     const TERM: &str =
@@ -83,6 +83,6 @@ mod tests {
     fn a_preference_keeps_nobody_away() {
         let term = json!({"topologyKey": "topology.kubernetes.io/zone", "namespaceSelector": {}});
         let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
-        accepts(|pod| anti_affinity(pod, "preferredDuringSchedulingIgnoredDuringExecution", preferred));
+        accepts(|pod| anti_affinity(pod, "preferredDuringSchedulingIgnoredDuringExecution", &preferred));
     }
 }

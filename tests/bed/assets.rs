@@ -62,7 +62,7 @@ type Found = Result<PathBuf>;
 
 impl Assets {
     /// One etcd does for every Kubernetes.
-    pub(super) fn etcd(self) -> Found {
+    pub(super) fn etcd() -> Found {
         let program = Program {
             name: "etcd",
             package: "go.etcd.io/etcd/server/v3",

@@ -42,7 +42,7 @@ impl ApiServer {
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
         let assets = Assets(version);
-        let (etcd, apiserver) = find(move || Ok((assets.etcd()?, assets.apiserver()?))).await?;
+        let (etcd, apiserver) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;

@@ -1,6 +1,6 @@
 //! Every place of a Pod where a field may stand, and a sound Pod that has room for it there.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use sandgate::pod::schema::{Kind, POD, Type};
 use serde_json::{Value as Json, json};
@@ -64,22 +64,25 @@ impl Place {
     /// The complete Pod, with every object on the way to this place.
     pub(crate) fn stage(&self) -> Stage {
         let mut pod = complete_pod();
-        let (mut pointer, mut path) = (String::new(), String::new());
+        let (mut pointer, mut path) = (String::new(), Vec::new());
         let mut here = &mut pod;
         for Step { field, is_list, of } in &self.way {
             here = &mut here[*field];
-            pointer += &format!("/{field}");
-            path += &format!("{}{field}", if path.is_empty() { "" } else { "." });
+            pointer.extend(["/", field]);
             if *is_list {
                 let index = make_room(here, field, of);
                 here = &mut here[index];
-                pointer += &format!("/{index}");
-                path += &format!("[{index}]");
-            } else if here.is_null() {
-                *here = object(of);
+                pointer.extend(["/", &index.to_string()]);
+                path.push(format!("{field}[{index}]"));
+            } else {
+                path.push((*field).to_string());
+                if here.is_null() {
+                    *here = object(of);
+                }
             }
         }
-        path += &format!("{}{}", if path.is_empty() { "" } else { "." }, self.field);
+        path.push(self.field.to_string());
+        let path = path.join(".");
         Stage { pod, pointer, path }
     }
 }
@@ -100,7 +103,10 @@ impl Stage {
 }
 
 pub(crate) fn complete_pod() -> Json {
-    serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml")).expect("an example is YAML")
+    static POD: LazyLock<Json> = LazyLock::new(|| {
+        serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml")).expect("an example is YAML")
+    });
+    POD.clone()
 }
 
 /// The index of an item of a list that may be looked into: a new one where a sound one is known, else the first.

@@ -10,6 +10,7 @@ pub(crate) struct Table {
 /// One field.
 pub(crate) struct Line {
     /// The minor version of the first Kubernetes that has it, where not all have it.
+    #[allow(dead_code, reason = "it only matters where there is an API server")]
     pub(crate) since: Option<u32>,
     pub(crate) judged: Judged,
 }
