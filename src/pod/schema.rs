@@ -395,8 +395,10 @@ static TYPED_LOCAL_OBJECT_REFERENCE: Type = Type {
     fields: &[("apiGroup", String), ("kind", String), ("name", String)],
 };
 
-static EMPTY_DIR_VOLUME_SOURCE: Type =
-    Type { name: "EmptyDirVolumeSource", fields: &[("medium", String), ("mode", Integer), ("sizeLimit", Quantity)] };
+static EMPTY_DIR_VOLUME_SOURCE: Type = Type {
+    name: "EmptyDirVolumeSource",
+    fields: &[("medium", String), ("mode", Integer), ("sizeLimit", Quantity)],
+};
 
 static DOWNWARD_API_VOLUME_SOURCE: Type = Type {
     name: "DownwardAPIVolumeSource",
