@@ -139,7 +139,14 @@ static GROUPS: [Group; 15] = [
     Group { name: "runtime", rules: &["runtime-class", "gvisor-annotations"] },
     Group {
         name: "placement",
-        rules: &["node-affinity", "tolerations", "node-name", "scheduler", "priority-class"],
+        rules: &[
+            "node-affinity",
+            "tolerations",
+            "node-name",
+            "scheduler",
+            "priority-class",
+            "pod-anti-affinity",
+        ],
     },
     Group { name: "identity", rules: &["service-account", "token-volumes"] },
     Group {

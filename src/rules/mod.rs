@@ -2,6 +2,7 @@
 //!
 //! A new rule is a `Rule` in the file where a reader would look for it, and a line in [`ALL`].
 
+mod anti_affinity;
 mod confinement;
 mod identity;
 mod images;
@@ -62,6 +63,7 @@ pub static ALL: &[&Rule] = &[
     &placement::NODE_NAME,
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
+    &anti_affinity::POD_ANTI_AFFINITY,
     &identity::SERVICE_ACCOUNT,
     &identity::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,

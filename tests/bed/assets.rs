@@ -10,26 +10,82 @@ use std::{
 
 use super::{Result, say};
 
-/// The programs of the control plane.
-pub(super) struct Assets {
-    pub(super) etcd: PathBuf,
-    pub(super) apiserver: PathBuf,
-    pub(super) controller_manager: PathBuf,
-    pub(super) kubectl: PathBuf,
+/// Which Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The one that the tests were written against.
+    Usual,
+    /// The newest that there is.
+    Newest,
 }
 
-impl Assets {
-    /// Finds the programs, builds what is missing.
+impl Version {
+    /// What `SANDGATE_BED_KUBERNETES` says, for example 1.37; else the usual one.
     ///
     /// # Errors
-    /// When one is not there and cannot be built; the text says what to do.
-    pub(super) fn find() -> Result<Self> {
-        Ok(Self {
-            etcd: ETCD.find()?,
-            apiserver: APISERVER.find()?,
-            controller_manager: CONTROLLER_MANAGER.find()?,
-            kubectl: KUBECTL.find()?,
+    /// When it says something else.
+    pub(super) fn chosen() -> Result<Self> {
+        let Some(wanted) = env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) else {
+            return Ok(Self::Usual);
+        };
+        let both = [Self::Usual, Self::Newest];
+        let minor = |version: Self| version.number().rsplit_once('.').map(|(minor, _)| minor);
+        let found = both.into_iter().find(|version| minor(*version).is_some_and(|minor| wanted == minor));
+        found.ok_or_else(|| {
+            let known = both.map(|version| minor(version).unwrap_or_default()).join(" or ");
+            format!("SANDGATE_BED_KUBERNETES is {}: use {known}", wanted.display()).into()
         })
+    }
+
+    fn number(self) -> &'static str {
+        let go_mod = match self {
+            Self::Usual => include_str!("kubernetes/go.mod"),
+            Self::Newest => include_str!("kubernetes-next/go.mod"),
+        };
+        required(go_mod, "k8s.io/kubernetes")
+    }
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::Usual => "kubernetes",
+            Self::Newest => "kubernetes-next",
+        }
+    }
+}
+
+/// Finds the programs of the control plane; builds what is missing.
+#[derive(Clone, Copy)]
+pub(super) struct Assets(pub(super) Version);
+
+/// Where a program is; an error says what to do about one that is missing.
+type Found = Result<PathBuf>;
+
+impl Assets {
+    /// One etcd does for every Kubernetes.
+    pub(super) fn etcd() -> Found {
+        let program = Program {
+            name: "etcd",
+            package: "go.etcd.io/etcd/server/v3",
+            module: "etcd",
+            of: Version::Usual,
+        };
+        program.find()
+    }
+
+    pub(super) fn apiserver(self) -> Found {
+        self.kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")
+    }
+
+    pub(super) fn controller_manager(self) -> Found {
+        self.kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
+    }
+
+    pub(super) fn kubectl(self) -> Found {
+        self.kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl")
+    }
+
+    fn kubernetes(self, name: &'static str, package: &'static str) -> Found {
+        Program { name, package, module: self.0.module(), of: self.0 }.find()
     }
 }
 
@@ -39,26 +95,15 @@ struct Program {
     package: &'static str,
     /// The folder with `go.mod`, beside this file.
     module: &'static str,
-}
-
-const ETCD: Program = Program { name: "etcd", package: "go.etcd.io/etcd/server/v3", module: "etcd" };
-const APISERVER: Program = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
-const CONTROLLER_MANAGER: Program =
-    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
-const KUBECTL: Program = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl");
-
-const fn kubernetes(name: &'static str, package: &'static str) -> Program {
-    Program { name, package, module: "kubernetes" }
+    of: Version,
 }
 
 impl Program {
-    fn find(&self) -> Result<PathBuf> {
-        // The ecosystem's folder seldom has a controller manager: what it lacks comes from here.
-        let given = env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(self.name));
-        if let Some(given) = given.filter(|path| path.is_file()) {
+    fn find(&self) -> Found {
+        if let Some(given) = self.given() {
             return Ok(given);
         }
-        let cache = cache()?;
+        let cache = cache(self.of)?;
         let cached = cache.join(self.name);
         if cached.is_file() {
             return Ok(cached);
@@ -73,10 +118,16 @@ impl Program {
         Ok(cached)
     }
 
+    /// The ecosystem's folder has the usual version, and seldom a controller manager: what it lacks comes from here.
+    fn given(&self) -> Option<PathBuf> {
+        let folder = env::var_os("KUBEBUILDER_ASSETS").filter(|_| self.of == Version::Usual)?;
+        Some(Path::new(&folder).join(self.name)).filter(|path| path.is_file())
+    }
+
     /// Builds under another name first: a build that is broken off leaves nothing that looks finished.
     fn build(&self, target: &Path) -> Result<()> {
-        let Self { name, package, module } = self;
-        let version = kubernetes_version();
+        let Self { name, package, module, of } = self;
+        let version = of.number();
         say(&format!("building {name} from {package}, once; minutes on a small machine"));
         let started = Instant::now();
         let unfinished = target.with_extension("unfinished");
@@ -108,18 +159,14 @@ impl Program {
 }
 
 /// Outside the checkout, so that a fresh clone builds nothing again.
-fn cache() -> Result<PathBuf> {
+fn cache(of: Version) -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| Some(env::home_dir()?.join(".cache")))
         .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    let versions = format!("k8s-{}-etcd-{}", kubernetes_version(), etcd_version());
+    let versions = format!("k8s-{}-etcd-{}", of.number(), etcd_version());
     Ok(base.join("sandgate/bed").join(versions))
-}
-
-fn kubernetes_version() -> &'static str {
-    required(include_str!("kubernetes/go.mod"), "k8s.io/kubernetes")
 }
 
 fn etcd_version() -> &'static str {

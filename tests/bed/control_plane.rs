@@ -15,32 +15,40 @@ use serde_json::{Value, json};
 
 use super::{
     Output, Rest, Result,
-    assets::Assets,
+    assets::{Assets, Version},
     eventually, free_port, kubectl,
     process::{Process, remove_at_the_end},
 };
 
 /// A cluster without nodes: pods are stored and never run.
 pub(crate) struct ControlPlane {
-    folder: PathBuf,
     kubectl: PathBuf,
-    _processes: [Process; 3],
+    // Ends first.
+    _controllers: Process,
+    apiserver: ApiServer,
+}
+
+/// Only etcd and the API server, which is enough to be asked what it knows.
+pub(crate) struct ApiServer {
+    folder: PathBuf,
+    _processes: [Process; 2],
     _guard: Option<Child>,
 }
 
-impl ControlPlane {
-    /// Starts all of it, which takes some seconds once the programs are there.
+impl ApiServer {
+    /// Starts both, which takes some seconds once the programs are there.
     ///
     /// # Errors
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
-    pub(crate) async fn start() -> Result<Self> {
-        let assets = tokio::task::spawn_blocking(Assets::find).await??;
+    pub(crate) async fn start(version: Version) -> Result<Self> {
+        let assets = Assets(version);
+        let (etcd, apiserver) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
-        let mut etcd = start_etcd(&assets, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&assets, &folder, &ports)?;
+        let mut etcd = start_etcd(&etcd, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&apiserver, &folder, &ports)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
@@ -54,40 +62,60 @@ impl ControlPlane {
             Ok(rest.get("/api/v1/namespaces/default").await.ok())
         })
         .await?;
+        Ok(Self { folder, _processes: [apiserver, etcd], _guard: guard })
+    }
 
-        let mut controllers = start_controller_manager(&assets, &folder)?;
+    /// The API in plain JSON.
+    pub(crate) async fn rest(&self) -> Result<Rest> {
+        Ok(Rest::new(client(&self.folder).await?))
+    }
+}
+
+/// Finding a program may mean building it.
+async fn find<T: Send + 'static>(finding: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(finding).await?
+}
+
+impl ControlPlane {
+    /// Starts all of it, of the version that `SANDGATE_BED_KUBERNETES` names.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub(crate) async fn start() -> Result<Self> {
+        let version = Version::chosen()?;
+        let assets = Assets(version);
+        let (controller_manager, kubectl) =
+            find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
+        let apiserver = ApiServer::start(version).await?;
+        let rest = apiserver.rest().await?;
+        let mut controllers = start_controller_manager(&controller_manager, &apiserver.folder)?;
         create_runtime_classes(&rest).await?;
         eventually("the controllers work", async || {
             controllers.check()?;
             Ok(rest.get(&default_account("default")).await.ok())
         })
         .await?;
-        Ok(Self {
-            folder,
-            kubectl: assets.kubectl,
-            _processes: [controllers, apiserver, etcd],
-            _guard: guard,
-        })
+        Ok(Self { kubectl, _controllers: controllers, apiserver })
     }
 
     /// A folder for files and logs; removed at the end.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        &self.apiserver.folder
     }
 
     /// For the user's own kubectl.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
-        self.folder.join(KUBECONFIG)
+        self.folder().join(KUBECONFIG)
     }
 
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
     pub(crate) async fn client(&self) -> Result<Client> {
-        client(&self.folder).await
+        client(self.folder()).await
     }
 
     /// The API in plain JSON.
     pub(crate) async fn rest(&self) -> Result<Rest> {
-        Ok(Rest::new(self.client().await?))
+        self.apiserver.rest().await
     }
 
     /// Runs kubectl as the cluster's admin.
@@ -122,7 +150,7 @@ impl ControlPlane {
 
     /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
     pub(crate) fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
-        let log = fs::read_to_string(self.folder.join(AUDIT_LOG))?;
+        let log = fs::read_to_string(self.folder().join(AUDIT_LOG))?;
         let ours = log.lines().filter(|line| line.contains(namespace));
         // The last line may be half written.
         let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -176,7 +204,7 @@ fn write_credentials(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start_etcd(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_etcd(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     let client = format!("http://127.0.0.1:{}", ports.etcd);
     let peer = format!("http://127.0.0.1:{}", free_port());
     let arguments = [
@@ -188,10 +216,10 @@ fn start_etcd(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Process> 
         format!("--initial-cluster=default={peer}"),
         "--unsafe-no-fsync".into(),
     ];
-    Process::start("etcd", &assets.etcd, &arguments, folder)
+    Process::start("etcd", program, &arguments, folder)
 }
 
-fn start_apiserver(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_apiserver(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     let file = |name: &str| folder.join(name).display().to_string();
     let arguments = [
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
@@ -211,11 +239,11 @@ fn start_apiserver(assets: &Assets, folder: &Path, ports: &Ports) -> Result<Proc
         format!("--audit-policy-file={}", file(AUDIT_POLICY)),
         format!("--audit-log-path={}", file(AUDIT_LOG)),
     ];
-    Process::start("kube-apiserver", &assets.apiserver, &arguments, folder)
+    Process::start("kube-apiserver", program, &arguments, folder)
 }
 
 /// Only the controllers that a test needs.
-fn start_controller_manager(assets: &Assets, folder: &Path) -> Result<Process> {
+fn start_controller_manager(program: &Path, folder: &Path) -> Result<Process> {
     const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
         root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
         job-controller,cronjob-controller,replicaset-controller,deployment-controller,\
@@ -231,7 +259,7 @@ fn start_controller_manager(assets: &Assets, folder: &Path) -> Result<Process> {
         "--kube-api-qps=200".into(),
         "--kube-api-burst=400".into(),
     ];
-    Process::start("kube-controller-manager", &assets.controller_manager, &arguments, folder)
+    Process::start("kube-controller-manager", program, &arguments, folder)
 }
 
 /// The API server makes one for itself, with the CA in it.

@@ -10,6 +10,9 @@
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!
+//! It is of the Kubernetes that `kubernetes/go.mod` names; `SANDGATE_BED_KUBERNETES=1.37` takes the newest one, that of
+//! `kubernetes-next/go.mod`, for everything that starts a [`ControlPlane`].
+//!
 //! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
 
 #![allow(dead_code, reason = "the tests and the demo use different parts of it")]
@@ -31,7 +34,8 @@ use std::{
 
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
-    control_plane::ControlPlane,
+    assets::Version,
+    control_plane::{ApiServer, ControlPlane},
     kubectl::Output,
     ports::free_port,
     process::Process,

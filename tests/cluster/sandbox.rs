@@ -172,13 +172,21 @@ fn items(mut list: Value) -> Vec<Value> {
 async fn bed() -> Option<&'static ControlPlane> {
     static BED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
 
-    if env::var_os("SANDGATE_SKIP_CLUSTER").is_some_and(|value| value == "1") {
-        say_skipped();
+    if is_skipped() {
         return None;
     }
     let started =
         BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
     Some(started.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
+}
+
+/// Whether the cluster tests are skipped; says so if they are.
+pub(crate) fn is_skipped() -> bool {
+    let skipped = env::var_os("SANDGATE_SKIP_CLUSTER").is_some_and(|value| value == "1");
+    if skipped {
+        say_skipped();
+    }
+    skipped
 }
 
 fn say_skipped() {

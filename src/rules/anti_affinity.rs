@@ -1,0 +1,88 @@
+//! Whom the Pod keeps away from where it runs.
+
+use super::Rule;
+use crate::{
+    json::Value,
+    pod::Pod,
+    policy::Spec,
+    verdict::{Violations, show},
+};
+
+pub(super) static POD_ANTI_AFFINITY: Rule = Rule {
+    id: "pod-anti-affinity",
+    title: "The Pod keeps nobody but Pods of its own namespace away, and from its own node only.",
+    why: "A required anti-affinity works both ways: while the Pod runs, the scheduler keeps every Pod that it selects \
+          out of the topology that it names. Over a zone, or over other namespaces, one sandbox would shut out the \
+          work of others and the node's own daemons. A preferred one keeps nobody away.",
+    setting: "",
+    fill: None,
+    check: check_pod_anti_affinity,
+};
+
+const NODE: &str = "kubernetes.io/hostname";
+
+fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Violations) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let anti_affinity = pod.spec.object("affinity").and_then(|affinity| affinity.object("podAntiAffinity"));
+    for (index, term) in anti_affinity.into_iter().flat_map(|affinity| affinity.objects(REQUIRED)) {
+        let at = |field: &str| format!("spec.affinity.podAntiAffinity.{REQUIRED}[{index}].{field}");
+        let topology = term.get("topologyKey");
+        if topology.and_then(Value::as_str) != Some(NODE) {
+            out.report(at("topologyKey"), show(topology), NODE, "use it, or prefer instead of require");
+        }
+        if term.list("namespaces").next().is_some() {
+            out.report(at("namespaces"), "set", "unset", "remove namespaces");
+        }
+        // An empty selector selects every namespace.
+        if term.get("namespaceSelector").is_some() {
+            out.report(at("namespaceSelector"), "set", "unset", "remove namespaceSelector");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+
+    fn anti_affinity(pod: &mut Json, kind: &str, terms: &Json) {
+        pod["spec"]["affinity"]["podAntiAffinity"] = json!({kind: terms});
+    }
+
+    fn keep_away(pod: &mut Json, term: &Json) {
+        anti_affinity(pod, "requiredDuringSchedulingIgnoredDuringExecution", &json!([term]));
+    }
+
+    const TERM: &str =
+        "pod-anti-affinity spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
+
+    #[test]
+    fn a_pod_may_want_a_node_without_its_like() {
+        let like = json!({"matchLabels": {"app": "workflow-runner"}});
+        let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": like, "namespaces": []});
+        accepts(|pod| keep_away(pod, &term));
+    }
+
+    #[test]
+    fn it_cannot_shut_out_the_pods_of_other_namespaces() {
+        for (field, value) in [("namespaces", json!(["kube-system"])), ("namespaceSelector", json!({}))] {
+            let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, field: value});
+            rejects(&format!("{TERM}.{field}"), |pod| keep_away(pod, &term));
+        }
+    }
+
+    #[test]
+    fn it_cannot_take_a_zone_for_itself() {
+        for term in [json!({"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {}}), json!({})] {
+            rejects(&format!("{TERM}.topologyKey"), |pod| keep_away(pod, &term));
+        }
+    }
+
+    #[test]
+    fn a_preference_keeps_nobody_away() {
+        let term = json!({"topologyKey": "topology.kubernetes.io/zone", "namespaceSelector": {}});
+        let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
+        accepts(|pod| anti_affinity(pod, "preferredDuringSchedulingIgnoredDuringExecution", &preferred));
+    }
+}

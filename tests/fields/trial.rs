@@ -1,0 +1,116 @@
+//! What becomes of a Pod when a field has this or that value.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use sandgate::{json::pod_from_str, policy::Spec, rules};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    is_harmless_here,
+    places::{ALLOWED_SECRET, Place, complete_pod, places},
+    values,
+};
+
+/// What was seen at one place.
+pub(crate) struct Trial {
+    pub(crate) of: &'static str,
+    pub(crate) field: &'static str,
+    /// The place for people, without positions.
+    pub(crate) place: String,
+    /// Rules that refuse an object above it, whatever is in it.
+    above: BTreeSet<&'static str>,
+    /// Rules that refuse some value of it or of what is in it.
+    here: BTreeSet<&'static str>,
+    /// Each value of it that is refused, with what is said; also what is said about another field.
+    pub(crate) refusals: Vec<String>,
+}
+
+impl Trial {
+    pub(crate) fn is_refused_with_its_parent(&self) -> bool {
+        !self.above.is_empty()
+    }
+
+    pub(crate) fn refused_by(&self, rule: &str) -> bool {
+        self.here.contains(rule) || self.above.contains(rule)
+    }
+}
+
+/// A violation, as the tests look at it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) rule: &'static str,
+    pub(crate) path: String,
+}
+
+/// The trial of every place.
+pub(crate) fn trials() -> &'static [Trial] {
+    static TRIALS: LazyLock<Vec<Trial>> = LazyLock::new(|| {
+        assert_eq!(violations(&complete_pod()), [], "the complete Pod is admitted");
+        let mut trials: Vec<Trial> = places().iter().map(trial).collect();
+        hand_up(&mut trials);
+        trials
+    });
+    &TRIALS
+}
+
+fn trial(place: &Place) -> Trial {
+    let stage = place.stage();
+    let before: BTreeSet<Fault> = violations(&stage.pod).into_iter().collect();
+    let above: BTreeSet<_> = before
+        .iter()
+        .filter(|fault| lies_in(&stage.path, &fault.path) && stage.path != fault.path)
+        .map(|fault| fault.rule)
+        .collect();
+    assert!(!above.is_empty() || before.is_empty(), "the Pod to try {place} with is not sound: {before:?}");
+    let refused = |fields: &Json| -> Vec<Fault> {
+        let after = violations(&stage.with(fields)).into_iter();
+        after.filter(|fault| !before.contains(fault)).collect()
+    };
+    let (mut here, mut refusals) = (BTreeSet::new(), Vec::new());
+    // What stands below a refused object needs no more than to be looked at.
+    let enough = if above.is_empty() { usize::MAX } else { 2 };
+    for value in values::of_kind(place.kind).into_iter().take(enough) {
+        let fields = json!({place.field: value});
+        let new = refused(&fields);
+        let about = new.iter().filter(|f| lies_in(&stage.path, &f.path) || lies_in(&f.path, &stage.path));
+        here.extend(about.map(|fault| fault.rule));
+        refusals.extend(new.iter().map(|Fault { rule, path }| format!("{fields} → {rule} at {path}")));
+    }
+    for fields in values::by_hand(place.of.name, place.field) {
+        here.extend(refused(&fields).iter().map(|fault| fault.rule));
+    }
+    Trial { of: place.of.name, field: place.field, place: place.to_string(), above, here, refusals }
+}
+
+/// What refuses something in an object refuses it for the field that has the object.
+fn hand_up(trials: &mut [Trial]) {
+    for index in (0..trials.len()).rev() {
+        let Some((parent, _)) = trials[index].place.rsplit_once('.') else { continue };
+        let parent = parent.trim_end_matches("[]");
+        let Some(above) = trials[..index].iter().rposition(|trial| trial.place == parent) else { continue };
+        let (here, refusals) = (trials[index].here.clone(), trials[index].refusals.first().cloned());
+        let binds = !is_harmless_here(&trials[index].place) && !trials[index].is_refused_with_its_parent();
+        trials[above].here.extend(here);
+        if binds {
+            trials[above].refusals.extend(refusals);
+        }
+    }
+}
+
+/// Whether `inner` is `outer` or stands below it.
+fn lies_in(inner: &str, outer: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// What the default policy says, with bounds on images and Secrets.
+pub(crate) fn violations(pod: &Json) -> Vec<Fault> {
+    static POLICY: LazyLock<Spec> = LazyLock::new(|| {
+        let mut spec = Spec::default();
+        spec.images.allowed_prefixes = vec!["registry.example.com/".into()];
+        spec.secrets.allowed_names = vec![ALLOWED_SECRET.into()];
+        spec
+    });
+    let text = pod.to_string();
+    let violations = rules::check(&POLICY, &pod_from_str(&text).expect("a Pod can be read"));
+    violations.iter().map(|violation| Fault { rule: violation.rule, path: violation.path.clone() }).collect()
+}
