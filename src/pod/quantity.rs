@@ -138,12 +138,12 @@ fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result
         return Ok(0);
     }
     // More digits than an i128 holds are refused before any arithmetic, so a text of megabytes costs nothing.
-    if whole.len() + fraction.len() > 38 {
+    if whole.len() + fraction.len() > 39 {
         return Err(QuantityError::OutOfRange);
     }
-    let digits =
-        whole.bytes().chain(fraction.bytes()).fold(0i128, |n, digit| n * 10 + i128::from(digit - b'0'));
-    let scaled = digits.checked_mul(factor).ok_or(QuantityError::OutOfRange)?;
+    let mut digits = whole.bytes().chain(fraction.bytes()).map(|digit| i128::from(digit - b'0'));
+    let number = digits.try_fold(0i128, |number, digit| number.checked_mul(10)?.checked_add(digit));
+    let scaled = number.and_then(|number| number.checked_mul(factor)).ok_or(QuantityError::OutOfRange)?;
     let fraction_len = i32::try_from(fraction.len()).map_err(|_| QuantityError::OutOfRange)?;
     let power = exponent.saturating_add(9).saturating_sub(fraction_len);
     let ten = 10i128.checked_pow(power.unsigned_abs());

@@ -98,7 +98,7 @@ impl Record<'_> {
     }
 }
 
-/// Escapes what serde_json leaves as it is and a terminal obeys: the trail is read by people, too.
+/// Escapes what `serde_json` leaves as it is and a terminal obeys: the trail is read by people, too.
 struct EscapeDeceptive;
 
 impl Formatter for EscapeDeceptive {
@@ -108,7 +108,7 @@ impl Formatter for EscapeDeceptive {
             write!(out, "{}\\u{:04x}", &text[plain..at], u32::from(deceptive))?;
             plain = at + deceptive.len_utf8();
         }
-        out.write_all(text[plain..].as_bytes())
+        out.write_all(&text.as_bytes()[plain..])
     }
 }
 

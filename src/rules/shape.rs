@@ -103,7 +103,8 @@ fn walk(value: &Value, kind: Kind, place: &Place, out: &mut Violations) {
         | (Kind::String | Kind::Quantity | Kind::IntOrString, Value::String(_))
         | (Kind::Boolean, Value::Bool(_))
         | (Kind::Quantity, Value::Number(_)) => {}
-        (Kind::Integer | Kind::IntOrString, Value::Number(number)) if !number.is_f64() => {}
+        // All whole numbers of the API fit 64 bits; many only 32, and then the API server refuses the rest.
+        (Kind::Integer | Kind::IntOrString, Value::Number(number)) if number.is_i64() => {}
         (Kind::Object(of), Value::Object(object)) => walk_type(object, of, Some(place), out),
         (Kind::Map(of), Value::Object(object)) => {
             for (key, value) in object.iter() {
@@ -165,6 +166,7 @@ mod tests {
         rejects("pod-shape spec.containers[0].ports[0].containerPort", |pod| {
             pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80.5}]);
         });
+        rejects("pod-shape spec.priority", |pod| pod["spec"]["priority"] = json!(u64::MAX));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+/// What must hold for any bytes.
+type Property = fn(&[u8]);
+
+const TARGETS: [(&str, Property); 4] = [
     ("review", properties::review),
     ("pod", properties::pod),
     ("policy", properties::policy),
@@ -38,7 +41,9 @@ fn what_was_found_once_is_right_now() {
 fn the_seeds_are_right() {
     for (target, seeds) in corpus::seeds() {
         let (_, holds) = TARGETS.into_iter().find(|(name, _)| *name == target).expect("a target");
-        seeds.iter().for_each(|seed| holds(seed));
+        for seed in seeds {
+            holds(&seed);
+        }
     }
     assert!(corpus::words().contains("runtimeClassName"), "the words have the names of the fields");
 }
@@ -51,7 +56,9 @@ fn damaged_seeds_are_right() {
             TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
         let damaged = (select(seeds.clone()), proptest::collection::vec(damage(seeds), 1..6));
         let result = runner.run(&damaged, |(mut data, damages)| {
-            damages.iter().for_each(|damage| damage.apply(&mut data));
+            for damage in damages {
+                damage.apply(&mut data);
+            }
             holds(&data);
             Ok(())
         });

@@ -87,26 +87,60 @@ fn read(response: &Json, mut pod: Json) -> Said {
 
 /// The default policy in another mode.
 pub(crate) fn policy_in_mode(mode: &str) -> PolicySet {
-    let text = format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\nspec: {{mode: {mode}, namespaces: [workflows]}}\n"
-    );
-    PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap()
+    policy_with(&json!({"mode": mode}))
+}
+
+/// The default policy with other settings.
+pub(crate) fn policy_with(settings: &Json) -> PolicySet {
+    let mut spec = settings.clone();
+    spec["namespaces"] = json!(["workflows"]);
+    let policy = json!({
+        "apiVersion": "sandgate.dev/v1alpha1",
+        "kind": "SandboxPolicy",
+        "metadata": {"name": "workflow-runner"},
+        "spec": spec,
+    });
+    PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text: policy.to_string() }]).unwrap()
 }
 
 /// The Pod as the API server reads it; it takes a number for a quantity, null for unset, and the old name of the
-/// service account for the new one.
+/// service account for the new one. What kind of object it is the address says; its times are no rule's matter.
 pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
     let mut pod = without_nulls(pod);
     let alias = pod["spec"]["serviceAccount"].clone();
     if matches!(pod["spec"]["serviceAccountName"].as_str(), None | Some("")) && alias.is_string() {
         pod["spec"]["serviceAccountName"] = alias;
     }
-    visit_amounts(&mut pod["spec"], &mut |amount| {
+    let as_text = |amount: &mut Json| {
         if amount.is_number() {
             *amount = Json::from(amount.to_string());
         }
-    });
+    };
+    visit_amounts(&mut pod["spec"], &mut |amount| as_text(amount));
+    visit_divisors(&mut pod, &as_text);
+    if pod["apiVersion"].is_string() {
+        pod["apiVersion"] = json!("v1");
+    }
+    for time in ["creationTimestamp", "deletionTimestamp"] {
+        pod["metadata"].as_object_mut().and_then(|metadata| metadata.remove(time));
+    }
     serde_json::from_value(pod)
+}
+
+/// A number that does not fit its field: the API server reads no such Pod, so it cannot store one.
+pub(crate) fn is_of_no_width(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("invalid value: integer")
+}
+
+fn visit_divisors(value: &mut Json, change: &impl Fn(&mut Json)) {
+    match value {
+        Json::Object(fields) => {
+            fields.get_mut("divisor").into_iter().for_each(change);
+            fields.values_mut().for_each(|value| visit_divisors(value, change));
+        }
+        Json::Array(list) => list.iter_mut().for_each(|value| visit_divisors(value, change)),
+        _ => {}
+    }
 }
 
 fn without_nulls(value: &Json) -> Json {

@@ -1,6 +1,7 @@
 //! Pods to judge: a sound Pod, edited in a few places with values of the whole Pod API, good ones and near misses.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Debug, Formatter},
     sync::LazyLock,
 };
@@ -13,7 +14,12 @@ use proptest::{
 use sandgate::{policy::PolicySet, review::Endpoint};
 use serde_json::{Map, Value as Json, json};
 
-use crate::{apiserver::create, places};
+use crate::{
+    apiserver::create,
+    places,
+    schema::{self, Dice, FIELDS, Field, Twist},
+    shrink,
+};
 
 /// A Pod and how it came to be; the fewer edits, the easier to read.
 #[derive(Clone)]
@@ -31,7 +37,12 @@ impl Case {
         pod
     }
 
-    /// The same case without edits that do not matter for `holds`.
+    /// The Pod `base`, edited so.
+    pub(crate) fn of(base: Json, edits: Vec<Edit>) -> Self {
+        Self { base, edits }
+    }
+
+    /// The same case without the edits, and then without the parts of the Pod, that do not matter for `holds`.
     pub(crate) fn reduced(mut self, holds: impl Fn(&Json) -> bool) -> Self {
         for index in (0..self.edits.len()).rev() {
             let mut fewer = self.clone();
@@ -40,14 +51,16 @@ impl Case {
                 self = fewer;
             }
         }
-        self
+        Self { base: shrink::pruned(self.pod(), &holds), edits: Vec::new() }
     }
 }
 
 impl Debug for Case {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { edits, .. } = self;
-        writeln!(f, "{edits:?}\n{}", yaml(&self.pod()))
+        if !self.edits.is_empty() {
+            writeln!(f, "{:?}", self.edits)?;
+        }
+        writeln!(f, "{}", yaml(&self.pod()))
     }
 }
 
@@ -58,8 +71,8 @@ pub(crate) fn yaml(pod: &Json) -> String {
 /// One change of a Pod.
 #[derive(Debug, Clone)]
 pub(crate) struct Edit {
-    /// A path such as `spec/containers/C/image`: C, V and M stand for some container, volume and mount.
-    place: &'static str,
+    /// A path such as `C/image` or `spec/volumes/*/name`: see [`places`].
+    place: Cow<'static, str>,
     change: Change,
     at: [Index; 2],
 }
@@ -72,6 +85,8 @@ enum Change {
     Repeat,
     /// Puts a value into a list, at its front.
     Insert(Json),
+    /// Bends what stands there, or what could stand there.
+    Bend(Twist, Json),
 }
 
 impl Edit {
@@ -110,9 +125,12 @@ fn pick_container(pod: &mut Json, index: Index) -> Option<&mut Json> {
     Some(all.swap_remove(chosen))
 }
 
-/// Goes one key down; what is missing becomes an object.
+/// Goes one key down; what is missing becomes an object, or for `#` a list with one item.
 fn step<'p>(here: &'p mut Json, key: &str, item: Index) -> Option<&'p mut Json> {
-    if key == "*" {
+    if key == "#" && (here.is_null() || here.as_array().is_some_and(Vec::is_empty)) {
+        *here = json!([null]);
+    }
+    if matches!(key, "*" | "#") {
         let list = here.as_array_mut().filter(|list| !list.is_empty())?;
         let chosen = item.index(list.len());
         return list.get_mut(chosen);
@@ -132,6 +150,9 @@ impl Change {
         let Some(place) = step(parent, key, item) else { return };
         match self {
             Self::Set(value) => *place = value.clone(),
+            Self::Bend(twist, instead) => {
+                *place = twist.of(if place.is_null() { instead } else { place });
+            }
             Self::Remove => remove(parent, key, item),
             Self::Repeat => {
                 if let Some(list) = place.as_array_mut() {
@@ -161,10 +182,30 @@ fn remove(parent: &mut Json, key: &str, item: Index) {
 /// Pods of every kind, mostly nearly sound.
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
     let edits = prop_oneof![
-        2 => vec(sound_edit(), 0..6),
-        3 => (vec(sound_edit(), 0..4), vec(hostile_edit(), 1..3)).prop_map(joined),
+        8 => vec(sound_edit(), 0..6),
+        9 => (vec(sound_edit(), 0..4), vec(hostile_edit(), 1..3)).prop_map(joined),
+        5 => (vec(sound_edit(), 0..3), vec(schema_edit(), 1..3)).prop_map(joined),
     ];
     (select(bases()), edits).prop_map(|(base, edits)| Case { base, edits })
+}
+
+/// Each field of the Pod API set once, in a Pod that is sound without it.
+pub(crate) fn one_for_each_field() -> impl Strategy<Value = Vec<Case>> {
+    (any::<u64>(), any::<[Index; 2]>()).prop_map(|(seed, at)| {
+        let mut dice = Dice(seed);
+        let mut set = |field: &'static Field| {
+            let change = Change::Set(field.value(&mut dice));
+            Case { base: complete(), edits: vec![Edit { place: Cow::Borrowed(&field.path), change, at }] }
+        };
+        FIELDS.iter().map(&mut set).collect()
+    })
+}
+
+/// `edits` of a table in its own notation.
+pub(crate) fn edits(table: places::Table) -> impl Iterator<Item = impl Fn([Index; 2]) -> Edit> {
+    changes(table)
+        .into_iter()
+        .map(|(place, change)| move |at| Edit { place: Cow::Borrowed(place), change: change.clone(), at })
 }
 
 /// Pods that are meant to be admitted.
@@ -189,8 +230,49 @@ pub(crate) fn hostile_edit() -> impl Strategy<Value = Edit> {
     prop_oneof![7 => edit(select(HOSTILE.as_slice())), 1 => edit(odd)]
 }
 
+/// An edit at any field of the Pod API: a good value, a wrong one, or none.
+pub(crate) fn schema_edit() -> impl Strategy<Value = Edit> {
+    (any::<u64>(), any::<[Index; 2]>()).prop_map(|(seed, at)| {
+        let mut dice = Dice(seed);
+        if dice.one_in(5) {
+            let place = Cow::Borrowed(dice.pick(&STANDING));
+            return Edit { place, change: Change::Remove, at };
+        }
+        // Half of all fields are those of volumes that nobody may have.
+        let fields = if dice.one_in(3) { &ALL_FIELDS } else { &LIKELY_FIELDS };
+        let (place, kind) = dice.pick(fields).place(&mut dice);
+        let name = place.rsplit('/').find(|key| *key != "#").unwrap_or_default().to_string();
+        let value = schema::value(kind, &name, 0, &mut dice);
+        let change =
+            if dice.one_in(3) { Change::Bend(dice.pick(&Twist::ALL), value) } else { Change::Set(value) };
+        Edit { place: Cow::Owned(place), change, at }
+    })
+}
+
+static ALL_FIELDS: LazyLock<Vec<&Field>> = LazyLock::new(|| FIELDS.iter().collect());
+static LIKELY_FIELDS: LazyLock<Vec<&Field>> = LazyLock::new(|| {
+    let rare = ["spec/volumes/#/", "spec/initContainers/", "spec/ephemeralContainers/"];
+    let is_likely = |field: &&Field| {
+        !rare.iter().any(|rare| field.path.starts_with(rare)) || field.path.contains("emptyDir")
+    };
+    FIELDS.iter().filter(is_likely).collect()
+});
+
+/// The fields that some Pod of those that edits start from has.
+static STANDING: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut standing = std::collections::BTreeSet::new();
+    for base in bases() {
+        schema::fields_set(&base, &mut standing);
+    }
+    standing.into_iter().map(|number| FIELDS[number].path.as_str()).collect()
+});
+
 fn edit(what: impl Strategy<Value = (&'static str, Change)>) -> impl Strategy<Value = Edit> {
-    (what, any::<[Index; 2]>()).prop_map(|((place, change), at)| Edit { place, change, at })
+    (what, any::<[Index; 2]>()).prop_map(|((place, change), at)| Edit {
+        place: Cow::Borrowed(place),
+        change,
+        at,
+    })
 }
 
 static SOUND: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| changes(places::sound()));

@@ -11,23 +11,28 @@ mod bed;
 
 mod apiserver;
 mod counterexamples;
+mod distribution;
 mod generator;
 mod oracle;
 mod places;
 mod properties;
 mod quantity;
+mod rooms;
+mod schema;
+mod shrink;
 #[cfg(feature = "server")]
 mod stored;
 mod sweep;
+mod words;
 
 use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-/// How many cases the longest property gets: without optimisation ten thousand take twenty seconds.
+/// How many cases the longest property gets: without optimisation two thousand take ten seconds.
 fn cases() -> usize {
-    wanted_cases().unwrap_or(10_000)
+    wanted_cases().unwrap_or(2_000)
 }
 
 fn wanted_cases() -> Option<usize> {
@@ -38,13 +43,32 @@ fn wanted_cases() -> Option<usize> {
 
 /// Draws values from `strategy`: the same ones each time, unless this is a proof at length.
 fn draw<S: Strategy>(strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
-    let algorithm = RngAlgorithm::ChaCha;
-    let rng = match wanted_cases() {
-        Some(_) => TestRng::from_seed(algorithm, &fresh_seed()),
-        None => TestRng::deterministic_rng(algorithm),
-    };
+    draw_as(0, strategy, count)
+}
+
+/// Draws as one of several workers, each of which draws other values.
+fn draw_as<S: Strategy>(worker: u8, strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
+    let seed = if wanted_cases().is_some() { fresh_seed() } else { [worker; 32] };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     (0..count).map(move |_| strategy.new_tree(&mut runner).unwrap().current())
+}
+
+/// Lets as many workers do a part of `work` as there are processors, and gives what each of them found.
+fn in_parallel<T: Send>(work: impl Fn(u8, u8) -> T + Sync) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    let workers = u8::try_from(workers).unwrap();
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker, workers))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a worker")).collect()
+    })
+}
+
+/// The share of `count` that one of `workers` does; none of it is lost.
+fn share(count: usize, worker: u8, workers: u8) -> usize {
+    let (worker, workers) = (usize::from(worker), usize::from(workers));
+    count / workers + usize::from(worker < count % workers)
 }
 
 fn fresh_seed() -> [u8; 32] {

@@ -1,4 +1,5 @@
-//! The default policy, said once more: over typed Pods, from the documents and the Kubernetes API alone.
+//! The default policy, said once more: over typed Pods, from the documents and the Kubernetes API alone. A few of its
+//! settings, those that the default leaves open, may be given.
 //!
 //! It shares no code with the engine, so that it shares none of its blind spots. It judges a Pod as it would be
 //! stored, and knows nothing of filling.
@@ -24,8 +25,33 @@ const THE_ID: i64 = 1000;
 type Faults = Vec<String>;
 type Amounts = BTreeMap<String, Quantity>;
 
-/// Says everything that is wrong with `pod`.
+/// What a policy may say beyond the default.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// How an image must begin, up to a boundary; anyhow where empty.
+    pub(crate) image_prefixes: &'static [&'static str],
+    pub(crate) wants_digest: bool,
+    /// The Secrets that may be read; any where empty.
+    pub(crate) secrets: &'static [&'static str],
+    pub(crate) secrets_in_environment: bool,
+    pub(crate) volume_types: &'static [&'static str],
+}
+
+pub(crate) const DEFAULT: Policy = Policy {
+    image_prefixes: &[],
+    wants_digest: false,
+    secrets: &[],
+    secrets_in_environment: true,
+    volume_types: &["emptyDir"],
+};
+
+/// Says everything that is wrong with `pod` under the default policy.
 pub(crate) fn judge(pod: &Pod) -> Faults {
+    judge_under(&DEFAULT, pod)
+}
+
+/// Says everything that is wrong with `pod`.
+pub(crate) fn judge_under(policy: &Policy, pod: &Pod) -> Faults {
     let mut faults = Faults::new();
     let none = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&none);
@@ -37,11 +63,13 @@ pub(crate) fn judge(pod: &Pod) -> Faults {
     judge_isolation(spec, &mut faults);
     judge_pod_security(spec.security_context.as_ref(), &mut faults);
     for volume in spec.volumes.iter().flatten() {
-        judge_volume(volume, &mut faults);
+        judge_volume(policy, volume, &mut faults);
     }
     for container in &containers {
         let mut own = Faults::new();
         judge_container(container, spec, &mut own);
+        judge_image(policy, word(container.container.image.as_ref()), &mut own);
+        judge_environment(policy, &container.container, &mut own);
         faults.extend(own.into_iter().map(|fault| format!("{fault} in {}", container.place)));
     }
     judge_budget(spec, &containers, &mut faults);
@@ -263,13 +291,51 @@ fn is_not_windows(options: Option<&WindowsSecurityContextOptions>) -> bool {
     options.is_none_or(|options| *options == WindowsSecurityContextOptions::default())
 }
 
-fn judge_volume(volume: &Volume, faults: &mut Faults) {
+fn judge_volume(policy: &Policy, volume: &Volume, faults: &mut Faults) {
     let Json::Object(fields) = serde_json::to_value(volume).unwrap() else { unreachable!() };
     let sources: Vec<_> = fields.keys().filter(|key| *key != "name").collect();
-    must(sources == ["emptyDir"], "volume type", faults);
+    let is_of_one_type = sources.len() == 1 && policy.volume_types.contains(&sources[0].as_str());
+    must(is_of_one_type, "volume type", faults);
+    for name in secrets_in_files(volume) {
+        must(is_readable(policy, &name), "Secret in a file", faults);
+    }
     if let Some(empty_dir) = &volume.empty_dir {
         judge_empty_dir(&volume.name, empty_dir, faults);
     }
+}
+
+fn secrets_in_files(volume: &Volume) -> Vec<String> {
+    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let projected = projected.filter_map(|source| source.secret.as_ref()).map(|secret| secret.name.clone());
+    let whole = volume.secret.iter().map(|secret| word(secret.secret_name.as_ref()).to_string());
+    whole.chain(projected).collect()
+}
+
+fn is_readable(policy: &Policy, secret: &str) -> bool {
+    policy.secrets.is_empty() || policy.secrets.contains(&secret)
+}
+
+fn judge_environment(policy: &Policy, container: &Container, faults: &mut Faults) {
+    let sources = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
+    let single = sources.filter_map(|source| source.secret_key_ref.as_ref()).map(|secret| &secret.name);
+    let sets = container.env_from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
+    for name in single.chain(sets.map(|secret| &secret.name)) {
+        must(policy.secrets_in_environment && is_readable(policy, name), "Secret in the environment", faults);
+    }
+}
+
+fn judge_image(policy: &Policy, image: &str, faults: &mut Faults) {
+    let comes_from = |prefix: &&str| match image.split_at_checked(prefix.len()) {
+        Some((start, rest)) => {
+            start == *prefix
+                && (prefix.ends_with('/') || matches!(rest.chars().next(), None | Some('/' | ':' | '@')))
+        }
+        None => false,
+    };
+    must(policy.image_prefixes.is_empty() || policy.image_prefixes.iter().any(comes_from), "image", faults);
+    let digest = image.split("@sha256:").last().filter(|digest| *digest != image).unwrap_or_default();
+    let is_digest = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
+    must(!policy.wants_digest || is_digest, "digest", faults);
 }
 
 fn judge_empty_dir(name: &str, empty_dir: &EmptyDirVolumeSource, faults: &mut Faults) {

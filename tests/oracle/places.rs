@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-type Table = Vec<(&'static str, Vec<Json>)>;
+pub(crate) type Table = Vec<(&'static str, Vec<Json>)>;
 
 /// What the policy allows, on its own or together with its neighbours.
 pub(crate) fn sound() -> Table {
@@ -115,7 +115,7 @@ fn sound_pod() -> Table {
 }
 
 /// As the API server's `ServiceAccount` admission adds it.
-fn token_volume() -> Json {
+pub(crate) fn token_volume() -> Json {
     json!({"name": "kube-api-access-abcde", "projected": {"defaultMode": 420, "sources": [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},

@@ -1,0 +1,165 @@
+//! No rule is starved: each is violated alone, and each is met at its edge, many times over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+use sandgate::{policy::PolicySet, rules};
+use serde_json::Value as Json;
+
+use crate::{
+    apiserver::{Said, policy_with},
+    cases, draw, draw_as,
+    generator::{self, Case, Edit},
+    in_parallel,
+    places::Table,
+    rooms::{self, Room},
+    share,
+    sweep::{Answers, examine},
+};
+
+/// How often a rule must be violated alone, and met at its edge: 1000 times in a million cases.
+fn quota() -> usize {
+    (cases() / 1000).max(1)
+}
+
+/// Edits around the one that matters must leave it alone; one attempt in so many has to.
+const PATIENCE: usize = 30;
+
+#[derive(Default, Clone, Copy)]
+struct Tally {
+    at_all: usize,
+    alone: usize,
+    at_edge: usize,
+}
+
+#[derive(Default)]
+struct Figures {
+    rules: BTreeMap<&'static str, Tally>,
+    escapes: Vec<String>,
+}
+
+/// The tables say of each edit what it does to a Pod that is sound without it.
+#[test]
+fn each_rule_is_violated_alone_and_met_at_its_edge_by_a_single_edit() {
+    let mut at = draw(any::<[Index; 2]>(), 1);
+    let at = at.next().unwrap();
+    for room in rooms::all() {
+        let Room { rule, under, violating, edge } = room;
+        let policies = policy_with(&under.settings());
+        for edit in generator::edits(violating).map(|edit| edit(at)) {
+            let answers = Answers::of(&policies, &Case::of(under.base(), vec![edit.clone()]).pod());
+            assert!(is_alone(rule, &answers), "{rule}: {edit:?} {:?}", answers.mutate.causes);
+        }
+        for edit in generator::edits(edge).map(|edit| edit(at)) {
+            let pod = Case::of(under.base(), vec![edit.clone()]).pod();
+            let answers = Answers::of(&policies, &pod);
+            assert!(answers.mutate.allowed, "{rule}: {edit:?} {:?}", answers.mutate.causes);
+            assert_eq!(examine(&policies, &under.policy(), &pod, &answers), Ok(()), "{rule}: {edit:?}");
+        }
+    }
+}
+
+#[test]
+fn no_rule_is_starved() {
+    let figures = Figures::sum(in_parallel(|worker, workers| {
+        let mut figures = Figures::default();
+        for room in rooms::all() {
+            figures.visit(&room, worker, share(quota(), worker, workers));
+        }
+        figures
+    }));
+    figures.print();
+    assert!(
+        figures.escapes.is_empty(),
+        "the engine and the oracle disagree:\n{}",
+        figures.escapes.join("\n")
+    );
+    for rule in rules::ALL {
+        let Tally { alone, at_edge, .. } = figures.of(rule.id);
+        assert!(alone >= quota(), "{} was violated alone {alone} times, not {}", rule.id, quota());
+        assert!(at_edge >= quota(), "{} was met at its edge {at_edge} times, not {}", rule.id, quota());
+    }
+}
+
+/// Filling repairs what is only left open, so some rules are violated by the final object only.
+fn is_alone(rule: &str, answers: &Answers) -> bool {
+    let is_only = |said: &Said| !said.allowed && said.causes.iter().all(|(id, _)| id == rule);
+    is_only(&answers.mutate) || is_only(&answers.validate)
+}
+
+impl Figures {
+    fn visit(&mut self, room: &Room, worker: u8, quota: usize) {
+        let policies = policy_with(&room.under.settings());
+        let mut left = quota;
+        for pod in pods(room, &room.violating, worker, quota) {
+            if left == 0 {
+                break;
+            }
+            let answers = self.examine(room, &policies, &pod);
+            let is_alone = is_alone(room.rule, &answers);
+            self.rules.entry(room.rule).or_default().alone += usize::from(is_alone);
+            left -= usize::from(is_alone);
+        }
+        let mut left = quota;
+        for pod in pods(room, &room.edge, worker, quota) {
+            if left == 0 {
+                break;
+            }
+            let admitted = self.examine(room, &policies, &pod).mutate.allowed;
+            self.rules.entry(room.rule).or_default().at_edge += usize::from(admitted);
+            left -= usize::from(admitted);
+        }
+    }
+
+    fn examine(&mut self, room: &Room, policies: &PolicySet, pod: &Json) -> Answers {
+        let answers = Answers::of(policies, pod);
+        if let Err(fault) = examine(policies, &room.under.policy(), pod, &answers) {
+            self.escapes.push(format!("{fault} ({})\n{}", room.rule, generator::yaml(pod)));
+        }
+        let causes = answers.mutate.causes.iter().chain(&answers.validate.causes);
+        for rule in causes.map(|(rule, _)| rule.as_str()).collect::<BTreeSet<_>>() {
+            let rule = rules::by_id(rule).unwrap();
+            self.rules.entry(rule.id).or_default().at_all += 1;
+        }
+        answers
+    }
+
+    fn of(&self, rule: &str) -> Tally {
+        self.rules.get(rule).copied().unwrap_or_default()
+    }
+
+    fn sum(all: Vec<Self>) -> Self {
+        let mut sum = Self::default();
+        for one in all {
+            for (rule, Tally { at_all, alone, at_edge }) in one.rules {
+                let known = sum.rules.entry(rule).or_default();
+                known.at_all += at_all;
+                known.alone += alone;
+                known.at_edge += at_edge;
+            }
+            sum.escapes.extend(one.escapes);
+        }
+        sum
+    }
+
+    fn print(&self) {
+        println!("{:<26}{:>10}{:>10}{:>10}", "rule", "violated", "alone", "at edge");
+        for rule in rules::ALL {
+            let Tally { at_all, alone, at_edge } = self.of(rule.id);
+            println!("{:<26}{at_all:>10}{alone:>10}{at_edge:>10}", rule.id);
+        }
+    }
+}
+
+/// Sound Pods with each edit of `table` in turn.
+fn pods(room: &Room, table: &Table, worker: u8, quota: usize) -> impl Iterator<Item = Json> {
+    let base = room.under.base();
+    let edits: Vec<_> = generator::edits(table.clone()).collect();
+    let around = (vec(generator::sound_edit(), 0..4), any::<[Index; 2]>());
+    draw_as(worker, around, quota * PATIENCE).enumerate().map(move |(turn, (mut around, at))| {
+        // One worker begins where the other will not.
+        let edit: Edit = edits[(turn + usize::from(worker)) % edits.len()](at);
+        around.push(edit);
+        Case::of(base.clone(), around).pod()
+    })
+}
