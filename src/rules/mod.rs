@@ -169,6 +169,8 @@ fn check_inherited(pod: &Pod, wanted: &Wanted, out: &mut Violations, fits: impl 
 }
 
 #[cfg(test)]
+mod said;
+#[cfg(test)]
 pub(crate) mod testing;
 
 #[cfg(test)]
