@@ -49,6 +49,12 @@ fn a_toleration_is_shown_in_one_line() {
 }
 
 #[test]
+fn the_allowed_words_are_named() {
+    let spec = spec_of("{runtimeClass: {allowed: [gvisor, kata]}}");
+    has(&said_under(&spec, |pod| pod["spec"]["runtimeClassName"] = json!("runc")), "must be gvisor or kata");
+}
+
+#[test]
 fn what_cannot_be_left_out_is_to_be_set() {
     let security = json!({"allowPrivilegeEscalation": true, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}});
     let app = said(|pod| pod["spec"]["containers"][0]["securityContext"] = security.clone());

@@ -179,10 +179,22 @@ fn judge_placement(spec: &PodSpec, faults: &mut Faults) {
     must(matches!(word(spec.scheduler_name.as_ref()), "" | "default-scheduler"), "scheduler", faults);
     must(word(spec.priority_class_name.as_ref()).is_empty(), "priority class", faults);
     must(has_node_affinity(spec.affinity.as_ref()), "node affinity", faults);
+    must(keeps_nobody_else_away(spec.affinity.as_ref()), "anti-affinity", faults);
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     must(tolerations.iter().any(is_sandbox_toleration), "toleration missing", faults);
     let known = |toleration| is_sandbox_toleration(toleration) || is_default_toleration(toleration);
     must(tolerations.iter().all(known), "toleration not allowed", faults);
+}
+
+/// A required anti-affinity also holds against the Pods that it selects, wherever the topology reaches.
+fn keeps_nobody_else_away(affinity: Option<&Affinity>) -> bool {
+    let anti = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+    let required = anti.and_then(|anti| anti.required_during_scheduling_ignored_during_execution.as_ref());
+    required.into_iter().flatten().all(|term| {
+        term.topology_key == "kubernetes.io/hostname"
+            && term.namespaces.iter().flatten().next().is_none()
+            && term.namespace_selector.is_none()
+    })
 }
 
 /// The terms are alternatives: each that can match must ask for the sandbox's nodes.

@@ -103,7 +103,7 @@ fn of_metadata_and_placement() -> Vec<Room> {
                 ("spec/priority", vec![json!(i64::MAX.unsigned_abs() + 1)]),
                 ("metadata/annotations/example.com~1note", vec![json!(1), json!([])]),
                 ("metadata/finalizers", vec![json!([1])]),
-                ("spec/volumes/*/emptyDir/mode", vec![json!(511)]),
+                ("spec/schedulingGroup", vec![json!({"podGroupName": "g"})]),
             ],
             vec![
                 ("spec/newField", vec![json!(null)]),
@@ -227,7 +227,45 @@ fn of_metadata_and_placement() -> Vec<Room> {
             vec![("spec/priorityClassName", vec![json!("system-node-critical"), json!(" ")])],
             vec![("spec/priorityClassName", vec![json!(""), json!(null)])],
         ),
+        anti_affinity(),
     ]
+}
+
+fn anti_affinity() -> Room {
+    const PLACE: &str = "spec/affinity/podAntiAffinity";
+    let required = |terms: Json| json!({"requiredDuringSchedulingIgnoredDuringExecution": terms});
+    let away =
+        |topology: &str| json!({"topologyKey": topology, "labelSelector": {"matchLabels": {"app": "x"}}});
+    let away_with = |field: &str, value: Json| {
+        let mut term = away("kubernetes.io/hostname");
+        term[field] = value;
+        term
+    };
+    let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 100, "podAffinityTerm": away("topology.kubernetes.io/zone")},
+    ]});
+    room(
+        "pod-anti-affinity",
+        vec![(
+            PLACE,
+            vec![
+                required(json!([away("topology.kubernetes.io/zone")])),
+                required(json!([away("Kubernetes.io/hostname")])),
+                required(json!([away_with("namespaces", json!(["kube-system"]))])),
+                required(json!([away_with("namespaceSelector", json!({}))])),
+                required(json!([away("kubernetes.io/hostname"), away("")])),
+            ],
+        )],
+        vec![(
+            PLACE,
+            vec![
+                required(json!([away("kubernetes.io/hostname")])),
+                required(json!([away_with("namespaces", json!([]))])),
+                required(json!([])),
+                preferred,
+            ],
+        )],
+    )
 }
 
 fn of_identity_and_lifecycle() -> Vec<Room> {
