@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod advice;
 mod apiserver;
 mod counterexamples;
 mod distribution;
@@ -13,6 +14,7 @@ mod oracle;
 mod places;
 mod properties;
 mod quantity;
+mod remedies;
 mod rooms;
 mod schema;
 mod shrink;
