@@ -60,17 +60,23 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let allowed = &spec.security.seccomp;
-    let wanted = Wanted {
-        field: "seccompProfile",
-        text: &AnyOf(allowed),
-        remedy: &"leave it out or name an allowed profile",
-    };
+    let first = allowed.first().map(|profile| profile_text(profile));
+    let remedy = first.map_or("leave it out".into(), |first| format!("set it to {first} or leave it out"));
+    let wanted = Wanted { field: "seccompProfile", text: &AnyOf(allowed), remedy: &remedy };
     check_inherited(pod, &wanted, out, |profile| {
         profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
     });
     let prefixes =
         ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
     check_annotations(pod, &prefixes, &["runtime/default"], out);
+}
+
+/// The profile as it is written in a Pod.
+fn profile_text(profile: &str) -> String {
+    match profile.split_once('/') {
+        Some((kind, file)) => format!("{{type: {kind}, localhostProfile: {file:?}}}"),
+        None => format!("{{type: {profile}}}"),
+    }
 }
 
 fn is_allowed(profile: &Object, allowed: &[String]) -> bool {

@@ -30,10 +30,12 @@ fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 
 fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let wanted = &spec.service_account.name;
-    let remedy = "leave it out, it is filled in";
-    if account(pod.spec) != Some(wanted) {
-        let found = account(pod.spec).map_or_else(|| "unset".into(), quote);
-        out.report("spec.serviceAccountName", found, quote(wanted), remedy);
+    let remedy = "leave it out on create, it is filled in";
+    let found = account_field(pod.spec);
+    if found.map(|(_, name)| name) != Some(wanted) {
+        let (field, name) = found.unzip();
+        let path = format!("spec.{}", field.unwrap_or("serviceAccountName"));
+        out.report(path, name.map_or_else(|| "unset".into(), quote), quote(wanted), remedy);
         return;
     }
     let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty());
@@ -43,9 +45,14 @@ fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
 }
 
 fn account<'o>(pod: &'o Object) -> Option<&'o str> {
+    account_field(pod).map(|(_, name)| name)
+}
+
+/// The field that names the account, and the name.
+fn account_field<'o>(pod: &'o Object) -> Option<(&'static str, &'o str)> {
     ["serviceAccountName", "serviceAccount"]
         .into_iter()
-        .find_map(|key| pod.str(key).filter(|name| !name.is_empty()))
+        .find_map(|key| Some((key, pod.str(key).filter(|name| !name.is_empty())?)))
 }
 
 pub(super) static TOKEN_VOLUMES: Rule = Rule {
@@ -123,7 +130,12 @@ fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let automount = spec.service_account.automount_token;
     if !automount && pod.spec.bool("automountServiceAccountToken") != Some(false) {
         let found = show(pod.spec.get("automountServiceAccountToken"));
-        out.report("spec.automountServiceAccountToken", found, "false", "set it to false or leave it out");
+        out.report(
+            "spec.automountServiceAccountToken",
+            found,
+            "false",
+            "set it to false or leave it out on create",
+        );
     }
     for (index, volume) in pod.spec.objects("volumes") {
         if automount && is_api_token_volume(volume) {
@@ -184,7 +196,7 @@ mod tests {
             pod["spec"]["serviceAccountName"] = json!("admin")
         });
         rejects("service-account spec.serviceAccount", |pod| pod["spec"]["serviceAccount"] = json!("admin"));
-        rejects("service-account spec.serviceAccountName", |pod| {
+        rejects("service-account spec.serviceAccount", |pod| {
             without(&mut pod["spec"], "serviceAccountName");
             pod["spec"]["serviceAccount"] = json!("admin");
         });

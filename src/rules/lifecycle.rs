@@ -45,6 +45,8 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
     }
     let remedy = match owner.filter(|_| !of_job).and_then(|owner| owner.str("kind")) {
         Some(kind) if found == "Always" => format!("run it as a Job, a {kind} restarts Pods for ever"),
+        // Left out it would be Always, which is not filled for a Pod that its controller would make again.
+        Some(_) => format!("set it to {default}"),
         _ => format!("set it to {default} or leave it out"),
     };
     out.report("spec.restartPolicy", show(pod.spec.get("restartPolicy")), default, remedy);
@@ -109,7 +111,7 @@ fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Violations) {
             "spec.activeDeadlineSeconds",
             show(found),
             wanted,
-            format_args!("use at most {max} or leave it out on create"),
+            format_args!("set it to at most {max} or leave it out on create"),
         );
     }
 }
@@ -143,7 +145,8 @@ fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let mut check = |path: &dyn Fn() -> String, found: Option<&Value>, unset: i64| {
         let seconds = found.map_or(Some(unset), Value::as_i64);
         if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
-            out.report(path(), show(found), format_args!("at most {max}"), format_args!("use at most {max}"));
+            let wanted = format_args!("0 to {max}");
+            out.report(path(), show(found), wanted, format_args!("set it to at most {max}"));
         }
     };
     check(&|| format!("spec.{GRACE}"), pod.spec.get(GRACE), API_DEFAULT_GRACE);

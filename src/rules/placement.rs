@@ -85,7 +85,7 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     format!("{TERMS}[{index}]"),
                     found,
                     format_args!("with {text}"),
-                    "add the requirement to this term",
+                    format_args!("add {} to its matchExpressions", requirement_text(wanted)),
                 );
             }
         }
@@ -95,6 +95,17 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
 fn describe(wanted: &NodeRequirement) -> String {
     let NodeRequirement { key, operator, values } = wanted;
     format!("{key} {} [{}]", operator.as_str(), values.join(","))
+}
+
+/// The requirement as it is written in a Pod.
+fn requirement_text(NodeRequirement { key, operator, values }: &NodeRequirement) -> String {
+    let values = if values.is_empty() { String::new() } else { format!(", values: {}", words(values)) };
+    format!("{{key: {key}, operator: {}{values}}}", operator.as_str())
+}
+
+/// A list of strings as YAML has it on one line; quoted, since `true` and `1` are values too.
+fn words(values: &[String]) -> String {
+    serde_json::to_string(values).unwrap_or_default()
 }
 
 /// An empty term matches no node (`core/v1` `NodeSelectorTerm`).
@@ -173,9 +184,24 @@ fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
     for wanted in wanted {
         if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
             let text = format!("with {}={}", wanted.key, wanted.value);
-            out.report("spec.tolerations", "without it", text, "leave it out on create, it is filled in");
+            out.report(
+                "spec.tolerations",
+                "without it",
+                text,
+                format_args!("add {}", toleration_text(wanted)),
+            );
         }
     }
+}
+
+/// The toleration as it is written in a Pod.
+fn toleration_text(Toleration { key, operator, value, effect }: &Toleration) -> String {
+    let value = Some(value)
+        .filter(|value| !value.is_empty())
+        .map(|value| format!(", value: {}", serde_json::to_string(value).unwrap_or_default()));
+    let effect = effect.map(|effect| format!(", effect: {}", effect.as_str()));
+    let [value, effect] = [value, effect].map(Option::unwrap_or_default);
+    format!("{{key: {key}, operator: {}{value}{effect}}}", operator.as_str())
 }
 
 fn summary(toleration: &Object) -> String {

@@ -39,10 +39,9 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
             let limit = of("limits").and_then(|limits| limits.get(name));
             if !fits(limit) {
                 let path = container.at(&format!("resources.limits[{name}]"));
-                let remedy = if limit.is_none() {
-                    "set it, the others leave nothing to fill in"
-                } else {
-                    "lower it or leave it out on create"
+                let remedy = match limit {
+                    None => "set it, the others leave nothing to fill in".into(),
+                    Some(_) => format!("set it to at most {ceiling} or leave it out on create"),
                 };
                 out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), remedy);
             }
@@ -53,8 +52,8 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 out.report(
                     path,
                     show(request),
-                    format_args!("at most {ceiling}"),
-                    "lower it or leave it out on create",
+                    format_args!("0 or more, at most {ceiling}"),
+                    format_args!("set it to at most {ceiling} or leave it out on create"),
                 );
             }
         }
@@ -177,7 +176,8 @@ fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quan
             sharers -= 1;
             equal = left.share(sharers, resource != Resource::Cpu);
         }
-        slot.share = Some(equal.min(ceiling).max(floor));
+        // A request above the ceiling is refused itself; a limit that follows it would only be a second fault.
+        slot.share = Some(equal.min(ceiling).max(floor.min(ceiling)));
     }
 
     // An init container runs alone but for the sidecars started before it.
@@ -187,7 +187,7 @@ fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quan
         match need.kind {
             ContainerKind::Sidecar => beside = beside.plus(slot.share.or(slot.limit).unwrap_or_default()),
             ContainerKind::Init if slot.open_limit => {
-                slot.share = Some(budget.minus(beside).min(ceiling).max(slot.floor()));
+                slot.share = Some(budget.minus(beside).min(ceiling).max(slot.floor().min(ceiling)));
             }
             _ => {}
         }
@@ -227,7 +227,9 @@ fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, fil
         if let Some(limit) = limit {
             set(resources, "limits", resource, limit.to_string(), need, filled);
         }
-        let Some(ceiling) = limit.or(slot.limit).filter(|_| slot.open_request) else { continue };
+        // Below a limit that is refused itself there is no request that would not be refused too.
+        let ceiling = limit.or(slot.limit).filter(|ceiling| !ceiling.is_negative());
+        let Some(ceiling) = ceiling.filter(|_| slot.open_request) else { continue };
         let wanted = requests.of(resource);
         let request = wanted.value.min(ceiling).min(slot.most_request.unwrap_or(ceiling));
         if lower(slot.request, request) {
@@ -352,6 +354,15 @@ mod tests {
         let mut pod = plain_pod();
         pod["spec"]["containers"] = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
         pod
+    }
+
+    #[test]
+    fn what_is_filled_beside_a_wrong_amount_is_not_refused_too() {
+        let mut pod = bare(&["a"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "-1"}});
+        assert_eq!(violations(&filled(&pod)), ["resource-limits spec.containers[0].resources.limits[cpu]"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "3"}});
+        assert_eq!(violations(&filled(&pod)), ["resource-limits spec.containers[0].resources.requests[cpu]"]);
     }
 
     #[test]

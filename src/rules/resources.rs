@@ -91,7 +91,13 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let name = resource.as_str();
         let budget = spec.resources.pod.limits.of(resource);
         let total = effective_total(pod, resource);
-        if total > budget.value {
+        if overhead(pod.spec, resource) > budget.value {
+            // No limit of a container, however low, would help.
+            let found = pod.spec.object("overhead").and_then(|overhead| overhead.get(name));
+            let path = format!("spec.overhead[{name}]");
+            let remedy = "leave the overhead to the runtime class";
+            out.report(path, show(found), format_args!("at most {budget}, the Pod's budget"), remedy);
+        } else if total > budget.value {
             let wanted = format!("at most {budget} {name} for the Pod");
             out.report(
                 "spec.containers",
@@ -115,7 +121,7 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     path,
                     show(Some(found)),
                     format_args!("more than 0, at most {budget}"),
-                    "lower it or remove spec.resources",
+                    format_args!("set it to at most {budget} or remove spec.resources"),
                 );
             }
         }
@@ -232,6 +238,11 @@ mod tests {
             });
         }
         accepts(|pod| pod["spec"]["overhead"] = json!({"cpu": "0"}));
+    }
+
+    #[test]
+    fn an_overhead_beyond_the_budget_is_not_blamed_on_the_containers() {
+        rejects("pod-budget spec.overhead[cpu]", |pod| pod["spec"]["overhead"] = json!({"cpu": "2001m"}));
     }
 
     #[test]

@@ -21,29 +21,30 @@ pub(super) static SECRETS: Rule = Rule {
 
 fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let settings = &spec.secrets;
-    let mut check = |path: &dyn Fn() -> String, reference: &Object, key: &str, in_environment: bool| {
-        let name = reference.get(key);
-        if in_environment && !settings.environment {
-            out.report(
-                path(),
-                show(name),
-                "absent",
-                "remove it: the policy gives no Secret to the environment",
-            );
-            return;
-        }
-        let names = &settings.allowed_names;
-        if !names.is_empty()
-            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
-        {
-            out.report(
-                path(),
-                show(name),
-                format_args!("one of {}", names.join(", ")),
-                "name an allowed Secret",
-            );
-        }
-    };
+    let mut check =
+        |path: &dyn Fn() -> String, reference: &Object, key: &str, in_environment: Option<&str>| {
+            let name = reference.get(key);
+            if let Some(field) = in_environment.filter(|_| !settings.environment) {
+                out.report(
+                    path(),
+                    show(name),
+                    "absent",
+                    format_args!("remove {field}: the policy gives no Secret to the environment"),
+                );
+                return;
+            }
+            let names = &settings.allowed_names;
+            if !names.is_empty()
+                && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
+            {
+                out.report(
+                    path(),
+                    show(name),
+                    format_args!("one of {}", names.join(", ")),
+                    "name an allowed Secret",
+                );
+            }
+        };
     for container in &pod.containers {
         for (index, variable) in container.object.objects("env") {
             if let Some(secret) = variable.object("valueFrom").and_then(|from| from.object("secretKeyRef")) {
@@ -51,24 +52,29 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     &|| container.at(&format!("env[{index}].valueFrom.secretKeyRef.name")),
                     secret,
                     "name",
-                    true,
+                    Some("secretKeyRef"),
                 );
             }
         }
         for (index, source) in container.object.objects("envFrom") {
             if let Some(secret) = source.object("secretRef") {
-                check(&|| container.at(&format!("envFrom[{index}].secretRef.name")), secret, "name", true);
+                check(
+                    &|| container.at(&format!("envFrom[{index}].secretRef.name")),
+                    secret,
+                    "name",
+                    Some("secretRef"),
+                );
             }
         }
     }
     for (index, volume) in pod.spec.objects("volumes") {
         if let Some(secret) = volume.object("secret") {
-            check(&|| format!("spec.volumes[{index}].secret.secretName"), secret, "secretName", false);
+            check(&|| format!("spec.volumes[{index}].secret.secretName"), secret, "secretName", None);
         }
         for (position, source) in volume.object("projected").into_iter().flat_map(|p| p.objects("sources")) {
             if let Some(secret) = source.object("secret") {
                 let path = || format!("spec.volumes[{index}].projected.sources[{position}].secret.name");
-                check(&path, secret, "name", false);
+                check(&path, secret, "name", None);
             }
         }
     }
@@ -88,7 +94,12 @@ fn check_file_key_ref(_: &Spec, pod: &Pod, out: &mut Violations) {
         for (index, variable) in container.object.objects("env") {
             if variable.object("valueFrom").is_some_and(|from| from.get("fileKeyRef").is_some()) {
                 let path = container.at(&format!("env[{index}].valueFrom.fileKeyRef"));
-                out.report(path, "set", "absent", "read the file in the container instead");
+                out.report(
+                    path,
+                    "set",
+                    "absent",
+                    "remove fileKeyRef: the container can read the file itself",
+                );
             }
         }
     }

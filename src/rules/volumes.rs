@@ -25,14 +25,12 @@ fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Violations) {
             continue;
         }
         for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.iter().any(|allowed| allowed == kind)) {
-            let wanted = if allowed.is_empty() { "no volume".into() } else { allowed.join(" or ") };
+            let (wanted, remedy) = match allowed.as_slice() {
+                [] => ("no volume".into(), "remove this volume"),
+                _ => (allowed.join(" or "), "remove this volume or use an allowed type"),
+            };
             let path = format!("spec.volumes[{index}].{kind}");
-            out.report(
-                path,
-                format_args!("a {kind} volume"),
-                wanted,
-                "remove this volume or use an allowed type",
-            );
+            out.report(path, format_args!("a {kind} volume"), wanted, remedy);
         }
     }
 }
@@ -102,7 +100,7 @@ fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 path,
                 show(limit),
                 format_args!("more than 0, at most {ceiling}"),
-                "lower it or leave it out on create",
+                format_args!("set it to at most {ceiling} or leave it out on create"),
             );
         }
     }
@@ -177,7 +175,14 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     Some(_) => format!("in {}, or readOnly: true", paths.join(" or ")),
                 };
                 let path_of = container.at(&format!("volumeMounts[{index}].mountPath"));
-                out.report(path_of, show(path), wanted, "mount it there or read-only");
+                // A path that climbs is refused read-only too.
+                let remedy = match (&normal, paths.first()) {
+                    (None, Some(root)) => format!("mount it in {root}"),
+                    (None, None) => "write the path without '..'".into(),
+                    (Some(_), None) => "mount it read-only".into(),
+                    (Some(_), Some(_)) => "mount it there or read-only".into(),
+                };
+                out.report(path_of, show(path), wanted, remedy);
             }
         }
     }

@@ -55,6 +55,11 @@ fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Said {
     read(&response, request["object"].clone())
 }
 
+/// The text of a review of `request`.
+pub(crate) fn review_of(request: &Json) -> String {
+    review(request.clone()).to_string()
+}
+
 fn review(mut request: Json) -> Json {
     request["uid"] = json!("u");
     request["namespace"] = json!("workflows");

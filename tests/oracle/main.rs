@@ -9,6 +9,7 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 
+mod advice;
 mod apiserver;
 mod counterexamples;
 mod distribution;
@@ -17,6 +18,7 @@ mod oracle;
 mod places;
 mod properties;
 mod quantity;
+mod remedies;
 mod rooms;
 mod schema;
 mod shrink;

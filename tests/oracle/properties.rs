@@ -1,14 +1,19 @@
 //! What holds beyond a single verdict: order, updates, modes, and filling again.
 
-use sandgate::{policy::PolicySet, review::Endpoint};
+use proptest::{collection::vec, prelude::*, sample::Index};
+use sandgate::{
+    policy::PolicySet,
+    review::{Endpoint, answer},
+};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    apiserver::{UPDATES, allows_text, create, defaulted, items, policy_in_mode, typed, update},
+    apiserver::{UPDATES, allows_text, create, defaulted, items, policy_in_mode, review_of, typed, update},
     cases, draw, generator,
     generator::yaml,
     oracle,
     quantity::Nanos,
+    shrink,
     sweep::is_sound,
 };
 
@@ -259,4 +264,95 @@ fn objects(value: &Json, at: String) -> Vec<String> {
         all.push(at);
     }
     all
+}
+
+#[test]
+fn the_patch_makes_the_object_that_was_judged() {
+    let policies = PolicySet::builtin();
+    let mut patched = 0;
+    for case in draw(generator::cases(), fewer_cases()) {
+        let pod = case.pod();
+        let review = review_of(&json!({"operation": "CREATE", "object": pod}));
+        let judged = answer(&policies, Endpoint::Mutate, review.as_bytes()).unwrap().record.object;
+        let said = create(&policies, Endpoint::Mutate, &pod);
+        if said.patches {
+            patched += 1;
+            assert_eq!(without_unread(said.pod), serde_json::to_value(&judged).unwrap(), "{case:?}");
+        }
+    }
+    println!("{patched} patches make the object that was judged");
+    assert!(patched * 10 > fewer_cases(), "only {patched} patches");
+}
+
+/// What no rule reads is not in the tree.
+fn without_unread(mut pod: Json) -> Json {
+    for (parent, key) in [("", "status"), ("/metadata", "managedFields")] {
+        pod.pointer_mut(parent).and_then(Json::as_object_mut).and_then(|object| object.remove(key));
+    }
+    pod
+}
+
+/// Whoever sends them: an answer, or a reason why there is none, and never the end of the process.
+#[test]
+fn no_bytes_make_the_webhook_panic() {
+    let policies = PolicySet::builtin();
+    let reviews = (generator::cases(), vec((any::<Index>(), any::<u8>()), 0..4), any::<Index>(), any::<u8>());
+    let (mut answered, mut refused) = (0, 0);
+    for (case, bytes, end, how) in draw(reviews, fewer_cases()) {
+        let mut review =
+            review_of(&json!({"operation": "UPDATE", "object": case.pod(), "oldObject": {}})).into_bytes();
+        if how % 2 == 0 {
+            for (at, byte) in bytes {
+                let at = at.index(review.len());
+                review[at] = byte;
+            }
+        }
+        if how % 5 == 0 {
+            review.truncate(end.index(review.len()));
+        }
+        for endpoint in ENDPOINTS {
+            match answer(&policies, endpoint, &review) {
+                Ok(_) => answered += 1,
+                Err(reason) => {
+                    refused += 1;
+                    assert_eq!(reason.to_string().lines().count(), 1, "{reason}");
+                }
+            }
+        }
+    }
+    for bytes in draw(vec(any::<u8>(), 0..64), fewer_cases()) {
+        assert!(answer(&policies, Endpoint::Validate, &bytes).is_err(), "noise is no review: {bytes:?}");
+    }
+    println!("{answered} damaged reviews answered, {refused} refused");
+    assert!(answered > 0 && refused > 0);
+}
+
+/// Wherever in the Pod something stands that does not belong there.
+#[test]
+fn nothing_in_a_pod_makes_the_webhook_panic() {
+    let policies = PolicySet::builtin();
+    let anything = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        any::<String>().prop_map(Json::from),
+    ]
+    .prop_recursive(4, 16, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Json::from),
+            vec((any::<String>(), inner), 0..4).prop_map(|fields| fields.into_iter().collect()),
+        ]
+    });
+    for (case, value, at) in draw((generator::cases(), anything, any::<Index>()), fewer_cases()) {
+        let mut pod = case.pod();
+        let places = shrink::places(&pod, String::new());
+        *pod.pointer_mut(&places[at.index(places.len())]).unwrap() = value;
+        for endpoint in ENDPOINTS {
+            let said = create(&policies, endpoint, &pod);
+            assert!(said.allowed || !said.causes.is_empty(), "{}", yaml(&pod));
+            update(&policies, (endpoint, ""), &pod, &case.pod());
+        }
+    }
 }

@@ -30,7 +30,7 @@ fn depth_of(place: &str) -> usize {
 }
 
 /// A pointer to everything inside `value`.
-fn places(value: &Json, at: String) -> Vec<String> {
+pub(crate) fn places(value: &Json, at: String) -> Vec<String> {
     let children: Vec<(String, &Json)> = match value {
         Json::Object(fields) => {
             let escape = |key: &String| key.replace('~', "~0").replace('/', "~1");

@@ -1,0 +1,205 @@
+//! The wording of remedies, read as a person reads it, together with the path and what is wanted.
+
+use sandgate::verdict::Violation;
+use serde_json::{Value as Json, json};
+
+use crate::{apiserver::items, sweep::keys};
+
+/// One of the ways that a remedy offers.
+pub(crate) struct Advice {
+    pub(crate) text: String,
+    pub(crate) change: Box<dyn Fn(&mut Json)>,
+    /// Whether it counts on the webhook to fill in what is left out.
+    pub(crate) is_for_a_create: bool,
+}
+
+/// Every way that a remedy offers; an error where nobody would know what to do.
+pub(crate) fn of(violation: &Violation) -> Result<Vec<Advice>, String> {
+    instruction(&violation.remedy).split(" or ").map(|text| read(text, violation)).collect()
+}
+
+/// The remedy without the reason that follows a comma or a colon outside of braces.
+fn instruction(remedy: &str) -> &str {
+    let from = remedy.rfind('}').unwrap_or(0);
+    let end = remedy[from..].find([',', ':']).map_or(remedy.len(), |at| from + at);
+    &remedy[..end]
+}
+
+fn read(text: &str, violation: &Violation) -> Result<Advice, String> {
+    let plain = text.strip_suffix(" on create").unwrap_or(text);
+    let change = meaning(plain, violation).ok_or_else(|| format!("nobody can follow {text:?}"))?;
+    Ok(Advice { text: text.into(), change, is_for_a_create: plain.starts_with("leave ") })
+}
+
+type Change = Box<dyn Fn(&mut Json)>;
+
+fn meaning(text: &str, violation: &Violation) -> Option<Change> {
+    let Violation { path, wanted, .. } = violation;
+    let first = first_of(wanted);
+    Some(match text {
+        "remove it"
+        | "remove the annotation"
+        | "remove the field"
+        | "leave it out"
+        | "leave the overhead to the runtime class" => removal(path),
+        "set it" | "set it so" => setting(path, yaml(first)),
+        "send a Pod" => setting(path, json!("Pod")),
+        "name an allowed class" | "name an allowed Secret" => setting(path, json!(first)),
+        "write it as the Pod API has it" => setting(path, example(path, wanted)?),
+        "add a container" => push(path, container()),
+        "use an allowed type" => another_source(path, first),
+        "mount it there" | "use an image from an allowed place" => setting(path, json!(format!("{first}/x"))),
+        "read-only" | "mount it read-only" => setting(&sibling(path, "readOnly"), json!(true)),
+        "name a folder of the volume" => setting(path, json!("a/b")),
+        "add @sha256" => setting(path, json!(format!("x@sha256:{}", "0".repeat(64)))),
+        "run it as a Job" => Box::new(run_as_job),
+        "lower the containers' limits" => lower_limits(wanted)?,
+        _ => of_one_verb(text, path)?,
+    })
+}
+
+fn of_one_verb(text: &str, path: &str) -> Option<Change> {
+    if text.starts_with("remove this ") {
+        return Some(removal(&path[..=path.rfind(']')?]));
+    }
+    if let Some(name) = text.strip_prefix("remove ") {
+        return Some(removal(&up_to(path, name)?));
+    }
+    if let Some(name) = text.strip_prefix("leave ").and_then(|text| text.strip_suffix(" out")) {
+        return Some(removal(&up_to(path, name.trim_start_matches("the "))?));
+    }
+    if let Some(value) = text.strip_prefix("set it to at most ").or_else(|| text.strip_prefix("set it to ")) {
+        return Some(setting(path, yaml(value)));
+    }
+    if let Some(folder) = text.strip_prefix("mount it in ") {
+        return Some(setting(path, json!(format!("{folder}/x"))));
+    }
+    let item = text.strip_prefix("add ")?;
+    Some(match item.rsplit_once(" to its ") {
+        Some((item, list)) => push(&format!("{path}.{list}"), yaml(item)),
+        None => push(path, yaml(item)),
+    })
+}
+
+/// The first of what a violation names as right.
+fn first_of(wanted: &str) -> &str {
+    let words = ["one of ", "in ", "from ", "more than 0, at most ", "at most "];
+    let rest = words.iter().find_map(|word| wanted.strip_prefix(word)).unwrap_or(wanted);
+    rest.split([',']).next().and_then(|rest| rest.split(" or ").next()).unwrap_or(rest)
+}
+
+fn yaml(text: &str) -> Json {
+    serde_saphyr::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+fn container() -> Json {
+    json!({"name": "new", "image": "registry.example.com/runner:1"})
+}
+
+/// A value as the Pod API has it.
+fn example(path: &str, wanted: &str) -> Option<Json> {
+    Some(match wanted {
+        "a list" if path == "spec.containers" => json!([container()]),
+        "a list" => json!([]),
+        "an object" => json!({}),
+        "a string" => json!("x"),
+        "true or false" => json!(false),
+        "a quantity" => json!("1"),
+        "a whole number" | "a whole number or a string" => json!(1),
+        _ => return None,
+    })
+}
+
+/// `path` up to the field `name`, or what `name` says where it is a path itself.
+fn up_to(path: &str, name: &str) -> Option<String> {
+    if name.starts_with("spec.") {
+        return Some(name.into());
+    }
+    let parts: Vec<&str> = path.split('.').collect();
+    let at = parts.iter().rposition(|part| part.split('[').next() == Some(name))?;
+    Some(parts[..=at].join("."))
+}
+
+fn sibling(path: &str, name: &str) -> String {
+    let (parent, _) = path.rsplit_once('.').unwrap_or_default();
+    format!("{parent}.{name}")
+}
+
+fn removal(path: &str) -> Change {
+    let keys = keys(path);
+    Box::new(move |pod| remove(pod, &keys))
+}
+
+/// Where something of the wrong kind stands on the way, that is what goes.
+fn remove(here: &mut Json, keys: &[String]) {
+    let Some((key, rest)) = keys.split_first() else { return };
+    let is_last = |next: &Json| rest.is_empty() || !(next.is_object() || next.is_array());
+    match here {
+        Json::Object(fields) => match fields.get_mut(key) {
+            Some(next) if is_last(next) => drop(fields.remove(key)),
+            Some(next) => remove(next, rest),
+            None => {}
+        },
+        Json::Array(list) => match key.parse::<usize>().ok().filter(|index| *index < list.len()) {
+            Some(index) if is_last(&list[index]) => drop(list.remove(index)),
+            Some(index) => remove(&mut list[index], rest),
+            None => list.clear(),
+        },
+        _ => {}
+    }
+}
+
+fn setting(path: &str, value: Json) -> Change {
+    let keys = keys(path);
+    Box::new(move |pod| *at(pod, &keys) = value.clone())
+}
+
+fn push(path: &str, value: Json) -> Change {
+    let keys = keys(path);
+    Box::new(move |pod| match at(pod, &keys) {
+        Json::Array(list) => list.push(value.clone()),
+        other => *other = json!([value]),
+    })
+}
+
+/// The value at a path; what is missing or of the wrong kind on the way becomes an object.
+fn at<'p>(here: &'p mut Json, keys: &[String]) -> &'p mut Json {
+    let Some((key, rest)) = keys.split_first() else { return here };
+    let index = key.parse::<usize>().ok().filter(|index| here.get(index).is_some());
+    if let Some(index) = index {
+        return at(&mut here[index], rest);
+    }
+    if !here.is_object() {
+        *here = json!({});
+    }
+    at(&mut here[key.as_str()], rest)
+}
+
+fn another_source(path: &str, kind: &str) -> Change {
+    let (old, new) = (keys(path), keys(&sibling(path, kind)));
+    Box::new(move |pod| {
+        remove(pod, &old);
+        *at(pod, &new) = json!({});
+    })
+}
+
+fn run_as_job(pod: &mut Json) {
+    for owner in pod["metadata"]["ownerReferences"].as_array_mut().into_iter().flatten() {
+        owner["apiVersion"] = json!("batch/v1");
+        owner["kind"] = json!("Job");
+    }
+}
+
+fn lower_limits(wanted: &str) -> Option<Change> {
+    let resource = wanted.strip_suffix(" for the Pod")?.rsplit_once(' ')?.1.to_string();
+    Some(Box::new(move |pod| {
+        for list in ["initContainers", "containers"] {
+            for container in items(&mut pod["spec"], list) {
+                if let Some(limits) = container.pointer_mut("/resources/limits").and_then(Json::as_object_mut)
+                {
+                    limits.insert(resource.clone(), json!("1m"));
+                }
+            }
+        }
+    }))
+}

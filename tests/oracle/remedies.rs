@@ -1,0 +1,110 @@
+//! What a refusal advises helps: following the remedy of a violation, as a person would, removes it.
+
+use sandgate::{
+    policy::PolicySet,
+    review::{Endpoint, answer},
+    verdict::Violation,
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    advice::{self, Advice},
+    apiserver::{policy_with, review_of},
+    cases, draw, generator,
+    generator::{Case, yaml},
+    rooms,
+};
+
+#[test]
+fn following_a_remedy_removes_its_violation() {
+    let policies = PolicySet::builtin();
+    let mut followed = 0;
+    for case in draw(generator::cases(), (cases() / 20).clamp(100, 20_000)) {
+        followed += follow_all(&policies, &case.pod());
+    }
+    println!("{followed} remedies followed");
+    assert!(followed > 200, "only {followed} remedies followed");
+}
+
+#[test]
+fn the_remedies_of_every_rule_help() {
+    let at = draw(proptest::prelude::any::<[proptest::sample::Index; 2]>(), 1).next().unwrap();
+    for room in rooms::all() {
+        let policies = policy_with(&room.under.settings());
+        for edit in generator::edits(room.violating) {
+            let followed = follow_all(&policies, &Case::of(room.under.base(), vec![edit(at)]).pod());
+            assert!(followed > 0, "{} gives a remedy", room.rule);
+        }
+    }
+}
+
+/// Follows each remedy that either endpoint gives for `pod`; says how many there were.
+fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
+    let mut followed = 0;
+    for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+        let told = told(policies, endpoint, pod);
+        for violation in &told {
+            follow(policies, endpoint, pod, &told, violation, 0);
+            followed += 1;
+        }
+    }
+    followed
+}
+
+/// A remedy may lead to another one, not in a circle.
+const LONGEST: usize = 2;
+
+fn follow(
+    policies: &PolicySet,
+    endpoint: Endpoint,
+    pod: &Json,
+    told: &[Violation],
+    violation: &Violation,
+    steps: usize,
+) {
+    let advice = advice::of(violation).unwrap_or_else(|problem| panic!("{problem}: {violation}"));
+    for Advice { text, change, is_for_a_create } in advice {
+        let mut better = pod.clone();
+        change(&mut better);
+        // What is left out on create is filled in by the mutating webhook.
+        let endpoint = if is_for_a_create { Endpoint::Mutate } else { endpoint };
+        let now = self::told(policies, endpoint, &better);
+        let remaining = now.iter().find(|other| is_same(other, violation));
+        let Some(remaining) = remaining.filter(|_| count(&now, violation) >= count(told, violation)) else {
+            continue;
+        };
+        let is_new_advice = remaining.remedy != violation.remedy && steps < LONGEST;
+        assert!(
+            is_new_advice,
+            "{text:?} does not help: {violation}\n{}\nbecomes\n{}",
+            yaml(pod),
+            yaml(&better)
+        );
+        follow(policies, endpoint, &better, &now, remaining, steps + 1);
+    }
+}
+
+/// What is wrong with the whole Pod, and with an image, may be more than one thing.
+fn is_same(one: &Violation, other: &Violation) -> bool {
+    let is_of_many = matches!(one.rule, "pod-budget" | "images");
+    one.rule == other.rule && one.path == other.path && (!is_of_many || one.wanted == other.wanted)
+}
+
+/// How many violations are like this one: where an item goes, the next one takes its index.
+fn count(told: &[Violation], like: &Violation) -> usize {
+    let shape = |path: &str| crate::sweep::without_digits(path);
+    let alike = |other: &&Violation| other.rule == like.rule && shape(&other.path) == shape(&like.path);
+    told.iter().filter(alike).count()
+}
+
+fn told(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Vec<Violation> {
+    let review = review_of(&json!({"operation": "CREATE", "object": pod}));
+    let answer = answer(policies, endpoint, review.as_bytes()).unwrap();
+    let told: Vec<Violation> = answer.record.violations.iter().cloned().collect();
+    let body: Json = serde_json::from_slice(&answer.body).unwrap();
+    let causes = body.pointer("/response/status/details/causes").and_then(Json::as_array);
+    for (cause, violation) in causes.into_iter().flatten().zip(&told) {
+        assert_eq!(cause["message"], violation.to_string(), "the same is told on the wire");
+    }
+    told
+}
