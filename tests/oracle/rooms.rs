@@ -71,7 +71,8 @@ fn room(rule: &'static str, violating: Table, edge: Table) -> Room {
 
 /// Rules that more than one policy is needed for stand here more than once.
 pub(crate) fn all() -> Vec<Room> {
-    let mut rooms = of_metadata_and_placement();
+    let mut rooms = of_metadata();
+    rooms.extend(of_placement());
     rooms.extend(of_identity_and_lifecycle());
     rooms.extend(of_users());
     rooms.extend(of_privileges());
@@ -84,11 +85,7 @@ pub(crate) fn all() -> Vec<Room> {
     rooms
 }
 
-fn of_metadata_and_placement() -> Vec<Room> {
-    let term = |values: Json| json!({"matchExpressions": [{"key": "workload-type", "operator": "In", "values": values}]});
-    let terms = |terms: Json| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
-    let good = term(json!(["workflow-runner"]));
-    let zone = json!({"key": "zone", "operator": "Exists"});
+fn of_metadata() -> Vec<Room> {
     vec![
         room(
             "pod-shape",
@@ -164,6 +161,15 @@ fn of_metadata_and_placement() -> Vec<Room> {
                 ("metadata/annotations/x.dev.gvisor.host-uds", vec![json!("all")]),
             ],
         ),
+    ]
+}
+
+fn of_placement() -> Vec<Room> {
+    let term = |values: Json| json!({"matchExpressions": [{"key": "workload-type", "operator": "In", "values": values}]});
+    let terms = |terms: Json| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
+    let good = term(json!(["workflow-runner"]));
+    let zone = json!({"key": "zone", "operator": "Exists"});
+    vec![
         room(
             "node-affinity",
             vec![(
