@@ -56,7 +56,7 @@ lint: ## Check format, lints, the pure engine, and the dependencies
 	@for crate in ring openssl-sys native-tls; do \
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \
 	done; echo "no ring, no OpenSSL in the dependency tree"
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline --locked check bans licenses sources; \
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check bans licenses sources; \
 	else echo "SKIPPED: cargo deny is not installed (cargo install cargo-deny)"; fi
 
 clean: ## Remove what was built here (the test bed's cache stays)
