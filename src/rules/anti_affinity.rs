@@ -28,7 +28,7 @@ fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Violations) {
         let at = |field: &str| format!("spec.affinity.podAntiAffinity.{REQUIRED}[{index}].{field}");
         let topology = term.get("topologyKey");
         if topology.and_then(Value::as_str) != Some(NODE) {
-            out.report(at("topologyKey"), show(topology), NODE, "use it, or prefer instead of require");
+            out.report(at("topologyKey"), show(topology), NODE, "set it, or prefer instead of require");
         }
         if term.list("namespaces").next().is_some() {
             out.report(at("namespaces"), "set", "unset", "remove namespaces");
