@@ -1,5 +1,7 @@
 //! Kernel mechanisms that confine a process: seccomp, `AppArmor`, `SELinux`, /proc, sysctls; and Windows, which has none.
 
+use std::fmt;
+
 use super::{AnyOf, Rule, Wanted, check_inherited};
 use crate::{
     json::{Object, Value},
@@ -60,8 +62,11 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let allowed = &spec.security.seccomp;
-    let first = allowed.first().map(|profile| profile_text(profile));
-    let remedy = first.map_or("leave it out".into(), |first| format!("set it to {first} or leave it out"));
+    // Every Pod is checked and few are refused: it is written when it is read.
+    let remedy = fmt::from_fn(|f| match allowed.first() {
+        Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
+        None => f.write_str("leave it out"),
+    });
     let wanted = Wanted { field: "seccompProfile", text: &AnyOf(allowed), remedy: &remedy };
     check_inherited(pod, &wanted, out, |profile| {
         profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
