@@ -24,6 +24,7 @@ mod ports;
 mod process;
 mod rest;
 mod sandgate;
+mod shared;
 mod webhook;
 
 use std::{
@@ -41,6 +42,7 @@ pub(crate) use self::{
     process::Process,
     rest::{Refusal, Rest},
     sandgate::Sandgate,
+    shared::{is_skipped, shared},
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

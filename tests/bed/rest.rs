@@ -20,6 +20,13 @@ pub(crate) struct Refusal {
     pub(crate) causes: Vec<Cause>,
 }
 
+impl Refusal {
+    /// Whether sandgate's message names this rule.
+    pub(crate) fn names(&self, rule: &str) -> bool {
+        self.message.contains(&format!("({rule})"))
+    }
+}
+
 /// One piece of what is wrong.
 #[derive(Debug)]
 pub(crate) struct Cause {

@@ -12,6 +12,17 @@ pub(crate) fn plain_pod(name: &str) -> Value {
     })
 }
 
+/// One of two containers, a sidecar and an init container, which ask for nothing either.
+pub(crate) fn pod_of_four(name: &str) -> Value {
+    let mut pod = plain_pod(name);
+    pod["spec"]["containers"] = json!([{"name": "main", "image": "x"}, {"name": "second", "image": "x"}]);
+    pod["spec"]["initContainers"] = json!([
+        {"name": "proxy", "image": "x", "restartPolicy": "Always"},
+        {"name": "fetch", "image": "x"}
+    ]);
+    pod
+}
+
 /// A pod that sets every field as the policy wants it: the README's, under another name.
 pub(crate) fn complete_pod(name: &str) -> Value {
     let mut pod: Value = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bed::eventually,
-    examples::{complete_pod, plain_pod},
+    examples::{complete_pod, plain_pod, pod_of_four},
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed, containers},
 };
@@ -75,13 +75,7 @@ async fn a_complete_pod_is_stored_as_if_there_were_no_webhook() {
 #[tokio::test]
 async fn a_pod_of_several_containers_shares_the_budget() {
     let Some(sandbox) = Sandbox::new().await else { return };
-    let mut pod = plain_pod("several");
-    pod["spec"]["containers"] = json!([{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]);
-    pod["spec"]["initContainers"] = json!([
-        {"name": "proxy", "image": "x", "restartPolicy": "Always"},
-        {"name": "fetch", "image": "x"}
-    ]);
-    let stored = sandbox.create_and_read(&pod).await;
+    let stored = sandbox.create_and_read(&pod_of_four("several")).await;
     assert_eq!(containers(&stored).count(), 4);
     assert_sandboxed(&stored);
 }

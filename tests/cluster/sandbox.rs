@@ -1,16 +1,9 @@
 //! What each test begins with: a namespace that sandgate guards.
 
-use std::{
-    env,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
-
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use crate::{
-    bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, say},
+    bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, shared},
     examples::plain_pod,
 };
 
@@ -54,7 +47,7 @@ impl Sandbox {
     }
 
     async fn unguarded_of(labels: &Value, settings: impl FnOnce(&str) -> Value) -> Option<Self> {
-        let bed = bed().await?;
+        let bed = shared().await?;
         let rest = bed.rest().await.expect("a client");
         let namespace = bed
             .namespace(&rest, &json!({"generateName": "sandbox-", "labels": labels}))
@@ -120,6 +113,12 @@ impl Sandbox {
         self.stored(created["metadata"]["name"].as_str().expect("a pod has a name")).await
     }
 
+    /// Does the scheduler's work: this cluster has none.
+    pub(crate) async fn place_on_node(&self, pod: &str) {
+        let binding = json!({"metadata": {"name": pod}, "target": {"kind": "Node", "name": "node-1"}});
+        self.rest.post(&self.pods_path(&format!("/{pod}/binding")), &binding).await.expect("it is placed");
+    }
+
     /// The pod as it is stored.
     pub(crate) async fn stored(&self, name: &str) -> Value {
         self.rest.get(&self.pods_path(&format!("/{name}"))).await.expect("the pod is stored")
@@ -166,34 +165,4 @@ fn items(mut list: Value) -> Vec<Value> {
         Value::Array(items) => items,
         _ => Vec::new(),
     }
-}
-
-/// The control plane of this run, started by the first test that asks.
-async fn bed() -> Option<&'static ControlPlane> {
-    static BED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
-
-    if is_skipped() {
-        return None;
-    }
-    let started =
-        BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
-    Some(started.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
-}
-
-/// Whether the cluster tests are skipped; says so if they are.
-pub(crate) fn is_skipped() -> bool {
-    let skipped = env::var_os("SANDGATE_SKIP_CLUSTER").is_some_and(|value| value == "1");
-    if skipped {
-        say_skipped();
-    }
-    skipped
-}
-
-fn say_skipped() {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-
-    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    let test = thread::current();
-    let test = test.name().unwrap_or("a test");
-    say(&format!("SKIPPED {test}, because SANDGATE_SKIP_CLUSTER=1; {count} skipped so far"));
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use self::table::{Judged, Table};
 use crate::{
-    bed::{ApiServer, Rest, Version},
-    sandbox::{Sandbox, is_skipped},
+    bed::{ApiServer, Rest, Version, is_skipped},
+    sandbox::Sandbox,
 };
 
 #[tokio::test]

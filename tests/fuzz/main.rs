@@ -24,6 +24,11 @@ const TARGETS: [(&str, Property); 4] = [
     ("quantity", properties::quantity),
 ];
 
+fn property(target: &str) -> Property {
+    let known = TARGETS.into_iter().find(|(name, _)| *name == target);
+    known.map(|(_, holds)| holds).expect("a target")
+}
+
 #[test]
 fn what_was_found_once_is_right_now() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/findings");
@@ -40,7 +45,7 @@ fn what_was_found_once_is_right_now() {
 #[test]
 fn the_seeds_are_right() {
     for (target, seeds) in corpus::seeds() {
-        let (_, holds) = TARGETS.into_iter().find(|(name, _)| *name == target).expect("a target");
+        let holds = property(target);
         for seed in seeds {
             holds(&seed);
         }
@@ -51,7 +56,7 @@ fn the_seeds_are_right() {
 #[test]
 fn damaged_seeds_are_right() {
     for (target, seeds) in corpus::seeds() {
-        let (_, holds) = TARGETS.into_iter().find(|(name, _)| *name == target).expect("a target");
+        let holds = property(target);
         let mut runner =
             TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
         let damaged = (select(seeds.clone()), proptest::collection::vec(damage(seeds), 1..6));

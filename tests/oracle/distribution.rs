@@ -89,26 +89,31 @@ fn is_alone(rule: &str, answers: &Answers) -> bool {
 
 impl Figures {
     fn visit(&mut self, room: &Room, worker: u8, quota: usize) {
+        let alone = self.count(room, &room.violating, worker, quota, |answers| is_alone(room.rule, answers));
+        let at_edge = self.count(room, &room.edge, worker, quota, |answers| answers.mutate.allowed);
+        let tally = self.rules.entry(room.rule).or_default();
+        tally.alone += alone;
+        tally.at_edge += at_edge;
+    }
+
+    /// Examines Pods with the edits of `table` until as many as wanted are what they should be; says how many are.
+    fn count(
+        &mut self,
+        room: &Room,
+        table: &Table,
+        worker: u8,
+        quota: usize,
+        is_wanted: impl Fn(&Answers) -> bool,
+    ) -> usize {
         let policies = policy_with(&room.under.settings());
-        let mut left = quota;
-        for pod in pods(room, &room.violating, worker, quota) {
-            if left == 0 {
+        let mut found = 0;
+        for pod in pods(room, table, worker, quota) {
+            if found == quota {
                 break;
             }
-            let answers = self.examine(room, &policies, &pod);
-            let is_alone = is_alone(room.rule, &answers);
-            self.rules.entry(room.rule).or_default().alone += usize::from(is_alone);
-            left -= usize::from(is_alone);
+            found += usize::from(is_wanted(&self.examine(room, &policies, &pod)));
         }
-        let mut left = quota;
-        for pod in pods(room, &room.edge, worker, quota) {
-            if left == 0 {
-                break;
-            }
-            let admitted = self.examine(room, &policies, &pod).mutate.allowed;
-            self.rules.entry(room.rule).or_default().at_edge += usize::from(admitted);
-            left -= usize::from(admitted);
-        }
+        found
     }
 
     fn examine(&mut self, room: &Room, policies: &PolicySet, pod: &Json) -> Answers {

@@ -13,6 +13,7 @@ use crate::{
     cases, draw, generator,
     generator::{Case, yaml},
     rooms,
+    sweep::without_digits,
 };
 
 #[test]
@@ -92,7 +93,7 @@ fn is_same(one: &Violation, other: &Violation) -> bool {
 
 /// How many violations are like this one: where an item goes, the next one takes its index.
 fn count(told: &[Violation], like: &Violation) -> usize {
-    let shape = |path: &str| crate::sweep::without_digits(path);
+    let shape = |path: &str| without_digits(path);
     let alike = |other: &&Violation| other.rule == like.rule && shape(&other.path) == shape(&like.path);
     told.iter().filter(alike).count()
 }

@@ -44,7 +44,7 @@ async fn a_pod_on_its_way_out_gets_no_worse() {
     ] {
         let answer = sandbox.rest.merge(&sandbox.pods_path("/main"), &changes).await;
         let refusal = answer.expect_err("it still runs");
-        assert!(refusal.message.contains(&format!("({rule})")), "{rule}: {refusal}");
+        assert!(refusal.names(rule), "{rule}: {refusal}");
     }
     assert_eq!(sandbox.stored("main").await, before);
     let label = json!({"metadata": {"labels": {"team": "a"}}});
@@ -63,8 +63,7 @@ async fn whoever_may_delete_a_pod_can_give_it_a_long_farewell() {
 
 /// Only a pod on a node has time for a farewell.
 async fn delete_slowly(sandbox: &Sandbox) {
-    let binding = json!({"metadata": {"name": "main"}, "target": {"kind": "Node", "name": "node-1"}});
-    sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("it is placed");
+    sandbox.place_on_node("main").await;
     let path = sandbox.pods_path("/main?gracePeriodSeconds=86400");
     sandbox.rest.delete(&path).await.expect("it is being deleted");
 }

@@ -41,10 +41,7 @@ async fn a_webhook_of_status_updates_with_a_condition_closes_that() {
     .await
     .expect("they are");
     let refusal = sandbox.rest.merge(&path, &metadata_changes()).await.expect_err("it is judged");
-    assert!(
-        refusal.message.contains("(labels)") && refusal.message.contains("(gvisor-annotations)"),
-        "{refusal}"
-    );
+    assert!(refusal.names("labels") && refusal.names("gvisor-annotations"), "{refusal}");
 
     let mut sandbox = sandbox;
     sandbox.stop_sandgate();

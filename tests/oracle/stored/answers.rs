@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value as Json;
 
-use super::without_digits;
-use crate::bed::Refusal;
+use crate::{bed::Refusal, sweep::without_digits};
 
 pub(super) enum Answer {
     /// The object as it is stored, or would be.

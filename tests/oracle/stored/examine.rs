@@ -9,11 +9,11 @@ use serde_json::Value as Json;
 use super::{
     answers::{Answer, Refuser, reason, rules},
     ground::{Ground, How},
-    without_digits,
 };
 use crate::{
     apiserver::{create, defaulted, items},
     generator::Case,
+    sweep::without_digits,
 };
 
 /// What was seen of one Pod.

@@ -6,9 +6,8 @@ use super::{
     answers::{Refuser, reason, rules},
     examine::{Seen, reduced},
     ground::{Ground, How},
-    without_digits,
 };
-use crate::generator::Case;
+use crate::{generator::Case, sweep::without_digits};
 
 /// How many Pods violated a rule, and how many of those no other.
 #[derive(Default)]

@@ -1,19 +1,13 @@
 //! Three namespaces of one cluster: sandgate guards the first, Pod Security the first and the second, nobody the third.
 
-use std::{
-    env,
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
-
 use k8s_openapi::api::core::v1::Pod;
-use sandgate::policy::{PolicySet, Source};
+use sandgate::policy::PolicySet;
 use serde_json::{Value as Json, json};
-use tokio::sync::OnceCell;
 
 use super::answers::Answer;
 use crate::{
-    bed::{ControlPlane, PATIENCE, Refusal, Rest, Sandgate, say},
+    apiserver::policy_with,
+    bed::{ControlPlane, PATIENCE, Refusal, Rest, Sandgate, shared},
     generator::yaml,
 };
 
@@ -58,16 +52,17 @@ impl How {
 impl Ground {
     /// `None` where the cluster tests are skipped. `pod_security` is the level that the guarded namespace enforces.
     pub(super) async fn new(proof: Proof, pod_security: &str) -> Option<Self> {
-        let bed = bed().await?;
+        let bed = shared().await?;
         let rest = bed.rest().await.expect("a client");
         let Proof { namespace, spec, judge } = proof;
         let guarded = new_namespace(bed, &rest, namespace, pod_security).await;
         let restricted = new_namespace(bed, &rest, &format!("{namespace}-restricted"), "restricted").await;
         let open = new_namespace(bed, &rest, &format!("{namespace}-open"), "privileged").await;
-        let on_the_wire = with(&spec, "namespaces", json!([guarded]));
+        let mut on_the_wire = spec.clone();
+        on_the_wire["namespaces"] = json!([guarded]);
         let sandgate = Sandgate::start_with(bed, &on_the_wire).await.expect("sandgate starts");
         sandgate.guard(bed, &rest).await.expect("the API server asks sandgate");
-        let policies = policies(&with(&spec, "namespaces", json!(["workflows"])));
+        let policies = policy_with(&spec);
         Some(Self { policies, judge, guarded, restricted, open, rest, _sandgate: sandgate })
     }
 
@@ -107,12 +102,6 @@ impl Ground {
     }
 }
 
-fn with(spec: &Json, key: &str, value: Json) -> Json {
-    let mut spec = spec.clone();
-    spec[key] = value;
-    spec
-}
-
 /// A namespace with every service account that the generator names and that may exist.
 async fn new_namespace(bed: &ControlPlane, rest: &Rest, name: &str, pod_security: &str) -> String {
     let labels = json!({"pod-security.kubernetes.io/enforce": pod_security});
@@ -120,37 +109,4 @@ async fn new_namespace(bed: &ControlPlane, rest: &Rest, name: &str, pod_security
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
     rest.post(&path, &json!({"metadata": {"name": "admin"}})).await.expect("a service account");
     namespace
-}
-
-fn policies(spec: &Json) -> PolicySet {
-    let policy = json!({
-        "apiVersion": "sandgate.dev/v1alpha1",
-        "kind": "SandboxPolicy",
-        "metadata": {"name": "workflow-runner"},
-        "spec": spec,
-    });
-    let source = Source { name: "policy.json".into(), text: policy.to_string() };
-    PolicySet::from_sources(&[source]).expect("sandgate has read it too")
-}
-
-/// The control plane of this run, started by the first test that asks.
-async fn bed() -> Option<&'static ControlPlane> {
-    static BED: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
-
-    if env::var_os("SANDGATE_SKIP_CLUSTER").is_some_and(|value| value == "1") {
-        say_skipped();
-        return None;
-    }
-    let started =
-        BED.get_or_init(|| async { ControlPlane::start().await.map_err(|error| error.to_string()) }).await;
-    Some(started.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}")))
-}
-
-fn say_skipped() {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-
-    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    let test = thread::current();
-    let test = test.name().unwrap_or("a test");
-    say(&format!("SKIPPED {test}, because SANDGATE_SKIP_CLUSTER=1; {count} skipped so far"));
 }

@@ -53,7 +53,3 @@ fn can_be_answered(pod: &Json) -> bool {
         _ => true,
     }
 }
-
-fn without_digits(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
