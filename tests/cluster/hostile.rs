@@ -216,6 +216,11 @@ fn placement_attempts() -> Vec<Attempt> {
         ("a critical priority", "priority-class", |pod| {
             pod["spec"]["priorityClassName"] = json!("system-node-critical");
         }),
+        ("a zone without anybody else", "pod-anti-affinity", |pod| {
+            let everybody = json!({"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {}});
+            pod["spec"]["affinity"]["podAntiAffinity"] =
+                json!({"requiredDuringSchedulingIgnoredDuringExecution": [everybody]});
+        }),
     ]
 }
 
