@@ -129,11 +129,10 @@ pub fn controller<'p, 'a>(metadata: &'p Object<'a>) -> Option<&'p Object<'a>> {
         .find(|owner| owner.bool("controller") == Some(true))
 }
 
-/// Whether an owner reference names a Job of `batch`.
+/// Whether an owner reference names a Job: one of `batch/v1`, the only version that the Job controller writes.
 #[must_use]
 pub fn is_job(owner: &Object) -> bool {
-    owner.str("kind") == Some("Job")
-        && owner.str("apiVersion").is_some_and(|version| version.starts_with("batch/"))
+    owner.str("kind") == Some("Job") && owner.str("apiVersion") == Some("batch/v1")
 }
 
 /// `metadata` of a Pod that is being filled; `None` if the Pod's shape is wrong.

@@ -31,11 +31,11 @@ fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Violations) {
             out.report(at("topologyKey"), show(topology), NODE, "set it, or prefer instead of require");
         }
         if term.list("namespaces").next().is_some() {
-            out.report(at("namespaces"), "set", "unset", "remove namespaces");
+            out.report(at("namespaces"), show(term.get("namespaces")), "unset", "remove namespaces");
         }
         // An empty selector selects every namespace.
-        if term.get("namespaceSelector").is_some() {
-            out.report(at("namespaceSelector"), "set", "unset", "remove namespaceSelector");
+        if let Some(selector) = term.get("namespaceSelector") {
+            out.report(at("namespaceSelector"), show(Some(selector)), "unset", "remove namespaceSelector");
         }
     }
 }

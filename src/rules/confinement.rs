@@ -184,8 +184,8 @@ fn check_windows(_: &Spec, pod: &Pod, out: &mut Violations) {
     if os.is_some_and(|name| name.as_str() != Some("linux")) {
         out.report("spec.os.name", show(os), "linux or unset", "remove os");
     }
-    for (path, _) in security_contexts(pod, "windowsOptions") {
-        out.report(path, "set", "unset", "remove windowsOptions");
+    for (path, options) in security_contexts(pod, "windowsOptions") {
+        out.report(path, show(Some(options)), "unset", "remove windowsOptions");
     }
 }
 

@@ -78,7 +78,7 @@ fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Violations) {
         if container.object.list("restartPolicyRules").next().is_some() {
             out.report(
                 container.at("restartPolicyRules"),
-                "set",
+                show(container.object.get("restartPolicyRules")),
                 "unset",
                 "remove it, the Pod's restartPolicy holds",
             );

@@ -66,11 +66,12 @@ pub(super) static RESOURCE_CLAIMS: Rule = Rule {
 
 fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Violations) {
     if pod.spec.list("resourceClaims").next().is_some() {
-        out.report("spec.resourceClaims", "set", "unset", "remove resourceClaims");
+        let found = show(pod.spec.get("resourceClaims"));
+        out.report("spec.resourceClaims", found, "unset", "remove resourceClaims");
     }
     for (owner, resources) in all_resources(pod) {
         if resources.list("claims").next().is_some() {
-            out.report(path_of(owner, "claims"), "set", "unset", "remove claims");
+            out.report(path_of(owner, "claims"), show(resources.get("claims")), "unset", "remove claims");
         }
     }
 }
@@ -91,12 +92,12 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let name = resource.as_str();
         let budget = spec.resources.pod.limits.of(resource);
         let total = effective_total(pod, resource);
-        if overhead(pod.spec, resource) > budget.value {
-            // No limit of a container, however low, would help.
+        if total > budget.value && overhead(pod.spec, resource) >= budget.value {
+            // No limit of a container, however low, would help: a limit of 0 is none.
             let found = pod.spec.object("overhead").and_then(|overhead| overhead.get(name));
             let path = format!("spec.overhead[{name}]");
             let remedy = "leave the overhead to the runtime class";
-            out.report(path, show(found), format_args!("at most {budget}, the Pod's budget"), remedy);
+            out.report(path, show(found), format_args!("less than {budget}, the Pod's budget"), remedy);
         } else if total > budget.value {
             let wanted = format!("at most {budget} {name} for the Pod");
             out.report(
@@ -242,7 +243,9 @@ mod tests {
 
     #[test]
     fn an_overhead_beyond_the_budget_is_not_blamed_on_the_containers() {
-        rejects("pod-budget spec.overhead[cpu]", |pod| pod["spec"]["overhead"] = json!({"cpu": "2001m"}));
+        for beyond in ["2001m", "2"] {
+            rejects("pod-budget spec.overhead[cpu]", |pod| pod["spec"]["overhead"] = json!({"cpu": beyond}));
+        }
     }
 
     #[test]

@@ -252,3 +252,36 @@ fn a_grace_period_of_ones_own_is_not_the_api_servers_default() {
     };
     assert_eq!([graced(30), graced(10), graced(40)], [json!(20), json!(10), json!(40)]);
 }
+
+/// An update may keep a violation that the Pod had before, so another value must not look like the same one.
+#[test]
+fn two_wrong_values_are_told_apart() {
+    let anti_affinity =
+        |term: Json| json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    let env = |from: Json| json!([{"name": "A", "valueFrom": {"fileKeyRef": from}}]);
+    for (place, one, other) in [
+        ("/spec/securityContext/windowsOptions", json!({"hostProcess": true}), json!({"runAsUserName": "a"})),
+        (
+            "/spec/affinity",
+            anti_affinity(json!({"namespaces": ["a"]})),
+            anti_affinity(json!({"namespaces": ["b"]})),
+        ),
+        (
+            "/spec/affinity",
+            anti_affinity(json!({"namespaceSelector": {}})),
+            anti_affinity(json!({"namespaceSelector": {"matchLabels": {"a": "b"}}})),
+        ),
+        ("/spec/containers/0/env", env(json!({"path": "a"})), env(json!({"path": "b"}))),
+        (
+            "/spec/containers/0/restartPolicyRules",
+            json!([{"action": "Restart"}]),
+            json!([{"action": "Ignore"}]),
+        ),
+        ("/spec/resourceClaims", json!([{"name": "a"}]), json!([{"name": "b"}])),
+        ("/spec/containers/0/resources/claims", json!([{"name": "a"}]), json!([{"name": "b"}])),
+    ] {
+        let (parent, field) = place.rsplit_once('/').unwrap();
+        let said_of = |value: Json| said(|pod| pod.pointer_mut(parent).unwrap()[field] = value);
+        assert_ne!(said_of(one), said_of(other), "{place}");
+    }
+}

@@ -92,11 +92,12 @@ pub(super) static FILE_KEY_REF: Rule = Rule {
 fn check_file_key_ref(_: &Spec, pod: &Pod, out: &mut Violations) {
     for container in &pod.containers {
         for (index, variable) in container.object.objects("env") {
-            if variable.object("valueFrom").is_some_and(|from| from.get("fileKeyRef").is_some()) {
+            let reference = variable.object("valueFrom").and_then(|from| from.get("fileKeyRef"));
+            if reference.is_some() {
                 let path = container.at(&format!("env[{index}].valueFrom.fileKeyRef"));
                 out.report(
                     path,
-                    "set",
+                    show(reference),
                     "absent",
                     "remove fileKeyRef: the container can read the file itself",
                 );

@@ -109,7 +109,8 @@ pub(crate) fn policy_with(settings: &Json) -> PolicySet {
 }
 
 /// The Pod as the API server reads it; it takes a number for a quantity, null for unset, and the old name of the
-/// service account for the new one. What kind of object it is the address says; its times are no rule's matter.
+/// service account for the new one. What kind of object it is the address says; its times, its managers and its status
+/// are no rule's matter.
 pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
     let mut pod = without_nulls(pod);
     let alias = pod["spec"]["serviceAccount"].clone();
@@ -126,8 +127,9 @@ pub(crate) fn typed(pod: &Json) -> Result<Pod, serde_json::Error> {
     if pod["apiVersion"].is_string() {
         pod["apiVersion"] = json!("v1");
     }
-    for time in ["creationTimestamp", "deletionTimestamp"] {
-        pod["metadata"].as_object_mut().and_then(|metadata| metadata.remove(time));
+    pod.as_object_mut().and_then(|pod| pod.remove("status"));
+    for field in ["creationTimestamp", "deletionTimestamp", "managedFields"] {
+        pod["metadata"].as_object_mut().and_then(|metadata| metadata.remove(field));
     }
     serde_json::from_value(pod)
 }
