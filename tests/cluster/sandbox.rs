@@ -113,8 +113,13 @@ impl Sandbox {
         self.stored(created["metadata"]["name"].as_str().expect("a pod has a name")).await
     }
 
-    /// Does the scheduler's work: this cluster has none.
+    /// Does the scheduler's work: this cluster has none. The node is an object only, but without that the garbage
+    /// collector takes its pods away.
     pub(crate) async fn place_on_node(&self, pod: &str) {
+        match self.rest.post("/api/v1/nodes", &json!({"metadata": {"name": "node-1"}})).await {
+            Ok(_) => {}
+            Err(refusal) => assert_eq!(refusal.reason, "AlreadyExists", "{refusal}"),
+        }
         let binding = json!({"metadata": {"name": pod}, "target": {"kind": "Node", "name": "node-1"}});
         self.rest.post(&self.pods_path(&format!("/{pod}/binding")), &binding).await.expect("it is placed");
     }
