@@ -113,15 +113,16 @@ impl Sandbox {
         self.stored(created["metadata"]["name"].as_str().expect("a pod has a name")).await
     }
 
-    /// Does the scheduler's work: this cluster has none. The node is an object only, but without that the garbage
-    /// collector takes its pods away.
+    /// Does the scheduler's work: this cluster has none.
     pub(crate) async fn place_on_node(&self, pod: &str) {
-        match self.rest.post("/api/v1/nodes", &json!({"metadata": {"name": "node-1"}})).await {
-            Ok(_) => {}
-            Err(refusal) => assert_eq!(refusal.reason, "AlreadyExists", "{refusal}"),
-        }
         let binding = json!({"metadata": {"name": pod}, "target": {"kind": "Node", "name": "node-1"}});
         self.rest.post(&self.pods_path(&format!("/{pod}/binding")), &binding).await.expect("it is placed");
+        // A pod that is on no node is deleted at once, and a delete trusts the API server's cache in that.
+        let cached = self.pods_path(&format!("/{pod}?resourceVersion=0"));
+        let is_known = eventually("the API server's cache has the pod on its node", async || {
+            Ok(self.rest.get(&cached).await?["spec"]["nodeName"].is_string().then_some(()))
+        });
+        is_known.await.expect("the cache follows");
     }
 
     /// The pod as it is stored.
