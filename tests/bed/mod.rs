@@ -20,11 +20,13 @@
 mod assets;
 mod control_plane;
 mod kubectl;
+mod node;
 mod ports;
 mod process;
 mod rest;
 mod sandgate;
 mod shared;
+mod spreader;
 mod webhook;
 
 use std::{
@@ -38,11 +40,13 @@ pub(crate) use self::{
     assets::Version,
     control_plane::{ApiServer, ControlPlane},
     kubectl::Output,
+    node::{Node, NodePod},
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},
     sandgate::Sandgate,
     shared::{is_skipped, shared},
+    spreader::Spreader,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

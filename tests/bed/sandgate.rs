@@ -133,7 +133,7 @@ fn pod_to_try() -> Value {
 }
 
 /// Cargo says where it is to a test, and puts it beside or above any other program that it builds.
-fn program() -> Result<PathBuf> {
+pub(super) fn program() -> Result<PathBuf> {
     let built = option_env!("CARGO_BIN_EXE_sandgate").map(PathBuf::from);
     let me = env::current_exe()?;
     let around = me.ancestors().skip(1).take(2).map(|folder| folder.join("sandgate"));
