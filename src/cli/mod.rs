@@ -9,6 +9,7 @@ mod input;
 mod kinds;
 mod manifest;
 mod policy;
+mod probe;
 mod render;
 mod review;
 pub mod serve;
@@ -51,6 +52,7 @@ enum Command {
     /// Show or check policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    Probe(probe::ProbeArgs),
     Completion(completion::CompletionArgs),
 }
 
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Probe(args) => probe::run(&args),
         Command::Completion(args) => completion::run(&args),
     };
     result.unwrap_or_else(|failure| failure.tell()).into()

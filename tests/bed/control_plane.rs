@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Output, Rest, Result,
     assets::{Assets, Version},
-    eventually, free_port, kubectl,
+    eventually, free_port, helm, kubectl,
     process::{Process, remove_at_the_end},
 };
 
@@ -133,6 +133,11 @@ impl ControlPlane {
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
+    /// Runs helm as the cluster's admin.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> Output {
+        helm::run(arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+    }
+
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
     /// with its name, which the API server may have drawn.
     pub(crate) async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
@@ -154,7 +159,11 @@ impl ControlPlane {
         let ours = log.lines().filter(|line| line.contains(namespace));
         // The last line may be half written.
         let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(events.filter(|event| event["objectRef"]["namespace"] == namespace).collect())
+        let of_pods = |event: &Value| {
+            let object = &event["objectRef"];
+            object["namespace"] == namespace && object["resource"] == "pods"
+        };
+        Ok(events.filter(of_pods).collect())
     }
 }
 
@@ -168,7 +177,7 @@ const TOKENS: &str = "tokens.csv";
 const ACCOUNT_KEY: &str = "sa.key";
 const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 const CERTIFICATES: &str = "apiserver";
-const AUDIT_POLICY: &str = "audit-policy.json";
+const AUDIT_POLICY: &str = "audit-policy.yaml";
 const AUDIT_LOG: &str = "audit.log";
 
 /// Nobody else reaches these addresses, and the cluster dies with us.
@@ -190,17 +199,8 @@ fn write_credentials(folder: &Path) -> Result<()> {
     fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
     fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
     fs::write(folder.join(TOKENS), format!("{TOKEN},admin,admin,system:masters\n"))?;
-    let pods = json!([{"group": "", "resources": ["pods", "pods/ephemeralcontainers", "pods/resize"]}]);
-    let audit_policy = json!({
-        "apiVersion": "audit.k8s.io/v1",
-        "kind": "Policy",
-        "omitStages": ["RequestReceived"],
-        "rules": [
-            {"level": "Metadata", "verbs": ["create", "update", "patch"], "resources": pods},
-            {"level": "None"},
-        ],
-    });
-    fs::write(folder.join(AUDIT_POLICY), audit_policy.to_string())?;
+    // The one that people are told to use.
+    fs::write(folder.join(AUDIT_POLICY), include_str!("../../examples/audit-policy.yaml"))?;
     Ok(())
 }
 

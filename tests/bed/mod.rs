@@ -18,7 +18,9 @@
 #![allow(dead_code, reason = "the tests and the demo use different parts of it")]
 
 mod assets;
+mod command;
 mod control_plane;
+mod helm;
 mod kubectl;
 mod node;
 mod ports;
@@ -38,8 +40,9 @@ use std::{
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     assets::Version,
+    command::Output,
     control_plane::{ApiServer, ControlPlane},
-    kubectl::Output,
+    helm::{chart_readme, helm},
     node::{Node, NodePod},
     ports::free_port,
     process::Process,

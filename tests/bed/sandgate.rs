@@ -20,6 +20,7 @@ use super::{
 pub(crate) struct Sandgate {
     process: Option<Process>,
     url: String,
+    ca_file: PathBuf,
     ca: String,
     namespaces: Vec<String>,
 }
@@ -50,12 +51,24 @@ impl Sandgate {
         })
         .await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
+        let ca_file = folder.join("ca.crt");
         Ok(Self {
             process: Some(process),
             url: format!("https://127.0.0.1:{port}"),
-            ca: fs::read_to_string(folder.join("ca.crt"))?,
+            ca: fs::read_to_string(&ca_file)?,
+            ca_file,
             namespaces: namespaces.filter_map(Value::as_str).map(str::to_owned).collect(),
         })
+    }
+
+    /// Where it listens; its two paths are appended.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What its certificate is signed by, in PEM.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.ca_file
     }
 
     /// The name of both its configurations.
