@@ -235,7 +235,7 @@ fn certificate(
         }
         CertificateSource::Files { folder, names } => {
             let pair = certs::read(folder)?;
-            let loaded = certs::load(folder, &pair, names, reload::now())?;
+            let loaded = certs::load(folder, &pair, names, certs::now())?;
             tracing::info!(names = ?loaded.names, "Certificate loaded");
             (loaded.key, loaded.not_after, Some(pair))
         }
