@@ -188,7 +188,8 @@ pub fn read(text: &[u8]) -> Result<Vec<Authority>, String> {
 fn authority(Stored { cert, key, state, since }: Stored) -> Result<Authority, String> {
     let der = CertificateDer::from_pem_slice(cert.as_bytes());
     let der = der.map_err(|error| format!("cert is no PEM certificate: {error:?}"))?;
-    let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| format!("cert is no X.509: {error}"))?;
+    let (_, parsed) =
+        X509Certificate::from_der(&der).map_err(|error| format!("cert is no X.509: {error}"))?;
     if let Some(key) = &key {
         let key = KeyPair::from_pem(key).map_err(|_| "key is no private key in PEM".to_string())?;
         if key.subject_public_key_info() != parsed.public_key().raw {

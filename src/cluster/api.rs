@@ -103,13 +103,17 @@ impl Api {
     /// Makes an object, unless there is one.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
         let body = Some(("application/json", object));
-        self.send(Method::POST, target.collection(), body, ("create", target)).await.and_then(|answer| there(answer, target))
+        self.send(Method::POST, target.collection(), body, ("create", target))
+            .await
+            .and_then(|answer| there(answer, target))
     }
 
     /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
     pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
         let body = Some(("application/json", object));
-        self.send(Method::PUT, target.path(), body, ("update", target)).await.and_then(|answer| there(answer, target))
+        self.send(Method::PUT, target.path(), body, ("update", target))
+            .await
+            .and_then(|answer| there(answer, target))
     }
 
     /// Applies fields by server-side apply, as the field manager `sandgate`, if `resourceVersion` and `uid` still are
@@ -164,7 +168,8 @@ impl Api {
         if status.is_success() {
             return Ok(answer.into_body());
         }
-        let body = answer.into_body().collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
+        let body =
+            answer.into_body().collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
         Err(refused(status, &body.to_bytes(), "watch", target))
     }
 
@@ -213,7 +218,9 @@ fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, n
                  {{apiGroups: [\"{group}\"], resources: [{resource}]{names}, verbs: [{verb}]}}"
             )
         }
-        StatusCode::UNAUTHORIZED => "; its credentials are not accepted: see that the token has not expired".into(),
+        StatusCode::UNAUTHORIZED => {
+            "; its credentials are not accepted: see that the token has not expired".into()
+        }
         _ => String::new(),
     }
 }
@@ -254,7 +261,9 @@ mod tests {
              account lacks the rule {apiGroups: [\"admissionregistration.k8s.io\"], resources: \
              [mutatingwebhookconfigurations], resourceNames: [sandgate], verbs: [patch]}"
         );
-        assert!(told("create", SECRET).ends_with("{apiGroups: [\"\"], resources: [secrets], verbs: [create]}"));
+        assert!(
+            told("create", SECRET).ends_with("{apiGroups: [\"\"], resources: [secrets], verbs: [create]}")
+        );
         assert!(told("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
     }
 

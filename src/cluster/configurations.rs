@@ -65,7 +65,10 @@ impl Registered {
                 Named { wanted: wanted.remove(&name), name, rules: normal(&webhook["rules"]) }
             })
             .collect();
-        let unknown = wanted.keys().next().map(|name| format!("the annotation {ANNOTATION} names {name}, which is no webhook of it"));
+        let unknown = wanted
+            .keys()
+            .next()
+            .map(|name| format!("the annotation {ANNOTATION} names {name}, which is no webhook of it"));
         let idle = named.iter().find(|named| named.wanted.is_none() && is_empty(&named.rules));
         let idle = idle.map(|Named { name, .. }| {
             format!("{name} has no rules and the annotation {ANNOTATION} none for it: it matches nothing")

@@ -203,7 +203,10 @@ impl Keeper {
             return Ok(());
         }
         if let Secret::Corrupt(problem) = &view.observed.secret {
-            tracing::error!("The Secret {} cannot be used and is written anew: {problem}", self.settings.watched.secret);
+            tracing::error!(
+                "The Secret {} cannot be used and is written anew: {problem}",
+                self.settings.watched.secret
+            );
         }
         if let Some(state) = mint {
             authorities.push(Authority::mint(state, view.observed.now, self.settings.lifetimes.authority)?);

@@ -30,7 +30,9 @@ pub enum ConnectError {
         problem: String,
     },
     /// Neither a kubeconfig nor a service account.
-    #[error("no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH")]
+    #[error(
+        "no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH"
+    )]
     Outside(String),
     /// What it says of TLS cannot be used.
     #[error("cannot set up the connection to the API server: {0}")]

@@ -72,7 +72,10 @@ mod tests {
         stored["metadata"]["resourceVersion"] = json!("7");
         stored["data"] = Value::Null;
         let replaced = replaced(&stored, &authorities);
-        assert_eq!((&replaced["data"], &replaced["metadata"]["resourceVersion"]), (&object["data"], &json!("7")));
+        assert_eq!(
+            (&replaced["data"], &replaced["metadata"]["resourceVersion"]),
+            (&object["data"], &json!("7"))
+        );
     }
 
     #[test]

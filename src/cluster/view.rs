@@ -47,7 +47,8 @@ impl View {
         let here = certs::now();
         // The clock of the first answer: a plan must not believe that what it saw is younger than it is.
         let now = date.unwrap_or(here);
-        let [mutating, validating] = Kind::ALL.map(|kind| api.get(configurations::target(kind, configuration)));
+        let [mutating, validating] =
+            Kind::ALL.map(|kind| api.get(configurations::target(kind, configuration)));
         let registered = [mutating.await?.is, validating.await?.is];
         let registered = registered.map(|object| object.as_ref().map(Registered::read));
         let seen = registered.each_ref().map(|found| found.as_ref().map(|found| found.seen.clone()));

@@ -28,7 +28,10 @@ pub(super) async fn follow(api: Api, kind: Kind, name: String, changed: Arc<Noti
             Ok(()) => pause = FIRST,
             Err(trouble) => {
                 let configuration = kind.as_str();
-                tracing::warn!(configuration, "Cannot follow the configuration, only look now and then: {trouble}");
+                tracing::warn!(
+                    configuration,
+                    "Cannot follow the configuration, only look now and then: {trouble}"
+                );
                 pause = LONGEST.min(pause * 2);
             }
         }

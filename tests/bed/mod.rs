@@ -41,7 +41,7 @@ pub(crate) use self::{
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},
-    sandgate::Sandgate,
+    sandgate::{Replica, Sandgate, program},
     shared::{is_skipped, shared},
     webhook::{Reinvocation, Webhook, WebhookKind},
 };

@@ -16,6 +16,7 @@ mod webhooks;
 mod bed_itself;
 mod beyond;
 mod bystanders;
+mod certificates;
 mod controllers;
 mod creating;
 mod deployments;

@@ -278,7 +278,10 @@ impl Observed {
     }
 
     fn existing(&self) -> impl Iterator<Item = (Kind, &Configuration)> {
-        Kind::ALL.into_iter().zip(&self.configurations).filter_map(|(kind, found)| Some((kind, found.as_ref()?)))
+        Kind::ALL
+            .into_iter()
+            .zip(&self.configurations)
+            .filter_map(|(kind, found)| Some((kind, found.as_ref()?)))
     }
 
     /// What any webhook publishes and has not expired.
@@ -427,7 +430,8 @@ impl Planner<'_> {
         }
         let existing = self.observed.existing();
         let wanted = existing.filter_map(|(kind, configuration)| {
-            let arm = configuration.is_armed() || (self.memory.is_reachable && is_ready(self.observed, self.memory));
+            let arm = configuration.is_armed()
+                || (self.memory.is_reachable && is_ready(self.observed, self.memory));
             let is_published = configuration.webhooks.iter().all(|webhook| webhook.bundle == bundle);
             let is_right = !arm || configuration.is_right();
             (!is_published || !is_right).then(|| Publish { kind, bundle: bundle.clone(), arm })
@@ -454,16 +458,19 @@ impl Planner<'_> {
     fn sign(self) -> Option<Sign> {
         let Observed { now, .. } = *self.observed;
         let issuer = self.observed.authorities().iter().find(|authority| {
-            authority.state == State::Active && authority.key.is_some() && authority.certificate.not_after > now
+            authority.state == State::Active
+                && authority.key.is_some()
+                && authority.certificate.not_after > now
         })?;
         let id = issuer.certificate.id;
         if !self.observed.existing().all(|(_, configuration)| self.has_settled(configuration, id)) {
             return None;
         }
         let not_after = issuer.certificate.not_after.min(now + self.lifetimes.leaf);
-        let is_due = self.memory.live_leaf(now).is_none_or(|leaf| {
-            leaf.issuer.id != id || (leaf.renewal() <= now && not_after > leaf.not_after)
-        });
+        let is_due = self
+            .memory
+            .live_leaf(now)
+            .is_none_or(|leaf| leaf.issuer.id != id || (leaf.renewal() <= now && not_after > leaf.not_after));
         is_due.then(|| Sign { issuer: issuer.clone(), not_after })
     }
 
@@ -471,7 +478,8 @@ impl Planner<'_> {
     /// armed.
     fn has_settled(self, configuration: &Configuration, id: Fingerprint) -> bool {
         let settled = |changed| changed + self.lifetimes.settle() <= self.observed.now;
-        configuration.publishes(id) && (!configuration.is_armed() || configuration.changed.is_none_or(settled))
+        configuration.publishes(id)
+            && (!configuration.is_armed() || configuration.changed.is_none_or(settled))
     }
 
     /// What becomes of a CA next.

@@ -145,7 +145,8 @@ impl World {
         let version = self.next_version();
         let webhooks = vec![Webhook { bundle: Vec::new(), rules: Rules::Missing }];
         let is = Configuration { webhooks, changed: None };
-        self.configurations[kind] = Some(Registered { version, is, before: Vec::new(), tampered: false, mending: false });
+        self.configurations[kind] =
+            Some(Registered { version, is, before: Vec::new(), tampered: false, mending: false });
     }
 
     fn tamper(&mut self, kind: usize, change: impl Fn(&mut Webhook)) {
@@ -163,7 +164,8 @@ impl World {
             Some(Err(())) => Secret::Corrupt("by the test".into()),
             Some(Ok(authorities)) => Secret::Holds(authorities.clone()),
         };
-        let configurations = self.configurations.each_ref().map(|found| found.as_ref().map(|found| found.is.clone()));
+        let configurations =
+            self.configurations.each_ref().map(|found| found.as_ref().map(|found| found.is.clone()));
         Observed { now: self.now, skew: self.replicas[replica].skew, secret, configurations }
     }
 
@@ -172,7 +174,10 @@ impl World {
         let seen = Seen {
             at: self.now,
             secret: self.secret.as_ref().map(|secret| secret.version),
-            configurations: self.configurations.each_ref().map(|found| found.as_ref().map(|found| found.version)),
+            configurations: self
+                .configurations
+                .each_ref()
+                .map(|found| found.as_ref().map(|found| found.version)),
         };
         let replica = &mut self.replicas[index];
         if let Secret::Holds(authorities) = &observed.secret {
@@ -294,8 +299,10 @@ impl World {
     }
 
     fn must_be_whole(&self) {
-        let authorities = self.secret.as_ref().and_then(|secret| secret.is.as_ref().ok()).expect("a good Secret");
-        let active: Vec<_> = authorities.iter().filter(|authority| authority.state == State::Active).collect();
+        let authorities =
+            self.secret.as_ref().and_then(|secret| secret.is.as_ref().ok()).expect("a good Secret");
+        let active: Vec<_> =
+            authorities.iter().filter(|authority| authority.state == State::Active).collect();
         assert_eq!(active.len(), 1);
         assert!(active[0].key.is_some());
         for (index, replica) in self.replicas.iter().enumerate() {
@@ -304,13 +311,21 @@ impl World {
             assert_eq!(leaf.issuer.id, active[0].certificate.id);
         }
         for registered in self.configurations.iter().flatten() {
-            assert!(registered.is.is_armed() && registered.is.is_right() && !registered.mending, "{registered:?}");
+            assert!(
+                registered.is.is_armed() && registered.is.is_right() && !registered.mending,
+                "{registered:?}"
+            );
         }
     }
 
     fn active(&self) -> Fingerprint {
         let authorities = self.secret.as_ref().expect("a Secret").is.as_ref().expect("a good one");
-        authorities.iter().find(|authority| authority.state == State::Active).expect("one signs").certificate.id
+        authorities
+            .iter()
+            .find(|authority| authority.state == State::Active)
+            .expect("one signs")
+            .certificate
+            .id
     }
 }
 
