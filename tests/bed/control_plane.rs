@@ -108,6 +108,15 @@ impl ControlPlane {
         self.folder().join(KUBECONFIG)
     }
 
+    /// A kubeconfig for somebody with this token, in the same folder.
+    pub(crate) fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
+        kubeconfig["users"][0]["user"]["token"] = json!(token);
+        let path = self.folder().join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig.to_string())?;
+        Ok(path)
+    }
+
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
     pub(crate) async fn client(&self) -> Result<Client> {
         client(self.folder()).await

@@ -47,7 +47,7 @@ pub(crate) use self::{
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},
-    sandgate::Sandgate,
+    sandgate::{Replica, Sandgate, program},
     shared::{is_skipped, shared},
     spreader::Spreader,
     webhook::{Reinvocation, Webhook, WebhookKind},
