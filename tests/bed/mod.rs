@@ -23,6 +23,7 @@ mod control_plane;
 mod helm;
 mod kubectl;
 mod node;
+mod plain_http;
 mod ports;
 mod process;
 mod rest;

@@ -7,13 +7,10 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use super::{
-    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process,
+    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, plain_http,
+    process::Process,
 };
 
 /// A running webhook; ends when dropped.
@@ -170,14 +167,12 @@ impl Replica {
 
     /// Whether `/readyz` answers 200.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.ask("/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        plain_http::is_fine(self.admin, "/readyz").await
     }
 
     /// The value of a metric; `None` where nothing answers.
     pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
-        let text = self.ask("/metrics").await.ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line?.trim().parse().ok()
+        plain_http::metric(self.admin, name).await
     }
 
     /// What it has logged so far.
@@ -193,16 +188,6 @@ impl Replica {
     /// The URL of what is at `path`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}/{path}", self.address())
-    }
-
-    /// Too little to need a client for it.
-    async fn ask(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: sandgate\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use self::running::Running;
 use super::{
-    ControlPlane, Rest, Result,
+    ControlPlane, Rest, Result, plain_http,
     process::{Signals, tail},
     spreader::Endpoints,
 };
@@ -54,6 +54,13 @@ pub(crate) struct NodePod {
     pub(crate) ports: BTreeMap<u64, u16>,
     process: Signals,
     log: PathBuf,
+}
+
+impl NodePod {
+    /// The value of a metric, as the port says that stands for 8080; `None` where nothing answers.
+    pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
+        plain_http::metric(*self.ports.get(&8080)?, name).await
+    }
 }
 
 /// What the node knows of its cluster.

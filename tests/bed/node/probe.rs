@@ -5,11 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::bed::plain_http::is_fine;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 /// A probe and what it has found so far.
 pub(super) struct Probe {
@@ -69,17 +66,4 @@ fn port_number(container: &Value, port: &Value) -> Option<u64> {
         let named = container["ports"].as_array()?.iter().find(|declared| declared["name"] == *port)?;
         named["containerPort"].as_u64()
     })
-}
-
-/// Whether the answer is a 200. Too little to need a client for it.
-async fn is_fine(port: u16, path: &str) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: sandgate\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(1024).read_to_end(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    };
-    ask.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
 }
