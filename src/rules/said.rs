@@ -124,7 +124,7 @@ fn a_controller_that_restarts_for_ever_is_named() {
         })
     };
     has(&owned("ReplicaSet", json!("Always")), "run it as a Job, a ReplicaSet restarts Pods for ever");
-    has(&owned("ReplicaSet", json!("OnFailure")), "set it to Never");
+    has(&owned("ReplicaSet", json!("OnFailure")), "set it to Never (restart-policy)");
     has(&owned("Job", json!("Always")), "set it to Never");
 }
 

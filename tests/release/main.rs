@@ -12,3 +12,4 @@ mod availability;
 mod installed;
 mod lifecycle;
 mod load;
+mod rights;

@@ -1,0 +1,95 @@
+//! The rights of the chart: enough for everything that sandgate does, and none too many.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Result, eventually, shared},
+    installed::{CHART, Installed},
+};
+
+/// Where a verb stands among the rights.
+struct Right {
+    /// The path of the role.
+    role: String,
+    /// The index of its rule.
+    rule: usize,
+    verb: String,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_right_is_needed_and_all_of_them_are_enough() {
+    let Some(bed) = shared().await else { return };
+    let release = Installed::before(bed, "sandgate-rights").await.expect("what there is before an install");
+    release.install(CHART, &["--set=replicas=1"]).await.expect_success();
+    heals(&release).await;
+    assert!(!release.node.logs().contains("lacks the rule"), "{}", release.node.logs());
+
+    let rights = rights(&release).await.expect("the roles");
+    assert!(rights.len() >= 6, "create, get and update of Secrets; get, patch and watch of configurations");
+    for right in rights {
+        lack(&release, &right).await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
+        heals(&release).await;
+    }
+}
+
+/// Every verb of every rule.
+async fn rights(release: &Installed<'_>) -> Result<Vec<Right>> {
+    const GROUP: &str = "/apis/rbac.authorization.k8s.io/v1";
+    let name = &release.name;
+    let roles = [format!("{GROUP}/namespaces/{name}/roles/{name}"), format!("{GROUP}/clusterroles/{name}")];
+    let mut rights = Vec::new();
+    for role in roles {
+        let stored = release.rest.get(&role).await?;
+        for (rule, content) in stored["rules"].as_array().into_iter().flatten().enumerate() {
+            for verb in content["verbs"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                rights.push(Right { role: role.clone(), rule, verb: verb.to_owned() });
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// Takes one verb away, gives sandgate something to do, waits until it says that the verb is missing, and gives it
+/// back.
+async fn lack(release: &Installed<'_>, right: &Right) -> Result<()> {
+    let Right { role, rule, verb } = right;
+    let rules = release.rest.get(role).await?["rules"].clone();
+    let mut fewer = rules.clone();
+    let verbs = fewer[*rule]["verbs"].as_array_mut().ok_or("a rule has verbs")?;
+    verbs.retain(|kept| kept != verb);
+    if verbs.is_empty() {
+        fewer.as_array_mut().ok_or("a role has rules")?.remove(*rule);
+    }
+    release.rest.merge(role, &json!({"rules": fewer})).await?;
+    disturb(release, verb).await?;
+    let said = format!("verbs: [{verb}]");
+    eventually(&format!("sandgate misses {verb} of {role}"), async || {
+        let logs = release.node.logs();
+        Ok(logs.lines().any(|line| line.contains("lacks the rule") && line.contains(&said)).then_some(()))
+    })
+    .await?;
+    release.rest.merge(role, &json!({"rules": rules})).await?;
+    Ok(())
+}
+
+/// What makes sandgate use each of its rights: a Secret that is gone or no good, bundles that are gone, a new start.
+async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
+    let secret = release.path(&format!("/secrets/{}-ca", release.name));
+    if verb == "update" {
+        release.rest.merge(&secret, &json!({"data": {"authorities.json": "bm9uc2Vuc2U="}})).await?;
+    } else {
+        release.rest.delete(&secret).await?;
+    }
+    for kind in ["mutating", "validating"] {
+        let clear = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]);
+        release.rest.json_patch(&release.configuration(kind), &clear).await?;
+    }
+    release.kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"]).await.expect_success();
+    Ok(())
+}
+
+/// With all of its rights sandgate comes back by itself.
+async fn heals(release: &Installed<'_>) {
+    release.until_ready(1).await;
+    release.until_armed().await;
+}
