@@ -5,6 +5,7 @@ mod generated;
 mod kinds;
 mod probing;
 mod refusing;
+mod releases;
 mod rendering;
 mod rights;
 mod stored;

@@ -138,6 +138,21 @@ async fn a_certificate_of_cert_manager_holds_for_the_names_that_the_api_server_c
     assert!(certificate["spec"].get("dnsNames").is_none());
 }
 
+/// It need not hold for more than the name that the API server asks for.
+#[tokio::test]
+async fn a_certificate_of_ones_own_must_hold_for_one_name() {
+    if is_skipped() {
+        return;
+    }
+    let pem = "certificates.caBundle=-----BEGIN CERTIFICATE-----";
+    let files = ["--set", "certificates.mode=files,certificates.secretName=tls", "--set", pem];
+    let objects = render(&files).await;
+    let flags = arguments(&objects);
+    assert!(flags.contains(&"--server-name=sandgate.sandgate-system.svc"), "{flags:?}");
+    let volumes = &objects.one("Deployment")["spec"]["template"]["spec"]["volumes"];
+    assert_eq!(volumes[1]["secret"]["secretName"], "tls");
+}
+
 /// The Pods read the ConfigMap; what they read must be what the values say.
 #[tokio::test]
 async fn the_policies_load_and_guard_exactly_the_namespaces_that_the_webhooks_select() {
