@@ -1,11 +1,14 @@
 //! The certificate that is served, and where it comes from.
 
+pub mod authority;
 mod dev;
 mod files;
+pub mod mint;
+pub mod plan;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -33,31 +36,31 @@ pub enum CertError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
-    /// The development certificate cannot be made.
-    #[error("cannot make a development certificate: {0}")]
-    Dev(#[from] rcgen::Error),
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Made(#[from] rcgen::Error),
 }
 
 /// Hands the current certificate to each handshake. Replacing it closes no connection.
-#[derive(Debug)]
-pub struct Resolver(ArcSwap<CertifiedKey>);
+#[derive(Debug, Default)]
+pub struct Resolver(ArcSwapOption<CertifiedKey>);
 
 impl Resolver {
-    /// A resolver that begins with `key`.
+    /// A resolver that begins with `key`. One by [`Resolver::default`] has none, and refuses handshakes.
     #[must_use]
     pub fn new(key: CertifiedKey) -> Arc<Self> {
-        Arc::new(Self(ArcSwap::from_pointee(key)))
+        Arc::new(Self(ArcSwapOption::from_pointee(key)))
     }
 
     /// Serves `key` from the next handshake on.
     pub fn replace(&self, key: CertifiedKey) {
-        self.0.store(Arc::new(key));
+        self.0.store(Some(Arc::new(key)));
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        self.0.load_full()
     }
 }
 
@@ -76,4 +79,11 @@ pub fn server_config(resolver: Arc<Resolver>) -> Result<rustls::ServerConfig, ru
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,20 @@
 //! `sandgate serve`: the webhook itself.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 
 use crate::{
     audit::{Trail, Writer},
+    certs::plan::Lifetimes,
+    cluster::{self, Watched},
     server::{self, CertificateSource, Limits, ServeError, Settings},
     telemetry::{LogFormat, Metrics, start_logs},
 };
@@ -24,6 +33,8 @@ pub struct ServeArgs {
     policy: Option<PathBuf>,
     #[command(flatten)]
     certificate: CertificateArgs,
+    #[command(flatten)]
+    managed: ManagedArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// How often to look whether policy and certificate files changed
@@ -47,6 +58,9 @@ pub struct ServeArgs {
     /// How many threads answer; one for each core where left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+    /// File to write the reason of a failed start into as well, where the kubelet looks for it
+    #[arg(long, value_name = "PATH")]
+    termination_message: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -57,9 +71,59 @@ struct CertificateArgs {
     /// files: the folder with tls.crt and tls.key; dev: where to write ca.crt
     #[arg(long, value_name = "DIR", required_if_eq("certs", "files"))]
     cert_dir: Option<PathBuf>,
-    /// A name the certificate must hold for (dev: those it is made for)
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// A name the certificate must hold for (dev, managed: those it is made for)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("certs", "managed"))]
     server_name: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Managed certificates")]
+struct ManagedArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How long a CA lives
+    #[arg(long, value_name = "SECONDS", default_value = "31536000", hide = true, value_parser = lifetime())]
+    ca_lifetime: i64,
+    /// How long a certificate lives
+    #[arg(long, value_name = "SECONDS", default_value = "604800", hide = true, value_parser = lifetime())]
+    leaf_lifetime: i64,
+    /// How long a new CA is published before it signs
+    #[arg(long, value_name = "SECONDS", default_value = "300", hide = true, value_parser = lifetime())]
+    promote_after: i64,
+    /// How often the Secret and the webhook configurations are looked at, whatever happens
+    #[arg(long, value_name = "SECONDS", default_value = "60", hide = true, value_parser = seconds)]
+    check_interval: Duration,
+    /// How long after the first answer of readiness the webhooks are armed, if they never were
+    #[arg(long, value_name = "SECONDS", default_value = "5", hide = true, value_parser = seconds)]
+    arm_after: Duration,
+}
+
+/// Where managed certificates are kept.
+#[derive(Debug, Args)]
+pub(super) struct ClusterArgs {
+    /// How to reach the API server; as a Pod's service account where left out
+    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// The namespace of the Secret; our own where left out
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub(super) namespace: Option<String>,
+    /// The Secret with the CAs
+    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
+    pub(super) ca_secret: String,
+    /// The name of both webhook configurations
+    #[arg(long, value_name = "NAME", default_value = "sandgate")]
+    pub(super) webhook_configuration: String,
+}
+
+impl ClusterArgs {
+    /// What to look at; where no namespace is given, in `namespace`.
+    pub(super) fn watched(&self, namespace: &str) -> Watched {
+        Watched {
+            namespace: self.namespace.clone().unwrap_or_else(|| namespace.to_string()),
+            secret: self.ca_secret.clone(),
+            configuration: self.webhook_configuration.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -68,6 +132,8 @@ enum CertificateMode {
     Dev,
     /// Read from --cert-dir, and again when the files change
     Files,
+    /// Signed by a CA in a Secret that sandgate makes, publishes and renews
+    Managed,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -108,25 +174,25 @@ struct LimitArgs {
 /// Serves until it is ended.
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
-    if let Err(problem) = start_logs(args.log_format, &args.log_level) {
-        return cannot_run(&problem);
+    let message = args.termination_message.clone();
+    match start(args) {
+        Ok(code) => code,
+        Err(problem) => cannot_run(&problem, message.as_deref()),
     }
+}
+
+fn start(args: ServeArgs) -> Result<ExitCode, String> {
+    start_logs(args.log_format, &args.log_level)?;
     let metrics = Arc::new(Metrics::new());
-    let audit = match args.audit {
-        AuditSink::Off => Ok((None, None)),
+    let (trail, writer) = match args.audit {
+        AuditSink::Off => (None, None),
         AuditSink::Stdout => Trail::start(std::io::stdout(), Arc::clone(&metrics))
-            .map(|(trail, writer)| (Some(trail), Some(writer))),
-    };
-    let (trail, writer) = match audit {
-        Ok(audit) => audit,
-        Err(error) => return cannot_run(&format!("cannot start the audit trail: {error}")),
+            .map(|(trail, writer)| (Some(trail), Some(writer)))
+            .map_err(|error| format!("cannot start the audit trail: {error}"))?,
     };
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return cannot_run(&format!("cannot start: {error}")),
-    };
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let served = runtime.block_on(server::serve(settings(args), metrics, trail));
     finish(served, runtime, writer)
 }
@@ -135,7 +201,7 @@ fn finish(
     served: Result<(), ServeError>,
     runtime: tokio::runtime::Runtime,
     writer: Option<Writer>,
-) -> ExitCode {
+) -> Result<ExitCode, String> {
     runtime.shutdown_timeout(Duration::from_millis(100));
     match served {
         Ok(()) => {
@@ -143,18 +209,21 @@ fn finish(
             if writer.is_some_and(|writer| !writer.finish(PATIENCE)) {
                 eprintln!("sandgate: standard output is stuck, some audit records are lost");
             }
-            ExitCode::SUCCESS
+            Ok(ExitCode::SUCCESS)
         }
         Err(ServeError::Aborted) => {
             eprintln!("sandgate: {}", ServeError::Aborted);
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
-        Err(error) => cannot_run(&error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
-fn cannot_run(problem: &str) -> ExitCode {
+fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
     eprintln!("sandgate: {problem}");
+    if let Some(Err(error)) = message.map(|path| fs::write(path, problem)) {
+        eprintln!("sandgate: the termination message cannot be written: {error}");
+    }
     ExitCode::from(2)
 }
 
@@ -162,6 +231,7 @@ fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
     let certificate = match (certs, cert_dir) {
         (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
+        (CertificateMode::Managed, _) => managed(args.managed, server_name),
         (_, folder) if server_name.is_empty() => {
             CertificateSource::Dev { folder, names: vec!["localhost".into(), "127.0.0.1".into()] }
         }
@@ -194,6 +264,20 @@ fn settings(args: ServeArgs) -> Settings {
         shutdown_delay: args.shutdown_delay,
         drain_timeout: args.drain_timeout,
     }
+}
+
+fn managed(args: ManagedArgs, names: Vec<String>) -> CertificateSource {
+    let ManagedArgs { cluster, ca_lifetime, leaf_lifetime, promote_after, check_interval, arm_after } = args;
+    let watched = cluster.watched("");
+    let ClusterArgs { kubeconfig, namespace, .. } = cluster;
+    let lifetimes = Lifetimes { authority: ca_lifetime, leaf: leaf_lifetime, promote_after };
+    let settings = cluster::Settings { watched, names, lifetimes, check_interval, arm_after };
+    CertificateSource::Managed { kubeconfig, namespace, settings }
+}
+
+/// Whole seconds, at most ten years.
+fn lifetime() -> clap::builder::RangedI64ValueParser<i64> {
+    clap::value_parser!(i64).range(1..=10 * 365 * 24 * 3600)
 }
 
 /// Seconds with an optional fraction, not negative and not absurd.

@@ -29,6 +29,12 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, &'static str) 
     if shared.is_ending() {
         return (StatusCode::SERVICE_UNAVAILABLE, "ending\n");
     }
+    if !shared.readiness.tell() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no certificate that the webhook configurations trust yet\n",
+        );
+    }
     (StatusCode::OK, "ok\n")
 }
 

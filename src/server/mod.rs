@@ -29,7 +29,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
+    cluster::{self, ConnectError, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
+    readiness::Readiness,
     telemetry::Metrics,
 };
 
@@ -75,6 +77,15 @@ pub enum CertificateSource {
         /// The names the certificate must hold for.
         names: Vec<String>,
     },
+    /// Signed in memory by a CA that all replicas share, which is published to the webhook configurations.
+    Managed {
+        /// How the API server is found; as a Pod where there is none.
+        kubeconfig: Option<PathBuf>,
+        /// The namespace of the Secret; the one that the API server's configuration says where there is none.
+        namespace: Option<String>,
+        /// Everything else.
+        settings: cluster::Settings,
+    },
 }
 
 /// What a peer may cost.
@@ -107,6 +118,8 @@ pub enum ServeError {
     PolicyFile(std::io::Error),
     #[error("no certificate: {0}")]
     Certificate(#[from] CertError),
+    #[error("no way to the API server: {0}")]
+    Cluster(#[from] ConnectError),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error("cannot listen on {address}: {error}")]
@@ -128,6 +141,7 @@ pub struct Shared {
     body_bytes: Semaphore,
     /// How many large bodies may still be judged at once.
     large_bodies: Semaphore,
+    readiness: Arc<Readiness>,
     /// Set when the server is to end: not ready any more, and each answer asks to close its connection.
     ending: AtomicBool,
 }
@@ -144,6 +158,7 @@ impl Shared {
             // One body must always fit, or it would wait for ever.
             body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
             large_bodies: Semaphore::new(cores()),
+            readiness: Arc::default(),
             ending: AtomicBool::new(false),
         }
     }
@@ -167,7 +182,7 @@ pub async fn serve(
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
     let shared = Arc::new(Shared::new(policies, metrics, trail, settings.limits));
-    let (resolver, pair) = certificate(&settings.certificate, &shared)?;
+    let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
     let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 
     let listener = bind(settings.listen).await?;
@@ -193,6 +208,10 @@ pub async fn serve(
     tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr()?, "Serving");
     tokio::spawn(probes.serve(admin));
     let accepting = tokio::spawn(reviews.serve(listener));
+    match keeper {
+        Some(keeper) => drop(tokio::spawn(keeper.run())),
+        None => shared.readiness.set(),
+    }
 
     signals.next().await;
     tracing::info!(delay = ?settings.shutdown_delay, "Ending: not ready any more, serving what still comes");
@@ -220,28 +239,44 @@ fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeE
     Ok((PolicySet::from_sources(&sources)?, sources))
 }
 
-/// The certificate to begin with, and the files it was made of.
-fn certificate(
-    source: &CertificateSource,
-    shared: &Shared,
-) -> Result<(Arc<Resolver>, Option<Pair>), CertError> {
-    let (key, not_after, pair) = match source {
+/// The certificate to begin with, and what keeps it.
+struct Served {
+    resolver: Arc<Resolver>,
+    /// The files it was made of.
+    pair: Option<Pair>,
+    keeper: Option<Keeper>,
+}
+
+async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
+    let serve = |key, not_after, pair| {
+        shared.metrics.certificate_expiry.set(not_after);
+        Served { resolver: Resolver::new(key), pair, keeper: None }
+    };
+    match source {
         CertificateSource::Dev { folder, names } => {
             let made = DevCertificate::new(names)?;
             if let Some(folder) = folder {
                 made.write_ca(folder)?;
             }
-            (made.key, made.not_after, None)
+            Ok(serve(made.key, made.not_after, None))
         }
         CertificateSource::Files { folder, names } => {
             let pair = certs::read(folder)?;
-            let loaded = certs::load(folder, &pair, names, reload::now())?;
+            let loaded = certs::load(folder, &pair, names, certs::now())?;
             tracing::info!(names = ?loaded.names, "Certificate loaded");
-            (loaded.key, loaded.not_after, Some(pair))
+            Ok(serve(loaded.key, loaded.not_after, Some(pair)))
         }
-    };
-    shared.metrics.certificate_expiry.set(not_after);
-    Ok((Resolver::new(key), pair))
+        CertificateSource::Managed { kubeconfig, namespace, settings } => {
+            cluster::check_names(&settings.names)?;
+            let (api, default_namespace) = cluster::connect(kubeconfig.clone()).await?;
+            let mut settings = settings.clone();
+            settings.watched.namespace = namespace.clone().unwrap_or(default_namespace);
+            let resolver = Arc::<Resolver>::default();
+            let (readiness, metrics) = (Arc::clone(&shared.readiness), Arc::clone(&shared.metrics));
+            let keeper = Keeper::new(api, settings, Arc::clone(&resolver), readiness, metrics);
+            Ok(Served { resolver, pair: None, keeper: Some(keeper) })
+        }
+    }
 }
 
 /// Watches the policy and the certificate, where they come from files, beginning after what has been read of them.

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::Shared;
@@ -48,7 +48,7 @@ pub(super) fn watch_certificate(
     let read = move || certs::read(&read_from).map_err(|error| error.to_string());
     let expiry = shared.metrics.certificate_expiry.clone();
     let take = move |pair: &Pair| {
-        let loaded = certs::load(&folder, pair, &names, now()).map_err(|error| error.to_string())?;
+        let loaded = certs::load(&folder, pair, &names, certs::now()).map_err(|error| error.to_string())?;
         let Loaded { key, not_after, names } = loaded;
         tracing::info!(?names, not_after, "Certificate reloaded");
         resolver.replace(key);
@@ -57,12 +57,6 @@ pub(super) fn watch_certificate(
     };
     Watch { what: "certificate", read, take, reloads: shared.metrics.certificate.clone() }
         .start(pair, interval)
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Content that is read from files, and what is to be done with it.

@@ -61,6 +61,61 @@ impl Reloads {
     }
 }
 
+/// How managed certificates are kept.
+#[derive(Debug, Clone)]
+pub struct Upkeep {
+    /// How many leaves were signed.
+    pub worked: Counter,
+    /// How many rounds of looking after certificates failed.
+    pub failed: Counter,
+    /// 1 while they fail.
+    pub failing: Gauge,
+    /// When the CA that signs expires, in seconds since 1970.
+    pub authority_expiry: Gauge,
+    /// Of the mutating and the validating configuration: 1 while it is armed and trusts the certificate that we serve.
+    pub published: [Gauge; 2],
+    /// How far the API server's clock is ahead of ours, in seconds.
+    pub clock_skew: Gauge,
+}
+
+impl Upkeep {
+    fn register(registry: &mut Registry) -> Self {
+        let [worked, failed] = results(
+            registry,
+            "certificate_renewals",
+            "Certificates that were signed, and rounds of looking after certificates that failed",
+        );
+        let family = Family::<Labels, Gauge>::default();
+        registry.register(
+            "ca_bundle_published",
+            "1 while the webhook configuration is armed and trusts the served certificate (managed certificates)",
+            family.clone(),
+        );
+        let published = ["mutating", "validating"]
+            .map(|configuration| family.get_or_create_owned(&vec![("configuration", configuration)]));
+        Self {
+            worked,
+            failed,
+            failing: gauge(
+                registry,
+                "certificate_upkeep_failing",
+                "1 while managed certificates cannot be looked after; what is served goes on being served",
+            ),
+            authority_expiry: gauge(
+                registry,
+                "ca_not_after_timestamp_seconds",
+                "When the CA that signs expires (managed certificates)",
+            ),
+            published,
+            clock_skew: gauge(
+                registry,
+                "clock_skew_seconds",
+                "How far the API server's clock is ahead of this one's (managed certificates)",
+            ),
+        }
+    }
+}
+
 /// Something that is under way, counted until it is dropped.
 #[derive(Debug)]
 pub struct Counted<'g>(&'g Gauge);
@@ -102,6 +157,8 @@ pub struct Metrics {
     pub policy: Reloads,
     /// Reloads of the certificate.
     pub certificate: Reloads,
+    /// Managed certificates.
+    pub upkeep: Upkeep,
     /// When the served certificate expires, in seconds since 1970.
     pub certificate_expiry: Gauge,
     /// Audit records that were written, and that were dropped because the sink was too slow or failed.
@@ -169,6 +226,7 @@ impl Metrics {
             ),
             policy: Reloads::register(&mut registry, "policy"),
             certificate: Reloads::register(&mut registry, "certificate"),
+            upkeep: Upkeep::register(&mut registry),
             certificate_expiry: gauge(
                 &mut registry,
                 "certificate_not_after_timestamp_seconds",

@@ -4,6 +4,8 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Child,
+    sync::Mutex,
+    time::Duration,
 };
 
 use kube::{
@@ -31,7 +33,11 @@ pub(crate) struct ControlPlane {
 /// Only etcd and the API server, which is enough to be asked what it knows.
 pub(crate) struct ApiServer {
     folder: PathBuf,
-    _processes: [Process; 2],
+    program: PathBuf,
+    ports: Ports,
+    /// Ends before etcd; `None` while it is restarted.
+    process: Mutex<Option<Process>>,
+    _etcd: Process,
     _guard: Option<Child>,
 }
 
@@ -42,13 +48,13 @@ impl ApiServer {
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
         let assets = Assets(version);
-        let (etcd, apiserver) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
+        let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
         let mut etcd = start_etcd(&etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&apiserver, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&program, &folder, &ports)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
@@ -62,7 +68,29 @@ impl ApiServer {
             Ok(rest.get("/api/v1/namespaces/default").await.ok())
         })
         .await?;
-        Ok(Self { folder, _processes: [apiserver, etcd], _guard: guard })
+        let process = Mutex::new(Some(apiserver));
+        Ok(Self { folder, program, ports, process, _etcd: etcd, _guard: guard })
+    }
+
+    /// Ends it as an upgrade of the control plane does, and starts it again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    async fn restart(&self) -> Result<()> {
+        let slot = || self.process.lock().expect("no holder panics");
+        let ending = slot().take().ok_or("it is being restarted")?;
+        ending.signals().send("TERM")?;
+        // Then at once: it would wait a minute for those who watch it.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(ending);
+        *slot() = Some(start_apiserver(&self.program, &self.folder, &self.ports)?);
+        let rest = self.rest().await?;
+        eventually("the API server is ready", async || {
+            slot().as_mut().map_or(Ok(()), Process::check)?;
+            Ok(rest.get("/api/v1/namespaces/default").await.ok())
+        })
+        .await
+        .map(drop)
     }
 
     /// The API in plain JSON.
@@ -98,6 +126,14 @@ impl ControlPlane {
         Ok(Self { kubectl, _controllers: controllers, apiserver })
     }
 
+    /// Restarts the API server; whoever watches it loses his connection.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) async fn restart_apiserver(&self) -> Result<()> {
+        self.apiserver.restart().await
+    }
+
     /// A folder for files and logs; removed at the end.
     pub(crate) fn folder(&self) -> &Path {
         &self.apiserver.folder
@@ -106,6 +142,15 @@ impl ControlPlane {
     /// For the user's own kubectl.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder().join(KUBECONFIG)
+    }
+
+    /// A kubeconfig for somebody with this token, in the same folder.
+    pub(crate) fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
+        kubeconfig["users"][0]["user"]["token"] = json!(token);
+        let path = self.folder().join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig.to_string())?;
+        Ok(path)
     }
 
     /// A client of one's own: it belongs to the runtime of the test that asks for it.

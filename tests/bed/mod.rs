@@ -22,11 +22,14 @@ mod command;
 mod control_plane;
 mod helm;
 mod kubectl;
+mod node;
+mod plain_http;
 mod ports;
 mod process;
 mod rest;
 mod sandgate;
 mod shared;
+mod spreader;
 mod webhook;
 
 use std::{
@@ -41,11 +44,13 @@ pub(crate) use self::{
     command::Output,
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},
+    node::{Node, NodePod},
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},
-    sandgate::Sandgate,
+    sandgate::{Replica, Sandgate, program},
     shared::{is_skipped, shared},
+    spreader::Spreader,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

@@ -7,18 +7,15 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use super::{
-    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process,
+    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, plain_http,
+    process::Process,
 };
 
 /// A running webhook; ends when dropped.
 pub(crate) struct Sandgate {
-    process: Option<Process>,
+    replica: Option<Replica>,
     url: String,
     ca_file: PathBuf,
     ca: String,
@@ -39,31 +36,24 @@ impl Sandgate {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) async fn start_with(bed: &ControlPlane, spec: &Value) -> Result<Self> {
-        let (port, admin) = (free_port(), free_port());
-        let folder = bed.folder().join(format!("sandgate-{port}"));
-        fs::create_dir(&folder)?;
-        let policy = write_policy(&folder, spec)?;
-        let mut process =
-            Process::start("sandgate", &program()?, &arguments(port, admin, &folder, &policy), &folder)?;
-        eventually("sandgate is ready", async || {
-            process.check()?;
-            Ok(is_ready(admin).await.then_some(()))
-        })
-        .await?;
+        let mut replica = Replica::start(bed, spec, |folder| {
+            ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned).to_vec()
+        })?;
+        replica.until_ready().await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
-        let ca_file = folder.join("ca.crt");
+        let ca_file = replica.folder.join("ca.crt");
         Ok(Self {
-            process: Some(process),
-            url: format!("https://127.0.0.1:{port}"),
+            url: replica.url(""),
             ca: fs::read_to_string(&ca_file)?,
             ca_file,
             namespaces: namespaces.filter_map(Value::as_str).map(str::to_owned).collect(),
+            replica: Some(replica),
         })
     }
 
     /// Where it listens; its two paths are appended.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.url.trim_end_matches('/')
     }
 
     /// What its certificate is signed by, in PEM.
@@ -78,12 +68,12 @@ impl Sandgate {
 
     /// How a configuration of the test's own names it.
     pub(crate) fn client_config(&self, path: &str) -> Value {
-        json!({"url": format!("{}/{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
+        json!({"url": format!("{}{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
     }
 
     /// Ends it at once; its configurations stay.
     pub(crate) fn stop(&mut self) {
-        self.process = None;
+        self.replica = None;
     }
 
     /// Puts both webhooks in front of its namespaces, and waits until the API server asks them.
@@ -106,7 +96,7 @@ impl Sandgate {
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
         };
         let configuration = self.configuration();
-        let url = format!("{}/{path}", self.url);
+        let url = format!("{}{path}", self.url);
         let Self { ca, namespaces, .. } = self;
         let reinvocation = Reinvocation::IfNeeded;
         Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces, reinvocation }
@@ -117,6 +107,87 @@ impl Sandgate {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// One process of it, by itself; ends when dropped.
+pub(crate) struct Replica {
+    process: Process,
+    folder: PathBuf,
+    port: u16,
+    admin: u16,
+}
+
+impl Replica {
+    /// Starts it with a policy of this `spec`, and a certificate as these arguments say, which may name the folder.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub(crate) fn start(
+        bed: &ControlPlane,
+        spec: &Value,
+        certificate: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Result<Self> {
+        Self::start_at(free_port(), bed, spec, certificate)
+    }
+
+    /// Starts it where another one was, or is expected.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_at(
+        port: u16,
+        bed: &ControlPlane,
+        spec: &Value,
+        certificate: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Result<Self> {
+        let admin = free_port();
+        let folder = bed.folder().join(format!("sandgate-{admin}"));
+        fs::create_dir(&folder)?;
+        let policy = write_policy(&folder, spec)?.display().to_string();
+        let mut arguments = vec!["serve".into(), "--policy".into(), policy];
+        arguments.extend(["--listen".into(), format!("127.0.0.1:{port}")]);
+        arguments.extend(["--admin".into(), format!("127.0.0.1:{admin}")]);
+        arguments.extend(certificate(&folder));
+        let process = Process::start("sandgate", &program()?, &arguments, &folder)?;
+        Ok(Self { process, folder, port, admin })
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub(crate) async fn until_ready(&mut self) -> Result<()> {
+        eventually("sandgate is ready", async || {
+            self.process.check()?;
+            Ok(self.is_ready().await.then_some(()))
+        })
+        .await
+    }
+
+    /// Whether `/readyz` answers 200.
+    pub(crate) async fn is_ready(&self) -> bool {
+        plain_http::is_fine(self.admin, "/readyz").await
+    }
+
+    /// The value of a metric; `None` where nothing answers.
+    pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
+        plain_http::metric(self.admin, name).await
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("sandgate.log")).unwrap_or_default()
+    }
+
+    /// Where it takes reviews.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of what is at `path`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}/{path}", self.address())
     }
 }
 
@@ -146,7 +217,7 @@ fn pod_to_try() -> Value {
 }
 
 /// Cargo says where it is to a test, and puts it beside or above any other program that it builds.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let built = option_env!("CARGO_BIN_EXE_sandgate").map(PathBuf::from);
     let me = env::current_exe()?;
     let around = me.ancestors().skip(1).take(2).map(|folder| folder.join("sandgate"));
@@ -164,25 +235,4 @@ fn write_policy(folder: &Path, spec: &Value) -> Result<PathBuf> {
     let path = folder.join("policy.json");
     fs::write(&path, policy.to_string())?;
     Ok(path)
-}
-
-fn arguments(port: u16, admin: u16, folder: &Path, policy: &Path) -> Vec<String> {
-    let (folder, policy) = (folder.display().to_string(), policy.display().to_string());
-    let words = ["serve", "--certs", "dev", "--cert-dir", &folder, "--policy", &policy];
-    let mut arguments = words.map(str::to_owned).to_vec();
-    arguments.extend(["--listen".into(), format!("127.0.0.1:{port}")]);
-    arguments.extend(["--admin".into(), format!("127.0.0.1:{admin}")]);
-    arguments
-}
-
-/// Whether `/readyz` answers 200. Too little to need a client for it.
-async fn is_ready(admin: u16) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", admin)).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: sandgate\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.take(1024).read_to_end(&mut answer).await?;
-        std::io::Result::Ok(answer)
-    };
-    ask.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
 }

@@ -16,6 +16,7 @@ mod webhooks;
 mod bed_itself;
 mod beyond;
 mod bystanders;
+mod certificates;
 mod chart;
 mod controllers;
 mod creating;

@@ -1,0 +1,1 @@
+//! The planner, case by case.

@@ -1,0 +1,281 @@
+//! Requests to the API server, with answers that say what to do when it says no.
+
+use std::{error::Error, fmt, time::Duration};
+
+use axum::http::{Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::BodyExt;
+use jiff::fmt::rfc2822;
+use kube::{Client, client::Body};
+use serde_json::Value;
+use tokio::time::timeout;
+
+/// Longer than an API server that works takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a request is about; its path and the RBAC rule that allows it follow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'t> {
+    /// Empty for the core group.
+    pub(super) group: &'static str,
+    /// In the plural.
+    pub(super) resource: &'static str,
+    /// Where it is in one.
+    pub(super) namespace: Option<&'t str>,
+    /// Its name.
+    pub(super) name: &'t str,
+}
+
+impl Target<'_> {
+    /// The path of all of its kind.
+    pub(super) fn collection(&self) -> String {
+        let Self { group, resource, namespace, .. } = self;
+        let base = if group.is_empty() { "/api/v1".to_string() } else { format!("/apis/{group}/v1") };
+        match namespace {
+            Some(namespace) => format!("{base}/namespaces/{namespace}/{resource}"),
+            None => format!("{base}/{resource}"),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.collection(), self.name)
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, namespace, name, .. } = self;
+        match namespace {
+            Some(namespace) => write!(f, "{resource} {namespace}/{name}"),
+            None => write!(f, "{resource} {name}"),
+        }
+    }
+}
+
+/// Why a request did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Nobody answers.
+    #[error("the API server does not answer ({0}); it is tried again")]
+    Unreachable(String),
+    /// Somebody else was faster.
+    #[error("{0} has changed in the meantime")]
+    Conflict(String),
+    /// The API server says no.
+    #[error("cannot {doing}: {message}{remedy}")]
+    Refused {
+        /// What was tried.
+        doing: String,
+        /// What it says.
+        message: String,
+        /// What to do about it.
+        remedy: String,
+    },
+    /// It says yes, in words that we do not understand.
+    #[error("cannot {doing}: the answer is no JSON; is this the address of an API server?")]
+    Unreadable {
+        /// What was tried.
+        doing: String,
+    },
+}
+
+/// A way to the API server.
+#[derive(Clone)]
+pub struct Api(Client);
+
+/// An answer, and when it was given by the API server's clock.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    pub(super) is: T,
+    pub(super) date: Option<i64>,
+}
+
+impl Api {
+    pub(super) fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// Reads an object; `None` where there is none.
+    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer<Option<Value>>, Trouble> {
+        let answer = self.send(Method::GET, target.path(), None, ("get", target)).await?;
+        Ok(Answer { is: answer.is, date: answer.date })
+    }
+
+    /// Makes an object, unless there is one.
+    pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+        let body = Some(("application/json", object));
+        self.send(Method::POST, target.collection(), body, ("create", target))
+            .await
+            .and_then(|answer| there(answer, target))
+    }
+
+    /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
+    pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+        let body = Some(("application/json", object));
+        self.send(Method::PUT, target.path(), body, ("update", target))
+            .await
+            .and_then(|answer| there(answer, target))
+    }
+
+    /// Applies fields by server-side apply, as the field manager `sandgate`, if `resourceVersion` and `uid` still are
+    /// those that `object` names.
+    pub(super) async fn apply(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+        let path = format!("{}?fieldManager={MANAGER}&force=true", target.path());
+        // JSON is YAML.
+        let body = Some(("application/apply-patch+yaml", object));
+        self.send(Method::PATCH, path, body, ("patch", target)).await.and_then(|answer| there(answer, target))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<(&'static str, &Value)>,
+        (verb, target): (&str, Target<'_>),
+    ) -> Result<Answer<Option<Value>>, Trouble> {
+        let (content_type, body) = body.unwrap_or(("application/json", &Value::Null));
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let asking = async {
+            let answer = self.ask(method, &path, content_type, body).await?;
+            let (head, body) = answer.into_parts();
+            let body = body.collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
+            Ok((head, body.to_bytes()))
+        };
+        let late = || Trouble::Unreachable(format!("not within {} s", PATIENCE.as_secs()));
+        let (head, body) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
+        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(seconds);
+        match head.status {
+            StatusCode::NOT_FOUND if verb != "create" => Ok(Answer { is: None, date }),
+            StatusCode::CONFLICT => Err(Trouble::Conflict(target.to_string())),
+            status if status.is_success() => {
+                let is = serde_json::from_slice(&body)
+                    .map_err(|_| Trouble::Unreadable { doing: format!("{verb} {target}") })?;
+                Ok(Answer { is: Some(is), date })
+            }
+            status => Err(refused(status, &body, verb, target)),
+        }
+    }
+
+    /// Follows every change of one object; each piece of the answer is a sign of one.
+    pub(super) async fn watch(&self, target: Target<'_>, timeout: Duration) -> Result<Body, Trouble> {
+        let path = format!(
+            "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={}",
+            target.collection(),
+            target.name,
+            timeout.as_secs()
+        );
+        let answer = self.ask(Method::GET, &path, "application/json", Vec::new()).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer.into_body());
+        }
+        let body =
+            answer.into_body().collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
+        Err(refused(status, &body.to_bytes(), "watch", target))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Body>, Trouble> {
+        let uri: Uri = path.parse().map_err(|_| Trouble::Unreachable(format!("{path} is no path")))?;
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        if let Ok(content_type) = content_type.parse() {
+            request.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        }
+        self.0.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
+    }
+}
+
+/// Who changes what we change, to the API server.
+pub(super) const MANAGER: &str = "sandgate";
+
+fn there(answer: Answer<Option<Value>>, target: Target<'_>) -> Result<(), Trouble> {
+    // What is gone has changed.
+    answer.is.map(drop).ok_or_else(|| Trouble::Conflict(target.to_string()))
+}
+
+fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> Trouble {
+    let told = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let message = told["message"].as_str().map_or_else(|| format!("status {status}"), str::to_string);
+    let doing = format!("{verb} {target}");
+    Trouble::Refused { doing, message, remedy: remedy(status, verb, target) }
+}
+
+/// What to do about a refusal.
+fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, name }: Target<'_>) -> String {
+    match status {
+        StatusCode::FORBIDDEN => {
+            let role = if namespace.is_some() { "Role" } else { "ClusterRole" };
+            // What is not there yet has no name to RBAC.
+            let names = if verb == "create" { String::new() } else { format!(", resourceNames: [{name}]") };
+            format!(
+                "; the {role} of sandgate's service account lacks the rule \
+                 {{apiGroups: [\"{group}\"], resources: [{resource}]{names}, verbs: [{verb}]}}"
+            )
+        }
+        StatusCode::UNAUTHORIZED => {
+            "; its credentials are not accepted: see that the token has not expired".into()
+        }
+        _ => String::new(),
+    }
+}
+
+/// The innermost reason: those around it only say that a request failed.
+fn reason(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn seconds(date: &str) -> Option<i64> {
+    rfc2822::parse(date).ok().map(|date| date.timestamp().as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIGURATION: Target<'_> = Target {
+        group: "admissionregistration.k8s.io",
+        resource: "mutatingwebhookconfigurations",
+        namespace: None,
+        name: "sandgate",
+    };
+    const SECRET: Target<'_> =
+        Target { group: "", resource: "secrets", namespace: Some("sandgate-system"), name: "sandgate-ca" };
+
+    #[test]
+    fn a_missing_permission_is_told_with_the_rule_that_gives_it() {
+        let body = br#"{"message": "forbidden"}"#;
+        let told = |verb, target| refused(StatusCode::FORBIDDEN, body, verb, target).to_string();
+        assert_eq!(
+            told("patch", CONFIGURATION),
+            "cannot patch mutatingwebhookconfigurations sandgate: forbidden; the ClusterRole of sandgate's service \
+             account lacks the rule {apiGroups: [\"admissionregistration.k8s.io\"], resources: \
+             [mutatingwebhookconfigurations], resourceNames: [sandgate], verbs: [patch]}"
+        );
+        assert!(
+            told("create", SECRET).ends_with("{apiGroups: [\"\"], resources: [secrets], verbs: [create]}")
+        );
+        assert!(told("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_of_an_api_server_is_told() {
+        let told = refused(StatusCode::BAD_GATEWAY, b"<html>", "get", SECRET).to_string();
+        assert!(told.contains("status 502"), "{told}");
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:01:00 GMT"), Some(60));
+        assert_eq!(seconds("yesterday"), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! The webhook configurations: what they publish and match, and what is applied to them.
+//!
+//! The chart leaves `rules` and `caBundle` to us. What a webhook is to match stands in an annotation; without rules it
+//! matches nothing, and so nobody waits for a sandgate that does not answer yet.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{MANAGER, Target};
+use crate::certs::{
+    authority,
+    plan::{self, Configuration, Kind, Publish, Rules},
+};
+
+/// The annotation with the rules: an object of webhook names and lists of rules.
+const ANNOTATION: &str = "sandgate.dev/rules";
+
+const GROUP: &str = "admissionregistration.k8s.io";
+
+pub(super) fn target(kind: Kind, name: &str) -> Target<'_> {
+    let resource = match kind {
+        Kind::Mutating => "mutatingwebhookconfigurations",
+        Kind::Validating => "validatingwebhookconfigurations",
+    };
+    Target { group: GROUP, resource, namespace: None, name }
+}
+
+/// A configuration as it was read.
+#[derive(Debug)]
+pub(super) struct Registered {
+    /// What the planner sees of it.
+    pub(super) seen: Configuration,
+    /// What somebody has to put right.
+    pub(super) problem: Option<String>,
+    uid: Value,
+    version: Value,
+    webhooks: Vec<Named>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    rules: Value,
+    /// What the annotation says, if anything.
+    wanted: Option<Value>,
+}
+
+impl Registered {
+    pub(super) fn read(object: &Value) -> Self {
+        let metadata = &object["metadata"];
+        let annotation = metadata["annotations"][ANNOTATION].as_str();
+        let (mut wanted, mut problem) = match annotation.map(wanted) {
+            Some(Ok(wanted)) => (wanted, None),
+            Some(Err(problem)) => (BTreeMap::new(), Some(problem)),
+            None => (BTreeMap::new(), None),
+        };
+        let webhooks = object["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named: Vec<Named> = webhooks
+            .iter()
+            .map(|webhook| {
+                let name = webhook["name"].as_str().unwrap_or_default().to_string();
+                Named { wanted: wanted.remove(&name), name, rules: normal(&webhook["rules"]) }
+            })
+            .collect();
+        let unknown = wanted
+            .keys()
+            .next()
+            .map(|name| format!("the annotation {ANNOTATION} names {name}, which is no webhook of it"));
+        let idle = named.iter().find(|named| named.wanted.is_none() && is_empty(&named.rules));
+        let idle = idle.map(|Named { name, .. }| {
+            format!("{name} has no rules and the annotation {ANNOTATION} none for it: it matches nothing")
+        });
+        problem = problem.or(unknown).or(idle);
+        let seen = webhooks.iter().zip(&named).map(|(webhook, named)| plan::Webhook {
+            bundle: bundle(&webhook["clientConfig"]["caBundle"]),
+            rules: named.state(),
+        });
+        let seen = Configuration { webhooks: seen.collect(), changed: changed(metadata) };
+        let (uid, version) = (metadata["uid"].clone(), metadata["resourceVersion"].clone());
+        Self { seen, problem, uid, version, webhooks: named }
+    }
+
+    /// What is to be applied: only what is ours, and only to this very object at this version. By its `uid` one that was
+    /// deleted is not made anew.
+    pub(super) fn applied(&self, name: &str, Publish { kind, bundle, arm }: &Publish) -> Value {
+        let bundle = STANDARD.encode(authority::write_bundle(bundle));
+        let webhooks = self.webhooks.iter().map(|named| {
+            let mut webhook = json!({"name": named.name, "clientConfig": {"caBundle": bundle}});
+            let rules = named.wanted.as_ref().filter(|_| *arm).unwrap_or(&named.rules);
+            // What is left out is not ours any more, and goes.
+            if !is_empty(rules) {
+                webhook["rules"] = rules.clone();
+            }
+            webhook
+        });
+        let kind = match kind {
+            Kind::Mutating => "MutatingWebhookConfiguration",
+            Kind::Validating => "ValidatingWebhookConfiguration",
+        };
+        json!({
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": kind,
+            "metadata": {"name": name, "uid": self.uid, "resourceVersion": self.version},
+            "webhooks": webhooks.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Named {
+    fn state(&self) -> Rules {
+        match &self.wanted {
+            None => Rules::Right,
+            Some(wanted) if *wanted == self.rules => Rules::Right,
+            Some(_) if is_empty(&self.rules) => Rules::Missing,
+            Some(_) => Rules::Outdated,
+        }
+    }
+}
+
+fn wanted(annotation: &str) -> Result<BTreeMap<String, Value>, String> {
+    let wanted: BTreeMap<String, Vec<Value>> = serde_json::from_str(annotation).map_err(|error| {
+        format!("the annotation {ANNOTATION} is no JSON object of webhook names and lists of rules: {error}")
+    })?;
+    Ok(wanted.into_iter().map(|(name, rules)| (name, normal(&Value::Array(rules)))).collect())
+}
+
+/// Rules as the API server stores them: it fills in the scope.
+fn normal(rules: &Value) -> Value {
+    let mut rules = rules.as_array().cloned().unwrap_or_default();
+    for rule in rules.iter_mut().filter_map(Value::as_object_mut) {
+        rule.entry("scope").or_insert_with(|| "*".into());
+    }
+    Value::Array(rules)
+}
+
+fn is_empty(rules: &Value) -> bool {
+    rules.as_array().is_none_or(Vec::is_empty)
+}
+
+fn bundle(encoded: &Value) -> Vec<authority::Certificate> {
+    let decoded = encoded.as_str().and_then(|encoded| STANDARD.decode(encoded).ok());
+    authority::read_bundle(&decoded.unwrap_or_default())
+}
+
+/// When we have changed it.
+fn changed(metadata: &Value) -> Option<i64> {
+    let ours = |entry: &&Value| entry["manager"] == MANAGER && entry["operation"] == "Apply";
+    let entry = metadata["managedFields"].as_array()?.iter().find(ours)?;
+    entry["time"].as_str()?.parse().ok().map(Timestamp::as_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::authority::{Authority, State};
+
+    fn rule(resource: &str) -> Value {
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]})
+    }
+
+    fn configuration(annotation: &Value, webhooks: &Value) -> Value {
+        json!({
+            "metadata": {
+                "uid": "u", "resourceVersion": "7", "annotations": {ANNOTATION: annotation.to_string()},
+                "managedFields": [
+                    {"manager": "helm", "operation": "Apply", "time": "2026-11-24T20:00:00Z"},
+                    {"manager": "sandgate", "operation": "Apply", "time": "1970-01-01T00:01:00Z"},
+                ],
+            },
+            "webhooks": webhooks,
+        })
+    }
+
+    fn stored(rule: &Value) -> Value {
+        let mut rule = rule.clone();
+        rule["scope"] = json!("*");
+        rule
+    }
+
+    #[test]
+    fn rules_are_compared_as_the_api_server_stores_them() {
+        let wanted = json!({"a": [rule("pods")], "b": [rule("pods")], "c": [rule("pods")]});
+        let webhooks = json!([
+            {"name": "a", "rules": [stored(&rule("pods"))]},
+            {"name": "b"},
+            {"name": "c", "rules": [stored(&rule("nodes"))]},
+        ]);
+        let Registered { seen, problem, .. } = Registered::read(&configuration(&wanted, &webhooks));
+        let rules: Vec<_> = seen.webhooks.iter().map(|webhook| webhook.rules).collect();
+        assert_eq!(rules, [Rules::Right, Rules::Missing, Rules::Outdated]);
+        assert_eq!((seen.changed, problem), (Some(60), None));
+    }
+
+    #[test]
+    fn only_what_is_ours_is_applied_and_rules_only_when_it_arms() {
+        let certificate = Authority::mint(State::Active, 1_800_000_000, 1000).unwrap().certificate;
+        let webhooks = json!([
+            {"name": "a", "clientConfig": {"url": "https://x"}},
+            {"name": "b", "rules": [rule("nodes")], "failurePolicy": "Fail"},
+        ]);
+        let registered = Registered::read(&configuration(&json!({"a": [rule("pods")]}), &webhooks));
+        let encoded = STANDARD.encode(&certificate.pem);
+        let kept = json!([
+            {"name": "a", "clientConfig": {"caBundle": encoded}},
+            {"name": "b", "clientConfig": {"caBundle": encoded}, "rules": [stored(&rule("nodes"))]},
+        ]);
+        let mut publish = Publish { kind: Kind::Validating, bundle: vec![certificate], arm: false };
+        let applied = registered.applied("sandgate", &publish);
+        assert_eq!(applied["webhooks"], kept);
+        assert_eq!(applied["metadata"], json!({"name": "sandgate", "uid": "u", "resourceVersion": "7"}));
+        publish.arm = true;
+        let armed = registered.applied("sandgate", &publish);
+        assert_eq!(armed["webhooks"][0]["rules"], json!([stored(&rule("pods"))]));
+    }
+
+    #[test]
+    fn an_annotation_that_cannot_be_followed_is_told_and_changes_nothing() {
+        let webhooks = json!([{"name": "a", "rules": [rule("pods")]}]);
+        for (annotation, wanted) in [
+            (json!([]), "is no JSON object"),
+            (json!({"a": "pods"}), "is no JSON object"),
+            (json!({"z": []}), "names z, which is no webhook"),
+        ] {
+            let registered = Registered::read(&configuration(&annotation, &webhooks));
+            assert!(registered.problem.as_ref().unwrap().contains(wanted), "{registered:?}");
+            assert_eq!(registered.seen.webhooks[0].rules, Rules::Right);
+        }
+        let idle = Registered::read(&configuration(&json!({}), &json!([{"name": "a"}])));
+        assert!(idle.problem.unwrap().contains("matches nothing"));
+    }
+}

@@ -1,0 +1,74 @@
+//! The API server, as far as managed certificates need it: one Secret and two webhook configurations.
+
+mod api;
+mod configurations;
+mod keeper;
+mod secret;
+mod view;
+mod watch;
+
+use std::{env, path::PathBuf};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+pub use api::{Api, Trouble};
+pub use keeper::{Keeper, Settings, check_names};
+pub use view::{View, Watched};
+
+/// Why there is no way to an API server. Whether one answers is found out later.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A kubeconfig that cannot be used.
+    #[error("kubeconfig {path}: {problem}")]
+    Kubeconfig {
+        /// The file, or files.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Neither a kubeconfig nor a service account.
+    #[error(
+        "no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH"
+    )]
+    Outside(String),
+    /// What it says of TLS cannot be used.
+    #[error("cannot set up the connection to the API server: {0}")]
+    Client(String),
+}
+
+/// A way to the API server, and the namespace that it says we are in.
+///
+/// # Errors
+/// When nothing says where the API server is, or what does cannot be used.
+pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<(Api, String), ConnectError> {
+    let config = match kubeconfig {
+        Some(path) => from_files(path).await?,
+        None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
+    };
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
+    Ok((Api::new(client), namespace))
+}
+
+/// The user's own kubeconfig, as kubectl finds it: where the variable says, or in the home folder.
+#[must_use]
+pub fn users_kubeconfig() -> Option<PathBuf> {
+    let file = env::home_dir()?.join(".kube").join("config");
+    file.is_file().then_some(file)
+}
+
+/// Several files, as in `KUBECONFIG`, are taken together.
+async fn from_files(path: PathBuf) -> Result<Config, ConnectError> {
+    let unfit = |problem: String| ConnectError::Kubeconfig { path: path.display().to_string(), problem };
+    let mut merged = Kubeconfig::default();
+    for file in env::split_paths(&path) {
+        let next = Kubeconfig::read_from(&file).map_err(|error| unfit(error.to_string()))?;
+        merged = merged.merge(next).map_err(|error| unfit(error.to_string()))?;
+    }
+    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| unfit(error.to_string()))
+}

@@ -1,0 +1,70 @@
+//! One look at the cluster.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{
+    api::{Answer, Api, Trouble},
+    configurations::{self, Registered},
+    secret,
+};
+use crate::certs::{
+    self,
+    plan::{Kind, Observed, STALE_AFTER},
+};
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The namespace of the Secret.
+    pub namespace: String,
+    /// The Secret with the CAs.
+    pub secret: String,
+    /// The name of both webhook configurations.
+    pub configuration: String,
+}
+
+/// What was seen, and the versions that it was seen in.
+#[derive(Debug)]
+pub struct View {
+    /// What the planner sees.
+    pub observed: Observed,
+    pub(super) secret: Option<Value>,
+    pub(super) registered: [Option<Registered>; 2],
+    at: Instant,
+}
+
+impl View {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When one of the objects cannot be read.
+    pub async fn take(api: &Api, watched: &Watched) -> Result<Self, Trouble> {
+        let at = Instant::now();
+        let Watched { namespace, secret, configuration } = watched;
+        let Answer { is: stored, date } = api.get(secret::target(namespace, secret)).await?;
+        let here = certs::now();
+        // The clock of the first answer: a plan must not believe that what it saw is younger than it is.
+        let now = date.unwrap_or(here);
+        let [mutating, validating] =
+            Kind::ALL.map(|kind| api.get(configurations::target(kind, configuration)));
+        let registered = [mutating.await?.is, validating.await?.is];
+        let registered = registered.map(|object| object.as_ref().map(Registered::read));
+        let seen = registered.each_ref().map(|found| found.as_ref().map(|found| found.seen.clone()));
+        let observed =
+            Observed { now, skew: now - here, secret: secret::read(stored.as_ref()), configurations: seen };
+        Ok(Self { observed, secret: stored, registered, at })
+    }
+
+    /// What somebody has to put right in the configurations.
+    pub fn problems(&self) -> impl Iterator<Item = (Kind, &str)> {
+        let found = Kind::ALL.into_iter().zip(&self.registered);
+        found.filter_map(|(kind, found)| Some((kind, found.as_ref()?.problem.as_deref()?)))
+    }
+
+    /// Whether it is too old to be acted upon: this process was stopped, or the API server slow.
+    pub(super) fn is_stale(&self) -> bool {
+        self.at.elapsed() > Duration::from_secs(STALE_AFTER.unsigned_abs())
+    }
+}

@@ -1,0 +1,232 @@
+//! Managed certificates, with two replicas and a service account that may do no more than the chart lets it: pods go on
+//! being created, whatever becomes of the Secret, the CA and the configurations.
+
+mod installation;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::installation::{Installation, KINDS};
+use crate::{bed::eventually, examples::plain_pod};
+
+/// A CA lives for half a minute.
+const QUICK: [&str; 8] =
+    ["--ca-lifetime", "30", "--leaf-lifetime", "12", "--promote-after", "3", "--check-interval", "0.5"];
+
+#[tokio::test]
+async fn the_first_replica_makes_the_ca_and_arms_the_webhooks_and_the_second_joins() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register().await;
+    let mut first = installation.replica(0, &[]);
+    first.until_ready().await.expect("it is ready");
+    eventually("the configurations are armed", async || {
+        let [mutating, validating] = [0, 1].map(|index| installation.webhook(index));
+        let armed = [mutating.await, validating.await].iter().all(|webhook| webhook["rules"].is_array());
+        Ok(armed.then_some(()))
+    })
+    .await
+    .expect("they are armed");
+    let secret = installation.rest.get(&installation.secret_path()).await.expect("a Secret");
+    assert_eq!(secret["type"], "sandgate.dev/ca");
+
+    let mut second = installation.replica(1, &[]);
+    second.until_ready().await.expect("it is ready");
+    installation.until_armed().await;
+    let again = installation.rest.get(&installation.secret_path()).await.expect("a Secret");
+    assert_eq!(again["data"], secret["data"]);
+    assert_eq!(installation.authorities().await.expect("CAs").len(), 1);
+    let pod =
+        installation.rest.post(&installation.pods_path(), &plain_pod("main")).await.expect("it is admitted");
+    assert_eq!(pod["spec"]["runtimeClassName"], "gvisor");
+    for configuration in ["mutating", "validating"] {
+        let metric = format!("sandgate_ca_bundle_published{{configuration=\"{configuration}\"}}");
+        assert_eq!(first.metric(&metric).await, Some(1), "{configuration}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_armed_before_somebody_was_told_that_it_is_ready() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register().await;
+    let replica = installation.replica(0, &["--check-interval", "0.2"]);
+    eventually("the bundle is published", async || {
+        Ok(installation.webhook(0).await["clientConfig"]["caBundle"].is_string().then_some(()))
+    })
+    .await
+    .expect("it is published");
+    eventually("a certificate is served", async || {
+        Ok(replica.log().contains("Certificate signed").then_some(()))
+    })
+    .await
+    .expect("it is signed");
+    // Several looks later.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(installation.webhook(0).await["rules"], Value::Null);
+    assert!(replica.is_ready().await);
+    eventually("it is armed", async || Ok(installation.webhook(0).await["rules"].is_array().then_some(())))
+        .await
+        .expect("it is armed");
+}
+
+#[tokio::test]
+async fn a_lost_and_a_corrupted_secret_heal_while_pods_are_created() {
+    let Some((installation, _replicas)) = Installation::running(&["--check-interval", "0.5"]).await else {
+        return;
+    };
+    let creates = installation.create_pods();
+    creates.go_on().await;
+    let active = installation.active().await.expect("a CA");
+
+    installation.rest.delete(&installation.secret_path()).await.expect("it is deleted");
+    eventually("the Secret is back", async || Ok(installation.active().await)).await.expect("it is back");
+    assert_eq!(installation.active().await.expect("a CA"), active);
+    creates.go_on().await;
+
+    let garbage = json!({"data": {"authorities.json": "aGVsbG8="}});
+    installation.rest.merge(&installation.secret_path(), &garbage).await.expect("it is corrupted");
+    eventually("the Secret is whole", async || Ok(installation.active().await)).await.expect("it is whole");
+    assert_eq!(installation.active().await.expect("a CA"), active);
+    creates.go_on().await;
+    creates.none_failed().await;
+}
+
+#[tokio::test]
+async fn a_fresh_replica_that_finds_no_secret_cuts_off_no_other() {
+    let Some((installation, [first, second])) = Installation::running(&[]).await else { return };
+    let active = installation.active().await.expect("a CA");
+    drop(second);
+    // The first one looks once a minute: the fresh one comes before it.
+    installation.rest.delete(&installation.secret_path()).await.expect("it is deleted");
+    let mut fresh = installation.replica(1, &[]);
+    fresh.until_ready().await.expect("it is ready");
+    let creates = installation.create_pods();
+    creates.go_on().await;
+
+    eventually("both CAs are known, and one signs", async || {
+        let authorities = installation.authorities().await.unwrap_or_default();
+        let old = authorities.iter().find(|authority| authority["cert"] == active.as_str());
+        Ok(old.map(|old| old["state"].clone()))
+    })
+    .await
+    .expect("both");
+    eventually("the first replica follows", async || {
+        let signed = first.metric("sandgate_certificate_renewals_total{result=\"ok\"}").await;
+        let is_new = installation.active().await.is_some_and(|now| now != active);
+        Ok((!is_new || signed > Some(1)).then_some(()))
+    })
+    .await
+    .expect("it follows");
+    creates.go_on().await;
+    creates.none_failed().await;
+}
+
+#[tokio::test]
+async fn cas_are_renewed_while_pods_are_created() {
+    let Some((installation, replicas)) = Installation::running(&QUICK).await else { return };
+    let creates = installation.create_pods();
+    let mut seen = Vec::new();
+    eventually("the third CA signs", async || {
+        seen.extend(installation.active().await);
+        seen.dedup();
+        Ok((seen.len() >= 3).then_some(()))
+    })
+    .await
+    .expect("three CAs");
+    creates.go_on().await;
+    creates.none_failed().await;
+    for replica in &replicas {
+        let signed = replica.metric("sandgate_certificate_renewals_total{result=\"ok\"}").await;
+        assert!(signed >= Some(3), "{signed:?}");
+    }
+    assert!(installation.authorities().await.expect("CAs").len() <= 3);
+}
+
+#[tokio::test]
+async fn a_bundle_that_somebody_clears_comes_back_at_once() {
+    let Some((installation, replicas)) = Installation::running(&[]).await else { return };
+    let bundle = installation.webhook(0).await["clientConfig"]["caBundle"].clone();
+    assert!(bundle.is_string());
+    for index in 0..KINDS.len() {
+        let clear = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]);
+        installation
+            .rest
+            .json_patch(&installation.configuration_path(index), &clear)
+            .await
+            .expect("it is cleared");
+        // The next look without a change is up to a minute away: it is the watch that notices.
+        eventually("the bundle is back", async || {
+            Ok((installation.webhook(index).await["clientConfig"]["caBundle"] == bundle).then_some(()))
+        })
+        .await
+        .expect("it is back");
+    }
+    installation.until_armed().await;
+    drop(replicas);
+}
+
+#[tokio::test]
+async fn a_deleted_configuration_is_not_made_anew_and_armed_when_it_comes_back() {
+    let Some((installation, replicas)) = Installation::running(&["--check-interval", "0.5"]).await else {
+        return;
+    };
+    let path = installation.configuration_path(0);
+    installation.rest.delete(&path).await.expect("it is deleted");
+    for replica in &replicas {
+        eventually("it is told", async || {
+            Ok(replica.log().contains("There is no mutating webhook configuration").then_some(()))
+        })
+        .await
+        .expect("it is told");
+        assert!(replica.is_ready().await);
+    }
+    let gone = installation.rest.get(&path).await.expect_err("it stays deleted");
+    assert_eq!(gone.code, 404);
+
+    installation.register_one(0).await;
+    eventually("it is armed", async || Ok(installation.webhook(0).await["rules"].is_array().then_some(())))
+        .await
+        .expect("it is armed");
+}
+
+#[tokio::test]
+async fn an_upgrade_of_the_chart_keeps_bundle_and_rules_and_new_rules_are_taken_over() {
+    let Some((installation, _replicas)) = Installation::running(&[]).await else { return };
+    let before = installation.webhook(0).await;
+    installation.register().await;
+    assert_eq!(installation.webhook(0).await, before);
+
+    let upgraded = installation.configuration(0, &["CREATE", "UPDATE"]);
+    installation
+        .rest
+        .apply(&installation.configuration_path(0), &upgraded, true)
+        .await
+        .expect("it is upgraded");
+    eventually("the new rules are there", async || {
+        let operations = installation.webhook(0).await["rules"][0]["operations"].clone();
+        Ok((operations == json!(["CREATE", "UPDATE"])).then_some(()))
+    })
+    .await
+    .expect("they are there");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named_and_given_later_it_goes_on() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register().await;
+    let role = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/sandgate", installation.name);
+    let rules = installation.rest.get(&role).await.expect("a role")["rules"].clone();
+    installation.rest.merge(&role, &json!({"rules": [rules[1]]})).await.expect("a rule is taken away");
+
+    let mut replica = installation.replica(0, &["--check-interval", "0.5"]);
+    eventually("the missing rule is named", async || {
+        Ok(replica.log().contains("resources: [secrets], verbs: [create]").then_some(()))
+    })
+    .await
+    .expect("it is named");
+    assert!(!replica.is_ready().await);
+    assert_eq!(replica.metric("sandgate_certificate_upkeep_failing").await, Some(1));
+
+    installation.rest.merge(&role, &json!({"rules": rules})).await.expect("it is given back");
+    replica.until_ready().await.expect("it is ready");
+}
