@@ -1,5 +1,6 @@
 //! The chart: what it renders, what it refuses, and what a real API server says to it.
 
+mod arming;
 mod conditions;
 mod generated;
 mod kinds;

@@ -104,16 +104,17 @@ async fn what_an_uninstall_keeps_a_new_install_takes_back() {
 }
 
 /// A release of the chart, with a name, a namespace and a guarded namespace of its own.
-struct Release {
-    bed: &'static ControlPlane,
-    rest: Rest,
-    name: String,
-    guarded: String,
+pub(super) struct Release {
+    pub(super) bed: &'static ControlPlane,
+    pub(super) rest: Rest,
+    /// Also its namespace, and the name of its objects.
+    pub(super) name: String,
+    pub(super) guarded: String,
 }
 
 impl Release {
     /// `None` where the cluster tests are skipped.
-    async fn install(flags: &[&str]) -> Option<Self> {
+    pub(super) async fn install(flags: &[&str]) -> Option<Self> {
         let bed = shared().await?;
         let rest = bed.rest().await.expect("a client");
         let guarded = bed.namespace(&rest, &json!({"generateName": "guarded-"})).await.expect("a namespace");
@@ -124,13 +125,13 @@ impl Release {
     }
 
     /// Installs or upgrades the chart.
-    async fn helm(&self, command: &[&str]) {
+    pub(super) async fn helm(&self, command: &[&str]) {
         let guarded = format!("policies.workflow-runner.namespaces={{{}}}", self.guarded);
         let [verb, flags @ ..] = command else { panic!("install or upgrade") };
         self.helm_on(verb, &[&[CHART, "--set", &guarded], flags].concat()).await;
     }
 
-    async fn helm_on(&self, verb: &str, flags: &[&str]) {
+    pub(super) async fn helm_on(&self, verb: &str, flags: &[&str]) {
         let command = [verb, &self.name, "--namespace", &self.name];
         self.bed.helm(&[&command, flags].concat()).await.expect_success();
     }
@@ -140,7 +141,7 @@ impl Release {
             .map(|plural| format!("/apis/admissionregistration.k8s.io/v1/{plural}/{}", self.name))
     }
 
-    async fn configurations(&self) -> [Value; 2] {
+    pub(super) async fn configurations(&self) -> [Value; 2] {
         let [mutating, validating] = self.paths();
         [self.rest.get(&mutating).await, self.rest.get(&validating).await]
             .map(|found| found.expect("it is there"))

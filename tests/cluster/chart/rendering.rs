@@ -1,6 +1,6 @@
 //! What the chart renders.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use sandgate::policy::{PolicySet, Source};
 use serde_json::{Value, json};
@@ -365,4 +365,26 @@ async fn an_autoscaler_owns_the_number_of_replicas() {
 /// The flags of the webhook.
 fn arguments(objects: &Objects) -> Vec<&str> {
     strings(&objects.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"])
+}
+
+/// With `--help` behind them: a flag that is not known comes before it.
+#[tokio::test]
+async fn the_program_knows_every_flag_that_it_is_started_with() {
+    if is_skipped() {
+        return;
+    }
+    for scenario in scenarios() {
+        let objects = render_scenario(&scenario).await;
+        let webhook = &objects.one("Deployment")["spec"]["template"];
+        for pod in [webhook].into_iter().chain(objects.all("Pod")) {
+            let flags = strings(&pod["spec"]["containers"][0]["args"]);
+            let told = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+                .args(&flags)
+                .arg("--help")
+                .output()
+                .expect("sandgate starts");
+            let complaint = String::from_utf8_lossy(&told.stderr);
+            assert!(told.status.success(), "{scenario}: {flags:?}: {complaint}");
+        }
+    }
 }
