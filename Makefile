@@ -12,7 +12,7 @@ HA_SECONDS ?= 20
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo bench prove ha fuzz mutants lint clean
+.PHONY: help build run test demo bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ fuzz: ## Fuzz the engine with coverage (FUZZ_SECONDS=1800 for each target; needs
 mutants: ## Break the engine in every small way and see that the unit tests notice (hours; needs cargo-mutants)
 	@command -v cargo-mutants >/dev/null || { echo "cargo mutants is not installed: cargo install cargo-mutants"; exit 1; }
 	$(CARGO) mutants --output target/mutants
+
+chart: ## Write the chart's README and the policies' part of its schema, then lint and render every scenario
+	SANDGATE_WRITE_CHART=1 $(CARGO) test --locked --test cluster -- chart::generated
+	$(CARGO) test --locked --test cluster -- chart::rendering chart::refusing chart::rights chart::workflows
 
 lint: ## Check format, lints, the pure engine, and the dependencies
 	$(CARGO) fmt --check

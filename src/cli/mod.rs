@@ -44,7 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the admission webhook
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Review(review::ReviewArgs),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
@@ -68,7 +68,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Serve(args) => return serve::run(args),
+        Command::Serve(args) => return serve::run(*args),
         Command::Review(args) => review::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Render(args) => render::run(&args),

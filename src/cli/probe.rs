@@ -1,18 +1,14 @@
 //! `sandgate probe`: whether the gate stands, seen from outside.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::http::{Request, header};
 use clap::Args;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-    core::Status as ApiStatus,
-};
+use kube::{Client, core::Status as ApiStatus};
 use serde_json::{Value, json};
 
 use super::{Failure, Status, print};
-use crate::{review::POLICY_ANNOTATION, text::visible};
+use crate::{cluster, review::POLICY_ANNOTATION, text::visible};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
@@ -39,9 +35,10 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, Failure> {
 }
 
 async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
-    let client = client(args.kubeconfig.as_deref()).await?;
-    let plain = plain(try_pod(&client, &args.namespace, &plain_pod(&args.image)).await?);
-    let hostile = hostile(try_pod(&client, &args.namespace, &hostile_pod(&args.image)).await?);
+    let (api, _) = cluster::connect(args.kubeconfig.clone()).await.map_err(Failure::new)?;
+    let client = api.client();
+    let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
+    let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);
     let mut status = Status::Fine;
     for finding in [plain, hostile] {
         let (word, text) = match finding {
@@ -54,22 +51,6 @@ async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
         print(&format!("{word}: {}\n", visible(&text)))?;
     }
     Ok(status)
-}
-
-async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
-    let config = match kubeconfig {
-        Some(path) => from_file(path).await?,
-        None => Config::incluster().map_err(|error| {
-            Failure::new(format_args!("no API server: {error}; outside a cluster, use --kubeconfig PATH"))
-        })?,
-    };
-    Client::try_from(config).map_err(|error| Failure::new(format_args!("no client: {error}")))
-}
-
-async fn from_file(path: &Path) -> Result<Config, Failure> {
-    let unusable = |error| Failure::new(format_args!("{}: no kubeconfig: {error}", path.display()));
-    let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)
 }
 
 /// What became of a Pod.

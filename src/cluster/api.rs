@@ -94,6 +94,12 @@ impl Api {
         Self(client)
     }
 
+    /// The client, for whoever asks about something else.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0
+    }
+
     /// Reads an object; `None` where there is none.
     pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer<Option<Value>>, Trouble> {
         let answer = self.send(Method::GET, target.path(), None, ("get", target)).await?;

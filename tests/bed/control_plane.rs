@@ -200,15 +200,19 @@ impl ControlPlane {
 
     /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
     pub(crate) fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
-        let log = fs::read_to_string(self.folder().join(AUDIT_LOG))?;
-        let ours = log.lines().filter(|line| line.contains(namespace));
-        // The last line may be half written.
-        let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of_pods = |event: &Value| {
             let object = &event["objectRef"];
             object["namespace"] == namespace && object["resource"] == "pods"
         };
-        Ok(events.filter(of_pods).collect())
+        Ok(self.audit_log(namespace)?.into_iter().filter(of_pods).collect())
+    }
+
+    /// What the API server's audit log says so far about anything, where it has this word in it.
+    pub(crate) fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.folder().join(AUDIT_LOG))?;
+        let lines = log.lines().filter(|line| line.contains(word));
+        // The last line may be half written.
+        Ok(lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect())
     }
 }
 

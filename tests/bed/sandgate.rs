@@ -51,7 +51,7 @@ impl Sandgate {
         })
     }
 
-    /// Where it listens; its two paths are appended.
+    /// Where it listens, without a path.
     pub(crate) fn url(&self) -> &str {
         self.url.trim_end_matches('/')
     }

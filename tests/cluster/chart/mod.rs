@@ -1,10 +1,12 @@
 //! The chart: what it renders, what it refuses, and what a real API server says to it.
 
+mod arming;
 mod conditions;
 mod generated;
 mod kinds;
 mod probing;
 mod refusing;
+mod releases;
 mod rendering;
 mod rights;
 mod stored;

@@ -1,6 +1,6 @@
 //! What the chart renders.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use sandgate::policy::{PolicySet, Source};
 use serde_json::{Value, json};
@@ -136,6 +136,21 @@ async fn a_certificate_of_cert_manager_holds_for_the_names_that_the_api_server_c
     let certificate = objects.one("Certificate");
     assert_eq!(certificate["spec"]["ipAddresses"], json!(["2001:db8::7"]));
     assert!(certificate["spec"].get("dnsNames").is_none());
+}
+
+/// It need not hold for more than the name that the API server asks for.
+#[tokio::test]
+async fn a_certificate_of_ones_own_must_hold_for_one_name() {
+    if is_skipped() {
+        return;
+    }
+    let pem = "certificates.caBundle=-----BEGIN CERTIFICATE-----";
+    let files = ["--set", "certificates.mode=files,certificates.secretName=tls", "--set", pem];
+    let objects = render(&files).await;
+    let flags = arguments(&objects);
+    assert!(flags.contains(&"--server-name=sandgate.sandgate-system.svc"), "{flags:?}");
+    let volumes = &objects.one("Deployment")["spec"]["template"]["spec"]["volumes"];
+    assert_eq!(volumes[1]["secret"]["secretName"], "tls");
 }
 
 /// The Pods read the ConfigMap; what they read must be what the values say.
@@ -350,4 +365,26 @@ async fn an_autoscaler_owns_the_number_of_replicas() {
 /// The flags of the webhook.
 fn arguments(objects: &Objects) -> Vec<&str> {
     strings(&objects.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"])
+}
+
+/// With `--help` behind them: a flag that is not known comes before it.
+#[tokio::test]
+async fn the_program_knows_every_flag_that_it_is_started_with() {
+    if is_skipped() {
+        return;
+    }
+    for scenario in scenarios() {
+        let objects = render_scenario(&scenario).await;
+        let webhook = &objects.one("Deployment")["spec"]["template"];
+        for pod in [webhook].into_iter().chain(objects.all("Pod")) {
+            let flags = strings(&pod["spec"]["containers"][0]["args"]);
+            let told = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+                .args(&flags)
+                .arg("--help")
+                .output()
+                .expect("sandgate starts");
+            let complaint = String::from_utf8_lossy(&told.stderr);
+            assert!(told.status.success(), "{scenario}: {flags:?}: {complaint}");
+        }
+    }
 }

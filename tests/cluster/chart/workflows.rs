@@ -76,7 +76,7 @@ async fn the_way_out_is_dns_public_addresses_and_the_callback_service() {
     assert_eq!(callback["ports"], json!([{"port": 4000, "protocol": "TCP"}]));
 }
 
-/// As a NetworkPolicy is read: in a block, and in none of its exceptions.
+/// As a network policy is read: in a block, and in none of its exceptions.
 fn is_open(peers: &Value, address: &str) -> bool {
     let address = address.parse().expect("an address");
     items(peers).iter().map(|peer| &peer["ipBlock"]).any(|block| {
