@@ -2,6 +2,7 @@
 //!
 //! Exit status 0 is fine, 1 is violations found, 2 is could not run, with the reason on standard error.
 
+mod certs;
 mod check;
 mod completion;
 mod explain;
@@ -43,7 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the admission webhook
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Review(review::ReviewArgs),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
@@ -51,6 +52,9 @@ enum Command {
     /// Show or check policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Look after certificates
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     Completion(completion::CompletionArgs),
 }
 
@@ -66,12 +70,13 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Serve(args) => return serve::run(args),
+        Command::Serve(args) => return serve::run(*args),
         Command::Review(args) => review::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Certs(command) => certs::run(&command),
         Command::Completion(args) => completion::run(&args),
     };
     result.unwrap_or_else(|failure| failure.tell()).into()

@@ -80,24 +80,33 @@ pub enum Trouble {
 
 /// A way to the API server.
 #[derive(Clone)]
-pub struct Api(Client);
+pub struct Api {
+    client: Client,
+    namespace: String,
+}
 
 /// An answer, and when it was given by the API server's clock.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
-    pub(super) is: T,
+pub(super) struct Answer {
+    /// The object; `None` where there is none.
+    pub(super) is: Option<Value>,
     pub(super) date: Option<i64>,
 }
 
 impl Api {
-    pub(super) fn new(client: Client) -> Self {
-        Self(client)
+    pub(super) fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    /// The namespace that we are in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Reads an object; `None` where there is none.
-    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer<Option<Value>>, Trouble> {
-        let answer = self.send(Method::GET, target.path(), None, ("get", target)).await?;
-        Ok(Answer { is: answer.is, date: answer.date })
+    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer, Trouble> {
+        self.send(Method::GET, target.path(), None, ("get", target)).await
     }
 
     /// Makes an object, unless there is one.
@@ -131,7 +140,7 @@ impl Api {
         path: String,
         body: Option<(&'static str, &Value)>,
         (verb, target): (&str, Target<'_>),
-    ) -> Result<Answer<Option<Value>>, Trouble> {
+    ) -> Result<Answer, Trouble> {
         let (content_type, body) = body.unwrap_or(("application/json", &Value::Null));
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let asking = async {
@@ -187,14 +196,14 @@ impl Api {
         if let Ok(content_type) = content_type.parse() {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
-        self.0.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
+        self.client.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
     }
 }
 
 /// Who changes what we change, to the API server.
 pub(super) const MANAGER: &str = "sandgate";
 
-fn there(answer: Answer<Option<Value>>, target: Target<'_>) -> Result<(), Trouble> {
+fn there(answer: Answer, target: Target<'_>) -> Result<(), Trouble> {
     // What is gone has changed.
     answer.is.map(drop).ok_or_else(|| Trouble::Conflict(target.to_string()))
 }

@@ -211,7 +211,7 @@ impl Keeper {
         if let Some(state) = mint {
             authorities.push(Authority::mint(state, view.observed.now, self.settings.lifetimes.authority)?);
         }
-        let Watched { namespace, secret: name, .. } = &self.settings.watched;
+        let (namespace, name) = (self.api.namespace(), &self.settings.watched.secret);
         let target = secret::target(namespace, name);
         match &view.secret {
             Some(object) => self.api.replace(target, &secret::replaced(object, &authorities)).await?,

@@ -38,6 +38,9 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// In earnest: a year, a week and five minutes.
+    pub const DEFAULT: Self = Self { authority: 365 * 24 * 3600, leaf: 7 * 24 * 3600, promote_after: 300 };
+
     /// How long API servers may take to notice a bundle.
     fn settle(self) -> i64 {
         const SETTLED: i64 = 5;
