@@ -120,7 +120,7 @@ impl Keeper {
                 Round::Quiet(seconds) => {
                     self.metrics.upkeep.failing.set(0);
                     pause.over();
-                    let due = Duration::from_secs(seconds.max(1).unsigned_abs());
+                    let due = Duration::from_secs(seconds.unsigned_abs());
                     due.min(jittered(self.settings.check_interval))
                 }
                 Round::Failed(problems) => {
@@ -178,7 +178,7 @@ impl Keeper {
         self.say(self.remarks(&view), |remark| tracing::warn!("{remark}"));
         let now = view.observed.now;
         let due = plan::due(&view.observed, &self.memory, self.settings.lifetimes);
-        Round::Quiet(due.first().map_or(i64::MAX, |due| due.at - now))
+        Round::Quiet(due.iter().map(|due| due.at - now).find(|wait| *wait > 0).unwrap_or(i64::MAX))
     }
 
     /// Each part stands for itself: what fails does not hold up the others.

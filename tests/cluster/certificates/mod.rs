@@ -3,12 +3,15 @@
 
 mod installation;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
 use self::installation::{Installation, KINDS};
-use crate::{bed::eventually, examples::plain_pod};
+use crate::{
+    bed::{eventually, program},
+    examples::plain_pod,
+};
 
 /// A CA lives for half a minute.
 const QUICK: [&str; 8] =
@@ -229,4 +232,88 @@ async fn a_missing_permission_is_named_and_given_later_it_goes_on() {
 
     installation.rest.merge(&role, &json!({"rules": rules})).await.expect("it is given back");
     replica.until_ready().await.expect("it is ready");
+}
+
+/// What `sandgate certs show` comes to: its status and its output.
+fn show(installation: &Installation, more: &[&str]) -> (Option<i32>, String) {
+    let kubeconfig = installation.bed.kubeconfig().display().to_string();
+    let output = Command::new(program().expect("sandgate is built"))
+        .args(["certs", "show", "--kubeconfig", &kubeconfig, "--namespace", &installation.name])
+        .args([
+            "--ca-secret",
+            &format!("{}-ca", installation.name),
+            "--webhook-configuration",
+            &installation.name,
+        ])
+        .args(more)
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("it prints text"))
+}
+
+#[tokio::test]
+async fn what_is_held_published_served_and_due_is_shown() {
+    let Some((installation, [first, _second])) = Installation::running(&[]).await else { return };
+    let (status, text) = show(&installation, &["--server", &first.address()]);
+    assert_eq!(status, Some(0), "{text}");
+    for part in [
+        "  active    ",
+        "  armed, publishes ",
+        "for 127.0.0.1, localhost",
+        "a successor of the CA",
+        "all is well",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("PRIVATE KEY"), "{text}");
+
+    let (status, text) = show(&installation, &["-o", "json", "--server", &first.address()]);
+    let shown: Value = serde_json::from_str(&text).expect("JSON");
+    let fingerprint = &shown["authorities"][0]["fingerprint"];
+    assert_eq!((status, fingerprint.as_str().map(str::len)), (Some(0), Some(64)), "{text}");
+    assert_eq!(shown["configurations"][0]["publishes"], json!([fingerprint]));
+    assert_eq!(&shown["served"]["issuer"], fingerprint);
+}
+
+#[tokio::test]
+async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register_one(0).await;
+    let (status, text) = show(&installation, &["--server", "127.0.0.1:1"]);
+    assert_eq!(status, Some(1), "{text}");
+    for part in [
+        "there is no Secret",
+        "there is no validating",
+        "has not the rules",
+        "127.0.0.1:1: Connection refused",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let (status, text) = show(&installation, &["--kubeconfig", "/nowhere"]);
+    assert_eq!(status, Some(2), "{text}");
+}
+
+/// What the keeper stands on.
+#[tokio::test]
+async fn the_api_server_applies_nothing_to_another_version_or_another_object() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register_one(0).await;
+    let path = installation.configuration_path(0);
+    let stored = installation.rest.get(&path).await.expect("it is registered");
+    let apply = async |field: &str, value: &Value| {
+        let mut object = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": installation.name},
+            "webhooks": [{"name": "mutate.sandgate.dev", "clientConfig": {"caBundle": null}}],
+        });
+        object["metadata"][field] = value.clone();
+        installation.rest.apply(&path, &object, true).await.map_err(|refusal| refusal.code)
+    };
+    assert_eq!(apply("resourceVersion", &json!("1")).await.expect_err("another version"), 409);
+    assert_eq!(apply("uid", &json!("another")).await.expect_err("another object"), 409);
+    for field in ["resourceVersion", "uid"] {
+        apply(field, &stored["metadata"][field]).await.expect("this version of this object");
+    }
 }
