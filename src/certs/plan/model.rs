@@ -238,7 +238,10 @@ impl World {
         if Some(registered.version) != seen {
             return;
         }
-        registered.before.push((registered.is.clone(), now));
+        // What somebody else has made of it is not held against us.
+        if !registered.tampered {
+            registered.before.push((registered.is.clone(), now));
+        }
         let webhook = &mut registered.is.webhooks[0];
         webhook.bundle = bundle;
         if arm {
