@@ -325,7 +325,9 @@ impl World {
             let leaf = replica.memory.live_leaf(self.now).expect("a leaf");
             assert_eq!(leaf.issuer.id, active[0].certificate.id);
         }
+        let held = in_order(authorities.iter().map(|authority| authority.certificate.clone()));
         for registered in self.configurations.iter().flatten() {
+            assert_eq!(registered.is.webhooks[0].bundle, held);
             assert!(
                 registered.is.is_armed() && registered.is.is_right() && !registered.mending,
                 "{registered:?}"

@@ -232,3 +232,22 @@ fn what_is_due_is_told_the_soonest_first() {
     let renewal = LIFETIMES.leaf / 3 * 2 - DAY;
     assert_eq!(what, [(Upkeep::Promote(next.certificate.id), 200), (Upkeep::Renew, renewal)]);
 }
+
+#[test]
+fn who_has_not_looked_for_as_long_as_a_leaf_lives_restores_nothing() {
+    let ca = active(1);
+    let mut memory = serves(&ca);
+    memory.leaf.as_mut().unwrap().not_after = NOW;
+    let plan = planned(&seen(Secret::Absent, [None, None]), &memory);
+    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active) }));
+}
+
+#[test]
+fn what_somebody_else_has_published_stays_until_the_secret_says_otherwise() {
+    let (ca, unknown) = (active(1), active(2));
+    let configurations = [publishes(&[&unknown], Rules::Right), publishes(&[&ca], Rules::Right)];
+    let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), configurations), &serves(&ca));
+    assert!(plan.publish.iter().all(|publish| publish.bundle == bundle(&[&ca, &unknown])));
+    assert_eq!(plan.publish.len(), 2);
+    assert_eq!(plan.write.map(|write| states(&write)), Some(vec![(1, State::Active), (2, State::Retiring)]));
+}
