@@ -25,6 +25,7 @@ fn bundle(authorities: &[&Authority]) -> Vec<Certificate> {
 }
 
 /// A configuration that was published long ago.
+#[allow(clippy::unnecessary_wraps, reason = "as it stands in what is seen")]
 fn publishes(authorities: &[&Authority], rules: Rules) -> Option<Configuration> {
     let webhook = Webhook { bundle: bundle(authorities), rules };
     Some(Configuration { webhooks: vec![webhook.clone(), webhook], changed: Some(NOW - DAY) })
