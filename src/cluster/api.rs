@@ -111,18 +111,14 @@ impl Api {
 
     /// Makes an object, unless there is one.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
-        let body = Some(("application/json", object));
-        self.send(Method::POST, target.collection(), body, ("create", target))
-            .await
-            .and_then(|answer| there(answer, target))
+        let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));
+        there(answer.await?, target)
     }
 
     /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
     pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
-        let body = Some(("application/json", object));
-        self.send(Method::PUT, target.path(), body, ("update", target))
-            .await
-            .and_then(|answer| there(answer, target))
+        let answer = self.send(Method::PUT, target.path(), Some((JSON, object)), ("update", target));
+        there(answer.await?, target)
     }
 
     /// Applies fields by server-side apply, as the field manager `sandgate`, if `resourceVersion` and `uid` still are
@@ -131,7 +127,7 @@ impl Api {
         let path = format!("{}?fieldManager={MANAGER}&force=true", target.path());
         // JSON is YAML.
         let body = Some(("application/apply-patch+yaml", object));
-        self.send(Method::PATCH, path, body, ("patch", target)).await.and_then(|answer| there(answer, target))
+        there(self.send(Method::PATCH, path, body, ("patch", target)).await?, target)
     }
 
     async fn send(
@@ -141,8 +137,8 @@ impl Api {
         body: Option<(&'static str, &Value)>,
         (verb, target): (&str, Target<'_>),
     ) -> Result<Answer, Trouble> {
-        let (content_type, body) = body.unwrap_or(("application/json", &Value::Null));
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let content_type = body.map_or(JSON, |(content_type, _)| content_type);
+        let body = body.map(|(_, object)| object.to_string().into_bytes()).unwrap_or_default();
         let asking = async {
             let answer = self.ask(method, &path, content_type, body).await?;
             let (head, body) = answer.into_parts();
@@ -172,7 +168,7 @@ impl Api {
             target.name,
             timeout.as_secs()
         );
-        let answer = self.ask(Method::GET, &path, "application/json", Vec::new()).await?;
+        let answer = self.ask(Method::GET, &path, JSON, Vec::new()).await?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer.into_body());
@@ -199,6 +195,8 @@ impl Api {
         self.client.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
     }
 }
+
+const JSON: &str = "application/json";
 
 /// Who changes what we change, to the API server.
 pub(super) const MANAGER: &str = "sandgate";

@@ -53,7 +53,7 @@ pub struct Access {
 /// # Errors
 /// When nothing says where the API server is, or what does cannot be used.
 pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
-    let config = match kubeconfig {
+    let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => from_files(path).await?,
         None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
     };

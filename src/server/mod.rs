@@ -207,7 +207,7 @@ pub async fn serve(
     tokio::spawn(probes.serve(admin));
     let accepting = tokio::spawn(reviews.serve(listener));
     match keeper {
-        Some(keeper) => drop(tokio::spawn(keeper.run())),
+        Some(keeper) => keeper.start(),
         None => shared.readiness.set(),
     }
 
