@@ -7,10 +7,12 @@ CASES ?= 1000000
 STORED ?= 20000
 # How long `make fuzz` drives each target, in seconds.
 FUZZ_SECONDS ?= 1800
+# How long `make ha` watches after each disturbance, in seconds.
+HA_SECONDS ?= 20
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo bench prove fuzz mutants lint clean
+.PHONY: help build run test demo bench prove ha fuzz mutants lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,10 @@ bench: ## Measure the webhook against two that decide nothing, and through a rea
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked
 	SANDGATE_PROVE_CASES=$(CASES) SANDGATE_PROVE_STORED=$(STORED) $(CARGO) test --release --locked --test oracle -- --nocapture --test-threads=2
+
+ha: ## Count the creates that fail while replicas roll and die, certificates rotate and Secrets go (HA_SECONDS=20)
+	$(CARGO) build --release --locked
+	SANDGATE_HA_SECONDS=$(HA_SECONDS) $(CARGO) test --release --locked --test release availability -- --nocapture
 
 fuzz: ## Fuzz the engine with coverage (FUZZ_SECONDS=1800 for each target; needs cargo-fuzz, no nightly)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo fuzz is not installed: cargo install cargo-fuzz"; exit 1; }

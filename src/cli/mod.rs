@@ -10,6 +10,7 @@ mod input;
 mod kinds;
 mod manifest;
 mod policy;
+mod probe;
 mod render;
 mod review;
 pub mod serve;
@@ -55,6 +56,7 @@ enum Command {
     /// Look after certificates
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    Probe(probe::ProbeArgs),
     Completion(completion::CompletionArgs),
 }
 
@@ -77,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Certs(command) => certs::run(&command),
+        Command::Probe(args) => probe::run(&args),
         Command::Completion(args) => completion::run(&args),
     };
     result.unwrap_or_else(|failure| failure.tell()).into()

@@ -211,6 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_took_out_is_refused() {
+        let name = "kube-api-access-x7k2p";
+        let mut pod = complete_pod();
+        mount_token(&mut pod, name, token_volume(name));
+        let token = "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken";
+        assert_eq!(violations(&pod), [token, "volume-types spec.volumes[2].projected"]);
+    }
+
+    #[test]
+    fn where_the_account_has_a_token_a_second_one_is_refused() {
+        let mut spec = Spec::default();
+        spec.service_account.automount_token = true;
+        let mut pod = complete_pod();
+        without(&mut pod["spec"], "automountServiceAccountToken");
+        let token = json!({"serviceAccountToken": {"path": "t", "audience": "vault"}});
+        mount_token(&mut pod, "vault", json!({"name": "vault", "projected": {"sources": [token]}}));
+        let path = "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken";
+        assert!(violations_of(&spec, &pod).contains(&path.to_string()));
+    }
+
+    #[test]
     fn a_host_path_that_borrows_the_token_volumes_name_is_refused() {
         let mut pod = complete_pod();
         let name = "kube-api-access-x";

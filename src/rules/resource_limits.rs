@@ -508,6 +508,76 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_wrote_over_a_fill_is_not_lowered() {
+        let mut pod = filled(&bare(&["a"]));
+        pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] = json!("1500m");
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "i"}));
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 0), amounts("1500m", "2Gi", "5Gi"));
+        assert_eq!(limits(&pod, "containers", 1), amounts("500m", "2Gi", "5Gi"));
+    }
+
+    #[test]
+    fn what_a_person_wrote_for_an_init_container_is_not_lowered() {
+        let mut pod = bare(&["a"]);
+        let resources = json!({"limits": amounts("2", "4Gi", "10Gi")});
+        pod["spec"]["initContainers"] = json!([
+            {"name": "sidecar", "image": "i", "restartPolicy": "Always"},
+            {"name": "init", "image": "i", "resources": resources}
+        ]);
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "initContainers", 1), amounts("2", "4Gi", "10Gi"));
+        assert_eq!(violations(&pod), ["pod-budget spec.containers"; 3]);
+    }
+
+    #[test]
+    fn where_nothing_is_left_no_limit_is_made_up() {
+        let mut pod = complete_pod();
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "i"}));
+        assert_eq!(limits(&filled(&pod), "containers", 1), Json::Null);
+    }
+
+    #[test]
+    fn requests_alone_get_their_limits() {
+        let mut pod = bare(&["a"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": amounts("1", "1Gi", "1Gi")});
+        assert_eq!(limits(&filled(&pod), "containers", 0), amounts("2", "4Gi", "10Gi"));
+    }
+
+    #[test]
+    fn a_wish_for_an_equal_share_changes_no_share() {
+        let mut pod = bare(&["a", "b", "c"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "666m"}});
+        let pod = filled(&pod);
+        for index in 0..3 {
+            assert_eq!(limits(&pod, "containers", index)["cpu"], "666m");
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_numbers_that_people_read() {
+        let mut pod = bare(&["a", "b", "c"]);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1001m", "memory": "3071Mi"}});
+        pod["spec"]["resources"] = json!({"requests": {"cpu": "1502m", "memory": "3584Mi"}});
+        let pod = filled(&pod);
+        assert_eq!(limits(&pod, "containers", 1), amounts("499m", "512Mi", "3413Mi"));
+        let requests = &pod["spec"]["containers"][1]["resources"]["requests"];
+        assert_eq!(*requests, amounts("250m", "256Mi", "1Gi"));
+    }
+
+    #[test]
+    fn what_was_filled_is_remembered_of_every_container() {
+        let names: Vec<String> = (0..100).map(|index| format!("c{index}")).collect();
+        let mut pod = filled(&bare(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "i"}));
+        let pod = filled(&pod);
+        for index in 0..101 {
+            assert_eq!(limits(&pod, "containers", index), amounts("19m", "40Mi", "101Mi"), "{index}");
+        }
+        assert_eq!(violations(&pod), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_forged_memory_of_what_was_filled_raises_nothing() {
         let mut pod = complete_pod();
         pod["spec"]["containers"][0]["resources"]["limits"] = amounts("1", "1Gi", "1Gi");

@@ -104,7 +104,7 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 "spec.containers",
                 format_args!("{total} {name} in total"),
                 wanted,
-                "lower the containers' limits",
+                "lower the containers' limits and requests",
             );
         }
         check_overhead(pod, name, out);

@@ -55,6 +55,15 @@ fn the_allowed_words_are_named() {
 }
 
 #[test]
+fn a_seccomp_profile_is_written_as_in_a_pod() {
+    let unconfined =
+        |pod: &mut Json| pod["spec"]["securityContext"]["seccompProfile"] = json!({"type": "Unconfined"});
+    has(&said(unconfined), "set it to {type: RuntimeDefault} or leave it out");
+    let spec = spec_of("{security: {seccomp: [Localhost/a.json]}}");
+    has(&said_under(&spec, unconfined), "set it to {type: Localhost, localhostProfile: \"a.json\"}");
+}
+
+#[test]
 fn what_cannot_be_left_out_is_to_be_set() {
     let security = json!({"allowPrivilegeEscalation": true, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}});
     let app = said(|pod| pod["spec"]["containers"][0]["securityContext"] = security.clone());

@@ -63,13 +63,8 @@ type Found = Result<PathBuf>;
 impl Assets {
     /// One etcd does for every Kubernetes.
     pub(super) fn etcd() -> Found {
-        let program = Program {
-            name: "etcd",
-            package: "go.etcd.io/etcd/server/v3",
-            module: "etcd",
-            of: Version::Usual,
-        };
-        program.find()
+        let package = "go.etcd.io/etcd/server/v3";
+        kubernetes(Version::Usual, "etcd", package, "etcd").find()
     }
 
     pub(super) fn apiserver(self) -> Found {
@@ -85,8 +80,47 @@ impl Assets {
     }
 
     fn kubernetes(self, name: &'static str, package: &'static str) -> Found {
-        Program { name, package, module: self.0.module(), of: self.0 }.find()
+        kubernetes(self.0, name, package, self.0.module()).find()
     }
+}
+
+fn kubernetes(of: Version, name: &'static str, package: &'static str, module: &'static str) -> Program {
+    let version = of.number();
+    Program {
+        name,
+        package,
+        module,
+        folder: format!("k8s-{version}-etcd-{}", etcd_version()),
+        // Else it calls itself v0.0.0-master.
+        stamp: format!("k8s.io/component-base/version.gitVersion=v{version}"),
+        // The ecosystem's folder has the usual version.
+        may_be_given: of == Version::Usual,
+    }
+}
+
+/// helm, which knows no version of Kubernetes.
+pub(super) fn helm() -> Found {
+    let package = "helm.sh/helm/v4/cmd/helm";
+    let version = required(include_str!("helm/go.mod"), "helm.sh/helm/v4");
+    let stamp = format!("helm.sh/helm/v4/internal/version.version=v{version}");
+    tool("helm", package, "helm", version, stamp).find()
+}
+
+/// What writes the chart's README.
+pub(super) fn helm_docs() -> Found {
+    let package = "github.com/norwoodj/helm-docs/cmd/helm-docs";
+    let version = required(include_str!("helm-docs/go.mod"), "github.com/norwoodj/helm-docs");
+    tool("helm-docs", package, "helm-docs", version, format!("main.version={version}")).find()
+}
+
+fn tool(
+    name: &'static str,
+    package: &'static str,
+    module: &'static str,
+    version: &str,
+    stamp: String,
+) -> Program {
+    Program { name, package, module, folder: format!("{name}-{version}"), stamp, may_be_given: false }
 }
 
 /// One program and how it is built.
@@ -95,7 +129,12 @@ struct Program {
     package: &'static str,
     /// The folder with `go.mod`, beside this file.
     module: &'static str,
-    of: Version,
+    /// Where in the cache it is: one for each version.
+    folder: String,
+    /// The variable that holds its version, and the version.
+    stamp: String,
+    /// Whether the one of `KUBEBUILDER_ASSETS` does.
+    may_be_given: bool,
 }
 
 impl Program {
@@ -103,7 +142,7 @@ impl Program {
         if let Some(given) = self.given() {
             return Ok(given);
         }
-        let cache = cache(self.of)?;
+        let cache = cache()?.join(&self.folder);
         let cached = cache.join(self.name);
         if cached.is_file() {
             return Ok(cached);
@@ -118,16 +157,15 @@ impl Program {
         Ok(cached)
     }
 
-    /// The ecosystem's folder has the usual version, and seldom a controller manager: what it lacks comes from here.
+    /// The ecosystem's folder seldom has a controller manager: what it lacks comes from here.
     fn given(&self) -> Option<PathBuf> {
-        let folder = env::var_os("KUBEBUILDER_ASSETS").filter(|_| self.of == Version::Usual)?;
+        let folder = env::var_os("KUBEBUILDER_ASSETS").filter(|_| self.may_be_given)?;
         Some(Path::new(&folder).join(self.name)).filter(|path| path.is_file())
     }
 
     /// Builds under another name first: a build that is broken off leaves nothing that looks finished.
     fn build(&self, target: &Path) -> Result<()> {
-        let Self { name, package, module, of } = self;
-        let version = of.number();
+        let Self { name, package, module, stamp, .. } = self;
         say(&format!("building {name} from {package}, once; minutes on a small machine"));
         let started = Instant::now();
         let unfinished = target.with_extension("unfinished");
@@ -135,8 +173,7 @@ impl Program {
             .arg("-C")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed").join(module))
             .args(["build", "-trimpath", "-buildvcs=false"])
-            // Else it calls itself v0.0.0-master.
-            .args(["-ldflags", &format!("-s -w -X k8s.io/component-base/version.gitVersion=v{version}")])
+            .args(["-ldflags", &format!("-s -w -X {stamp}")])
             .arg("-o")
             .arg(&unfinished)
             .arg(package)
@@ -152,21 +189,23 @@ impl Program {
 
     fn missing(&self, problem: &str) -> String {
         let Self { name, .. } = self;
-        format!(
-            "the test bed has no {name}: {problem}; install Go, or set KUBEBUILDER_ASSETS to a folder with {name}"
-        )
+        let or = if self.may_be_given {
+            format!(", or set KUBEBUILDER_ASSETS to a folder with {name}")
+        } else {
+            String::new()
+        };
+        format!("the test bed has no {name}: {problem}; install Go{or}")
     }
 }
 
 /// Outside the checkout, so that a fresh clone builds nothing again.
-fn cache(of: Version) -> Result<PathBuf> {
+fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| Some(env::home_dir()?.join(".cache")))
         .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
-    let versions = format!("k8s-{}-etcd-{}", of.number(), etcd_version());
-    Ok(base.join("sandgate/bed").join(versions))
+    Ok(base.join("sandgate/bed"))
 }
 
 fn etcd_version() -> &'static str {

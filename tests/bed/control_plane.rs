@@ -4,6 +4,8 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Child,
+    sync::Mutex,
+    time::Duration,
 };
 
 use kube::{
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Output, Rest, Result,
     assets::{Assets, Version},
-    eventually, free_port, kubectl,
+    eventually, free_port, helm, kubectl,
     process::{Process, remove_at_the_end},
 };
 
@@ -31,7 +33,11 @@ pub(crate) struct ControlPlane {
 /// Only etcd and the API server, which is enough to be asked what it knows.
 pub(crate) struct ApiServer {
     folder: PathBuf,
-    _processes: [Process; 2],
+    program: PathBuf,
+    ports: Ports,
+    /// Ends before etcd; `None` while it is restarted.
+    process: Mutex<Option<Process>>,
+    _etcd: Process,
     _guard: Option<Child>,
 }
 
@@ -42,13 +48,13 @@ impl ApiServer {
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
         let assets = Assets(version);
-        let (etcd, apiserver) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
+        let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
         let mut etcd = start_etcd(&etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&apiserver, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&program, &folder, &ports)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
@@ -62,7 +68,29 @@ impl ApiServer {
             Ok(rest.get("/api/v1/namespaces/default").await.ok())
         })
         .await?;
-        Ok(Self { folder, _processes: [apiserver, etcd], _guard: guard })
+        let process = Mutex::new(Some(apiserver));
+        Ok(Self { folder, program, ports, process, _etcd: etcd, _guard: guard })
+    }
+
+    /// Ends it as an upgrade of the control plane does, and starts it again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    async fn restart(&self) -> Result<()> {
+        let slot = || self.process.lock().expect("no holder panics");
+        let ending = slot().take().ok_or("it is being restarted")?;
+        ending.signals().send("TERM")?;
+        // Then at once: it would wait a minute for those who watch it.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(ending);
+        *slot() = Some(start_apiserver(&self.program, &self.folder, &self.ports)?);
+        let rest = self.rest().await?;
+        eventually("the API server is ready", async || {
+            slot().as_mut().map_or(Ok(()), Process::check)?;
+            Ok(rest.get("/api/v1/namespaces/default").await.ok())
+        })
+        .await
+        .map(drop)
     }
 
     /// The API in plain JSON.
@@ -96,6 +124,14 @@ impl ControlPlane {
         })
         .await?;
         Ok(Self { kubectl, _controllers: controllers, apiserver })
+    }
+
+    /// Restarts the API server; whoever watches it loses his connection.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) async fn restart_apiserver(&self) -> Result<()> {
+        self.apiserver.restart().await
     }
 
     /// A folder for files and logs; removed at the end.
@@ -142,6 +178,11 @@ impl ControlPlane {
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
+    /// Runs helm as the cluster's admin.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> Output {
+        helm::run(arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+    }
+
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
     /// with its name, which the API server may have drawn.
     pub(crate) async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
@@ -163,7 +204,11 @@ impl ControlPlane {
         let ours = log.lines().filter(|line| line.contains(namespace));
         // The last line may be half written.
         let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Ok(events.filter(|event| event["objectRef"]["namespace"] == namespace).collect())
+        let of_pods = |event: &Value| {
+            let object = &event["objectRef"];
+            object["namespace"] == namespace && object["resource"] == "pods"
+        };
+        Ok(events.filter(of_pods).collect())
     }
 }
 
@@ -177,7 +222,7 @@ const TOKENS: &str = "tokens.csv";
 const ACCOUNT_KEY: &str = "sa.key";
 const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 const CERTIFICATES: &str = "apiserver";
-const AUDIT_POLICY: &str = "audit-policy.json";
+const AUDIT_POLICY: &str = "audit-policy.yaml";
 const AUDIT_LOG: &str = "audit.log";
 
 /// Nobody else reaches these addresses, and the cluster dies with us.
@@ -199,17 +244,8 @@ fn write_credentials(folder: &Path) -> Result<()> {
     fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
     fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
     fs::write(folder.join(TOKENS), format!("{TOKEN},admin,admin,system:masters\n"))?;
-    let pods = json!([{"group": "", "resources": ["pods", "pods/ephemeralcontainers", "pods/resize"]}]);
-    let audit_policy = json!({
-        "apiVersion": "audit.k8s.io/v1",
-        "kind": "Policy",
-        "omitStages": ["RequestReceived"],
-        "rules": [
-            {"level": "Metadata", "verbs": ["create", "update", "patch"], "resources": pods},
-            {"level": "None"},
-        ],
-    });
-    fs::write(folder.join(AUDIT_POLICY), audit_policy.to_string())?;
+    // The one that people are told to use.
+    fs::write(folder.join(AUDIT_POLICY), include_str!("../../examples/audit-policy.yaml"))?;
     Ok(())
 }
 

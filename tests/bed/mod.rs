@@ -18,13 +18,18 @@
 #![allow(dead_code, reason = "the tests and the demo use different parts of it")]
 
 mod assets;
+mod command;
 mod control_plane;
+mod helm;
 mod kubectl;
+mod node;
+mod plain_http;
 mod ports;
 mod process;
 mod rest;
 mod sandgate;
 mod shared;
+mod spreader;
 mod webhook;
 
 use std::{
@@ -36,13 +41,16 @@ use std::{
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     assets::Version,
+    command::Output,
     control_plane::{ApiServer, ControlPlane},
-    kubectl::Output,
+    helm::{chart_readme, helm},
+    node::{Node, NodePod},
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},
     sandgate::{Replica, Sandgate, program},
     shared::{is_skipped, shared},
+    spreader::Spreader,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

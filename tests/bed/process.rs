@@ -7,23 +7,26 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use super::Result;
 
 /// A running program with its log.
 pub(crate) struct Process {
-    name: &'static str,
-    log: PathBuf,
+    name: String,
+    pub(super) log: PathBuf,
+    /// The file with the program's process id.
+    pid: PathBuf,
     shell: Child,
 }
 
-/// Runs `"$@"`, ends with its status, and kills it at the end of standard input.
+/// Runs `"$@"`, ends with its status, and kills it at the end of standard input. `$0` is where its process id goes.
 const LEASH: &str = r#"
     exec 3<&0
     "$@" </dev/null 3<&- &
     child=$!
+    echo "$child" >"$0"
     (read -r _ <&3; kill -KILL "$child") &
     watcher=$!
     wait "$child"
@@ -34,18 +37,29 @@ const LEASH: &str = r#"
 
 impl Process {
     /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
-    pub(crate) fn start(
-        name: &'static str,
+    pub(crate) fn start(name: &str, program: &Path, arguments: &[String], folder: &Path) -> Result<Self> {
+        Self::start_with(name, program, arguments, &[], folder)
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(
+        name: &str,
         program: &Path,
         arguments: &[String],
+        environment: &[(String, String)],
         folder: &Path,
     ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
+        let pid = folder.join(format!("{name}.pid"));
+        // That of an earlier one is not ours.
+        let _ = fs::remove_file(&pid);
         let output = File::options().create(true).append(true).open(&log)?;
         let shell = Command::new("sh")
-            .args(["-c", LEASH, "leash"])
+            .args(["-c", LEASH])
+            .arg(&pid)
             .arg(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             // A signal to the whole of our group, such as Ctrl-C, would take the leash and leave the child.
             .process_group(0)
             // Nothing here may look for the metadata service of a cloud.
@@ -54,25 +68,54 @@ impl Process {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()?;
-        Ok(Self { name, log, shell })
+        Ok(Self { name: name.to_owned(), log, pid, shell })
     }
 
     /// # Errors
     /// When it has ended by itself: with the end of its log.
     pub(crate) fn check(&mut self) -> Result<()> {
         let Some(status) = self.shell.try_wait()? else { return Ok(()) };
-        let (name, log, tail) = (self.name, self.log.display(), self.log_tail());
+        let (name, log, tail) = (&self.name, self.log.display(), tail(&self.log));
         Err(format!("{name} ended ({status}); the end of {log}:\n{tail}").into())
     }
 
-    /// The last lines of its log.
-    fn log_tail(&self) -> String {
-        const LINES: usize = 20;
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.shell.try_wait()?)
     }
+
+    /// For signals to it.
+    pub(crate) fn signals(&self) -> Signals {
+        Signals(self.pid.clone())
+    }
+}
+
+/// Where signals to a program go: the file with its process id.
+#[derive(Debug, Clone)]
+pub(crate) struct Signals(PathBuf);
+
+impl Signals {
+    /// Sends one, such as `TERM`.
+    ///
+    /// # Errors
+    /// When the program is not running any more.
+    pub(crate) fn send(&self, signal: &str) -> Result<()> {
+        let pid = fs::read_to_string(&self.0)?;
+        let sent = Command::new("kill").args(["-s", signal, pid.trim()]).output()?;
+        if sent.status.success() {
+            return Ok(());
+        }
+        Err(format!("no {signal} was sent: {}", String::from_utf8_lossy(&sent.stderr)).into())
+    }
+}
+
+/// The last lines of a log.
+pub(super) fn tail(log: &Path) -> String {
+    const LINES: usize = 20;
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 impl Drop for Process {

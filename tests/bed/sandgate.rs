@@ -7,19 +7,17 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use super::{
-    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, process::Process,
+    ControlPlane, Reinvocation, Rest, Result, Webhook, WebhookKind, eventually, free_port, plain_http,
+    process::Process,
 };
 
 /// A running webhook; ends when dropped.
 pub(crate) struct Sandgate {
     replica: Option<Replica>,
     url: String,
+    ca_file: PathBuf,
     ca: String,
     namespaces: Vec<String>,
 }
@@ -43,12 +41,24 @@ impl Sandgate {
         })?;
         replica.until_ready().await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
+        let ca_file = replica.folder.join("ca.crt");
         Ok(Self {
             url: replica.url(""),
-            ca: fs::read_to_string(replica.folder.join("ca.crt"))?,
+            ca: fs::read_to_string(&ca_file)?,
+            ca_file,
             namespaces: namespaces.filter_map(Value::as_str).map(str::to_owned).collect(),
             replica: Some(replica),
         })
+    }
+
+    /// Where it listens; its two paths are appended.
+    pub(crate) fn url(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
+    /// What its certificate is signed by, in PEM.
+    pub(crate) fn ca_file(&self) -> &Path {
+        &self.ca_file
     }
 
     /// The name of both its configurations.
@@ -157,14 +167,12 @@ impl Replica {
 
     /// Whether `/readyz` answers 200.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.ask("/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        plain_http::is_fine(self.admin, "/readyz").await
     }
 
     /// The value of a metric; `None` where nothing answers.
     pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
-        let text = self.ask("/metrics").await.ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line?.trim().parse().ok()
+        plain_http::metric(self.admin, name).await
     }
 
     /// What it has logged so far.
@@ -180,16 +188,6 @@ impl Replica {
     /// The URL of what is at `path`.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}/{path}", self.address())
-    }
-
-    /// Too little to need a client for it.
-    async fn ask(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: sandgate\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok(answer)
     }
 }
 

@@ -17,6 +17,7 @@ mod bed_itself;
 mod beyond;
 mod bystanders;
 mod certificates;
+mod chart;
 mod controllers;
 mod creating;
 mod deployments;

@@ -117,6 +117,12 @@ impl Sandbox {
     pub(crate) async fn place_on_node(&self, pod: &str) {
         let binding = json!({"metadata": {"name": pod}, "target": {"kind": "Node", "name": "node-1"}});
         self.rest.post(&self.pods_path(&format!("/{pod}/binding")), &binding).await.expect("it is placed");
+        // A pod that is on no node is deleted at once, and a delete trusts the API server's cache in that.
+        let cached = self.pods_path(&format!("/{pod}?resourceVersion=0"));
+        let is_known = eventually("the API server's cache has the pod on its node", async || {
+            Ok(self.rest.get(&cached).await?["spec"]["nodeName"].is_string().then_some(()))
+        });
+        is_known.await.expect("the cache follows");
     }
 
     /// The pod as it is stored.

@@ -53,7 +53,7 @@ fn meaning(text: &str, violation: &Violation) -> Option<Change> {
         "name a folder of the volume" => setting(path, json!("a/b")),
         "add @sha256" => setting(path, json!(format!("x@sha256:{}", "0".repeat(64)))),
         "run it as a Job" => Box::new(run_as_job),
-        "lower the containers' limits" => lower_limits(wanted)?,
+        "lower the containers' limits and requests" => lower_amounts(wanted)?,
         _ => of_one_verb(text, path)?,
     })
 }
@@ -190,14 +190,16 @@ fn run_as_job(pod: &mut Json) {
     }
 }
 
-fn lower_limits(wanted: &str) -> Option<Change> {
+fn lower_amounts(wanted: &str) -> Option<Change> {
     let resource = wanted.strip_suffix(" for the Pod")?.rsplit_once(' ')?.1.to_string();
     Some(Box::new(move |pod| {
         for list in ["initContainers", "containers"] {
             for container in items(&mut pod["spec"], list) {
-                if let Some(limits) = container.pointer_mut("/resources/limits").and_then(Json::as_object_mut)
-                {
-                    limits.insert(resource.clone(), json!("1m"));
+                for kind in ["limits", "requests"] {
+                    let amounts = container.pointer_mut(&format!("/resources/{kind}"));
+                    if let Some(amounts) = amounts.and_then(Json::as_object_mut) {
+                        amounts.insert(resource.clone(), json!("1m"));
+                    }
                 }
             }
         }

@@ -59,8 +59,8 @@ async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
     let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set it, the others \
                 leave nothing to fill in (resource-limits)";
     assert!(before.contains(told), "{before}");
-    let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits \
-                (pod-budget)";
+    let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
+                requests (pod-budget)";
     assert!(after.contains(told), "{after}");
 }
 

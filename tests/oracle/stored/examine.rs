@@ -76,7 +76,7 @@ async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String>
             .is_empty()
             .then(|| format!("sandgate admits what Pod Security refuses: {}", refusal.message)),
         Refuser::Trouble => {
-            let alone = ground.send(&ground.open, pod, How::DryRun).await;
+            let alone = ground.send(&ground.open, pod, seen.how).await;
             // The API server has troubles of its own: an empty runtimeClassName is an internal error.
             let is_its_own = alone.refused().is_some_and(|(refuser, _)| refuser == Refuser::Trouble);
             (!is_its_own).then(|| refusal.to_string())

@@ -1,0 +1,146 @@
+//! `sandgate probe`: whether the gate stands, seen from outside.
+
+use std::path::{Path, PathBuf};
+
+use axum::http::{Request, header};
+use clap::Args;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::Status as ApiStatus,
+};
+use serde_json::{Value, json};
+
+use super::{Failure, Status, print};
+use crate::{review::POLICY_ANNOTATION, text::visible};
+
+/// Try a plain and a hostile Pod on a cluster, without running either
+///
+/// Asks the API server for a dry run of two creates: the plain Pod must come out sandboxed, the hostile one must be
+/// refused by sandgate.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 the gate stands, 1 it does not, 2 it could not be tried.")]
+pub(super) struct ProbeArgs {
+    /// A namespace whose policy is enforced
+    #[arg(short, long)]
+    namespace: String,
+    /// The image that the plain Pod asks for, if the policy does not allow every one
+    #[arg(long, default_value = "busybox")]
+    image: String,
+    /// How to reach the API server; as a Pod of the cluster where left out
+    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ProbeArgs) -> Result<Status, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+    runtime.block_on(probe(args))
+}
+
+async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
+    let client = client(args.kubeconfig.as_deref()).await?;
+    let plain = plain(try_pod(&client, &args.namespace, &plain_pod(&args.image)).await?);
+    let hostile = hostile(try_pod(&client, &args.namespace, &hostile_pod(&args.image)).await?);
+    let mut status = Status::Fine;
+    for finding in [plain, hostile] {
+        let (word, text) = match finding {
+            Ok(text) => ("ok", text),
+            Err(text) => {
+                status = Status::Violations;
+                ("FAILED", text)
+            }
+        };
+        print(&format!("{word}: {}\n", visible(&text)))?;
+    }
+    Ok(status)
+}
+
+async fn client(kubeconfig: Option<&Path>) -> Result<Client, Failure> {
+    let config = match kubeconfig {
+        Some(path) => from_file(path).await?,
+        None => Config::incluster().map_err(|error| {
+            Failure::new(format_args!("no API server: {error}; outside a cluster, use --kubeconfig PATH"))
+        })?,
+    };
+    Client::try_from(config).map_err(|error| Failure::new(format_args!("no client: {error}")))
+}
+
+async fn from_file(path: &Path) -> Result<Config, Failure> {
+    let unusable = |error| Failure::new(format_args!("{}: no kubeconfig: {error}", path.display()));
+    let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(unusable)
+}
+
+/// What became of a Pod.
+enum Outcome {
+    /// As it would be stored.
+    Admitted(Value),
+    /// Refused by this webhook, with this message.
+    Denied { webhook: String, message: String },
+}
+
+async fn try_pod(client: &Client, namespace: &str, pod: &Value) -> Result<Outcome, Failure> {
+    let request = Request::post(format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(pod.to_string().into_bytes());
+    let request = request.map_err(|_| {
+        Failure::new(format_args!("{namespace} is no name of a namespace: use one of a policy"))
+    })?;
+    match client.request::<Value>(request).await {
+        Ok(pod) => Ok(Outcome::Admitted(pod)),
+        Err(kube::Error::Api(status)) => denied(*status, namespace),
+        Err(error) => Err(Failure::new(format_args!("the API server does not answer: {error}"))),
+    }
+}
+
+/// A refusal by sandgate is an answer; any other says nothing about sandgate.
+fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, Failure> {
+    let message = status.message;
+    let webhook = message.split_once("admission webhook \"").and_then(|(_, rest)| {
+        let (name, rest) = rest.split_once('"')?;
+        (name.ends_with(".sandgate.dev") && rest.starts_with(" denied the request")).then(|| name.to_owned())
+    });
+    match webhook {
+        Some(webhook) => Ok(Outcome::Denied { webhook, message }),
+        None => Err(Failure::new(format_args!("no Pod can be tried in {namespace}: {message}"))),
+    }
+}
+
+fn plain(outcome: Outcome) -> Result<String, String> {
+    let pod = match outcome {
+        Outcome::Admitted(pod) => pod,
+        Outcome::Denied { message, .. } => {
+            return Err(format!("a plain Pod is refused: {}", message.replace('\n', " ")));
+        }
+    };
+    let policy = pod["metadata"]["annotations"][POLICY_ANNOTATION].as_str();
+    match (policy, pod["spec"]["runtimeClassName"].as_str()) {
+        (Some(policy), Some(class)) => Ok(format!(
+            "a plain Pod is admitted and comes out sandboxed (policy {policy}, RuntimeClass {class})"
+        )),
+        _ => Err("a plain Pod comes out as it went in: sandgate is not asked, or its policy has another mode than \
+                  enforce"
+            .into()),
+    }
+}
+
+fn hostile(outcome: Outcome) -> Result<String, String> {
+    match outcome {
+        Outcome::Denied { webhook, .. } => Ok(format!("a hostile Pod is refused by {webhook}")),
+        Outcome::Admitted(_) => Err("a hostile Pod is admitted".into()),
+    }
+}
+
+fn plain_pod(image: &str) -> Value {
+    pod(&json!({"containers": [{"name": "main", "image": image}]}))
+}
+
+fn hostile_pod(image: &str) -> Value {
+    let container = json!({"name": "main", "image": image, "securityContext": {"privileged": true}});
+    pod(&json!({"hostPID": true, "hostNetwork": true, "containers": [container]}))
+}
+
+fn pod(spec: &Value) -> Value {
+    json!({"metadata": {"generateName": "sandgate-probe-"}, "spec": spec})
+}

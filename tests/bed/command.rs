@@ -1,0 +1,50 @@
+//! Commands of other people, as a person would call them.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use super::Result;
+
+/// What a command printed and whether it succeeded.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// What it printed, where it succeeded.
+    #[track_caller]
+    pub(crate) fn expect_success(self) -> String {
+        let Self { success, stdout, stderr } = self;
+        assert!(success, "the command failed: {stderr}{stdout}");
+        stdout
+    }
+
+    /// Its complaint, where it failed.
+    #[track_caller]
+    pub(crate) fn expect_failure(self) -> String {
+        let Self { success, stdout, stderr } = self;
+        assert!(!success, "the command should have failed: {stdout}{stderr}");
+        stderr
+    }
+}
+
+/// Runs a command with `input` on its standard input.
+pub(super) fn run(command: &mut Command, input: &str) -> Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that reads no input may have gone already.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let output = child.wait_with_output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Output {
+        success: output.status.success(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
+}

@@ -1,0 +1,206 @@
+//! Which requests reach sandgate: the chart's own configurations, before a real sandgate, on a real API server.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::template;
+use crate::{
+    bed::{Refusal, eventually},
+    examples::plain_pod,
+    sandbox::Sandbox,
+};
+
+const JUDGED: [&str; 2] = ["mutate.sandgate.dev", "validate.sandgate.dev"];
+
+#[tokio::test]
+async fn what_a_rule_could_read_is_sent() {
+    let Some(guarded) = Guarded::new().await else { return };
+    guarded.sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+    let owner = guarded.owner().await;
+    for (step, changes) in [
+        ("label", json!({"metadata": {"labels": {"team": "blue"}}})),
+        ("annotation", json!({"metadata": {"annotations": {"example.com/note": "x"}}})),
+        ("owner", json!({"metadata": {"ownerReferences": [owner]}})),
+        ("image", json!({"spec": {"containers": [{"name": "main", "image": "busybox:2"}]}})),
+    ] {
+        guarded.change("main", step, &changes).await.expect("it is admitted");
+        assert_eq!(guarded.asked(step).await, BTreeSet::from(JUDGED.map(str::to_owned)), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_judged_is_not_sent() {
+    let Some(guarded) = Guarded::new().await else { return };
+    let pod = guarded.sandbox.create_and_read(&plain_pod("main")).await;
+    let finalizers = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    guarded.change("main", "finalizers", &finalizers).await.expect("it is admitted");
+    assert!(guarded.asked("finalizers").await.is_empty());
+
+    let mut same = guarded.sandbox.stored("main").await;
+    same["metadata"]["managedFields"] = pod["metadata"]["managedFields"].clone();
+    let path = guarded.sandbox.pods_path("/main?fieldManager=same");
+    guarded.sandbox.rest.put(&path, &same).await.expect("it is admitted");
+    assert!(guarded.asked("same").await.is_empty());
+    guarded
+        .change("main", "let-go", &json!({"metadata": {"finalizers": null}}))
+        .await
+        .expect("it is admitted");
+}
+
+/// Neither a Pod without labels and annotations, nor one that loses or gets its first, makes a condition fail: a
+/// failure would refuse the request.
+#[tokio::test]
+async fn fields_that_are_missing_before_or_after_do_no_harm() {
+    let Some(guarded) = Guarded::new().await else { return };
+    // Made before anybody guarded it: it has none of either.
+    let bare = "before";
+    assert!(guarded.sandbox.stored(bare).await["metadata"].get("labels").is_none());
+    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    guarded.change(bare, "bare-finalizers", &hold).await.expect("it is admitted");
+    assert!(guarded.asked("bare-finalizers").await.is_empty());
+    let status = json!({"status": {"message": "x"}});
+    guarded.change_status(bare, "bare-status", &status).await.expect("it is admitted");
+    assert!(guarded.asked("bare-status").await.is_empty());
+    for (step, labels) in [("first-label", json!({"a": "b"})), ("last-label", Value::Null)] {
+        let changes = json!({"metadata": {"labels": labels}});
+        guarded.change(bare, step, &changes).await.expect("it had violated before");
+        assert_eq!(guarded.asked(step).await.len(), 2, "{step}");
+    }
+    guarded.change(bare, "let-go", &json!({"metadata": {"finalizers": null}})).await.expect("it is admitted");
+}
+
+#[tokio::test]
+async fn the_kubelets_status_is_not_sent() {
+    let Some(guarded) = Guarded::new().await else { return };
+    guarded.sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+    let heartbeat = json!({"status": {"phase": "Running", "podIP": "10.0.0.7", "conditions": [
+        {"type": "Ready", "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    ]}});
+    guarded.change_status("main", "heartbeat", &heartbeat).await.expect("it is admitted");
+    assert!(guarded.asked("heartbeat").await.is_empty());
+    assert_eq!(guarded.sandbox.stored("main").await["status"]["phase"], "Running");
+}
+
+#[tokio::test]
+async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
+    let Some(guarded) = Guarded::new().await else { return };
+    guarded.sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+    let harmless = json!({"metadata": {"labels": {"team": "blue"}}});
+    guarded.change_status("main", "status-label", &harmless).await.expect("it is admitted");
+    assert_eq!(guarded.asked("status-label").await, BTreeSet::from(["status.sandgate.dev".to_owned()]));
+    for (changes, rule) in [
+        (json!({"metadata": {"labels": {"app": "other"}}}), "labels"),
+        (json!({"metadata": {"annotations": {"dev.gvisor.spec.rootfs.source": "/"}}}), "gvisor-annotations"),
+    ] {
+        let refusal = guarded.change_status("main", rule, &changes).await.expect_err("it is refused");
+        assert!(refusal.message.contains("status.sandgate.dev") && refusal.names(rule), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn debugging_containers_and_resizes_are_sent() {
+    let Some(guarded) = Guarded::new().await else { return };
+    let sandbox = &guarded.sandbox;
+    sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+    let debugger = json!({"spec": {"ephemeralContainers": [
+        {"name": "debugger", "image": "x", "securityContext": {"privileged": true}}
+    ]}});
+    let path = sandbox.pods_path("/main/ephemeralcontainers?fieldManager=debug");
+    let refusal = sandbox.rest.strategic_merge(&path, &debugger).await.expect_err("it is refused");
+    assert!(refusal.names("privileged"), "{refusal}");
+    let path = sandbox.pods_path("/main/resize?fieldManager=resize");
+    let larger = json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "7"}}}]}});
+    let refusal = sandbox.rest.strategic_merge(&path, &larger).await.expect_err("it is refused");
+    assert!(refusal.message.contains(".sandgate.dev"), "{refusal}");
+}
+
+/// The API server bounds what its conditions may cost, and refuses what costs more.
+#[tokio::test]
+async fn the_largest_pods_are_compared_within_the_budget() {
+    let Some(guarded) = Guarded::new().await else { return };
+    let mut pod = plain_pod("main");
+    let environment = (0..6000).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(150)}));
+    pod["spec"]["containers"][0]["env"] = environment.collect();
+    guarded.sandbox.create(&pod).await.expect("it is admitted");
+    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    guarded.change("main", "large-same", &hold).await.expect("it is within the budget");
+    assert!(guarded.asked("large-same").await.is_empty());
+    let image = json!({"spec": {"containers": [{"name": "main", "image": "busybox:2"}]}});
+    guarded.change("main", "large-image", &image).await.expect("it is within the budget");
+    assert_eq!(guarded.asked("large-image").await.len(), 2);
+    guarded
+        .change("main", "let-go", &json!({"metadata": {"finalizers": null}}))
+        .await
+        .expect("it is admitted");
+}
+
+/// A namespace before which the chart's own configurations stand, with a Pod `before` that was there before them.
+struct Guarded {
+    sandbox: Sandbox,
+}
+
+impl Guarded {
+    async fn new() -> Option<Self> {
+        let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await?;
+        sandbox.create(&plain_pod("before")).await.expect("nobody judges it");
+        let manifest = configurations(&sandbox).await;
+        sandbox.bed.kubectl_reading(&manifest, &["create", "-f", "-"]).await.expect_success();
+        let guarded = Self { sandbox };
+        eventually("the API server asks sandgate", async || {
+            let path = guarded.sandbox.pods_path("?dryRun=All&fieldManager=try");
+            let _ = guarded.sandbox.rest.post(&path, &plain_pod("try")).await;
+            Ok((guarded.asked("try").await.len() == JUDGED.len()).then_some(()))
+        })
+        .await
+        .expect("it asks");
+        Some(guarded)
+    }
+
+    /// Something that may own a Pod.
+    async fn owner(&self) -> Value {
+        let map = json!({"metadata": {"name": "owner"}});
+        let map = self.sandbox.rest.post(&self.sandbox.path("/configmaps"), &map).await.expect("a ConfigMap");
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": map["metadata"]["uid"]})
+    }
+
+    /// Changes a Pod; `step` is what the audit log knows the request by.
+    async fn change(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Refusal> {
+        let path = self.sandbox.pods_path(&format!("/{pod}?fieldManager={step}"));
+        self.sandbox.rest.strategic_merge(&path, changes).await
+    }
+
+    async fn change_status(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Refusal> {
+        let path = self.sandbox.pods_path(&format!("/{pod}/status?fieldManager={step}"));
+        self.sandbox.rest.strategic_merge(&path, changes).await
+    }
+
+    /// The webhooks that were asked in the last request of this step: each leaves its verdict in the audit log.
+    async fn asked(&self, step: &str) -> BTreeSet<String> {
+        let Sandbox { bed, namespace, .. } = &self.sandbox;
+        let of_step = |event: &Value| {
+            event["requestURI"].as_str().is_some_and(|uri| uri.ends_with(&format!("fieldManager={step}")))
+        };
+        let event = eventually("the audit log has the request", async || {
+            Ok(bed.audit_events(namespace)?.into_iter().rev().find(of_step))
+        });
+        let event = event.await.expect("an event");
+        let annotations = event["annotations"].as_object().into_iter().flatten();
+        annotations.filter_map(|(key, _)| Some(key.strip_suffix("/verdict")?.to_owned())).collect()
+    }
+}
+
+/// The chart's two configurations, with names of this namespace, and its sandgate for an answer.
+async fn configurations(sandbox: &Sandbox) -> String {
+    let Sandbox { namespace, sandgate, .. } = sandbox;
+    let flags = [
+        format!("--set=fullnameOverride={namespace}"),
+        format!("--set=policies.workflow-runner.namespaces={{{namespace}}}"),
+        format!("--set=webhook.url={}", sandgate.url()),
+        "--set=certificates.mode=files,certificates.secretName=tls".into(),
+        format!("--set-file=certificates.caBundle={}", sandgate.ca_file().display()),
+        "--show-only=templates/mutating-webhook.yaml".into(),
+        "--show-only=templates/validating-webhook.yaml".into(),
+    ];
+    template(&flags.each_ref().map(String::as_str)).await.expect_success()
+}

@@ -1,0 +1,42 @@
+//! Kinds of other people, which the chart makes objects of where they are asked for.
+
+use serde_json::json;
+
+use crate::bed::{Rest, eventually};
+
+/// What the API server must know of each: group, version, kind, plural.
+const KINDS: [(&str, &str, &str, &str); 5] = [
+    ("cert-manager.io", "v1", "Certificate", "certificates"),
+    ("cert-manager.io", "v1", "Issuer", "issuers"),
+    ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
+    ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
+    ("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
+];
+
+/// Makes the kinds known, with nothing but a `spec` that may be anything: their owners' own schemas are not here.
+pub(super) async fn define(rest: &Rest) {
+    for (group, version, kind, plural) in KINDS {
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": anything}});
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.{group}")},
+            "spec": {
+                "group": group,
+                "scope": "Namespaced",
+                "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
+                "versions": [{
+                    "name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}
+                }],
+            },
+        });
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        rest.apply(&format!("{path}/{plural}.{group}"), &definition, true).await.expect("a definition");
+        eventually("the kind is served", async || {
+            Ok(rest.get(&format!("/apis/{group}/{version}/{plural}")).await.ok())
+        })
+        .await
+        .expect("it is served");
+    }
+}

@@ -1,0 +1,98 @@
+//! The chart: what it renders, what it refuses, and what a real API server says to it.
+
+mod conditions;
+mod generated;
+mod kinds;
+mod probing;
+mod refusing;
+mod rendering;
+mod rights;
+mod stored;
+mod workflows;
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::bed::{Output, helm};
+
+/// The folder of the chart.
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");
+
+/// Where the tests' release lives.
+const NAMESPACE: &str = "sandgate-system";
+
+/// Renders the chart with these flags.
+async fn template(flags: &[&str]) -> Output {
+    let command = ["template", "sandgate", CHART, "--namespace", NAMESPACE];
+    helm(&[&command, flags].concat()).await.expect("helm starts")
+}
+
+/// The objects that the chart renders with these flags.
+async fn render(flags: &[&str]) -> Objects {
+    Objects::read(&template(flags).await.expect_success())
+}
+
+/// The objects of one scenario.
+async fn render_scenario(scenario: &str) -> Objects {
+    render(&["--values", scenario]).await
+}
+
+/// The paths of the value files in `ci/`.
+fn scenarios() -> Vec<String> {
+    let folder = Path::new(CHART).join("ci");
+    let files = fs::read_dir(folder).expect("the chart has scenarios");
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path().display().to_string()).collect();
+    paths.sort();
+    assert!(paths.len() >= 6, "{paths:?}");
+    paths
+}
+
+fn scenario(name: &str) -> String {
+    format!("{CHART}/ci/{name}-values.yaml")
+}
+
+/// What was rendered.
+struct Objects(Vec<Value>);
+
+impl Objects {
+    fn read(manifest: &str) -> Self {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(manifest).expect("helm renders YAML");
+        Self(objects.into_iter().filter(|object| !object.is_null()).collect())
+    }
+
+    /// The only object of a kind.
+    #[track_caller]
+    fn one(&self, kind: &str) -> &Value {
+        let mut found = self.all(kind);
+        let first = found.next().unwrap_or_else(|| panic!("there is a {kind}"));
+        assert!(found.next().is_none(), "there is one {kind}");
+        first
+    }
+
+    fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(move |object| object["kind"] == kind)
+    }
+
+    /// Every webhook of both configurations.
+    fn webhooks(&self) -> Vec<&Value> {
+        let configurations =
+            ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"].map(|kind| self.one(kind));
+        configurations.into_iter().flat_map(|object| items(&object["webhooks"])).collect()
+    }
+}
+
+/// The items of a list; none if there is no list.
+fn items(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The strings of a list.
+fn strings(list: &Value) -> Vec<&str> {
+    items(list).iter().map(|item| item.as_str().expect("a string")).collect()
+}
+
+/// An object as messages call it.
+fn title(object: &Value) -> String {
+    format!("{} {}", object["kind"], object["metadata"]["name"])
+}

@@ -1,0 +1,103 @@
+//! `sandgate probe`, and the Pod of `helm test` that runs it.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{render, strings};
+use crate::{bed::Output, sandbox::Sandbox};
+
+#[tokio::test]
+async fn a_gate_that_stands_is_seen_from_outside() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let run = probe(&sandbox, &["--namespace", &sandbox.namespace]);
+    assert_eq!(run.0, Some(0), "{}", run.1.stderr);
+    assert_eq!(
+        run.1.stdout,
+        "ok: a plain Pod is admitted and comes out sandboxed (policy workflow-runner, RuntimeClass gvisor)\n\
+         ok: a hostile Pod is refused by mutate.sandgate.dev\n"
+    );
+    assert!(sandbox.pods().await.is_empty(), "nothing is stored");
+}
+
+/// What the chart's hook runs, word for word.
+#[tokio::test]
+async fn the_pod_of_helm_test_finds_the_gate_that_stands() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let guarded = format!("policies.workflow-runner.namespaces={{{}}}", sandbox.namespace);
+    let objects = render(&["--set", &guarded]).await;
+    let arguments = strings(&objects.one("Pod")["spec"]["containers"][0]["args"]);
+    let ["probe", arguments @ ..] = arguments.as_slice() else { panic!("a probe: {arguments:?}") };
+    assert_eq!(probe(&sandbox, arguments).0, Some(0));
+}
+
+#[tokio::test]
+async fn a_gate_that_nobody_asks_fails() {
+    let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
+    let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
+    assert_eq!(status, Some(1), "{}", output.stderr);
+    assert!(output.stdout.starts_with("FAILED: a plain Pod comes out as it went in"), "{}", output.stdout);
+    assert!(output.stdout.ends_with("FAILED: a hostile Pod is admitted\n"), "{}", output.stdout);
+}
+
+#[tokio::test]
+async fn a_plain_pod_that_is_refused_fails_with_the_reason() {
+    let settings = json!({"images": {"allowedPrefixes": ["registry.example.com/"]}});
+    let Some(sandbox) = Sandbox::with(&json!({}), &settings).await else { return };
+    let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
+    assert_eq!(status, Some(1), "{}", output.stderr);
+    assert!(output.stdout.starts_with("FAILED: a plain Pod is refused: "), "{}", output.stdout);
+    assert_eq!(output.stdout.lines().count(), 2, "one line for each Pod: {}", output.stdout);
+    let allowed = ["--namespace", &sandbox.namespace, "--image", "registry.example.com/x"];
+    assert_eq!(probe(&sandbox, &allowed).0, Some(0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_tried_says_why() {
+    let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
+    let (status, output) = probe(&sandbox, &["--namespace", "nowhere"]);
+    assert_eq!(status, Some(2));
+    assert!(output.stderr.contains("no Pod can be tried in nowhere"), "{}", output.stderr);
+    let (status, output) = probe(&sandbox, &["--namespace", "a b"]);
+    assert_eq!(status, Some(2));
+    assert!(output.stderr.contains("use one of a policy"), "{}", output.stderr);
+    let (status, output) = probe(&sandbox, &["--namespace", "x", "--kubeconfig", "/nowhere"]);
+    assert_eq!(status, Some(2));
+    assert!(output.stderr.contains("/nowhere: no kubeconfig"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn outside_a_cluster_a_kubeconfig_is_asked_for() {
+    let output = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+        .args(["probe", "--namespace", "workflows"])
+        .env_remove("KUBECONFIG")
+        .env_remove("KUBERNETES_SERVICE_HOST")
+        .output()
+        .expect("sandgate starts");
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("outside a cluster, use --kubeconfig PATH"), "{told}");
+}
+
+/// A webhook that does not answer is no verdict.
+#[tokio::test]
+async fn a_gate_that_does_not_answer_cannot_be_tried() {
+    let Some(mut sandbox) = Sandbox::new().await else { return };
+    sandbox.stop_sandgate();
+    let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
+    assert_eq!(status, Some(2), "{}", output.stdout);
+    assert!(output.stderr.contains("failed calling webhook"), "{}", output.stderr);
+}
+
+/// Runs `sandgate probe`, with the exit status.
+fn probe(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, Output) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+        .arg("probe")
+        .args(arguments)
+        .env("KUBECONFIG", sandbox.bed.kubeconfig())
+        .output()
+        .expect("sandgate starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    (output.status.code(), Output { success: output.status.success(), stdout, stderr })
+}

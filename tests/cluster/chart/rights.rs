@@ -1,0 +1,89 @@
+//! What the chart lets sandgate do.
+
+use serde_json::{Value, json};
+
+use super::{Objects, items, render, render_scenario, scenario, strings};
+use crate::bed::is_skipped;
+
+#[tokio::test]
+async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_nothing_else() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render(&["--set", "fullnameOverride=gate"]).await;
+    let role = objects.all("Role").find(|role| role["metadata"]["name"] == "gate").expect("a role");
+    let secrets = json!([
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["gate-ca"], "verbs": ["get", "update"]},
+    ]);
+    assert_eq!(role["rules"], secrets);
+    let rules = items(&objects.one("ClusterRole")["rules"]);
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0]["resourceNames"], json!(["gate"]));
+    let resources = json!(["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]);
+    assert_eq!(rules[0]["resources"], resources);
+    assert!(strings(&rules[0]["verbs"]).iter().all(|verb| ["get", "list", "watch", "patch"].contains(verb)));
+    let configuration = objects.one("MutatingWebhookConfiguration");
+    assert_eq!(configuration["metadata"]["name"], "gate", "the name that the rule has");
+}
+
+#[tokio::test]
+async fn no_rule_has_a_wildcard() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render_scenario(&scenario("production")).await;
+    for role in objects.all("Role").chain(objects.all("ClusterRole")) {
+        for rule in items(&role["rules"]) {
+            for field in ["apiGroups", "resources", "verbs", "resourceNames"] {
+                assert!(!items(&rule[field]).contains(&json!("*")), "{rule}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_managed_certificates_sandgate_has_no_rights_and_no_token() {
+    if is_skipped() {
+        return;
+    }
+    for name in ["files", "cert-manager"] {
+        let objects = render_scenario(&scenario(name)).await;
+        let of_webhook =
+            |object: &&Value| !object["metadata"]["name"].as_str().unwrap_or("").ends_with("-test");
+        for kind in ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"] {
+            assert_eq!(objects.all(kind).filter(of_webhook).count(), 0, "{name}: {kind}");
+        }
+        assert_eq!(token(&objects), false, "{name}");
+    }
+    assert_eq!(token(&render(&[]).await), true);
+}
+
+fn token(objects: &Objects) -> &Value {
+    &objects.one("Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
+}
+
+#[tokio::test]
+async fn the_test_may_only_create_pods_in_the_namespace_that_it_tries() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render(&[]).await;
+    let role = objects.all("Role").find(|role| role["metadata"]["name"] == "sandgate-test").expect("a role");
+    assert_eq!(role["metadata"]["namespace"], "workflows");
+    assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}]));
+    for object in &objects.0 {
+        let is_of_test = object["metadata"]["name"] == "sandgate-test";
+        let hook = &object["metadata"]["annotations"]["helm.sh/hook"];
+        assert_eq!(hook == "test", is_of_test, "only what the test needs comes and goes with it: {object:#}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_enforced_there_is_no_test() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render_scenario(&scenario("files")).await;
+    assert_eq!(objects.all("Pod").count(), 0);
+}

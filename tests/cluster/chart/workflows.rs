@@ -1,0 +1,123 @@
+//! The namespaces that the chart furnishes.
+
+use serde_json::{Value, json};
+
+use super::{Objects, items, render, render_scenario, scenario};
+use crate::bed::is_skipped;
+
+#[tokio::test]
+async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render_scenario(&scenario("production")).await;
+    for namespace in ["workflows", "ci-jobs"] {
+        let made = objects.all("Namespace").find(|object| object["metadata"]["name"] == namespace);
+        let metadata = &made.expect("it is made")["metadata"];
+        assert_eq!(metadata["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+        assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
+        let account = within(&objects, "ServiceAccount", namespace, "workflow-runner");
+        assert_eq!(account["automountServiceAccountToken"], false);
+        within(&objects, "ResourceQuota", namespace, "sandgate");
+        let denied = within(&objects, "NetworkPolicy", namespace, "sandgate-deny-all");
+        let everything = json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]});
+        assert_eq!(denied["spec"], everything, "a label can be removed, so every Pod is denied");
+    }
+    assert_eq!(objects.all("Namespace").count(), 2, "only those that were named");
+}
+
+#[tokio::test]
+async fn the_way_out_is_dns_public_addresses_and_the_callback_service() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render_scenario(&scenario("production")).await;
+    let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "workflow-runner"}));
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Egress"]));
+    let [dns, internet, callback] = items(&policy["spec"]["egress"]) else {
+        panic!("three ways: {policy:#}")
+    };
+    let both = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
+    assert_eq!(dns["ports"], both);
+    let resolver = json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    });
+    assert_eq!(dns["to"], json!([resolver, {"ipBlock": {"cidr": "169.254.20.10/32"}}]));
+    assert_eq!(internet["ports"], json!([{"port": 443, "protocol": "TCP"}]));
+    for (address, is_public) in [
+        ("1.1.1.1", true),
+        ("8.8.8.8", true),
+        ("169.254.169.254", false),
+        ("10.1.2.3", false),
+        ("172.31.0.1", false),
+        ("192.168.1.1", false),
+        ("100.64.0.1", false),
+        ("127.0.0.1", false),
+        ("224.0.0.1", false),
+        ("2606:4700::1111", true),
+        ("2a00:1450:4001::1", true),
+        ("::1", false),
+        ("::ffff:10.1.2.3", false),
+        ("64:ff9b::a9fe:a9fe", false),
+        ("2002:a9fe:a9fe::1", false),
+        ("fd00:ec2::254", false),
+        ("fe80::1", false),
+        ("ff02::1", false),
+    ] {
+        assert_eq!(is_open(&internet["to"], address), is_public, "{address}");
+    }
+    let peer = json!([{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "workflow-system"}},
+        "podSelector": {"matchLabels": {"app": "coordinator"}},
+    }]);
+    assert_eq!(callback["to"], peer);
+    assert_eq!(callback["ports"], json!([{"port": 4000, "protocol": "TCP"}]));
+}
+
+/// As a NetworkPolicy is read: in a block, and in none of its exceptions.
+fn is_open(peers: &Value, address: &str) -> bool {
+    let address = address.parse().expect("an address");
+    items(peers).iter().map(|peer| &peer["ipBlock"]).any(|block| {
+        let within = |cidr: &Value| contains(cidr.as_str().expect("a CIDR"), address);
+        within(&block["cidr"]) && !items(&block["except"]).iter().any(within)
+    })
+}
+
+fn contains(cidr: &str, address: std::net::IpAddr) -> bool {
+    use std::net::IpAddr::{V4, V6};
+
+    let (network, length) = cidr.split_once('/').expect("a CIDR has a length");
+    let length: u32 = length.parse().expect("a length");
+    match (network.parse().expect("an address"), address) {
+        (V4(network), V4(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros() >= length,
+        (V6(network), V6(address)) => (network.to_bits() ^ address.to_bits()).leading_zeros() >= length,
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn namespaces_that_are_there_already_can_be_furnished_too() {
+    if is_skipped() {
+        return;
+    }
+    let flags = [
+        "workflowNamespaces.names={workflows}",
+        "workflowNamespaces.create=false",
+        "workflowNamespaces.resourceQuota.enabled=false",
+        "workflowNamespaces.networkPolicy.internet.enabled=false",
+    ];
+    let flags: Vec<_> = flags.iter().flat_map(|flag| ["--set", flag]).collect();
+    let objects = render(&flags).await;
+    assert_eq!(objects.all("Namespace").count() + objects.all("ResourceQuota").count(), 0);
+    let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
+    assert_eq!(items(&policy["spec"]["egress"]).len(), 1, "DNS is left");
+}
+
+#[track_caller]
+fn within<'o>(objects: &'o Objects, kind: &str, namespace: &str, name: &str) -> &'o Value {
+    let fits =
+        |object: &&Value| object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name;
+    objects.all(kind).find(fits).unwrap_or_else(|| panic!("{namespace} has a {kind} {name}"))
+}

@@ -1,0 +1,122 @@
+//! A release of the chart, whose pods are processes.
+
+use serde_json::{Value, json};
+
+use crate::bed::{ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually};
+
+/// The folder of the chart.
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");
+
+/// A release, and the namespace that it guards.
+pub(crate) struct Installed<'b> {
+    pub(crate) bed: &'b ControlPlane,
+    pub(crate) rest: Rest,
+    pub(crate) node: Node,
+    /// Of the release, of its namespace, and of everything in it.
+    pub(crate) name: String,
+    /// Where the pods of users are.
+    pub(crate) guarded: String,
+    spreader: Spreader,
+}
+
+impl<'b> Installed<'b> {
+    /// All that there is before the install: a namespace for users, a node, and somewhere for a Service.
+    pub(crate) async fn before(bed: &'b ControlPlane, name: &str) -> Result<Self> {
+        let rest = bed.rest().await?;
+        let guarded = bed.namespace(&rest, &json!({"generateName": "workflows-"})).await?;
+        let spreader = Spreader::start().await?;
+        let node = Node::start(bed, name, spreader.endpoints.clone()).await?;
+        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, spreader })
+    }
+
+    /// `helm install`, with these flags besides what it needs here.
+    pub(crate) async fn install(&self, chart: &str, flags: &[&str]) -> Output {
+        self.with_chart("install", chart, &[&["--create-namespace"], flags].concat()).await
+    }
+
+    /// `helm upgrade`.
+    pub(crate) async fn upgrade(&self, chart: &str, flags: &[&str]) -> Output {
+        self.with_chart("upgrade", chart, flags).await
+    }
+
+    async fn with_chart(&self, command: &str, chart: &str, flags: &[&str]) -> Output {
+        let settings = [
+            format!("--set=fullnameOverride={}", self.name),
+            format!("--set=policies.workflow-runner.namespaces={{{}}}", self.guarded),
+            // The API server reaches no Service here.
+            format!("--set=webhook.url=https://127.0.0.1:{}", self.spreader.port),
+            "--set=server.shutdownDelaySeconds=3,server.drainTimeoutSeconds=3".into(),
+            "--wait".into(),
+            "--timeout=110s".into(),
+        ];
+        let settings = settings.each_ref().map(String::as_str);
+        self.helm(&[&[command, &self.name, chart], settings.as_slice(), flags].concat()).await
+    }
+
+    /// Another command of helm, in the release's namespace.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> Output {
+        self.bed.helm(&[arguments, &["--namespace", &self.name]].concat()).await
+    }
+
+    /// kubectl in the release's namespace.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.bed.kubectl(&[&["--namespace", &self.name], arguments].concat()).await
+    }
+
+    /// The pods that are ready and not about to end.
+    pub(crate) fn ready(&self) -> Vec<NodePod> {
+        let pods = self.node.pods().into_iter();
+        pods.filter(|pod| pod.is_ready && !pod.is_ending).collect()
+    }
+
+    /// Waits until this many pods are ready and no other one is left.
+    pub(crate) async fn until_ready(&self, count: usize) {
+        let ready = eventually("all pods are ready", async || {
+            Ok((self.ready().len() == count && self.node.pods().len() == count).then_some(()))
+        });
+        ready.await.unwrap_or_else(|error| panic!("{error}\n{}", self.node.logs()));
+    }
+
+    /// Waits until pods of users are judged.
+    pub(crate) async fn until_armed(&self) {
+        let armed = eventually("pods are judged", async || {
+            // Until endpoints have followed, nobody answers.
+            Ok(self.try_plain().await.ok().filter(is_sandboxed).map(drop))
+        });
+        armed.await.unwrap_or_else(|error| panic!("{error}\n{}", self.node.logs()));
+    }
+
+    /// A dry run of a pod that asks for nothing.
+    pub(crate) async fn try_plain(&self) -> Result<Value> {
+        Ok(self.rest.post(&self.pods_path("?dryRun=All"), &plain_pod()).await?)
+    }
+
+    /// Where the pods of users are.
+    pub(crate) fn pods_path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}/pods{rest}", self.guarded)
+    }
+
+    /// The path of a webhook configuration of the release.
+    pub(crate) fn configuration(&self, kind: &str) -> String {
+        format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{}", self.name)
+    }
+
+    /// The path of something in the release's namespace.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}{rest}", self.name)
+    }
+}
+
+/// A pod that asks for nothing.
+pub(crate) fn plain_pod() -> Value {
+    json!({
+        "metadata": {"generateName": "plain-"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
+    })
+}
+
+/// Whether sandgate has filled it.
+pub(crate) fn is_sandboxed(pod: &Value) -> bool {
+    pod["spec"]["runtimeClassName"] == "gvisor"
+        && pod["metadata"]["annotations"]["sandgate.dev/policy"].is_string()
+}

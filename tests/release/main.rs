@@ -1,0 +1,14 @@
+//! sandgate as helm installs it: real processes for its pods, a real API server in front, from the first install to the
+//! last word of an uninstall, and what becomes of the creates that go on meanwhile.
+//!
+//! With `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so. `make ha` runs them for longer, and prints figures.
+
+#![cfg(feature = "server")]
+
+#[path = "../bed/mod.rs"]
+mod bed;
+
+mod availability;
+mod installed;
+mod lifecycle;
+mod load;
