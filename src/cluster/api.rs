@@ -55,7 +55,7 @@ impl fmt::Display for Target<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// Nobody answers.
-    #[error("the API server does not answer ({0}); it is tried again")]
+    #[error("the API server does not answer ({0})")]
     Unreachable(String),
     /// Somebody else was faster.
     #[error("{0} has changed in the meantime")]

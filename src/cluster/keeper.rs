@@ -138,7 +138,7 @@ impl Keeper {
                 Round::Failed(problems) => {
                     self.metrics.upkeep.failed.inc();
                     self.metrics.upkeep.failing.set(1);
-                    self.say(problems, |problem| tracing::error!("{problem}"));
+                    self.say(problems, |problem| tracing::error!("{problem}; trying again"));
                     sleep(pause.longer().min(self.settings.check_interval)).await;
                 }
             }
