@@ -140,7 +140,9 @@ impl Report {
             problems.extend(problem);
             shown
         });
-        let due = plan::due(observed, &Memory::default(), LIFETIMES);
+        let mut due = plan::due(observed, &Memory::default(), LIFETIMES);
+        // Some seconds after each change; nobody waits for that who looks from outside.
+        due.retain(|due| due.what != Upkeep::Settle);
         problems.extend(due.iter().filter(|due| due.at <= observed.now).map(overdue));
         Self {
             namespace: namespace.to_string(),
