@@ -57,7 +57,11 @@ pub fn load(folder: &Path, (chain, key): &Pair, wanted: &[String], now: i64) -> 
     Ok(Loaded { key, not_after, names })
 }
 
-fn inspect(leaf: &CertificateDer, wanted: &[String], now: i64) -> Result<(i64, Vec<String>), String> {
+pub(super) fn inspect(
+    leaf: &CertificateDer,
+    wanted: &[String],
+    now: i64,
+) -> Result<(i64, Vec<String>), String> {
     let (_, leaf) =
         X509Certificate::from_der(leaf).map_err(|error| format!("no X.509 certificate: {error}"))?;
     let validity = leaf.validity();

@@ -4,6 +4,7 @@ pub mod authority;
 mod dev;
 mod files;
 pub mod mint;
+pub mod peek;
 pub mod plan;
 
 use std::{sync::Arc, time::SystemTime};

@@ -2,6 +2,7 @@
 //!
 //! Exit status 0 is fine, 1 is violations found, 2 is could not run, with the reason on standard error.
 
+mod certs;
 mod check;
 mod completion;
 mod explain;
@@ -52,6 +53,9 @@ enum Command {
     /// Show or check policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Look after certificates
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     Probe(probe::ProbeArgs),
     Completion(completion::CompletionArgs),
 }
@@ -74,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Certs(command) => certs::run(&command),
         Command::Probe(args) => probe::run(&args),
         Command::Completion(args) => completion::run(&args),
     };

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     audit::{Trail, Writer},
     certs::plan::Lifetimes,
-    cluster::{self, Watched},
+    cluster::{self, Access, Watched},
     server::{self, CertificateSource, Limits, ServeError, Settings},
     telemetry::{LogFormat, Metrics, start_logs},
 };
@@ -82,13 +82,13 @@ struct ManagedArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// How long a CA lives
-    #[arg(long, value_name = "SECONDS", default_value = "31536000", hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.authority, hide = true, value_parser = lifetime())]
     ca_lifetime: i64,
     /// How long a certificate lives
-    #[arg(long, value_name = "SECONDS", default_value = "604800", hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.leaf, hide = true, value_parser = lifetime())]
     leaf_lifetime: i64,
     /// How long a new CA is published before it signs
-    #[arg(long, value_name = "SECONDS", default_value = "300", hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.promote_after, hide = true, value_parser = lifetime())]
     promote_after: i64,
     /// How often the Secret and the webhook configurations are looked at, whatever happens
     #[arg(long, value_name = "SECONDS", default_value = "60", hide = true, value_parser = seconds)]
@@ -99,30 +99,29 @@ struct ManagedArgs {
 }
 
 /// Where managed certificates are kept.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ClusterArgs {
     /// How to reach the API server; as a Pod's service account where left out
     #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
     pub(super) kubeconfig: Option<PathBuf>,
     /// The namespace of the Secret; our own where left out
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
-    pub(super) namespace: Option<String>,
+    namespace: Option<String>,
     /// The Secret with the CAs
     #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
-    pub(super) ca_secret: String,
+    ca_secret: String,
     /// The name of both webhook configurations
     #[arg(long, value_name = "NAME", default_value = "sandgate")]
-    pub(super) webhook_configuration: String,
+    webhook_configuration: String,
 }
 
 impl ClusterArgs {
-    /// What to look at; where no namespace is given, in `namespace`.
-    pub(super) fn watched(&self, namespace: &str) -> Watched {
-        Watched {
-            namespace: self.namespace.clone().unwrap_or_else(|| namespace.to_string()),
-            secret: self.ca_secret.clone(),
-            configuration: self.webhook_configuration.clone(),
-        }
+    pub(super) fn split(self) -> (Access, Watched) {
+        let Self { kubeconfig, namespace, ca_secret, webhook_configuration } = self;
+        (
+            Access { kubeconfig, namespace },
+            Watched { secret: ca_secret, configuration: webhook_configuration },
+        )
     }
 }
 
@@ -268,11 +267,10 @@ fn settings(args: ServeArgs) -> Settings {
 
 fn managed(args: ManagedArgs, names: Vec<String>) -> CertificateSource {
     let ManagedArgs { cluster, ca_lifetime, leaf_lifetime, promote_after, check_interval, arm_after } = args;
-    let watched = cluster.watched("");
-    let ClusterArgs { kubeconfig, namespace, .. } = cluster;
+    let (access, watched) = cluster.split();
     let lifetimes = Lifetimes { authority: ca_lifetime, leaf: leaf_lifetime, promote_after };
     let settings = cluster::Settings { watched, names, lifetimes, check_interval, arm_after };
-    CertificateSource::Managed { kubeconfig, namespace, settings }
+    CertificateSource::Managed { access, settings }
 }
 
 /// Whole seconds, at most ten years.

@@ -55,7 +55,7 @@ impl fmt::Display for Target<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// Nobody answers.
-    #[error("the API server does not answer ({0}); it is tried again")]
+    #[error("the API server does not answer ({0})")]
     Unreachable(String),
     /// Somebody else was faster.
     #[error("{0} has changed in the meantime")]
@@ -80,18 +80,28 @@ pub enum Trouble {
 
 /// A way to the API server.
 #[derive(Clone)]
-pub struct Api(Client);
+pub struct Api {
+    client: Client,
+    namespace: String,
+}
 
 /// An answer, and when it was given by the API server's clock.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
-    pub(super) is: T,
+pub(super) struct Answer {
+    /// The object; `None` where there is none.
+    pub(super) is: Option<Value>,
     pub(super) date: Option<i64>,
 }
 
 impl Api {
-    pub(super) fn new(client: Client) -> Self {
-        Self(client)
+    pub(super) fn new(client: Client, namespace: String) -> Self {
+        Self { client, namespace }
+    }
+
+    /// The namespace that we are in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The client, for whoever asks about something else.
@@ -101,25 +111,20 @@ impl Api {
     }
 
     /// Reads an object; `None` where there is none.
-    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer<Option<Value>>, Trouble> {
-        let answer = self.send(Method::GET, target.path(), None, ("get", target)).await?;
-        Ok(Answer { is: answer.is, date: answer.date })
+    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer, Trouble> {
+        self.send(Method::GET, target.path(), None, ("get", target)).await
     }
 
     /// Makes an object, unless there is one.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
-        let body = Some(("application/json", object));
-        self.send(Method::POST, target.collection(), body, ("create", target))
-            .await
-            .and_then(|answer| there(answer, target))
+        let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));
+        there(answer.await?, target)
     }
 
     /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
     pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
-        let body = Some(("application/json", object));
-        self.send(Method::PUT, target.path(), body, ("update", target))
-            .await
-            .and_then(|answer| there(answer, target))
+        let answer = self.send(Method::PUT, target.path(), Some((JSON, object)), ("update", target));
+        there(answer.await?, target)
     }
 
     /// Applies fields by server-side apply, as the field manager `sandgate`, if `resourceVersion` and `uid` still are
@@ -128,7 +133,7 @@ impl Api {
         let path = format!("{}?fieldManager={MANAGER}&force=true", target.path());
         // JSON is YAML.
         let body = Some(("application/apply-patch+yaml", object));
-        self.send(Method::PATCH, path, body, ("patch", target)).await.and_then(|answer| there(answer, target))
+        there(self.send(Method::PATCH, path, body, ("patch", target)).await?, target)
     }
 
     async fn send(
@@ -137,9 +142,9 @@ impl Api {
         path: String,
         body: Option<(&'static str, &Value)>,
         (verb, target): (&str, Target<'_>),
-    ) -> Result<Answer<Option<Value>>, Trouble> {
-        let (content_type, body) = body.unwrap_or(("application/json", &Value::Null));
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    ) -> Result<Answer, Trouble> {
+        let content_type = body.map_or(JSON, |(content_type, _)| content_type);
+        let body = body.map(|(_, object)| object.to_string().into_bytes()).unwrap_or_default();
         let asking = async {
             let answer = self.ask(method, &path, content_type, body).await?;
             let (head, body) = answer.into_parts();
@@ -169,7 +174,7 @@ impl Api {
             target.name,
             timeout.as_secs()
         );
-        let answer = self.ask(Method::GET, &path, "application/json", Vec::new()).await?;
+        let answer = self.ask(Method::GET, &path, JSON, Vec::new()).await?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer.into_body());
@@ -193,14 +198,16 @@ impl Api {
         if let Ok(content_type) = content_type.parse() {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
-        self.0.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
+        self.client.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
     }
 }
+
+const JSON: &str = "application/json";
 
 /// Who changes what we change, to the API server.
 pub(super) const MANAGER: &str = "sandgate";
 
-fn there(answer: Answer<Option<Value>>, target: Target<'_>) -> Result<(), Trouble> {
+fn there(answer: Answer, target: Target<'_>) -> Result<(), Trouble> {
     // What is gone has changed.
     answer.is.map(drop).ok_or_else(|| Trouble::Conflict(target.to_string()))
 }

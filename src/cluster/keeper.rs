@@ -103,8 +103,20 @@ impl Keeper {
         }
     }
 
-    /// Goes on for ever.
-    pub async fn run(mut self) {
+    /// Goes on for as long as the process lives, beside everything else.
+    pub fn start(self) {
+        let metrics = Arc::clone(&self.metrics);
+        let keeping = tokio::spawn(self.run());
+        tokio::spawn(async move {
+            if let Err(error) = keeping.await {
+                tracing::error!(%error, "Certificates are not looked after any more: please report it, and restart");
+                metrics.panicked();
+                metrics.upkeep.failing.set(1);
+            }
+        });
+    }
+
+    async fn run(mut self) {
         for kind in Kind::ALL {
             let name = self.settings.watched.configuration.clone();
             tokio::spawn(watch::follow(self.api.clone(), kind, name, Arc::clone(&self.changed)));
@@ -112,25 +124,24 @@ impl Keeper {
         tokio::spawn(self.become_reachable());
         let mut pause = Pause::default();
         loop {
-            let wait = match self.round().await {
+            match self.round().await {
                 Round::Changed => {
                     self.metrics.upkeep.failing.set(0);
-                    pause.longer()
+                    sleep(pause.longer()).await;
                 }
                 Round::Quiet(seconds) => {
                     self.metrics.upkeep.failing.set(0);
                     pause.over();
-                    let due = Duration::from_secs(seconds.max(1).unsigned_abs());
-                    due.min(jittered(self.settings.check_interval))
+                    let due = Duration::from_secs(seconds.unsigned_abs());
+                    self.wait(due.min(jittered(self.settings.check_interval))).await;
                 }
                 Round::Failed(problems) => {
                     self.metrics.upkeep.failed.inc();
                     self.metrics.upkeep.failing.set(1);
-                    self.say(problems, |problem| tracing::error!("{problem}"));
-                    pause.longer()
+                    self.say(problems, |problem| tracing::error!("{problem}; trying again"));
+                    sleep(pause.longer().min(self.settings.check_interval)).await;
                 }
-            };
-            self.wait(wait.min(self.settings.check_interval)).await;
+            }
         }
     }
 
@@ -178,7 +189,7 @@ impl Keeper {
         self.say(self.remarks(&view), |remark| tracing::warn!("{remark}"));
         let now = view.observed.now;
         let due = plan::due(&view.observed, &self.memory, self.settings.lifetimes);
-        Round::Quiet(due.first().map_or(i64::MAX, |due| due.at - now))
+        Round::Quiet(due.iter().map(|due| due.at - now).find(|wait| *wait > 0).unwrap_or(i64::MAX))
     }
 
     /// Each part stands for itself: what fails does not hold up the others.
@@ -211,7 +222,7 @@ impl Keeper {
         if let Some(state) = mint {
             authorities.push(Authority::mint(state, view.observed.now, self.settings.lifetimes.authority)?);
         }
-        let Watched { namespace, secret: name, .. } = &self.settings.watched;
+        let (namespace, name) = (self.api.namespace(), &self.settings.watched.secret);
         let target = secret::target(namespace, name);
         match &view.secret {
             Some(object) => self.api.replace(target, &secret::replaced(object, &authorities)).await?,
@@ -304,12 +315,13 @@ impl Keeper {
 struct Pause(u32);
 
 impl Pause {
-    /// Replicas that fell over each other once should not do so again.
+    /// A start is a handful of changes, one upon the other. Who changes more fights with somebody, or fails.
     fn longer(&mut self) -> Duration {
         const FIRST: Duration = Duration::from_millis(200);
-        const DOUBLINGS: u32 = 8;
-        let pause = FIRST * 2_u32.pow(self.0);
-        self.0 = DOUBLINGS.min(self.0 + 1);
+        const PATIENT: u32 = 5;
+        const DOUBLINGS: u32 = 6;
+        let pause = FIRST * 2_u32.pow(self.0.saturating_sub(PATIENT));
+        self.0 = (PATIENT + DOUBLINGS).min(self.0 + 1);
         jittered(pause)
     }
 

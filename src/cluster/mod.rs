@@ -39,18 +39,27 @@ pub enum ConnectError {
     Client(String),
 }
 
-/// A way to the API server, and the namespace that it says we are in.
+/// Where the API server is, and where in it we are.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// How to reach it; as a Pod's service account where there is none.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace; the one of the service account or the kubeconfig's context where there is none.
+    pub namespace: Option<String>,
+}
+
+/// A way to the API server.
 ///
 /// # Errors
 /// When nothing says where the API server is, or what does cannot be used.
-pub async fn connect(kubeconfig: Option<PathBuf>) -> Result<(Api, String), ConnectError> {
-    let config = match kubeconfig {
+pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
+    let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => from_files(path).await?,
         None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
     };
-    let namespace = config.default_namespace.clone();
+    let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
-    Ok((Api::new(client), namespace))
+    Ok(Api::new(client, namespace))
 }
 
 /// The user's own kubeconfig, as kubectl finds it: where the variable says, or in the home folder.

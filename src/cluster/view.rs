@@ -17,9 +17,7 @@ use crate::certs::{
 /// What is looked at.
 #[derive(Debug, Clone)]
 pub struct Watched {
-    /// The namespace of the Secret.
-    pub namespace: String,
-    /// The Secret with the CAs.
+    /// The Secret with the CAs, in our namespace.
     pub secret: String,
     /// The name of both webhook configurations.
     pub configuration: String,
@@ -42,8 +40,8 @@ impl View {
     /// When one of the objects cannot be read.
     pub async fn take(api: &Api, watched: &Watched) -> Result<Self, Trouble> {
         let at = Instant::now();
-        let Watched { namespace, secret, configuration } = watched;
-        let Answer { is: stored, date } = api.get(secret::target(namespace, secret)).await?;
+        let Watched { secret, configuration } = watched;
+        let Answer { is: stored, date } = api.get(secret::target(api.namespace(), secret)).await?;
         let here = certs::now();
         // The clock of the first answer: a plan must not believe that what it saw is younger than it is.
         let now = date.unwrap_or(here);

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
-    cluster::{self, ConnectError, Keeper},
+    cluster::{self, Access, ConnectError, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
     telemetry::Metrics,
@@ -79,10 +79,8 @@ pub enum CertificateSource {
     },
     /// Signed in memory by a CA that all replicas share, which is published to the webhook configurations.
     Managed {
-        /// How the API server is found; as a Pod where there is none.
-        kubeconfig: Option<PathBuf>,
-        /// The namespace of the Secret; the one that the API server's configuration says where there is none.
-        namespace: Option<String>,
+        /// How the API server is reached.
+        access: Access,
         /// Everything else.
         settings: cluster::Settings,
     },
@@ -209,7 +207,7 @@ pub async fn serve(
     tokio::spawn(probes.serve(admin));
     let accepting = tokio::spawn(reviews.serve(listener));
     match keeper {
-        Some(keeper) => drop(tokio::spawn(keeper.run())),
+        Some(keeper) => keeper.start(),
         None => shared.readiness.set(),
     }
 
@@ -266,11 +264,9 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             tracing::info!(names = ?loaded.names, "Certificate loaded");
             Ok(serve(loaded.key, loaded.not_after, Some(pair)))
         }
-        CertificateSource::Managed { kubeconfig, namespace, settings } => {
+        CertificateSource::Managed { access, settings } => {
             cluster::check_names(&settings.names)?;
-            let (api, default_namespace) = cluster::connect(kubeconfig.clone()).await?;
-            let mut settings = settings.clone();
-            settings.watched.namespace = namespace.clone().unwrap_or(default_namespace);
+            let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
             let (readiness, metrics) = (Arc::clone(&shared.readiness), Arc::clone(&shared.metrics));
             let keeper = Keeper::new(api, settings, Arc::clone(&resolver), readiness, metrics);

@@ -243,3 +243,74 @@ async fn any_user_can_run_it_with_nothing_to_write_to() {
     server.signal("TERM");
     assert_eq!(server.exit().code(), Some(0));
 }
+
+#[test]
+fn why_it_could_not_start_stands_in_the_termination_message_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = folder.path().join("message");
+    let path = message.to_str().unwrap();
+    let (code, told) = refused(&["--policy", "/nowhere/policy.yaml", "--termination-message", path]);
+    assert_eq!(code, 2, "{told}");
+    let written = std::fs::read_to_string(&message).unwrap();
+    assert!(written.contains("/nowhere/policy.yaml") && told.contains(&written), "{told}\n{written}");
+
+    // Where it cannot be written, the reason is still told.
+    let (code, told) =
+        refused(&["--policy", "/nowhere/policy.yaml", "--termination-message", "/nowhere/at/all"]);
+    assert!(code == 2 && told.contains("/nowhere/policy.yaml"), "{told}");
+}
+
+/// A kubeconfig for an API server on this port.
+fn kubeconfig(folder: &std::path::Path, port: u16) -> String {
+    let kubeconfig = serde_json::json!({
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "here"}}],
+        "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}")}}],
+        "users": [{"name": "test", "user": {"token": "token"}}],
+    });
+    let path = folder.join("kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn without_an_api_server_managed_certificates_wait_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // Bound and not listening to: nobody answers there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = kubeconfig(folder.path(), nobody);
+    let arguments = ["--certs", "managed", "--server-name", "localhost", "--kubeconfig", &kubeconfig];
+    let mut server = Server::start_in(folder, &[&arguments[..], &["--shutdown-delay", "0"]].concat());
+    server.logged("the API server does not answer");
+    let ready = get(server.admin, "/readyz").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.text.contains("no certificate"), "{}", ready.text);
+    assert_eq!(get(server.admin, "/healthz").await.status, StatusCode::OK);
+    until("it is counted", async || {
+        crate::client::metric(&server, "sandgate_certificate_upkeep_failing").await == 1
+    })
+    .await;
+    assert!(TcpStream::connect(server.listen).await.is_ok());
+    server.signal("TERM");
+    assert_eq!(server.exit().code(), Some(0));
+}
+
+#[test]
+fn managed_certificates_that_cannot_work_are_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken");
+    std::fs::write(&broken, "clusters: 7").unwrap();
+    let (broken, good) = (broken.to_str().unwrap().to_string(), kubeconfig(folder.path(), 1));
+    let managed = |more: &[&str]| refused(&[&["--certs", "managed"], more].concat());
+    for (arguments, wanted) in [
+        (&["--server-name", "a", "--kubeconfig", "/nowhere/config"][..], "kubeconfig /nowhere/config: "),
+        (&["--server-name", "a", "--kubeconfig", &broken], "broken: "),
+        (&["--server-name", "a"], "give --kubeconfig PATH"),
+        (&["--server-name", "ä", "--kubeconfig", &good], "cannot make a certificate"),
+    ] {
+        let (code, told) = managed(arguments);
+        assert_eq!(code, 2, "{told}");
+        assert!(told.contains(wanted), "{wanted:?} is not in {told}");
+    }
+    assert!(managed(&["--kubeconfig", &good]).1.contains("--server-name"));
+}

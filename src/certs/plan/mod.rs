@@ -38,6 +38,9 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// In earnest: a year, a week and five minutes.
+    pub const DEFAULT: Self = Self { authority: 365 * 24 * 3600, leaf: 7 * 24 * 3600, promote_after: 300 };
+
     /// How long API servers may take to notice a bundle.
     fn settle(self) -> i64 {
         const SETTLED: i64 = 5;
@@ -257,7 +260,7 @@ pub fn is_ready(observed: &Observed, memory: &Memory) -> bool {
 #[must_use]
 pub fn due(observed: &Observed, memory: &Memory, lifetimes: Lifetimes) -> Vec<Due> {
     let planner = Planner { observed, memory, lifetimes };
-    let authorities = observed.authorities().iter().map(|authority| planner.due(authority));
+    let authorities = observed.authorities().iter().filter_map(|authority| planner.due(authority));
     let renewal = memory.leaf.iter().map(|leaf| Due { what: Upkeep::Renew, at: leaf.renewal() });
     let settled = observed.existing().filter_map(|(_, configuration)| configuration.changed);
     let settled = settled.map(|changed| Due { what: Upkeep::Settle, at: changed + lifetimes.settle() });
@@ -483,15 +486,18 @@ impl Planner<'_> {
     }
 
     /// What becomes of a CA next.
-    fn due(self, Authority { certificate, state, since, .. }: &Authority) -> Due {
+    fn due(self, Authority { certificate, state, since, .. }: &Authority) -> Option<Due> {
         let id = certificate.id;
-        let Lifetimes { promote_after, .. } = self.lifetimes;
+        let is_pending = |authority: &Authority| authority.state == State::Pending;
         match state {
-            State::Pending => Due { what: Upkeep::Promote(id), at: since + promote_after },
-            State::Active => Due { what: Upkeep::Succeed(id), at: succession(certificate) },
+            State::Pending => {
+                Some(Due { what: Upkeep::Promote(id), at: since + self.lifetimes.promote_after })
+            }
+            State::Active if self.observed.authorities().iter().any(is_pending) => None,
+            State::Active => Some(Due { what: Upkeep::Succeed(id), at: succession(certificate) }),
             State::Retiring => {
                 let at = certificate.not_after.min(since + self.lifetimes.retire_after());
-                Due { what: Upkeep::Forget(id), at }
+                Some(Due { what: Upkeep::Forget(id), at })
             }
         }
     }

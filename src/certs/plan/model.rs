@@ -238,7 +238,10 @@ impl World {
         if Some(registered.version) != seen {
             return;
         }
-        registered.before.push((registered.is.clone(), now));
+        // What somebody else has made of it is not held against us.
+        if !registered.tampered {
+            registered.before.push((registered.is.clone(), now));
+        }
         let webhook = &mut registered.is.webhooks[0];
         webhook.bundle = bundle;
         if arm {
@@ -262,14 +265,26 @@ impl World {
         let now = self.now;
         let leaves = self.replicas.iter().filter_map(|replica| replica.memory.live_leaf(now));
         let leaves: Vec<Fingerprint> = leaves.map(|leaf| leaf.issuer.id).collect();
+        let held: &[Authority] = match &self.secret {
+            Some(Versioned { is: Ok(held), .. }) => held,
+            _ => &[],
+        };
+        let is_named = |id: &Fingerprint| {
+            let mut registered = self.configurations.iter().flatten();
+            held.iter().any(|authority| authority.certificate.id == *id)
+                || registered.any(|registered| registered.is.publishes(*id))
+        };
+        // Only who serves it knows that CA. Whoever arms a configuration before that one looks cannot publish it.
+        let is_lost = !leaves.iter().all(is_named);
         for Registered { is, before, tampered, mending, .. } in self.configurations.iter_mut().flatten() {
+            *mending |= is_lost && !is.is_armed();
             before.retain(|(_, until)| until + LAG >= now);
             let in_force = before.iter().map(|(before, _)| before).chain([&*is]);
             let distrusts = |configuration: &Configuration| {
                 configuration.is_armed() && leaves.iter().any(|id| !configuration.publishes(*id))
             };
             match in_force.into_iter().find(|configuration| distrusts(configuration)) {
-                None => *mending = *tampered,
+                None => *mending &= *tampered || !leaves.iter().all(|id| is.publishes(*id)),
                 Some(_) if *mending => {}
                 Some(configuration) => panic!("of {leaves:?} not all are trusted by {configuration:?}"),
             }
@@ -310,7 +325,9 @@ impl World {
             let leaf = replica.memory.live_leaf(self.now).expect("a leaf");
             assert_eq!(leaf.issuer.id, active[0].certificate.id);
         }
+        let held = in_order(authorities.iter().map(|authority| authority.certificate.clone()));
         for registered in self.configurations.iter().flatten() {
+            assert_eq!(registered.is.webhooks[0].bundle, held);
             assert!(
                 registered.is.is_armed() && registered.is.is_right() && !registered.mending,
                 "{registered:?}"
@@ -369,6 +386,11 @@ proptest! {
             world.happen(event);
         }
         world.come_to_rest();
+        // It may come at the very end of a CA's life, too late for a successor.
+        for round in 0..40 {
+            world.now += 10;
+            world.keep(round % REPLICAS);
+        }
         let first = world.active();
         for round in 0..600 {
             world.now += 10;

@@ -240,7 +240,7 @@ async fn account(rest: &Rest, name: &str) -> Result<String> {
         "apiGroups": ["admissionregistration.k8s.io"],
         "resources": configurations,
         "resourceNames": [name],
-        "verbs": ["get", "patch", "list", "watch"],
+        "verbs": ["get", "patch", "watch"],
     }]});
     rest.post(&format!("{rbac}/namespaces/{name}/roles"), &role).await?;
     rest.post(&format!("{rbac}/clusterroles"), &cluster_role).await?;

@@ -3,12 +3,15 @@
 
 mod installation;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
 use self::installation::{Installation, KINDS};
-use crate::{bed::eventually, examples::plain_pod};
+use crate::{
+    bed::{eventually, program},
+    examples::plain_pod,
+};
 
 /// A CA lives for half a minute.
 const QUICK: [&str; 8] =
@@ -144,7 +147,9 @@ async fn cas_are_renewed_while_pods_are_created() {
 
 #[tokio::test]
 async fn a_bundle_that_somebody_clears_comes_back_at_once() {
-    let Some((installation, replicas)) = Installation::running(&[]).await else { return };
+    let Some((installation, replicas)) = Installation::running(&["--check-interval", "600"]).await else {
+        return;
+    };
     let bundle = installation.webhook(0).await["clientConfig"]["caBundle"].clone();
     assert!(bundle.is_string());
     for index in 0..KINDS.len() {
@@ -154,7 +159,7 @@ async fn a_bundle_that_somebody_clears_comes_back_at_once() {
             .json_patch(&installation.configuration_path(index), &clear)
             .await
             .expect("it is cleared");
-        // The next look without a change is up to a minute away: it is the watch that notices.
+        // The next look without a change is minutes away: it is the watch that notices.
         eventually("the bundle is back", async || {
             Ok((installation.webhook(index).await["clientConfig"]["caBundle"] == bundle).then_some(()))
         })
@@ -229,4 +234,88 @@ async fn a_missing_permission_is_named_and_given_later_it_goes_on() {
 
     installation.rest.merge(&role, &json!({"rules": rules})).await.expect("it is given back");
     replica.until_ready().await.expect("it is ready");
+}
+
+/// What `sandgate certs show` comes to: its status and its output.
+fn show(installation: &Installation, more: &[&str]) -> (Option<i32>, String) {
+    let kubeconfig = installation.bed.kubeconfig().display().to_string();
+    let output = Command::new(program().expect("sandgate is built"))
+        .args(["certs", "show", "--kubeconfig", &kubeconfig, "--namespace", &installation.name])
+        .args([
+            "--ca-secret",
+            &format!("{}-ca", installation.name),
+            "--webhook-configuration",
+            &installation.name,
+        ])
+        .args(more)
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("it prints text"))
+}
+
+#[tokio::test]
+async fn what_is_held_published_served_and_due_is_shown() {
+    let Some((installation, [first, _second])) = Installation::running(&[]).await else { return };
+    let (status, text) = show(&installation, &["--server", &first.address()]);
+    assert_eq!(status, Some(0), "{text}");
+    for part in [
+        "  active    ",
+        "  armed, publishes ",
+        "for 127.0.0.1, localhost",
+        "a successor of the CA",
+        "all is well",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("PRIVATE KEY"), "{text}");
+
+    let (status, text) = show(&installation, &["-o", "json", "--server", &first.address()]);
+    let shown: Value = serde_json::from_str(&text).expect("JSON");
+    let fingerprint = &shown["authorities"][0]["fingerprint"];
+    assert_eq!((status, fingerprint.as_str().map(str::len)), (Some(0), Some(64)), "{text}");
+    assert_eq!(shown["configurations"][0]["publishes"], json!([fingerprint]));
+    assert_eq!(&shown["served"]["issuer"], fingerprint);
+}
+
+#[tokio::test]
+async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() {
+    let Some(installation) = Installation::new().await else { return };
+    installation.register_one(0).await;
+    let (status, text) = show(&installation, &["--server", "127.0.0.1:1"]);
+    assert_eq!(status, Some(1), "{text}");
+    for part in [
+        "there is no Secret",
+        "there is no validating",
+        "has not the rules",
+        "127.0.0.1:1: Connection refused",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let (status, text) = show(&installation, &["--kubeconfig", "/nowhere"]);
+    assert_eq!(status, Some(2), "{text}");
+}
+
+/// What the keeper stands on: it names the version and the `uid` of what it has seen.
+#[tokio::test]
+async fn the_api_server_applies_nothing_to_another_version_or_another_object() {
+    let Some(installation) = Installation::new().await else { return };
+    let path = installation.configuration_path(0);
+    let apply = async |seen: &Value| {
+        let mut object = installation.configuration(0, &["UPDATE"]);
+        for field in ["resourceVersion", "uid"] {
+            object["metadata"][field] = seen["metadata"][field].clone();
+        }
+        installation.rest.apply(&path, &object, true).await.map_err(|refusal| refusal.code)
+    };
+    installation.register_one(0).await;
+    let first = installation.rest.get(&path).await.expect("it is registered");
+    let second = apply(&first).await.expect("this version of this object");
+    assert_eq!(apply(&first).await.expect_err("an older version"), 409);
+
+    installation.rest.delete(&path).await.expect("it is deleted");
+    assert_eq!(apply(&second).await.expect_err("an object that is gone"), 409);
+    assert_eq!(installation.rest.get(&path).await.expect_err("it is not made anew").code, 404);
+    installation.register_one(0).await;
+    assert_eq!(apply(&second).await.expect_err("another object of that name"), 409);
 }

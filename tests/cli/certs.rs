@@ -1,0 +1,30 @@
+//! `sandgate certs`, without a cluster; `tests/cluster/certificates` has one.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::{Folder, sandgate};
+
+#[test]
+fn where_nothing_can_be_read_it_says_why() {
+    let run = sandgate(&["certs", "show", "--kubeconfig", "/nowhere/config"]);
+    assert_eq!((run.status, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.starts_with("error: kubeconfig /nowhere/config: "), "{}", run.stderr);
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kubeconfig = json!({
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "clusters": [{"name": "test", "cluster": {"server": format!("https://{nobody}")}}],
+        "users": [{"name": "test", "user": {"token": "token"}}],
+    });
+    let folder = Folder::with(&[("config", &kubeconfig.to_string())]);
+    let run = folder.run(&["certs", "show", "--kubeconfig", "config"]);
+    assert_eq!(run.status, 2);
+    assert!(
+        run.stderr.starts_with("error: the API server does not answer (Connection refused"),
+        "{}",
+        run.stderr
+    );
+}
