@@ -8,7 +8,11 @@ use kube::{Client, core::Status as ApiStatus};
 use serde_json::{Value, json};
 
 use super::{Failure, Status, print};
-use crate::{cluster, review::POLICY_ANNOTATION, text::visible};
+use crate::{
+    cluster::{self, Access},
+    review::POLICY_ANNOTATION,
+    text::visible,
+};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
@@ -35,7 +39,9 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, Failure> {
 }
 
 async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
-    let (api, _) = cluster::connect(args.kubeconfig.clone()).await.map_err(Failure::new)?;
+    let kubeconfig = args.kubeconfig.clone().or_else(cluster::users_kubeconfig);
+    let access = Access { kubeconfig, namespace: Some(args.namespace.clone()) };
+    let api = cluster::connect(access).await.map_err(Failure::new)?;
     let client = api.client();
     let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
     let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);

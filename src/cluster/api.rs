@@ -107,7 +107,7 @@ impl Api {
     /// The client, for whoever asks about something else.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.0
+        &self.client
     }
 
     /// Reads an object; `None` where there is none.

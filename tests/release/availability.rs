@@ -109,7 +109,7 @@ async fn roll(release: &Installed<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As a drain does that heeds the PodDisruptionBudget.
+/// As a drain does that heeds the disruption budget.
 async fn drain(release: &Installed<'_>) -> Result<()> {
     for pod in release.ready() {
         release.kubectl(&["delete", "pod", &pod.name]).await.expect_success();

@@ -110,7 +110,8 @@ impl Node {
 
     /// What the pods' programs wrote last.
     pub(crate) fn logs(&self) -> String {
-        self.pods().iter().map(|pod| format!("--- {}\n{}\n", pod.name, tail(&pod.log))).collect()
+        let logs = self.pods().into_iter().map(|pod| format!("--- {}\n{}\n", pod.name, tail(&pod.log)));
+        logs.collect::<Vec<_>>().concat()
     }
 }
 

@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets as files, swapped as a kubelet swaps them: a link to a folder of the moment.
+//! Config maps and secrets as files, swapped as a kubelet swaps them: a link to a folder of the moment.
 
 use std::{
     collections::BTreeMap,
@@ -66,7 +66,7 @@ impl Mount {
     }
 }
 
-/// `data` of a ConfigMap, or of a Secret, where it is in base64.
+/// `data` of a config map, or of a Secret, where it is in base64.
 fn files(object: &Value) -> Result<BTreeMap<String, Vec<u8>>> {
     let is_secret = object["kind"] == "Secret";
     let data = object["data"].as_object().into_iter().flatten();
