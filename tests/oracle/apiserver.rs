@@ -204,7 +204,7 @@ pub(crate) fn defaulted(pod: &Json) -> Json {
         default(spec, key, value);
     }
     default_tolerations(spec);
-    for volume in items(spec, "volumes") {
+    for volume in items(spec, "volumes").filter(|volume| volume.is_object()) {
         let mut fields = volume.as_object().into_iter().flatten();
         if fields.all(|(key, value)| key == "name" || value.is_null()) {
             volume["emptyDir"] = json!({});

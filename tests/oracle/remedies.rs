@@ -44,12 +44,21 @@ fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
     let mut followed = 0;
     for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
         let told = told(policies, endpoint, pod);
-        for violation in &told {
+        for violation in told.iter().filter(|violation| !is_within_a_wrong_shape(violation, &told)) {
             follow(policies, endpoint, pod, &told, violation, 0);
             followed += 1;
         }
     }
     followed
+}
+
+/// What stands in something of the wrong kind is mended after that.
+fn is_within_a_wrong_shape(violation: &Violation, told: &[Violation]) -> bool {
+    let mut shapes = told.iter().filter(|other| other.rule == "pod-shape");
+    shapes.any(|shape| {
+        let below = violation.path.strip_prefix(shape.path.as_str());
+        below.is_some_and(|below| below.starts_with(['.', '[']))
+    })
 }
 
 /// A remedy may lead to another one, not in a circle.
