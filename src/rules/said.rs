@@ -149,6 +149,7 @@ fn a_requirement_is_met_by_a_stricter_one_only() {
     for (operator, met, missed) in [
         (NodeOperator::In, vec![json!(["a"]), json!(["a", "b"])], vec![json!([]), json!(["a", "c"])]),
         (NodeOperator::NotIn, vec![json!(["a", "b"]), json!(["a", "b", "c"])], vec![json!(["a"]), json!([])]),
+        (NodeOperator::Gt, vec![json!(["a", "b"])], vec![json!(["a"]), json!(["a", "b", "c"]), json!([])]),
     ] {
         let values = vec!["a".to_owned(), "b".to_owned()];
         spec.placement.node_affinity = vec![NodeRequirement { key: "k".into(), operator, values }];
@@ -180,6 +181,39 @@ fn a_toleration_that_differs_in_one_part_does_not_count() {
         assert_eq!(tolerations.as_array().unwrap().len(), 2, "{field}: {tolerations}");
         assert_eq!(tolerations[1], complete_pod()["spec"]["tolerations"][0]);
     }
+}
+
+#[test]
+fn a_toleration_of_the_policys_key_is_held_to_its_value() {
+    for (operator, value) in [("Equal", "runc"), ("Exists", "gvisor")] {
+        let said = said(|pod| {
+            let other = json!({"key": "sandbox.gke.io/runtime", "operator": operator, "value": value, "effect": "NoSchedule"});
+            pod["spec"]["tolerations"].as_array_mut().unwrap().push(other);
+        });
+        has(&said, "remove this toleration (tolerations)");
+    }
+}
+
+#[test]
+fn what_is_to_be_added_is_written_as_in_a_pod() {
+    let none = |pod: &mut Json| {
+        pod["spec"]["tolerations"] = json!([]);
+        let required = &mut pod["spec"]["affinity"]["nodeAffinity"];
+        required["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] =
+            json!([{"matchExpressions": [{"key": "other", "operator": "Exists"}]}]);
+    };
+    let told = said(none);
+    has(
+        &told,
+        r#"add {key: workload-type, operator: In, values: ["workflow-runner"]} to its matchExpressions"#,
+    );
+    has(&told, r#"add {key: sandbox.gke.io/runtime, operator: Equal, value: "gvisor", effect: NoSchedule}"#);
+    let spec = spec_of(
+        "{placement: {nodeAffinity: [{key: k, operator: Exists}], tolerations: [{key: t, operator: Exists}]}}",
+    );
+    let told = said_under(&spec, none);
+    has(&told, "add {key: k, operator: Exists} to its matchExpressions");
+    has(&told, "add {key: t, operator: Exists}");
 }
 
 /// Each part of what the API server adds is looked at, for only that may bring a token where the policy wants one.
