@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     json,
-    policy::{Policy, PolicySet},
+    policy::{EVERY_OTHER, Policy, PolicySet},
     review::judge,
     text::visible,
     verdict::{Violation, Violations, quote},
@@ -336,9 +336,11 @@ impl Finder<'_> {
             )),
             (Some(namespace), _, _) => Ok(visible(namespace)),
             (None, Some(namespace), _) => Ok(namespace.clone()),
-            (None, None, [policy]) => Ok(policy.spec.namespaces[0].clone()),
+            (None, None, [policy]) if policy.spec.namespaces[0] != EVERY_OTHER => {
+                Ok(policy.spec.namespaces[0].clone())
+            }
             (None, None, _) => Err(format!(
-                "{kind} {name} names no namespace and there are several policies; choose with --namespace"
+                "{kind} {name} names no namespace and more than one has a policy; choose with --namespace"
             )),
         }
     }

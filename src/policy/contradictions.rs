@@ -1,8 +1,9 @@
 //! What a policy may not say: a default above its own maximum, a fill that its own check refuses.
 
 use super::{
-    Amounts, Capabilities, IdRange, Images, Lifecycle, NodeOperator, NodeRequirement, Placement, Resource,
-    Resources, RuntimeClass, Security, ServiceAccount, Spec, Toleration, TolerationOperator, Volumes,
+    Amounts, Capabilities, EVERY_OTHER, IdRange, Images, Lifecycle, NodeOperator, NodeRequirement, Placement,
+    Resource, Resources, RuntimeClass, Security, ServiceAccount, Spec, Toleration, TolerationOperator,
+    Volumes,
 };
 use crate::pod::schema;
 
@@ -42,11 +43,14 @@ pub(super) fn contradictions(name: &str, spec: &Spec) -> Problems {
     }
     for (index, namespace) in namespaces.iter().enumerate() {
         let path = format!("spec.namespaces[{index}]");
-        if !is_dns_label(namespace) {
+        if !is_dns_label(namespace) && namespace != EVERY_OTHER {
             say(
                 &mut problems,
                 &path,
-                format!("{namespace:?} cannot be the name of a namespace (there are no patterns)"),
+                format!(
+                    "{namespace:?} cannot be the name of a namespace; {EVERY_OTHER:?} is every one that no other \
+                     policy names, and there are no other patterns"
+                ),
             );
         }
         if namespaces[..index].contains(namespace) {

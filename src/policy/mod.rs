@@ -41,6 +41,10 @@ impl Default for Policy {
     }
 }
 
+/// In `spec.namespaces`: every namespace that reaches the webhook and that no other policy names. No namespace can be
+/// called so.
+pub const EVERY_OTHER: &str = "*";
+
 /// Every policy in force, by namespace.
 #[derive(Debug)]
 pub struct PolicySet {
@@ -76,10 +80,11 @@ impl PolicySet {
         Self { policies, by_namespace, hash }
     }
 
-    /// The policy of a namespace.
+    /// The policy of a namespace: the one that names it, else the one for [`EVERY_OTHER`].
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Option<&Policy> {
-        self.by_namespace.get(namespace).map(|index| &self.policies[*index])
+        let index = self.by_namespace.get(namespace).or_else(|| self.by_namespace.get(EVERY_OTHER))?;
+        Some(&self.policies[*index])
     }
 
     /// All of them, in the order they were read.

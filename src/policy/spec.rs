@@ -74,7 +74,7 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
-    /// The namespaces, by name.
+    /// The namespaces, by name. `*` is every one that reaches the webhook and that no other policy names.
     pub namespaces: Vec<String>,
     /// What to do with a verdict.
     pub mode: Mode,

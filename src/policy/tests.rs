@@ -250,3 +250,17 @@ fn the_schema_describes_every_key_of_the_default_policy() {
     }
     assert!(schema.contains("\"additionalProperties\":false"));
 }
+
+#[test]
+fn a_policy_may_hold_for_every_namespace_that_no_other_names() {
+    let rest = with_spec("namespaces: ['*']");
+    let named = with_spec("namespaces: [a]").replace("name: p", "name: q");
+    let set = load(&format!("{rest}---\n{named}")).unwrap();
+    let of = |namespace: &str| set.of_namespace(namespace).map(|policy| policy.name.as_str());
+    assert_eq!([of("a"), of("b"), of("kube-public")], [Some("q"), Some("p"), Some("p")]);
+    assert_eq!(load(&named).unwrap().of_namespace("b").map(|policy| &policy.name), None);
+
+    let twice = with_spec("namespaces: ['*']").replace("name: p", "name: q");
+    let error = load(&format!("{rest}---\n{twice}")).unwrap_err().to_string();
+    assert!(error.contains("namespace \"*\" already has the policy \"p\""), "{error}");
+}

@@ -147,6 +147,29 @@ async fn a_changed_policy_is_taken_over_without_a_restart_and_a_wrong_one_is_not
     assert_eq!(now, pods, "the pods are the same");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_guarded_as_soon_as_it_is_labelled() {
+    let Some(release) = before("sandgate-label").await else { return };
+    let name = "labelled";
+    release.bed.namespace(&release.rest, &json!({"name": name})).await.expect("a namespace");
+    let every_other = [
+        "--set=policies.rest.namespaces={*}",
+        "--set-string=webhook.namespaceSelector.matchLabels.guard=label",
+    ];
+    release.install(CHART, &every_other).await.expect_success();
+    release.until_armed().await;
+
+    let path = format!("/api/v1/namespaces/{name}/pods?dryRun=All");
+    let before = release.rest.post(&path, &plain_pod()).await.expect("nobody judges it");
+    assert!(!is_sandboxed(&before));
+    release.kubectl(&["label", "namespace", name, "guard=label"]).await.expect_success();
+    let guarded = eventually("pods of the namespace are judged", async || {
+        let pod = release.rest.post(&path, &plain_pod()).await?;
+        Ok(is_sandboxed(&pod).then(|| pod["metadata"]["annotations"]["sandgate.dev/policy"].clone()))
+    });
+    assert_eq!(guarded.await.expect("it is guarded"), "rest");
+}
+
 /// The chart as it may have been before: of another version, with other defaults.
 fn older_chart(folder: &Path) -> String {
     let older = folder.join("sandgate-0.0.1");

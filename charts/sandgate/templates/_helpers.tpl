@@ -80,7 +80,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* The namespaces of all policies, sorted, as JSON. */}}
+{{- /* The namespaces that policies name, sorted, as JSON; `*` is no name. */}}
 {{- define "sandgate.namespaces" -}}
 {{- $namespaces := list }}
 {{- range $name, $spec := .Values.policies }}
@@ -95,7 +95,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $namespaces = append $namespaces . }}
 {{- end }}
 {{- end }}
-{{- sortAlpha $namespaces | toJson }}
+{{- if has "*" $namespaces | ne (not (empty .Values.webhook.namespaceSelector)) }}
+{{- fail "a policy for the namespace * and webhook.namespaceSelector go together: the policy says how Pods must look where nothing else does, the selector which namespaces that is; set both or neither" }}
+{{- end }}
+{{- without $namespaces "*" | sortAlpha | toJson }}
+{{- end }}
+
+{{- /* How the webhooks select namespaces, as JSON: by the names of policies, and by the user's own selector. Each comes
+with what its webhooks' names begin with. By name: the label that the API server sets itself. There is no
+objectSelector: users control the labels of Pods. */}}
+{{- define "sandgate.selectors" -}}
+{{- $named := include "sandgate.namespaces" . | fromJsonArray }}
+{{- $selectors := list }}
+{{- $name := "kubernetes.io/metadata.name" }}
+{{- with $named }}
+{{- $selector := dict "matchExpressions" (list (dict "key" $name "operator" "In" "values" .)) }}
+{{- $selectors = append $selectors (dict "prefix" "" "selector" $selector) }}
+{{- end }}
+{{- with .Values.webhook.namespaceSelector }}
+{{- $never := concat (list "kube-system" $.Release.Namespace) $named | uniq | sortAlpha }}
+{{- $others := dict "key" $name "operator" "NotIn" "values" $never }}
+{{- $selector := dict "matchExpressions" (append (default list .matchExpressions) $others) }}
+{{- with .matchLabels }}{{ $_ := set $selector "matchLabels" . }}{{ end }}
+{{- $selectors = append $selectors (dict "prefix" "labelled." "selector" $selector) }}
+{{- end }}
+{{- toJson $selectors }}
 {{- end }}
 
 {{- /* The first namespace, in the order of their policies' names, where a hostile Pod is refused; none if none enforces. */}}
@@ -103,16 +127,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $found := "" }}
 {{- range $name, $spec := .Values.policies }}
 {{- if and (not $found) (eq (default "enforce" $spec.mode) "enforce") }}
-{{- $found = first $spec.namespaces }}
+{{- $found = first (append (without $spec.namespaces "*") "") }}
 {{- end }}
 {{- end }}
 {{- $found }}
 {{- end }}
 
-{{- /* What may stand in a webhook's configuration beside its name, path, rules and conditions. Call with (context, path). */}}
+{{- /* What may stand in a webhook's configuration beside its name, path, rules and conditions. Call with (context, path,
+which namespaces). */}}
 {{- define "sandgate.webhook" -}}
 {{- $context := index . 0 }}
 {{- $path := index . 1 }}
+{{- $selector := index . 2 }}
 {{- with $context.Values -}}
 admissionReviewVersions: [v1]
 clientConfig:
@@ -133,12 +159,7 @@ matchPolicy: Equivalent
 # A dry run leaves no trace but its audit line.
 sideEffects: NoneOnDryRun
 timeoutSeconds: {{ int .webhook.timeoutSeconds }}
-# By the label that the API server sets itself. No objectSelector: users control the labels of Pods.
-namespaceSelector:
-  matchExpressions:
-    - key: kubernetes.io/metadata.name
-      operator: In
-      values: {{ include "sandgate.namespaces" $context }}
+namespaceSelector: {{- toYaml $selector | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -176,7 +197,9 @@ labels: {{- include "sandgate.labels" $context | nindent 2 }}
 {{- if include "sandgate.isManaged" $context }}
 {{- $rules := include "sandgate.rules" $context | fromYaml }}
 {{- $ours := dict }}
-{{- range $names }}{{ $_ := set $ours . (get $rules .) }}{{ end }}
+{{- range $selector := include "sandgate.selectors" $context | fromJsonArray }}
+{{- range $names }}{{ $_ := set $ours (printf "%s%s" $selector.prefix .) (get $rules .) }}{{ end }}
+{{- end }}
 {{- $_ := set $annotations "sandgate.dev/rules" (toJson $ours) }}
 {{- end }}
 {{- if eq $context.Values.certificates.mode "cert-manager" }}

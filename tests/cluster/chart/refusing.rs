@@ -38,6 +38,14 @@ const WRONG: &[(&[&str], &[&str])] = &[
         &["policies.workflow-runner.namespaces has kube-system", "must never guard", "remove it"],
     ),
     (
+        &["--set", "policies.rest.namespaces={*}"],
+        &["a policy for the namespace * and webhook.namespaceSelector go together"],
+    ),
+    (
+        &["--set", "webhook.namespaceSelector.matchLabels.guard=on"],
+        &["a policy for the namespace * and webhook.namespaceSelector go together"],
+    ),
+    (
         &["--set", "policies.workflow-runner.namespaces={sandgate-system}"],
         &["policies.workflow-runner.namespaces has sandgate-system", "could not start without itself"],
     ),

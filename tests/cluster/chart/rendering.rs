@@ -100,6 +100,36 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
 }
 
 #[tokio::test]
+async fn namespaces_that_no_policy_names_are_selected_by_the_users_selector() {
+    if is_skipped() {
+        return;
+    }
+    let every_other = [
+        "--set=policies.rest.namespaces={*}",
+        "--set-string=webhook.namespaceSelector.matchLabels.guard=yes",
+    ];
+    let objects = render(&every_other).await;
+    let labelled: Vec<_> = objects
+        .webhooks()
+        .into_iter()
+        .filter(|webhook| webhook["name"].as_str().is_some_and(|name| name.starts_with("labelled.")))
+        .collect();
+    assert_eq!(labelled.len(), 3, "one beside each that selects by name");
+    for webhook in &labelled {
+        let never = ["kube-system", "sandgate-system", "workflows"];
+        let others = json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": never}]);
+        let selector = json!({"matchLabels": {"guard": "yes"}, "matchExpressions": others});
+        assert_eq!(webhook["namespaceSelector"], selector);
+    }
+    let rules =
+        &objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]["sandgate.dev/rules"];
+    let rules: Value = serde_json::from_str(rules.as_str().expect("text")).expect("JSON");
+    for name in ["validate", "status"] {
+        assert_eq!(rules[format!("labelled.{name}.sandgate.dev")], rules[format!("{name}.sandgate.dev")]);
+    }
+}
+
+#[tokio::test]
 async fn a_control_plane_that_reaches_no_service_is_given_a_url() {
     if is_skipped() {
         return;
@@ -165,9 +195,15 @@ async fn the_policies_load_and_guard_exactly_the_namespaces_that_the_webhooks_se
         let guarded: BTreeSet<_> =
             policies.policies().iter().flat_map(|policy| policy.spec.namespaces.clone()).collect();
         for webhook in objects.webhooks() {
+            // What no policy names is selected by label, and named nowhere.
+            if webhook["name"].as_str().is_some_and(|name| name.starts_with("labelled.")) {
+                assert!(guarded.contains("*"), "{scenario}");
+                continue;
+            }
             let selected = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
             let selected: BTreeSet<_> = strings(selected).into_iter().map(str::to_owned).collect();
-            assert_eq!(selected, guarded, "{scenario}");
+            let named: BTreeSet<_> = guarded.iter().filter(|name| *name != "*").cloned().collect();
+            assert_eq!(selected, named, "{scenario}");
         }
     }
     let objects = render_scenario(&scenario("production")).await;
