@@ -43,11 +43,14 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
     {
         return;
     }
-    let remedy = match owner.filter(|_| !of_job).and_then(|owner| owner.str("kind")) {
-        Some(kind) if found == "Always" => format!("run it as a Job, a {kind} restarts Pods for ever"),
+    let restarter = owner.filter(|_| !of_job);
+    let remedy = match restarter.map(|owner| owner.str("kind")) {
+        Some(Some(kind)) if found == "Always" => {
+            format!("run it as a Job, a {kind} restarts Pods for ever")
+        }
         // Left out it would be Always, which is not filled for a Pod that its controller would make again.
         Some(_) => format!("set it to {default}"),
-        _ => format!("set it to {default} or leave it out"),
+        None => format!("set it to {default} or leave it out"),
     };
     out.report("spec.restartPolicy", show(pod.spec.get("restartPolicy")), default, remedy);
 }

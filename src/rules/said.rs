@@ -128,6 +128,17 @@ fn a_controller_that_restarts_for_ever_is_named() {
     has(&owned("Job", json!("Always")), "set it to Never");
 }
 
+/// It would be taken for one that restarts for ever, so nothing is filled that is left out.
+#[test]
+fn a_controller_without_a_kind_is_no_job() {
+    let said = said(|pod| {
+        pod["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "batch/v1", "name": "o", "uid": "1", "controller": true}]);
+        pod["spec"]["restartPolicy"] = json!("OnFailure");
+    });
+    has(&said, "set it to Never (restart-policy)");
+}
+
 #[test]
 fn a_mount_outside_says_where_it_may_be() {
     let mount = |pod: &mut Json| pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] = json!("/etc");

@@ -89,7 +89,6 @@ fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
         if !matches!(medium, "" | "Memory") {
             let path = format!("spec.volumes[{index}].emptyDir.medium");
             out.report(path, quote(medium), "unset or Memory", "remove medium");
-            continue;
         }
         let ceiling = size_ceiling(spec, volume.str("name"), medium == "Memory");
         let limit = dir.and_then(|dir| dir.get("sizeLimit"));
@@ -388,6 +387,14 @@ mod tests {
         rejects("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| {
             pod["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = json!("2Gi")
         });
+    }
+
+    #[test]
+    fn a_wrong_medium_hides_no_wrong_size() {
+        let mut pod = complete_pod();
+        add(&mut pod, json!({"name": "x", "emptyDir": {"medium": "HugePages-2Mi", "sizeLimit": "1Ti"}}));
+        let both = ["medium", "sizeLimit"].map(|field| format!("empty-dir spec.volumes[2].emptyDir.{field}"));
+        assert_eq!(violations(&pod), both);
     }
 
     #[test]
