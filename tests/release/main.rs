@@ -12,4 +12,5 @@ mod availability;
 mod installed;
 mod lifecycle;
 mod load;
+mod own_certificates;
 mod rights;
