@@ -261,6 +261,6 @@ fn a_policy_may_hold_for_every_namespace_that_no_other_names() {
     assert_eq!(load(&named).unwrap().of_namespace("b").map(|policy| &policy.name), None);
 
     let twice = with_spec("namespaces: ['*']").replace("name: p", "name: q");
-    let error = load(&format!("{rest}---\n{twice}")).unwrap_err().to_string();
+    let error = load(&format!("{rest}---\n{twice}")).unwrap_err();
     assert!(error.contains("namespace \"*\" already has the policy \"p\""), "{error}");
 }

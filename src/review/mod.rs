@@ -120,6 +120,7 @@ fn decide<'a>(
     let violations = match (&request.malformed, request.info.operation) {
         (Some(problem), _) => unreadable(problem),
         (None, Operation::Update) => judge_update(policy, request),
+        (None, _) if request.is_binding() => judge_binding(policy, &request.object),
         // Where nothing is enforced the record must say what enforcing would do, so the fill is tried there too.
         (None, _) => {
             let fills = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
@@ -170,6 +171,19 @@ fn judge_update(policy: &Policy, request: &Request) -> Violations {
     if !violations.is_empty() && request.old_object != Value::Null {
         violations.retain_new(&rules::check(&policy.spec, &request.old_object));
     }
+    violations
+}
+
+/// A Binding is refused for what its labels and annotations violate. It is no Pod, so all that it violates without them
+/// does not count.
+fn judge_binding(policy: &Policy, binding: &Value) -> Violations {
+    let mut bare = binding.clone();
+    if let Some(metadata) = metadata_mut(&mut bare) {
+        metadata.set("labels", Value::Null);
+        metadata.set("annotations", Value::Null);
+    }
+    let mut violations = rules::check(&policy.spec, binding);
+    violations.retain_new(&rules::check(&policy.spec, &bare));
     violations
 }
 

@@ -82,7 +82,7 @@ pub struct RequestInfo<'a> {
 pub struct Request<'a> {
     /// What it says about itself.
     pub info: RequestInfo<'a>,
-    /// Whether a rule judges it: a Pod that is created or updated.
+    /// Whether a rule judges it: a Pod that is created or updated, or bound to a node.
     pub is_judged: bool,
     /// The Pod; null where there is none.
     pub object: Value<'a>,
@@ -130,7 +130,14 @@ impl<'a> Request<'a> {
         malformed: Option<String>,
     ) -> Self {
         let is_judged = is_pod(&info) && matches!(info.operation, Operation::Create | Operation::Update);
+        let is_judged = is_judged || is_binding(&info);
         Self { info, is_judged, object, old_object, malformed }
+    }
+
+    /// Whether the object is a Binding: the node of a Pod, and labels and annotations that go over the Pod's own.
+    #[must_use]
+    pub fn is_binding(&self) -> bool {
+        is_binding(&self.info)
     }
 }
 
@@ -140,6 +147,12 @@ const NOT_PODS: [&str; 7] = ["attach", "binding", "eviction", "exec", "log", "po
 fn is_pod(info: &RequestInfo) -> bool {
     // A review that does not name its resource is judged: better too much than too little.
     matches!(&*info.resource, "pods" | "") && !NOT_PODS.contains(&&*info.subresource)
+}
+
+/// There are two ways to bind a Pod.
+fn is_binding(info: &RequestInfo) -> bool {
+    info.operation == Operation::Create
+        && matches!((&*info.resource, &*info.subresource), ("pods", "binding") | ("bindings", ""))
 }
 
 #[derive(Deserialize)]

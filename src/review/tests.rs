@@ -518,3 +518,44 @@ fn a_forged_stamp_is_set_right() {
     let told = mutate(&create(&pod));
     assert_eq!(patched(&pod, &told)["metadata"]["annotations"]["sandgate.dev/policy"], "workflow-runner");
 }
+
+#[test]
+fn a_binding_is_judged_by_the_labels_and_annotations_that_it_carries() {
+    let policies = policies("enforce");
+    let bind = |resource: &str, subresource: &str, metadata: &Json| {
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": {"kind": "Node", "name": "n"}});
+        let mut review = create(&binding);
+        review["request"]["resource"]["resource"] = json!(resource);
+        review["request"]["subResource"] = json!(subresource);
+        [Endpoint::Mutate, Endpoint::Validate].map(|endpoint| {
+            let body = answer(&policies, endpoint, review.to_string().as_bytes()).unwrap().body;
+            serde_json::from_slice::<Json>(&body).unwrap()["response"].take()
+        })
+    };
+    for (resource, subresource) in [("pods", "binding"), ("bindings", "")] {
+        for harmless in [
+            json!({"name": "main"}),
+            json!({"name": "main", "labels": {"team": "a", "app": "workflow-runner"}, "annotations": {"gpu": "0"}}),
+        ] {
+            for response in bind(resource, subresource, &harmless) {
+                assert_eq!(response["allowed"], true, "{response}");
+                assert!(response.get("patch").is_none(), "a binding is not filled: {response}");
+            }
+        }
+        for (metadata, rule) in [
+            (json!({"name": "main", "labels": {"app": "web"}}), "labels"),
+            (
+                json!({"name": "main", "annotations": {"dev.gvisor.flag.host-uds": "all"}}),
+                "gvisor-annotations",
+            ),
+            (json!({"name": "main", "annotations": {"kubernetes.io/config.mirror": "x"}}), "mirror-pod"),
+        ] {
+            for response in bind(resource, subresource, &metadata) {
+                assert_eq!(response["allowed"], false, "{response}");
+                let causes = response["status"]["details"]["causes"].as_array().unwrap();
+                assert_eq!(causes.len(), 1, "nothing else is held against it: {causes:?}");
+                assert_eq!(causes[0]["reason"], rule);
+            }
+        }
+    }
+}

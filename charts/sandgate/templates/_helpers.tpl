@@ -183,6 +183,8 @@ mutate.sandgate.dev: &pods
 validate.sandgate.dev: *pods
 status.sandgate.dev:
   - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/status], scope: Namespaced}
+binding.sandgate.dev:
+  - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods/binding, bindings], scope: Namespaced}
 {{- end }}
 
 {{- /* Metadata of a webhook configuration. Call with (context, names of its webhooks). In mode managed the rules stand in

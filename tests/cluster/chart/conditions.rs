@@ -99,6 +99,39 @@ async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
 }
 
 #[tokio::test]
+async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_annotations_past_it() {
+    let Some(mut guarded) = Guarded::new().await else { return };
+    let sandbox = &mut guarded.sandbox;
+    for pod in ["one", "two", "three"] {
+        sandbox.create(&plain_pod(pod)).await.expect("it is admitted");
+    }
+    let binding = |pod: &str, metadata: &Value| {
+        let mut binding = json!({"metadata": metadata, "target": {"kind": "Node", "name": "node-1"}});
+        binding["metadata"]["name"] = json!(pod);
+        binding
+    };
+    for (metadata, rule) in [
+        (json!({"labels": {"app": "other"}}), "labels"),
+        (json!({"annotations": {"dev.gvisor.spec.rootfs.source": "/"}}), "gvisor-annotations"),
+    ] {
+        for path in [sandbox.pods_path("/one/binding"), sandbox.path("/bindings")] {
+            let refusal = sandbox.rest.post(&path, &binding("one", &metadata)).await;
+            let refusal = refusal.expect_err("it is refused");
+            assert!(refusal.message.contains("binding.sandgate.dev") && refusal.names(rule), "{refusal}");
+        }
+    }
+    let harmless = binding("one", &json!({"annotations": {"example.com/gpu": "0"}}));
+    sandbox.rest.post(&sandbox.pods_path("/one/binding"), &harmless).await.expect("it is admitted");
+
+    sandbox.stop_sandgate();
+    let plain = binding("two", &json!({}));
+    sandbox.rest.post(&sandbox.pods_path("/two/binding"), &plain).await.expect("nobody is asked");
+    let labelled = binding("three", &json!({"labels": {"team": "blue"}}));
+    let refusal = sandbox.rest.post(&sandbox.pods_path("/three/binding"), &labelled).await;
+    assert!(refusal.expect_err("nobody answers").message.contains("binding.sandgate.dev"));
+}
+
+#[tokio::test]
 async fn debugging_containers_and_resizes_are_sent() {
     let Some(guarded) = Guarded::new().await else { return };
     let sandbox = &guarded.sandbox;

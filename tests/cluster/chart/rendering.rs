@@ -68,6 +68,7 @@ fn rules_of(webhook: &str) -> Value {
     let rule = |operations: Value, resources: Value| json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": operations, "resources": resources, "scope": "Namespaced"});
     match webhook {
         "status.sandgate.dev" => json!([rule(json!(["UPDATE"]), json!(["pods/status"]))]),
+        "binding.sandgate.dev" => json!([rule(json!(["CREATE"]), json!(["pods/binding", "bindings"]))]),
         _ => json!([
             rule(json!(["CREATE", "UPDATE"]), json!(["pods"])),
             rule(json!(["UPDATE"]), json!(["pods/ephemeralcontainers", "pods/resize"])),
@@ -82,7 +83,10 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
     }
     let objects = render(&[]).await;
     let names: Vec<_> = objects.webhooks().iter().map(|webhook| webhook["name"].clone()).collect();
-    assert_eq!(names, ["mutate.sandgate.dev", "validate.sandgate.dev", "status.sandgate.dev"]);
+    assert_eq!(
+        names,
+        ["mutate.sandgate.dev", "validate.sandgate.dev", "status.sandgate.dev", "binding.sandgate.dev"]
+    );
     for webhook in objects.webhooks() {
         assert_eq!(webhook["failurePolicy"], "Fail");
         assert_eq!(webhook["matchPolicy"], "Equivalent");
@@ -114,7 +118,7 @@ async fn namespaces_that_no_policy_names_are_selected_by_the_users_selector() {
         .into_iter()
         .filter(|webhook| webhook["name"].as_str().is_some_and(|name| name.starts_with("labelled.")))
         .collect();
-    assert_eq!(labelled.len(), 3, "one beside each that selects by name");
+    assert_eq!(labelled.len(), 4, "one beside each that selects by name");
     for webhook in &labelled {
         let never = ["kube-system", "sandgate-system", "workflows"];
         let others = json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": never}]);
@@ -124,7 +128,7 @@ async fn namespaces_that_no_policy_names_are_selected_by_the_users_selector() {
     let rules =
         &objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]["sandgate.dev/rules"];
     let rules: Value = serde_json::from_str(rules.as_str().expect("text")).expect("JSON");
-    for name in ["validate", "status"] {
+    for name in ["validate", "status", "binding"] {
         assert_eq!(rules[format!("labelled.{name}.sandgate.dev")], rules[format!("{name}.sandgate.dev")]);
     }
 }
@@ -138,7 +142,7 @@ async fn a_control_plane_that_reaches_no_service_is_given_a_url() {
     let urls: Vec<_> =
         objects.webhooks().iter().map(|webhook| webhook["clientConfig"]["url"].clone()).collect();
     let url = |path: &str| json!(format!("https://gate.example.com:8443/{path}"));
-    assert_eq!(urls, [url("mutate"), url("validate"), url("validate")]);
+    assert_eq!(urls, [url("mutate"), url("validate"), url("validate"), url("validate")]);
     assert!(objects.webhooks().iter().all(|webhook| webhook["clientConfig"].get("service").is_none()));
     let names: Vec<_> = arguments(&objects).into_iter().filter(|flag| flag.contains("server-name")).collect();
     assert_eq!(names, ["--server-name=gate.example.com"]);
