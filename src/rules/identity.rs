@@ -31,14 +31,13 @@ fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
 fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
     let wanted = &spec.service_account.name;
     let remedy = "leave it out on create, it is filled in";
-    let found = account_field(pod.spec);
-    if found.map(|(_, name)| name) != Some(wanted) {
-        let (field, name) = found.unzip();
+    let (field, name) = account_field(pod.spec).unzip();
+    if name != Some(wanted) {
         let path = format!("spec.{}", field.unwrap_or("serviceAccountName"));
         out.report(path, name.map_or_else(|| "unset".into(), quote), quote(wanted), remedy);
-        return;
     }
-    let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty());
+    // The API server writes the name beside it, which is no second fault.
+    let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty() && Some(*alias) != name);
     if alias.is_some_and(|alias| alias != wanted && alias != DEFAULT_ACCOUNT) {
         out.report("spec.serviceAccount", show(pod.spec.get("serviceAccount")), quote(wanted), remedy);
     }
@@ -200,6 +199,19 @@ mod tests {
             without(&mut pod["spec"], "serviceAccountName");
             pod["spec"]["serviceAccount"] = json!("admin");
         });
+    }
+
+    #[test]
+    fn two_wrong_accounts_are_two_faults_and_one_by_both_names_is_one() {
+        let told = |alias: &str| {
+            let mut pod = complete_pod();
+            pod["spec"]["serviceAccountName"] = json!("admin");
+            pod["spec"]["serviceAccount"] = json!(alias);
+            violations(&pod)
+        };
+        let name = "service-account spec.serviceAccountName";
+        assert_eq!(told("admin"), [name]);
+        assert_eq!(told("root"), [name, "service-account spec.serviceAccount"]);
     }
 
     #[test]

@@ -140,6 +140,17 @@ fn a_controller_without_a_kind_is_no_job() {
 }
 
 #[test]
+fn where_no_volume_is_allowed_none_is_offered() {
+    let secret = |pod: &mut Json| {
+        let secret = json!({"name": "s", "secret": {"secretName": "s"}});
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(secret);
+    };
+    has(&said(secret), "must be emptyDir: remove this volume or use an allowed type (volume-types)");
+    let spec = spec_of("{volumes: {allowed: [], writable: []}}");
+    has(&said_under(&spec, secret), "must be no volume: remove this volume (volume-types)");
+}
+
+#[test]
 fn a_mount_outside_says_where_it_may_be() {
     let mount = |pod: &mut Json| pod["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] = json!("/etc");
     has(&said(mount), "must be in /workspace or /tmp, or readOnly: true");

@@ -52,12 +52,13 @@ fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
     followed
 }
 
-/// What stands in something of the wrong kind is mended after that.
+/// What stands in something of the wrong kind is mended after that; nothing is filled where no metadata can be read.
 fn is_within_a_wrong_shape(violation: &Violation, told: &[Violation]) -> bool {
     let mut shapes = told.iter().filter(|other| other.rule == "pod-shape");
     shapes.any(|shape| {
+        let says_nothing_of_owners = shape.path == "metadata";
         let below = violation.path.strip_prefix(shape.path.as_str());
-        below.is_some_and(|below| below.starts_with(['.', '[']))
+        says_nothing_of_owners || below.is_some_and(|below| below.starts_with(['.', '[']))
     })
 }
 
