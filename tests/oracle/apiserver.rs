@@ -156,7 +156,10 @@ fn without_nulls(value: &Json) -> Json {
             let kept = fields.iter().filter(|(_, value)| !value.is_null());
             kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
         }
-        Json::Array(list) => list.iter().map(without_nulls).collect(),
+        // In a list null is an item of which nothing is set.
+        Json::Array(list) => {
+            list.iter().map(|item| if item.is_null() { json!({}) } else { without_nulls(item) }).collect()
+        }
         other => other.clone(),
     }
 }
@@ -220,8 +223,9 @@ pub(crate) fn defaulted(pod: &Json) -> Json {
     pod
 }
 
+/// To the API server an empty text is none.
 fn default(owner: &mut Json, key: &str, value: Json) {
-    if owner.is_object() && owner[key].is_null() && !value.is_null() {
+    if owner.is_object() && (owner[key].is_null() || owner[key] == "") && !value.is_null() {
         owner[key] = value;
     }
 }

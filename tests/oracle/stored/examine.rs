@@ -134,7 +134,7 @@ async fn disagreement(ground: &Ground, pod: &Json, seen: &mut Seen, is_stored: b
         // What only the fill makes valid is stored nowhere else; but what nobody knows is dropped all the same.
         Answer::Refused(_) => {
             let received = typed(pod).ok().and_then(|pod| serde_json::to_value(pod).ok());
-            seen.verdicts.extend(received.map(|received| verdict(&ground.policies, &received)));
+            seen.verdicts.extend(received.map(|received| verdict(&ground.policies, &defaulted(&received))));
         }
     }
     if seen.verdicts.iter().any(explains) {
