@@ -90,6 +90,9 @@ async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
 
 /// With all of its rights sandgate comes back by itself.
 async fn heals(release: &Installed<'_>) {
+    let secret = release.path(&format!("/secrets/{}-ca", release.name));
+    let written = eventually("the Secret is there", async || Ok(release.rest.get(&secret).await.ok()));
+    written.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     release.until_ready(1).await;
     release.until_armed().await;
 }

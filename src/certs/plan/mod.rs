@@ -433,13 +433,24 @@ impl Planner<'_> {
         }
         let existing = self.observed.existing();
         let wanted = existing.filter_map(|(kind, configuration)| {
-            let arm = configuration.is_armed()
-                || (self.memory.is_reachable && is_ready(self.observed, self.memory));
+            let arm = configuration.is_armed() || self.may_arm(kind);
             let is_published = configuration.webhooks.iter().all(|webhook| webhook.bundle == bundle);
             let is_right = !arm || configuration.is_right();
             (!is_published || !is_right).then(|| Publish { kind, bundle: bundle.clone(), arm })
         });
         wanted.collect()
+    }
+
+    /// Whether a configuration may be armed for the first time: somebody answers, and whoever fills is asked already, for
+    /// what nobody has filled would be refused.
+    fn may_arm(self, kind: Kind) -> bool {
+        let [mutating, _] = &self.observed.configurations;
+        let is_filled = mutating.as_ref().is_none_or(|mutating| {
+            let settled = mutating.changed.map(|changed| changed + self.lifetimes.settle());
+            mutating.is_armed() && settled.is_none_or(|settled| settled <= self.observed.now)
+        });
+        let is_answered = self.memory.is_reachable && is_ready(self.observed, self.memory);
+        is_answered && (kind == Kind::Mutating || is_filled)
     }
 
     /// Everything that a leaf which is served may have been signed by.

@@ -84,6 +84,23 @@ fn a_ca_is_published_before_it_signs_and_webhooks_are_armed_once_we_can_be_reach
 }
 
 #[test]
+fn pods_are_filled_before_what_is_not_filled_is_refused() {
+    let ca = active(1);
+    let unarmed = || publishes(&[&ca], Rules::Missing);
+    let armed = |configurations: [Option<Configuration>; 2]| {
+        let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), configurations), &serves(&ca));
+        plan.publish.iter().map(|publish| publish.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(armed([unarmed(), unarmed()]), [Kind::Mutating]);
+    for (changed, then) in [(NOW - 4, vec![]), (NOW - 5, vec![Kind::Validating])] {
+        let mut mutating = publishes(&[&ca], Rules::Right);
+        mutating.as_mut().unwrap().changed = Some(changed);
+        assert_eq!(armed([mutating, unarmed()]), then, "{changed}");
+    }
+    assert_eq!(armed([None, unarmed()]), [Kind::Validating], "where nothing is filled nothing is waited for");
+}
+
+#[test]
 fn api_servers_are_given_the_time_to_notice_a_bundle() {
     let (old, new) = (active(1), active(2));
     let mut observed = seen(Secret::Holds(vec![new.clone()]), armed(&[&old, &new]));
