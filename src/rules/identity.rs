@@ -39,7 +39,9 @@ fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
     // The API server writes the name beside it, which is no second fault.
     let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty() && Some(*alias) != name);
     if alias.is_some_and(|alias| alias != wanted && alias != DEFAULT_ACCOUNT) {
-        out.report("spec.serviceAccount", show(pod.spec.get("serviceAccount")), quote(wanted), remedy);
+        let alias = show(pod.spec.get("serviceAccount"));
+        let found = format_args!("{alias} beside the name {}", quote(name.unwrap_or_default()));
+        out.report("spec.serviceAccount", found, quote(wanted), remedy);
     }
 }
 

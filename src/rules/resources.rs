@@ -92,7 +92,7 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
         let name = resource.as_str();
         let budget = spec.resources.pod.limits.of(resource);
         let total = effective_total(pod, resource);
-        if overhead(pod.spec, resource) >= budget.value {
+        if total > budget.value && overhead(pod.spec, resource) >= budget.value {
             // No limit of a container, however low, would help: a limit of 0 is none.
             let found = pod.spec.object("overhead").and_then(|overhead| overhead.get(name));
             let path = format!("spec.overhead[{name}]");
@@ -242,12 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn an_overhead_that_leaves_nothing_is_told_before_limits_are_asked_for() {
+    fn an_overhead_that_leaves_nothing_exceeds_nothing_by_itself() {
         let mut pod = complete_pod();
         pod["spec"]["overhead"] = json!({"cpu": "2"});
         without(&mut resources(&mut pod)["limits"], "cpu");
-        let limit = "resource-limits spec.containers[0].resources.limits[cpu]";
-        assert_eq!(violations(&pod), [limit, "pod-budget spec.overhead[cpu]"]);
+        assert_eq!(violations(&pod), ["resource-limits spec.containers[0].resources.limits[cpu]"]);
+        assert_eq!(violations(&filled(&pod)), ["pod-budget spec.overhead[cpu]"]);
     }
 
     #[test]
