@@ -339,8 +339,11 @@ impl Finder<'_> {
             (None, None, [policy]) if policy.spec.namespaces[0] != EVERY_OTHER => {
                 Ok(policy.spec.namespaces[0].clone())
             }
+            (None, None, [_]) => Err(format!(
+                "{kind} {name} names no namespace and the policy holds for more than one; choose with --namespace"
+            )),
             (None, None, _) => Err(format!(
-                "{kind} {name} names no namespace and more than one has a policy; choose with --namespace"
+                "{kind} {name} names no namespace and there are several policies; choose with --namespace"
             )),
         }
     }

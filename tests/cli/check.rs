@@ -218,6 +218,17 @@ fn a_namespace_without_a_policy_is_said_and_not_passed_off_as_checked() {
 }
 
 #[test]
+fn a_policy_for_every_other_namespace_needs_one_and_holds_for_it() {
+    let everywhere = policy("rest", "enforce").replace("[rest]", "[\"*\"]");
+    let folder = Folder::with(&[("p.yaml", &everywhere), ("plain.yaml", PLAIN_POD)]);
+    folder.run(&["check", "--policy", "p.yaml", "plain.yaml"]).fails(
+        "plain.yaml:1: Pod plain names no namespace and the policy holds for more than one; choose with --namespace",
+    );
+    let text = folder.run(&["check", "--policy", "p.yaml", "-n", "anywhere", "plain.yaml"]).fine();
+    assert!(text.contains("would be admitted, 14 fields filled in"), "{text}");
+}
+
+#[test]
 fn several_policies_need_a_namespace() {
     let policies = [policy("a", "enforce"), policy("b", "warn"), policy("c", "audit")].join("---\n");
     let folder = Folder::with(&[
