@@ -1,0 +1,41 @@
+//! What the trail says of itself.
+
+use serde::Serialize;
+
+/// A line that is no verdict.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(tag = "notice", rename_all = "camelCase")]
+pub(super) enum Notice {
+    /// A process began to write.
+    Started {
+        /// Of sandgate.
+        version: &'static str,
+    },
+    /// Records were lost since the last such line, or since the start.
+    Dropped {
+        /// How many.
+        records: u64,
+    },
+    /// The line before was found cut off, and ended.
+    Torn {
+        /// Its length.
+        bytes: u64,
+    },
+}
+
+impl Notice {
+    pub(super) const STARTED: Self = Self::Started { version: env!("CARGO_PKG_VERSION") };
+
+    /// Appends the line, with its newline.
+    pub(super) fn append_to(self, lines: &mut Vec<u8>) {
+        #[derive(Serialize)]
+        struct Line {
+            time: String,
+            #[serde(flatten)]
+            notice: Notice,
+        }
+        let line = Line { time: jiff::Timestamp::now().to_string(), notice: self };
+        serde_json::to_writer(&mut *lines, &line).expect("writing JSON to memory cannot fail");
+        lines.push(b'\n');
+    }
+}
