@@ -160,8 +160,13 @@ async fn a_full_file_is_rotated_the_oldest_go_and_a_restart_continues_the_chain(
     let folder = tempfile::tempdir().unwrap();
     let rotated = ["--audit-max-bytes", "8192", "--audit-keep", "3"];
     let server = start_with_file(folder.path(), &rotated);
-    for _ in 0..40 {
+    for sent in 1..=40 {
         post_many(&server, 1).await;
+        // What is written at once is not split.
+        until("it is written", async || {
+            metric(&server, r#"sandgate_audit_records_total{result="ok"}"#).await == sent
+        })
+        .await;
     }
     stop(server);
     // Not even the newest file need be there.
@@ -172,7 +177,8 @@ async fn a_full_file_is_rotated_the_oldest_go_and_a_restart_continues_the_chain(
     stop(server);
     let files = files(folder.path());
     assert_eq!(files.len(), 5, "three full ones, the renamed one and the newest: {files:?}");
-    assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 8192));
+    let sizes: Vec<_> = files.iter().map(|file| file.metadata().unwrap().len()).collect();
+    assert!(sizes.iter().all(|size| *size <= 8192), "{sizes:?}");
     let (status, text) = verify(folder.path());
     assert!(status == 0 && text.contains(" to 43; head "), "{text}");
     fs::remove_file(&files[1]).unwrap();
