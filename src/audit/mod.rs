@@ -2,6 +2,7 @@
 
 pub mod chain;
 mod file;
+mod format;
 mod notice;
 mod stream;
 
@@ -18,9 +19,10 @@ use tokio::sync::Notify;
 use crate::telemetry::Metrics;
 
 use chain::Link;
-use notice::Notice;
 
 pub use file::{File, FileSettings, Fsync};
+pub use format::{Line, NoticeLine, Owner, SealFields, Verdict, Violation, json_schema};
+pub use notice::Notice;
 pub use stream::Stream;
 
 /// How many bytes of records may wait to be written or be on their way to the sink. It is also what a killed process

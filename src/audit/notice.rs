@@ -1,15 +1,18 @@
 //! What the trail says of itself.
 
-use serde::Serialize;
+use std::borrow::Cow;
 
-/// A line that is no verdict.
-#[derive(Debug, Clone, Copy, Serialize)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a line says that is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "notice", rename_all = "camelCase")]
-pub(super) enum Notice {
+pub enum Notice {
     /// A process began to write.
     Started {
         /// Of sandgate.
-        version: &'static str,
+        version: Cow<'static, str>,
     },
     /// Records were lost since the last such line, or since the start.
     Dropped {
@@ -24,7 +27,7 @@ pub(super) enum Notice {
 }
 
 impl Notice {
-    pub(super) const STARTED: Self = Self::Started { version: env!("CARGO_PKG_VERSION") };
+    pub(super) const STARTED: Self = Self::Started { version: Cow::Borrowed(env!("CARGO_PKG_VERSION")) };
 
     /// Appends the line, with its newline.
     pub(super) fn append_to(self, lines: &mut Vec<u8>) {

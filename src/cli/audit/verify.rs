@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
 
 use super::lines::{LONGEST, Line, Lines, progress};
 use crate::{
-    audit::chain::{Hash, Seal},
+    audit::{
+        Notice, NoticeLine,
+        chain::{Hash, Seal},
+    },
     cli::{
         Failure, Status, input, print,
         terminal::{BAD, GOOD, count, fit, paint},
@@ -207,11 +209,16 @@ impl Chain {
     }
 
     fn heed_notice(&mut self, text: &[u8]) {
-        let Some(notice) = Notice::read(text) else { return };
-        self.dropped += notice.records;
-        if let Some(torn) = self.unsealed.take_if(|torn| notice.bytes == Some(torn.bytes)) {
-            self.found
-                .push(format!("{}: was cut off when its process ended; the next line says so", torn.place));
+        match notice(text) {
+            Some(Notice::Dropped { records }) => self.dropped += records,
+            Some(Notice::Torn { bytes }) => {
+                if let Some(Unsealed { place, .. }) = self.unsealed.take_if(|torn| torn.bytes as u64 == bytes)
+                {
+                    self.found
+                        .push(format!("{place}: was cut off when its process ended; the next line says so"));
+                }
+            }
+            Some(Notice::Started { .. }) | None => {}
         }
     }
 
@@ -258,25 +265,13 @@ impl Chain {
     }
 }
 
-/// What verifying needs of a line that is no verdict.
-#[derive(Deserialize)]
-struct Notice {
-    #[serde(rename = "notice")]
-    _kind: String,
-    #[serde(default)]
-    records: u64,
-    bytes: Option<usize>,
-}
-
-impl Notice {
-    fn read(text: &[u8]) -> Option<Self> {
-        // Verdicts are many and long, and begin otherwise.
-        const MARK: &[u8] = br#","notice":"#;
-        text.get(..64)?
-            .windows(MARK.len())
-            .any(|part| part == MARK)
-            .then(|| serde_json::from_slice(text).ok())?
-    }
+/// The line as one that is no verdict.
+fn notice(text: &[u8]) -> Option<Notice> {
+    // Verdicts are many and long, and begin otherwise.
+    const MARK: &[u8] = br#","notice":"#;
+    let is_notice = text.get(..64)?.windows(MARK.len()).any(|part| part == MARK);
+    let line: NoticeLine = is_notice.then(|| serde_json::from_slice(text).ok())??;
+    Some(line.notice)
 }
 
 #[cfg(test)]
