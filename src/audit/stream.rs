@@ -53,3 +53,53 @@ fn begin(lines: &mut Vec<u8>) -> Link {
     chain.seal(&record, lines);
     chain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::chain::Seal;
+
+    /// Takes this many writes, fails once after half a line, and goes on.
+    #[derive(Default)]
+    struct FailsOnce {
+        good: usize,
+        written: Vec<u8>,
+    }
+
+    impl Write for FailsOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fails = self.good == 0 && self.written.last() != Some(&b'{');
+            let taken = if fails { &bytes[..1] } else { bytes };
+            self.written.extend_from_slice(taken);
+            self.good = self.good.saturating_sub(1);
+            if fails { Err(io::ErrorKind::TimedOut.into()) } else { Ok(bytes.len()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stream_that_failed_goes_on_with_a_line_and_a_chain_of_its_own() {
+        let mut stream = Stream::new(FailsOnce { good: 1, ..FailsOnce::default() });
+        assert_eq!(stream.write(b"{\"n\":1}\n").unwrap().seq, 2);
+        stream.write(b"{\"n\":2}\n").unwrap_err();
+        assert_eq!(stream.write(b"{\"n\":3}\n").unwrap().seq, 2);
+        let text = String::from_utf8(stream.out.written).unwrap();
+        let seals: Vec<_> = text.lines().map(|line| Seal::read(line.as_bytes())).collect();
+        let numbers: Vec<_> = seals.iter().map(|seal| seal.map(|seal| (seal.link.seq, seal.holds))).collect();
+        assert_eq!(
+            numbers,
+            [Some((1, true)), Some((2, true)), None, Some((1, true)), Some((2, true))],
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_first_verdict() {
+        let mut stream = Stream::new(Vec::new());
+        assert_eq!(stream.write(b"").unwrap(), Link::default());
+        assert!(stream.out.is_empty());
+    }
+}

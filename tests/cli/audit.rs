@@ -23,7 +23,7 @@ pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
 
 /// The lines as sandgate writes them, chained by nothing but what the README says.
 fn trail(records: &[Value]) -> Vec<String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let mut previous = "0".repeat(64);
     let lines = records.iter().enumerate().map(|(index, record)| {
         let record = record.to_string();
@@ -37,7 +37,7 @@ fn trail(records: &[Value]) -> Vec<String> {
 }
 
 fn text(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.iter().fold(String::new(), |text, line| text + line + "\n")
 }
 
 fn some() -> Vec<Value> {

@@ -19,11 +19,13 @@ pub(super) struct Event {
     verb: String,
     #[serde(default)]
     user: User,
+    /// Whom that user acted as, and whom the webhook was told.
+    impersonated_user: Option<User>,
     #[serde(default)]
     object_ref: ObjectRef,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-    /// Only there at the levels Request and RequestResponse.
+    /// Only there at the levels `Request` and `RequestResponse`.
     #[serde(default)]
     request_object: Object,
 }
@@ -101,6 +103,7 @@ impl Event {
             "patch" | "update" => "UPDATE".into(),
             verb => verb.to_uppercase(),
         };
+        let user = self.impersonated_user.as_ref().unwrap_or(&self.user);
         let Object { metadata, spec } = &self.request_object;
         let owner = metadata.owner_references.iter().find(|reference| reference.controller);
         let containers = spec.init_containers.iter().chain(&spec.containers);
@@ -117,8 +120,8 @@ impl Event {
             name: self.object_ref.name.clone(),
             generate_name: metadata.generate_name.clone(),
             owner: owner.map(|reference| reference.owner.clone()),
-            user: self.user.username.clone(),
-            groups: self.user.groups.clone(),
+            user: user.username.clone(),
+            groups: user.groups.clone(),
             service_account: spec.service_account_name.clone(),
             policy: annotation("policy"),
             policy_hash: policy_hash.into(),
@@ -149,6 +152,13 @@ mod tests {
         assert_eq!((&*verdict.operation, verdict.dry_run), ("CREATE", true));
         let rules: Vec<_> = verdict.violations.iter().map(|violation| &*violation.rule).collect();
         assert_eq!(rules, ["privileged", "host-ports"]);
+    }
+
+    #[test]
+    fn the_user_is_the_one_that_was_acted_as() {
+        let event = DENIED.replace(r#""verb""#, r#""impersonatedUser":{"username":"mallory"},"verb""#);
+        let event: Event = serde_json::from_str(&event).unwrap();
+        assert_eq!(event.verdicts()[0].user, "mallory");
     }
 
     #[test]

@@ -71,10 +71,12 @@ fn text(verdict: &Verdict) -> String {
         _ => GOOD,
     };
     let dry_run = if verdict.dry_run { " (dry run)" } else { "" };
-    let subresource =
-        verdict.subresource.split_terminator('/').map(|part| format!("/{part}")).collect::<String>();
+    let slash = if verdict.subresource.is_empty() { "" } else { "/" };
     line("time", &verdict.time);
-    line("what", &format!("{} {}{subresource}{dry_run}", verdict.operation, verdict.resource));
+    line(
+        "what",
+        &format!("{} {}{slash}{}{dry_run}", verdict.operation, verdict.resource, verdict.subresource),
+    );
     line("namespace", &verdict.namespace);
     line("name", &name(verdict));
     if let Some(owner) = &verdict.owner {
