@@ -101,8 +101,18 @@ fn what_cannot_be_verified_is_an_error() {
     sandgate(&["audit", "verify", "missing"]).fails("missing: cannot be read: no such file or directory");
     sandgate(&["audit", "verify", "."]).fails(".: cannot be read: is a directory");
     sandgate_with(&["audit", "verify", "-"], "").fails("no chained audit line in -");
-    sandgate_with(&["audit", "list", "-"], [0x1f, 0x8b, 8, 0])
-        .fails("standard input: is compressed; unpack it first: zcat FILE | sandgate audit … -");
+}
+
+#[test]
+fn a_compressed_file_is_named_and_the_others_are_read() {
+    let folder = Folder::with(&[("a.jsonl", &text(&trail(&some())))]);
+    std::fs::write(folder.path("b.jsonl.gz"), [0x1f, 0x8b, 8, 0, b'\n', 1]).unwrap();
+    let named = "b.jsonl.gz:1: is compressed; unpack it first: zcat FILE | sandgate audit … -";
+    let list = folder.run(&["audit", "list", "b.jsonl.gz", "a.jsonl"]);
+    assert_eq!((list.status, list.stdout.lines().count()), (1, 5));
+    assert_eq!(list.stderr, format!("error: {named}\n"));
+    let verified = folder.run(&["audit", "verify", "a.jsonl", "b.jsonl.gz"]).violations();
+    assert!(verified.starts_with(&format!("broken {named}\n1 problem: 4 lines")), "{verified}");
 }
 
 #[test]

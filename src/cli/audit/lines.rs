@@ -23,7 +23,12 @@ pub(super) enum Line<'l> {
     /// The file ends without a newline.
     Torn(&'l [u8]),
     TooLong,
+    /// The file is compressed, and this is all that is read of it.
+    Compressed,
 }
+
+/// What a compressed file is called.
+pub(super) const COMPRESSED: &str = "is compressed; unpack it first: zcat FILE | sandgate audit … -";
 
 /// The lines of one file, or of standard input.
 pub(super) struct Lines {
@@ -34,6 +39,7 @@ pub(super) struct Lines {
     input: Box<dyn BufRead>,
     /// The line that was read last, with its newline if it has one.
     text: Vec<u8>,
+    is_compressed: bool,
 }
 
 impl Lines {
@@ -58,7 +64,7 @@ impl Lines {
     }
 
     pub(super) fn of(name: &str, input: impl BufRead + 'static) -> Self {
-        Self { name: name.into(), number: 0, input: Box::new(input), text: Vec::new() }
+        Self { name: name.into(), number: 0, input: Box::new(input), text: Vec::new(), is_compressed: false }
     }
 
     /// Reads the next line; `false` at the end.
@@ -71,10 +77,9 @@ impl Lines {
         }
         self.number += 1;
         if self.number == 1 && self.text.starts_with(&[0x1f, 0x8b]) {
-            let name = &self.name;
-            return Err(Failure::new(format_args!(
-                "{name}: is compressed; unpack it first: zcat FILE | sandgate audit … -"
-            )));
+            self.is_compressed = true;
+            self.input = Box::new(io::empty());
+            return Ok(true);
         }
         if matches!(self.line(), Line::TooLong) {
             self.input.skip_until(b'\n').map_err(|error| unreadable(&self.name, &error))?;
@@ -85,6 +90,7 @@ impl Lines {
     /// The line that was read last.
     pub(super) fn line(&self) -> Line<'_> {
         match self.text.strip_suffix(b"\n") {
+            _ if self.is_compressed => Line::Compressed,
             Some(line) => Line::Whole(line),
             None if self.text.len() > LONGEST => Line::TooLong,
             None => Line::Torn(&self.text),

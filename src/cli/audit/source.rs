@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use super::{
     event::Event,
     filter::FilterArgs,
-    lines::{LONGEST, Line, Lines, progress},
+    lines::{COMPRESSED, LONGEST, Line, Lines, progress},
 };
 use crate::{
     audit::{self, Verdict},
@@ -78,6 +78,7 @@ fn read(line: Line<'_>, kind: Kind) -> Result<Vec<Verdict>, String> {
     let text = match line {
         Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Vec::new()),
         Line::Whole(text) | Line::Torn(text) => text,
+        Line::Compressed => return Err(COMPRESSED.into()),
         Line::TooLong => return Err(format!("is longer than {} MiB", LONGEST >> 20)),
     };
     match kind {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::lines::{LONGEST, Line, Lines, progress};
+use super::lines::{COMPRESSED, LONGEST, Line, Lines, progress};
 use crate::{
     audit::{
         Notice, NoticeLine,
@@ -63,6 +63,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
         print(&problem(&format!("no line has the hash {}: the chain was cut or made anew", head.wanted)))?;
     }
     let Some(last) = &chain.last else {
+        if problems > 0 {
+            return Ok(Status::Violations);
+        }
         let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
         return Err(Failure::new(format_args!("no chained audit line in {}", names.join(", "))));
     };
@@ -95,7 +98,7 @@ fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 fn sealed(line: Line<'_>) -> Option<Seal> {
     match line {
         Line::Whole(text) => Seal::read(text),
-        Line::Torn(_) | Line::TooLong => None,
+        Line::Torn(_) | Line::TooLong | Line::Compressed => None,
     }
 }
 
@@ -183,9 +186,11 @@ impl Chain {
         let text = match line {
             Line::Whole(b"") => return None,
             Line::Whole(text) | Line::Torn(text) => text,
-            Line::TooLong => {
+            Line::TooLong | Line::Compressed => {
                 self.end_file();
-                self.found.push(format!("{}: is longer than {} MiB", place(), LONGEST >> 20));
+                let too_long = format!("is longer than {} MiB", LONGEST >> 20);
+                let what = if line == Line::TooLong { &too_long } else { COMPRESSED };
+                self.found.push(format!("{}: {what}", place()));
                 return None;
             }
         };
