@@ -319,3 +319,73 @@ fn rotated(path: &Path) -> io::Result<Vec<PathBuf>> {
     full.sort();
     Ok(full)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path) -> File {
+        File::new(FileSettings {
+            path: folder.join("a"),
+            max_bytes: 1 << 20,
+            max_age: Duration::from_hours(1),
+            keep: 2,
+            fsync: Fsync::Never,
+        })
+    }
+
+    fn sealed(records: &[&str]) -> String {
+        let (mut link, mut lines) = (Link::default(), Vec::new());
+        for record in records {
+            link.seal(record.as_bytes(), &mut lines);
+        }
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn an_old_file_is_rotated_and_a_clock_that_was_set_back_rotates_nothing() {
+        for (year, files) in [("2001", 2), ("2999", 1)] {
+            let folder = tempfile::tempdir().unwrap();
+            let record = format!(r#"{{"time":"{year}-11-24T12:00:00Z"}}"#);
+            fs::write(folder.path().join("a"), sealed(&[&record])).unwrap();
+            file(folder.path()).write(b"{}\n").unwrap();
+            assert_eq!(folder.path().read_dir().unwrap().count(), files, "{year}");
+        }
+    }
+
+    #[test]
+    fn the_chain_goes_on_behind_torn_and_foreign_lines_however_long() {
+        let whole = sealed(&["{}", "{}"]);
+        let last = Seal::read(whole.lines().last().unwrap().as_bytes()).unwrap().link;
+        let long = "x".repeat(200_000);
+        for (end, torn) in
+            [("", 0), ("{\"ti", 4), ("hello\n", 0), ("hello\n{", 1), (&*format!("{long}\n{long}"), 200_000)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a");
+            fs::write(&path, format!("{whole}{end}")).unwrap();
+            let tail = tail(&mut fs::File::open(&path).unwrap()).unwrap();
+            assert_eq!((tail.last, tail.torn), (Some(last), torn));
+        }
+    }
+
+    #[test]
+    fn a_full_file_of_the_same_name_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = file(folder.path());
+        file.settings.max_bytes = 1;
+        fs::write(folder.path().join("a.0000000000000001"), "precious").unwrap();
+        for _ in 0..3 {
+            file.write(b"{}\n").unwrap();
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("a.0000000000000001")).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let mut file = file(Path::new("/dev"));
+        file.settings.path = "/dev/null".into();
+        assert!(file.write(b"{}\n").unwrap_err().to_string().contains("is no regular file"));
+    }
+}

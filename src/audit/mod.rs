@@ -224,8 +224,9 @@ impl Queue {
         pending = gathering.unwrap_or_else(PoisonError::into_inner).0;
         mem::swap(&mut pending.lines, lines);
         pending.taken = lines.len();
-        let batch = Batch { records: mem::take(&mut pending.records), lost: mem::take(&mut pending.lost) };
-        (batch.records > 0 || batch.lost > 0).then_some(batch)
+        let records = mem::take(&mut pending.records);
+        let batch = Batch { records, lost: if records > 0 { mem::take(&mut pending.lost) } else { 0 } };
+        (batch.records > 0).then_some(batch)
     }
 
     /// Waits before the next try; whether there is to be one.
@@ -258,7 +259,20 @@ impl<S: Sink> Delivery<S> {
             }
             self.deliver(&lines, batch);
         }
+        self.tell_of_losses(&mut lines);
         self.sink.close();
+    }
+
+    /// The last word, where no later record brings it.
+    fn tell_of_losses(&mut self, lines: &mut Vec<u8>) {
+        let records = self.queue.lock().lost;
+        if records == 0 {
+            return;
+        }
+        Notice::Dropped { records }.append_to(lines);
+        if !self.write(lines) {
+            tracing::error!(records, "Audit records were lost, and the trail does not say so");
+        }
     }
 
     fn deliver(&mut self, lines: &[u8], Batch { records, lost }: Batch) {
@@ -385,6 +399,16 @@ mod tests {
         assert_eq!(notices.map(|notice| notice["records"].as_u64().unwrap()).sum::<u64>(), lost);
         assert_eq!(records.iter().filter(|record| record.get("n").is_some()).count() as u64, sent - lost);
         assert!(lost > 0 && lost < sent, "{lost} of {sent}");
+    }
+
+    #[test]
+    fn a_file_that_never_works_does_not_hold_up_the_end() {
+        let (metrics, file) = (Arc::new(Metrics::new()), Moody::default());
+        file.fails.store(true, Ordering::Relaxed);
+        let (trail, writer) = start(file, OnOverflow::Drop, &metrics);
+        let sent = fill(&trail, BUFFERED_BYTES / 2);
+        assert!(writer.finish(PATIENCE));
+        assert_eq!(metrics.audit_records[1].get(), sent);
     }
 
     #[tokio::test]
