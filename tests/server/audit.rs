@@ -332,3 +332,43 @@ async fn a_full_disk_stops_no_admission_and_what_was_dropped_is_said() {
     );
     assert_eq!(verdicts(&disk) as u64, metric(&server, r#"sandgate_audit_records_total{result="ok"}"#).await);
 }
+
+/// A Pod whose record takes tens of kilobytes.
+fn talkative_pod() -> serde_json::Value {
+    let mut pod = plain_pod();
+    let container = |number| {
+        let image = format!("registry.example.com/{}:{number}", "x".repeat(450));
+        serde_json::json!({"name": format!("c{number}"), "image": image})
+    };
+    pod["spec"]["containers"] = (0..40).map(container).collect();
+    pod
+}
+
+#[tokio::test]
+async fn an_answer_can_be_made_to_wait_for_its_record() {
+    const SENT: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("volume");
+    let server = start_with_file(&missing, &["--audit-on-overflow", "block"]);
+    let mut connection = crate::client::Http1::over(Target::of(&server).connect().await).await;
+    let sending = tokio::spawn(async move {
+        for _ in 0..SENT {
+            let pod = review("CREATE", &talkative_pod());
+            assert_eq!(connection.send(crate::client::post("/mutate", pod)).await.status, StatusCode::OK);
+        }
+    });
+    let answered = r#"sandgate_admission_reviews_total{endpoint="mutate",verdict="admitted",mode="enforce"}"#;
+    let mut before = 0;
+    until("no answer comes any more", async || {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let now = metric(&server, answered).await;
+        now > 0 && std::mem::replace(&mut before, now) == now
+    })
+    .await;
+    assert!(!sending.is_finished(), "an answer waits");
+    assert_eq!(metric(&server, r#"sandgate_audit_records_total{result="failed"}"#).await, 0);
+    fs::create_dir(&missing).unwrap();
+    sending.await.unwrap();
+    stop(server);
+    assert_eq!(verdicts(&missing), SENT);
+}
