@@ -2,6 +2,7 @@
 //!
 //! Exit status 0 is fine, 1 is violations found, 2 is could not run, with the reason on standard error.
 
+mod audit;
 mod certs;
 mod check;
 mod completion;
@@ -56,6 +57,9 @@ enum Command {
     /// Look after certificates
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Read the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     Probe(probe::ProbeArgs),
     Completion(completion::CompletionArgs),
 }
@@ -79,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Certs(command) => certs::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Probe(args) => probe::run(&args),
         Command::Completion(args) => completion::run(&args),
     };

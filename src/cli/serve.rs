@@ -1,7 +1,7 @@
 //! `sandgate serve`: the webhook itself.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,7 +12,7 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    audit::{Trail, Writer},
+    audit::{self, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
     certs::plan::Lifetimes,
     cluster::{self, Access, Watched},
     server::{self, CertificateSource, Limits, ServeError, Settings},
@@ -46,9 +46,8 @@ pub struct ServeArgs {
     /// How long requests that are still open may then take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     drain_timeout: Duration,
-    /// Where audit records go
-    #[arg(long, value_enum, default_value_t)]
-    audit: AuditSink,
+    #[command(flatten)]
+    audit: AuditArgs,
     /// How log lines are written, on stderr
     #[arg(long, value_enum, default_value_t, env = "SANDGATE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -140,8 +139,73 @@ enum AuditSink {
     /// One JSON line a verdict on stdout
     #[default]
     Stdout,
+    /// The same lines in --audit-file, which is rotated
+    File,
     /// None
     Off,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Audit trail")]
+struct AuditArgs {
+    /// Where audit records go
+    #[arg(long, value_enum, default_value_t)]
+    audit: AuditSink,
+    /// The file that records are appended to, in a folder that exists; full ones are renamed to PATH.N
+    #[arg(long, value_name = "PATH", required_if_eq("audit", "file"))]
+    audit_file: Option<PathBuf>,
+    /// How large the file may become; what is written at once is never split, at most 4 MiB of records
+    #[arg(long, value_name = "BYTES", default_value = "104857600", value_parser = clap::value_parser!(u64).range(4096..))]
+    audit_max_bytes: u64,
+    /// How old its first record may become before the next one begins a new file
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = clap::value_parser!(u64).range(1..))]
+    audit_max_age: u64,
+    /// How many full files are kept
+    #[arg(long, value_name = "N", default_value = "10")]
+    audit_keep: usize,
+    /// When records are forced to the disk
+    #[arg(long, value_enum, default_value_t)]
+    audit_fsync: Fsync,
+    /// What happens to a record that finds the buffer of 4 MiB full
+    #[arg(long, value_enum, default_value_t)]
+    audit_on_overflow: OnOverflow,
+}
+
+impl AuditArgs {
+    fn start(&self, metrics: &Arc<Metrics>) -> Result<Option<(Trail, Writer)>, String> {
+        let Self {
+            audit,
+            audit_file,
+            audit_max_bytes,
+            audit_max_age,
+            audit_keep,
+            audit_fsync,
+            audit_on_overflow,
+        } = self;
+        match (audit, audit_file) {
+            (AuditSink::File, Some(path)) => {
+                let settings = FileSettings {
+                    path: path.clone(),
+                    max_bytes: *audit_max_bytes,
+                    max_age: Duration::from_secs(*audit_max_age),
+                    keep: *audit_keep,
+                    fsync: *audit_fsync,
+                };
+                start_trail(audit::File::new(settings), *audit_on_overflow, metrics)
+            }
+            (AuditSink::Stdout, _) => start_trail(Stream::new(io::stdout()), *audit_on_overflow, metrics),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn start_trail(
+    sink: impl Sink,
+    on_overflow: OnOverflow,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<(Trail, Writer)>, String> {
+    let started = Trail::start(sink, on_overflow, Arc::clone(metrics));
+    started.map(Some).map_err(|error| format!("cannot start the audit trail: {error}"))
 }
 
 #[derive(Debug, Args)]
@@ -183,12 +247,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
 fn start(args: ServeArgs) -> Result<ExitCode, String> {
     start_logs(args.log_format, &args.log_level)?;
     let metrics = Arc::new(Metrics::new());
-    let (trail, writer) = match args.audit {
-        AuditSink::Off => (None, None),
-        AuditSink::Stdout => Trail::start(std::io::stdout(), Arc::clone(&metrics))
-            .map(|(trail, writer)| (Some(trail), Some(writer)))
-            .map_err(|error| format!("cannot start the audit trail: {error}"))?,
-    };
+    let (trail, writer) = args.audit.start(&metrics)?.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
@@ -206,7 +265,7 @@ fn finish(
         Ok(()) => {
             const PATIENCE: Duration = Duration::from_secs(2);
             if writer.is_some_and(|writer| !writer.finish(PATIENCE)) {
-                eprintln!("sandgate: standard output is stuck, some audit records are lost");
+                eprintln!("sandgate: the audit trail is stuck, some records are lost");
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -29,6 +29,7 @@ use tokio::{
 
 use super::Shared;
 use crate::{
+    audit::Waiting,
     review::{self, Answer, Endpoint, NotAReview, Outcome, Record},
     telemetry::{Counted, Limit},
 };
@@ -61,11 +62,16 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
         Ok(taken) => taken,
         Err(refusal) => return refusal.into_response(),
     };
-    if body.len() < LARGE {
-        return respond(&shared, endpoint, &body);
+    let (response, waiting) = if body.len() < LARGE {
+        respond(&shared, endpoint, &body)
+    } else {
+        let _turn = shared.large_bodies.acquire().await;
+        aside(|| respond(&shared, endpoint, &body))
+    };
+    if let Some(record) = waiting {
+        record.taken().await;
     }
-    let _turn = shared.large_bodies.acquire().await;
-    aside(|| respond(&shared, endpoint, &body))
+    response
 }
 
 /// Does long work without holding up the other connections of this thread.
@@ -76,36 +82,40 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-fn respond(shared: &Shared, endpoint: Endpoint, body: &[u8]) -> Response {
+/// The answer, and its audit record where the answer is to wait for it.
+fn respond(shared: &Shared, endpoint: Endpoint, body: &[u8]) -> (Response, Option<Waiting>) {
     let policies = shared.policies.load();
     respond_with(shared, || review::answer(&policies, endpoint, body))
 }
 
-fn respond_with<'a>(shared: &Shared, judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>) -> Response {
+fn respond_with<'a>(
+    shared: &Shared,
+    judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>,
+) -> (Response, Option<Waiting>) {
     let start = Instant::now();
     // The engine does not panic. Should it do so all the same, the answer is an error, never an allow.
     match catch_unwind(AssertUnwindSafe(judge)) {
         Ok(Ok(answer)) => {
             let took = start.elapsed();
             shared.metrics.observe(&answer.record, took);
-            record(shared, &answer.record, took);
+            let waiting = record(shared, &answer.record, took);
             let mut response = Response::new(Body::from(answer.body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
+            (response, waiting)
         }
         Ok(Err(problem)) => {
             shared.metrics.not_a_review();
-            Refusal::new(StatusCode::BAD_REQUEST, one_line(&problem.to_string())).into_response()
+            (Refusal::new(StatusCode::BAD_REQUEST, one_line(&problem.to_string())).into_response(), None)
         }
         Err(_) => {
             shared.metrics.panicked();
             let reason = "sandgate failed on this review; please report it";
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response()
+            (Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(), None)
         }
     }
 }
 
-fn record(shared: &Shared, record: &Record, took: Duration) {
+fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
     let request = &record.request;
     if matches!(record.outcome, Outcome::Denied | Outcome::Warned | Outcome::WouldDeny | Outcome::Exempt) {
         tracing::info!(
@@ -129,10 +139,9 @@ fn record(shared: &Shared, record: &Record, took: Duration) {
             "Verdict"
         );
     }
-    if let Some(trail) = &shared.trail {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros));
-    }
+    let trail = shared.trail.as_ref()?;
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))
 }
 
 /// The whole body with its share of the room for bodies, or the refusal.
@@ -346,7 +355,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_never_an_allow() {
         let shared = shared();
-        let response = respond_with(&shared, || panic!("a fault of the engine"));
+        let (response, _) = respond_with(&shared, || panic!("a fault of the engine"));
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(shared.metrics.text().unwrap().contains("sandgate_panics_total 1"));
     }

@@ -163,6 +163,12 @@ pub struct Metrics {
     pub certificate_expiry: Gauge,
     /// Audit records that were written, and that were dropped because the sink was too slow or failed.
     pub audit_records: [Counter; 2],
+    /// 1 while audit records cannot be written.
+    pub audit_failing: Gauge,
+    /// The number of the last audit line.
+    pub audit_sequence: Gauge,
+    /// The first 48 bits of its hash.
+    pub audit_head: Gauge,
 }
 
 impl Default for Metrics {
@@ -233,6 +239,21 @@ impl Metrics {
                 "When the served certificate expires",
             ),
             audit_records: results(&mut registry, "audit_records", "Audit records, written or dropped"),
+            audit_failing: gauge(
+                &mut registry,
+                "audit_failing",
+                "1 while audit records cannot be written; a file is tried again each second",
+            ),
+            audit_sequence: gauge(
+                &mut registry,
+                "audit_chain_sequence",
+                "The number of the last audit line that was written",
+            ),
+            audit_head: gauge(
+                &mut registry,
+                "audit_chain_head",
+                "The first 48 bits of the hash of the last audit line that was written",
+            ),
             registry,
         }
     }

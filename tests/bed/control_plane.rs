@@ -207,9 +207,14 @@ impl ControlPlane {
         Ok(self.audit_log(namespace)?.into_iter().filter(of_pods).collect())
     }
 
+    /// Where the API server writes its audit log.
+    pub(crate) fn audit_log_file(&self) -> PathBuf {
+        self.folder().join(AUDIT_LOG)
+    }
+
     /// What the API server's audit log says so far about anything, where it has this word in it.
     pub(crate) fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
-        let log = fs::read_to_string(self.folder().join(AUDIT_LOG))?;
+        let log = fs::read_to_string(self.audit_log_file())?;
         let lines = log.lines().filter(|line| line.contains(word));
         // The last line may be half written.
         Ok(lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect())

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
+mod audit;
 mod certs;
 mod check;
 mod completion;
@@ -145,7 +146,7 @@ fn help_and_version_are_no_errors() {
         sandgate(&["--help"]).fine().contains("Exit status: 0 fine, 1 violations found, 2 could not run.")
     );
     assert_eq!(sandgate(&["--version"]).fine(), format!("sandgate {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["review", "check", "render", "explain", "policy", "completion", "serve"] {
+    for command in ["review", "check", "render", "explain", "policy", "completion", "serve", "audit"] {
         assert!(sandgate(&[command, "--help"]).fine().contains("Usage: sandgate "), "{command}");
     }
 }

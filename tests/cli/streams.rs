@@ -48,7 +48,8 @@ fn each_answer_comes_before_the_next_review_is_sent() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let many = format!("{HOSTILE_POD}---\n").repeat(2000);
-    let folder = Folder::with(&[("many.yaml", &many)]);
+    let verdicts = format!("{}\n", crate::audit::verdict("alice", "denied")).repeat(5000);
+    let folder = Folder::with(&[("many.yaml", &many), ("audit.jsonl", &verdicts)]);
     for (args, status) in [
         (vec!["check", "many.yaml"], 1),
         (vec!["check", "-o", "sarif", "many.yaml"], 1),
@@ -56,6 +57,9 @@ fn a_reader_that_goes_away_is_no_error() {
         (vec!["explain"], 0),
         (vec!["completion", "zsh"], 0),
         (vec!["--help"], 0),
+        (vec!["audit", "list", "audit.jsonl"], 0),
+        (vec!["audit", "top", "audit.jsonl"], 0),
+        (vec!["audit", "schema"], 0),
     ] {
         let (child, _stdin, stdout) = start(&folder, &args);
         drop(stdout);

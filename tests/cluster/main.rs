@@ -13,6 +13,7 @@ mod sandbox;
 mod sandboxed;
 mod webhooks;
 
+mod audit;
 mod bed_itself;
 mod beyond;
 mod bystanders;

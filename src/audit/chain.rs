@@ -1,0 +1,182 @@
+//! The hash chain: what is sealed into each line of the trail, and read back from it.
+//!
+//! A sealed line ends in `,"schema":1,"seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the line's bytes
+//! in front of `,"hash":`, so that it can be checked without reading JSON; `previous` is the hash of the line before.
+//! There is no key in it: who can rewrite every line from some point to the end can also compute new hashes. What
+//! shows that is a head that was noted elsewhere: the metric `sandgate_audit_chain_head`, or a line of the log.
+
+use std::{fmt, io::Write};
+
+use sha2::{Digest, Sha256};
+
+/// The version of the record's fields. A field that is added keeps it; one that is gone or means something else does not.
+pub const SCHEMA: u32 = 1;
+
+/// How much longer a record becomes, at most.
+pub const LONGEST_SEAL: usize = 200;
+
+const PREVIOUS: &[u8] = br#","previous":""#;
+const HASH: &[u8] = br#"","hash":""#;
+const SEQ: &[u8] = br#","seq":"#;
+const END: &[u8] = br#""}"#;
+const HEX: usize = 64;
+
+/// A SHA-256.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hash([u8; HEX / 2]);
+
+impl Hash {
+    /// The first 48 bits, which a metric can hold exactly.
+    #[must_use]
+    pub fn short(self) -> i64 {
+        self.0.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte))
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    fn read(hex: &[u8]) -> Option<Self> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let mut hash = Self::default();
+        for (byte, pair) in hash.0.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(hash)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let mut hex = [0; HEX];
+        for (at, digit) in hex.iter_mut().zip(digits) {
+            *at = b"0123456789abcdef"[usize::from(digit)];
+        }
+        f.write_str(str::from_utf8(&hex).unwrap_or_default())
+    }
+}
+
+/// The end of a chain: what the next line is tied to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The number of the last line; 0 where there is none.
+    pub seq: u64,
+    /// Its hash; zeros where there is none.
+    pub hash: Hash,
+}
+
+impl Link {
+    /// Appends `record`, a JSON object with or without its newline, as the next line of the chain.
+    pub fn seal(&mut self, record: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(record.trim_ascii_end().strip_suffix(b"}").unwrap_or(record));
+        self.seq += 1;
+        let _ = write!(out, r#","schema":{SCHEMA},"seq":{},"previous":"{}""#, self.seq, self.hash);
+        self.hash = Hash::of(&out[start..]);
+        let _ = writeln!(out, r#","hash":"{}"}}"#, self.hash);
+    }
+}
+
+/// The seal of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// The line as the end of a chain, by what it says itself.
+    pub link: Link,
+    /// What it says of the line before.
+    pub previous: Hash,
+    /// Whether its hash is that of its bytes.
+    pub holds: bool,
+}
+
+impl Seal {
+    /// Reads the seal of a line without its newline; `None` where there is none.
+    #[must_use]
+    pub fn read(line: &[u8]) -> Option<Self> {
+        let (rest, hash) = hex_at_end(line.strip_suffix(END)?)?;
+        let (rest, previous) = hex_at_end(rest.strip_suffix(HASH)?)?;
+        let rest = rest.strip_suffix(PREVIOUS)?;
+        let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let (rest, seq) = rest.split_at(rest.len() - digits);
+        rest.strip_suffix(SEQ)?;
+        let seq = str::from_utf8(seq).ok()?.parse().ok()?;
+        let sealed = &line[..=line.len() - END.len() - HEX - HASH.len()];
+        Some(Self { link: Link { seq, hash }, previous, holds: Hash::of(sealed) == hash })
+    }
+
+    /// Whether the line begins a chain.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.link.seq == 1 && self.previous == Hash::default()
+    }
+}
+
+fn hex_at_end(text: &[u8]) -> Option<(&[u8], Hash)> {
+    let (rest, hex) = text.split_at_checked(text.len().checked_sub(HEX)?)?;
+    Some((rest, Hash::read(hex)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(records: &[&str]) -> Vec<String> {
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        for record in records {
+            link.seal(record.as_bytes(), &mut out);
+        }
+        String::from_utf8(out).unwrap().lines().map(Into::into).collect()
+    }
+
+    /// Published; a change of it is a change of the format.
+    #[test]
+    fn the_seal_is_what_a_shell_can_check() {
+        let [first, second] = sealed(&["{\"a\":1}\n", "{\"a\":2}\n"]).try_into().unwrap();
+        let zeros = "0".repeat(64);
+        // printf '%s' '{"a":1,"schema":1,"seq":1,"previous":"0…0"' | sha256sum
+        let hash = "8cf615b8b5e2f914191e679a9684f49a1504989c224503157174cabc63f8eeca";
+        assert_eq!(first, format!(r#"{{"a":1,"schema":1,"seq":1,"previous":"{zeros}","hash":"{hash}"}}"#));
+        assert!(
+            second.starts_with(&format!(r#"{{"a":2,"schema":1,"seq":2,"previous":"{hash}","hash":""#)),
+            "{second}"
+        );
+    }
+
+    #[test]
+    fn a_seal_is_read_as_it_was_written() {
+        let lines = sealed(&["{\"a\":1}", "{\"a\":2}"]);
+        let [first, second] = [0, 1].map(|index| Seal::read(lines[index].as_bytes()).unwrap());
+        assert!(first.holds && second.holds && first.is_first() && !second.is_first());
+        assert_eq!((second.previous, second.link.seq), (first.link.hash, 2));
+    }
+
+    #[test]
+    fn no_seal_is_longer_than_is_said() {
+        let (mut link, mut out) = (Link { seq: u64::MAX - 1, ..Link::default() }, Vec::new());
+        link.seal(b"{}", &mut out);
+        assert!((LONGEST_SEAL - 20..LONGEST_SEAL).contains(&out.len()), "{}", out.len());
+    }
+
+    #[test]
+    fn no_byte_of_a_sealed_line_can_change() {
+        let line = &sealed(&["{\"user\":\"alice\"}"])[0];
+        for at in 0..line.len() {
+            let mut edited = line.clone().into_bytes();
+            edited[at] ^= 1;
+            assert!(Seal::read(&edited).is_none_or(|seal| !seal.holds), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_sealed_line_has_no_seal() {
+        for line in
+            ["", "{}", "\"}", r#"{"hash":"00"}"#, &sealed(&["{\"a\":1}"])[0][1..].replace("seq", "sea")]
+        {
+            assert_eq!(Seal::read(line.as_bytes()), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The API server's own audit log: events of `audit.k8s.io/v1` that carry the annotations of an answer.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::audit::{Owner, Verdict, Violation};
+
+/// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), as far as it is told of here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    #[serde(rename = "auditID")]
+    audit_id: String,
+    #[serde(default)]
+    request_received_timestamp: String,
+    #[serde(default, rename = "requestURI")]
+    request_uri: String,
+    verb: String,
+    #[serde(default)]
+    user: User,
+    /// Whom that user acted as, and whom the webhook was told.
+    impersonated_user: Option<User>,
+    #[serde(default)]
+    object_ref: ObjectRef,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    /// Only there at the levels `Request` and `RequestResponse`.
+    #[serde(default)]
+    request_object: Object,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    groups: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Object {
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Metadata {
+    generate_name: String,
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Deserialize)]
+struct OwnerReference {
+    #[serde(flatten)]
+    owner: Owner,
+    #[serde(default)]
+    controller: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    service_account_name: String,
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    image: String,
+}
+
+impl Event {
+    /// The verdicts of our webhooks, one for each that was asked.
+    pub(super) fn verdicts(&self) -> Vec<Verdict> {
+        let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
+            let webhook = key.strip_suffix("/verdict")?;
+            // Somebody else's webhook may give verdicts too.
+            let policy_hash = self.annotations.get(&format!("{webhook}/policy-hash"))?;
+            Some(self.verdict(webhook, verdict, policy_hash))
+        });
+        webhooks.collect()
+    }
+
+    fn verdict(&self, webhook: &str, verdict: &str, policy_hash: &str) -> Verdict {
+        let annotation = |key| self.annotations.get(&format!("{webhook}/{key}")).cloned().unwrap_or_default();
+        let rules = annotation("rules");
+        let rules = rules.split(',').filter(|rule| !rule.is_empty());
+        let operation = match &*self.verb {
+            "patch" | "update" => "UPDATE".into(),
+            verb => verb.to_uppercase(),
+        };
+        let user = self.impersonated_user.as_ref().unwrap_or(&self.user);
+        let Object { metadata, spec } = &self.request_object;
+        let owner = metadata.owner_references.iter().find(|reference| reference.controller);
+        let containers = spec.init_containers.iter().chain(&spec.containers);
+        Verdict {
+            time: self.request_received_timestamp.clone(),
+            verdict: verdict.into(),
+            endpoint: webhook.split('.').next().unwrap_or_default().into(),
+            uid: self.audit_id.clone(),
+            dry_run: self.request_uri.contains("dryRun=All"),
+            operation,
+            resource: self.object_ref.resource.clone(),
+            subresource: self.object_ref.subresource.clone(),
+            namespace: self.object_ref.namespace.clone(),
+            name: self.object_ref.name.clone(),
+            generate_name: metadata.generate_name.clone(),
+            owner: owner.map(|reference| reference.owner.clone()),
+            user: user.username.clone(),
+            groups: user.groups.clone(),
+            service_account: spec.service_account_name.clone(),
+            policy: annotation("policy"),
+            policy_hash: policy_hash.into(),
+            violations: rules.map(|rule| Violation { rule: rule.into(), ..Violation::default() }).collect(),
+            images: containers.map(|container| container.image.clone()).collect(),
+            ..Verdict::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DENIED: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1",
+        "stage":"ResponseComplete","requestURI":"/api/v1/namespaces/workflows/pods?dryRun=All&fieldManager=x",
+        "verb":"create","user":{"username":"alice","groups":["dev"],"extra":{"x":["y"]}},
+        "objectRef":{"resource":"pods","namespace":"workflows","name":"p","apiVersion":"v1"},
+        "responseStatus":{"code":403},"requestReceivedTimestamp":"2026-11-24T12:00:00.000000Z",
+        "annotations":{"mutate.sandgate.dev/verdict":"denied","mutate.sandgate.dev/rules":"privileged,host-ports",
+        "mutate.sandgate.dev/policy":"workflow-runner","mutate.sandgate.dev/policy-hash":"00","other/verdict":"x"}}"#;
+
+    #[test]
+    fn a_denial_is_found_with_its_user_and_its_rules() {
+        let event: Event = serde_json::from_str(DENIED).unwrap();
+        let [verdict] = event.verdicts().try_into().unwrap();
+        assert_eq!((&*verdict.verdict, &*verdict.endpoint, &*verdict.user), ("denied", "mutate", "alice"));
+        assert_eq!((&*verdict.operation, verdict.dry_run), ("CREATE", true));
+        let rules: Vec<_> = verdict.violations.iter().map(|violation| &*violation.rule).collect();
+        assert_eq!(rules, ["privileged", "host-ports"]);
+    }
+
+    #[test]
+    fn the_user_is_the_one_that_was_acted_as() {
+        let event = DENIED.replace(r#""verb""#, r#""impersonatedUser":{"username":"mallory"},"verb""#);
+        let event: Event = serde_json::from_str(&event).unwrap();
+        assert_eq!(event.verdicts()[0].user, "mallory");
+    }
+
+    #[test]
+    fn an_event_without_our_annotations_has_no_verdict() {
+        let event = r#"{"auditID":"a","verb":"get","annotations":{"authorization.k8s.io/decision":"allow"}}"#;
+        assert_eq!(serde_json::from_str::<Event>(event).unwrap().verdicts(), []);
+    }
+}

@@ -1,0 +1,44 @@
+//! `sandgate audit`: reads the audit trail, and the API server's audit log.
+
+mod cells;
+mod event;
+mod filter;
+mod lines;
+mod list;
+mod show;
+mod source;
+mod top;
+mod verify;
+
+use clap::Subcommand;
+
+use super::{Failure, Status, print};
+use crate::audit::json_schema;
+
+const STATUS: &str = "Exit status: 0 fine, 1 some lines could not be read, 2 could not run.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    List(Box<list::ListArgs>),
+    Top(Box<top::TopArgs>),
+    Show(show::ShowArgs),
+    Verify(verify::VerifyArgs),
+    /// Print the JSON schema of the audit lines
+    Schema,
+}
+
+pub(super) fn run(command: &AuditCommand) -> Result<Status, Failure> {
+    match command {
+        AuditCommand::List(args) => list::run(args),
+        AuditCommand::Top(args) => top::run(args),
+        AuditCommand::Show(args) => show::run(args),
+        AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::Schema => schema(),
+    }
+}
+
+fn schema() -> Result<Status, Failure> {
+    let schema = serde_json::to_string_pretty(&json_schema()).expect("a schema is always JSON");
+    print(&(schema + "\n"))?;
+    Ok(Status::Fine)
+}

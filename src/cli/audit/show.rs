@@ -1,0 +1,102 @@
+//! `sandgate audit show`: all that is known of one request.
+
+use std::{fmt::Write, ops::ControlFlow};
+
+use clap::{Args, ValueEnum};
+
+use super::{list::name, source::SourceArgs};
+use crate::{
+    audit::{Verdict, Violation},
+    cli::{
+        Failure, Status, print,
+        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
+    },
+    text::visible,
+};
+
+/// Show one request with all that was wrong with it
+#[derive(Debug, Args)]
+#[command(after_help = super::STATUS)]
+pub(in crate::cli) struct ShowArgs {
+    /// The request's uid; in the API server's audit log the auditID
+    uid: String,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one object a line
+    Json,
+}
+
+pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
+    let mut is_found = false;
+    let status = args.source.each(None, false, |verdict| {
+        if verdict.uid != args.uid {
+            return Ok(ControlFlow::Continue(()));
+        }
+        is_found = true;
+        print(&match args.output {
+            Format::Text => text(&verdict),
+            Format::Json => {
+                serde_json::to_string(&verdict).expect("writing JSON to memory cannot fail") + "\n"
+            }
+        })?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if is_found {
+        Ok(status)
+    } else {
+        Err(Failure::new(format_args!("no verdict has the uid {:?}", args.uid)))
+    }
+}
+
+fn text(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{} {}", paint(FAINT, format_args!("{label:<15}")), visible(value));
+        }
+    };
+    let style = match &*verdict.verdict {
+        "denied" => BAD,
+        "warned" | "would-deny" => DOUBTFUL,
+        _ => GOOD,
+    };
+    let dry_run = if verdict.dry_run { " (dry run)" } else { "" };
+    let slash = if verdict.subresource.is_empty() { "" } else { "/" };
+    line("time", &verdict.time);
+    line(
+        "what",
+        &format!("{} {}{slash}{}{dry_run}", verdict.operation, verdict.resource, verdict.subresource),
+    );
+    line("namespace", &verdict.namespace);
+    line("name", &name(verdict));
+    if let Some(owner) = &verdict.owner {
+        line("owner", &format!("{} {}", owner.kind, owner.name));
+    }
+    line("user", &verdict.user);
+    line("groups", &verdict.groups.join(", "));
+    line("service account", &verdict.service_account);
+    line("images", &verdict.images.join(", "));
+    line("policy", &format!("{} {} {}", verdict.policy, verdict.policy_hash, verdict.mode));
+    line("endpoint", &verdict.endpoint);
+    line("filled", &verdict.filled.join(", "));
+    let mut text = format!("{}\n{text}", paint(style, visible(&verdict.verdict)));
+    for Violation { rule, path, found, wanted } in &verdict.violations {
+        let _ = writeln!(text, "  {} {}", paint(BAD, visible(rule)), paint(PLACE, visible(path)));
+        for (label, value) in [("found", found), ("wanted", wanted)] {
+            if !value.is_empty() {
+                let _ = writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), visible(value));
+            }
+        }
+    }
+    text
+}
