@@ -63,6 +63,7 @@ lint: ## Check format, lints, the pure engine, and the dependencies
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
+	$(CARGO) check --locked --no-default-features --lib --profile test
 	@for crate in ring openssl-sys native-tls; do \
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \
 	done; echo "no ring, no OpenSSL in the dependency tree"
