@@ -12,13 +12,17 @@ HA_SECONDS ?= 20
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test demo bench prove ha fuzz mutants chart lint clean
+.PHONY: help build image run test demo bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
+
+image: ## Write the container image to target/sandgate.tar (needs buildah and cargo-cyclonedx, no daemon)
+	@mkdir -p target
+	scripts/image target/sandgate.tar
 
 run: ## Send example Pods to a real webhook over TLS and show what becomes of them (KEEP=1: stay up)
 	@$(CARGO) build --quiet --locked --bin sandgate --example run

@@ -1,0 +1,85 @@
+//! The container image, as `scripts/image` packs it. What goes into it is a stand-in here: a release build takes minutes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn script(name: &str, arguments: &[&str], content: &Path) -> Output {
+    Command::new(Path::new(ROOT).join("scripts").join(name))
+        .args(arguments)
+        .env("SANDGATE_CONTENT", content)
+        .output()
+        .unwrap()
+}
+
+/// Runs `tar` and gives what it prints.
+fn tar(arguments: &[&str]) -> String {
+    let output = Command::new("tar").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn has_buildah() -> bool {
+    let found = Command::new("buildah").arg("--version").output().is_ok();
+    if !found {
+        println!("SKIPPED: buildah is not installed (apt-get install buildah)");
+    }
+    found
+}
+
+#[test]
+fn the_image_is_the_binary_and_its_sbom_for_a_user_without_rights() {
+    if !has_buildah() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["sandgate", "sandgate.cdx.json", "left-over"] {
+        fs::write(folder.path().join(file), "a stand-in").unwrap();
+    }
+    let archive = folder.path().join("image.tar");
+    let archive = archive.to_str().unwrap();
+    let output = script("image", &[archive, "localhost/sandgate:test"], folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let manifest: Value = serde_json::from_str(&tar(&["-xOf", archive, "manifest.json"])).unwrap();
+    assert_eq!(manifest[0]["RepoTags"][0], "localhost/sandgate:test");
+    let config: Value =
+        serde_json::from_str(&tar(&["-xOf", archive, manifest[0]["Config"].as_str().unwrap()])).unwrap();
+    assert_eq!(config["config"]["User"], "65532:65532");
+    assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/sandgate"]));
+    assert_eq!(config["config"]["Labels"]["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(config["config"]["Labels"]["dev.sandgate.sbom"], "/sandgate.cdx.json");
+
+    let layers = manifest[0]["Layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 1);
+    tar(&["-xf", archive, "-C", folder.path().to_str().unwrap(), layers[0].as_str().unwrap()]);
+    let layer = folder.path().join(layers[0].as_str().unwrap());
+    assert_eq!(tar(&["-tf", layer.to_str().unwrap()]), "sandgate\nsandgate.cdx.json\n");
+}
+
+#[test]
+fn a_wrong_call_of_a_script_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |name: &str, arguments: &[&str], reason: &str| {
+        let output = script(name, arguments, folder.path());
+        assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), reason);
+    };
+    fails("image", &["/nowhere/image.tar"], "image: /nowhere is no folder: make it first");
+    fails("static-binary", &["out", "mips"], "static-binary: no target for \"mips\": ARCH is amd64 or arm64");
+}
+
+#[test]
+fn the_dockerfile_builds_with_the_rust_that_the_crate_asks_for() {
+    let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(dockerfile.contains(&format!("FROM rust:{rust}-bookworm")), "Cargo.toml says {rust}");
+}
