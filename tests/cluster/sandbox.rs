@@ -120,7 +120,8 @@ impl Sandbox {
         // A pod that is on no node is deleted at once, and a delete trusts the API server's cache in that.
         let cached = self.pods_path(&format!("/{pod}?resourceVersion=0"));
         let is_known = eventually("the API server's cache has the pod on its node", async || {
-            Ok(self.rest.get(&cached).await?["spec"]["nodeName"].is_string().then_some(()))
+            let pod = self.rest.get(&cached).await.ok();
+            Ok(pod.filter(|pod| pod["spec"]["nodeName"].is_string()).map(drop))
         });
         is_known.await.expect("the cache follows");
     }
