@@ -35,8 +35,15 @@ pub(super) type Verdict = BTreeSet<String>;
 /// A Pod that can be sent: with a name of its own, and to any namespace.
 pub(super) fn to_send(case_pod: Json, number: usize) -> Json {
     let mut pod = case_pod;
-    pod["metadata"]["name"] = Json::from(format!("pod-{number}"));
-    pod["metadata"].as_object_mut().unwrap().remove("namespace");
+    let metadata = &mut pod["metadata"];
+    if metadata.is_null() {
+        *metadata = Json::Object(serde_json::Map::default());
+    }
+    // What is no object is refused as it is.
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.insert("name".into(), Json::from(format!("pod-{number}")));
+        metadata.remove("namespace");
+    }
     pod
 }
 
