@@ -90,7 +90,10 @@ async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String>
         }
         Refuser::Plugin | Refuser::Validation | Refuser::Decoding => {
             let is_fine_alone = ground.send(&ground.open, pod, How::DryRun).await.stored().is_some();
-            is_fine_alone.then(|| format!("{refuser} refuses what was filled: {}", reason(refusal)))
+            // A container that a resize may restart, in a Pod that is filled to restart none: README, Limits.
+            let is_known = reason(refusal).ends_with("resizePolicy");
+            (is_fine_alone && !is_known)
+                .then(|| format!("{refuser} refuses what was filled: {}", reason(refusal)))
         }
     }
 }
