@@ -81,7 +81,8 @@ async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
         release.rest.delete(&secret).await?;
     }
     for kind in ["mutating", "validating"] {
-        let clear = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]);
+        // It may be gone already.
+        let clear = json!([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]);
         release.rest.json_patch(&release.configuration(kind), &clear).await?;
     }
     release.kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"]).await.expect_success();
