@@ -129,8 +129,8 @@ impl<'a> Request<'a> {
         old_object: Value<'a>,
         malformed: Option<String>,
     ) -> Self {
-        let is_judged = is_pod(&info) && matches!(info.operation, Operation::Create | Operation::Update);
-        let is_judged = is_judged || is_binding(&info);
+        let is_changed = matches!(info.operation, Operation::Create | Operation::Update);
+        let is_judged = is_changed && is_pod(&info) || is_binding(&info);
         Self { info, is_judged, object, old_object, malformed }
     }
 

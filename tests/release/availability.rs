@@ -143,15 +143,15 @@ async fn rotate(release: &Installed<'_>) -> Result<()> {
 }
 
 async fn lose_secret(release: &Installed<'_>) -> Result<()> {
-    release.rest.delete(&secret(release)).await?;
+    release.rest.delete(&release.ca_secret()).await?;
     until_a_ca_is_active(release).await
 }
 
 async fn corrupt_secret(release: &Installed<'_>) -> Result<()> {
-    let stored = release.rest.get(&secret(release)).await?;
+    let stored = release.rest.get(&release.ca_secret()).await?;
     let keys = stored["data"].as_object().into_iter().flatten();
     let nonsense: Value = keys.map(|(key, _)| (key.clone(), json!("bm9uc2Vuc2U="))).collect();
-    release.rest.merge(&secret(release), &json!({"data": nonsense})).await?;
+    release.rest.merge(&release.ca_secret(), &json!({"data": nonsense})).await?;
     until_a_ca_is_active(release).await
 }
 
@@ -201,13 +201,9 @@ async fn busiest(release: &Installed<'_>) -> String {
     counts.into_iter().max().expect("a pod is ready").1
 }
 
-fn secret(release: &Installed<'_>) -> String {
-    release.path(&format!("/secrets/{}-ca", release.name))
-}
-
 /// The certificate that signs now, as the Secret says; `None` where it says nothing.
 async fn active(release: &Installed<'_>) -> Option<String> {
-    let stored = release.rest.get(&secret(release)).await.ok()?;
+    let stored = release.rest.get(&release.ca_secret()).await.ok()?;
     let mut values = stored["data"].as_object()?.values();
     let text = STANDARD.decode(values.next()?.as_str()?).ok()?;
     let list: Value = serde_json::from_slice(&text).ok()?;

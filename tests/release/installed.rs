@@ -101,6 +101,11 @@ impl<'b> Installed<'b> {
         format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{}", self.name)
     }
 
+    /// The path of the Secret with the CAs.
+    pub(crate) fn ca_secret(&self) -> String {
+        self.path(&format!("/secrets/{}-ca", self.name))
+    }
+
     /// The path of something in the release's namespace.
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}{rest}", self.name)

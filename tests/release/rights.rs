@@ -74,7 +74,7 @@ async fn lack(release: &Installed<'_>, right: &Right) -> Result<()> {
 
 /// What makes sandgate use each of its rights: a Secret that is gone or no good, bundles that are gone, a new start.
 async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
-    let secret = release.path(&format!("/secrets/{}-ca", release.name));
+    let secret = release.ca_secret();
     if verb == "update" {
         release.rest.merge(&secret, &json!({"data": {"authorities.json": "bm9uc2Vuc2U="}})).await?;
     } else {
@@ -91,7 +91,7 @@ async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
 
 /// With all of its rights sandgate comes back by itself.
 async fn heals(release: &Installed<'_>) {
-    let secret = release.path(&format!("/secrets/{}-ca", release.name));
+    let secret = release.ca_secret();
     let written = eventually("the Secret is there", async || Ok(release.rest.get(&secret).await.ok()));
     written.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     release.until_ready(1).await;
