@@ -71,6 +71,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// Appends all `records`, each with its newline, as the next lines of the chain.
+    pub fn seal_all(&mut self, records: &[u8], out: &mut Vec<u8>) {
+        split(records).for_each(|record| self.seal(record, out));
+    }
+
     /// Appends `record`, a JSON object with or without its newline, as the next line of the chain.
     pub fn seal(&mut self, record: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
@@ -80,6 +85,11 @@ impl Link {
         self.hash = Hash::of(&out[start..]);
         let _ = writeln!(out, r#","hash":"{}"}}"#, self.hash);
     }
+}
+
+/// Each of the records, with its newline.
+pub(super) fn split(records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    records.split_inclusive(|byte| *byte == b'\n')
 }
 
 /// The seal of a line.

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     KEPT_BYTES, Sink,
-    chain::{LONGEST_SEAL, Link, Seal},
+    chain::{LONGEST_SEAL, Link, Seal, split},
     notice::Notice,
 };
 
@@ -108,9 +108,7 @@ impl File {
         }
         let bytes = file.metadata()?.len();
         let (first, since) = first(&file).unwrap_or((chain.seq + 1, SystemTime::now()));
-        for notice in notices.split_inclusive(|byte| *byte == b'\n') {
-            chain.seal(notice, &mut self.lines);
-        }
+        chain.seal_all(&notices, &mut self.lines);
         let mut open = Open { file, bytes, first, since };
         open.append(&self.lines, self.settings.fsync)?;
         tracing::info!(file = %path.display(), seq = chain.seq, hash = %chain.hash, torn, "Audit file opened");
@@ -165,14 +163,11 @@ impl Sink for File {
 
     fn write(&mut self, records: &[u8]) -> io::Result<Link> {
         self.opened()?;
-        let lines = records.split_inclusive(|byte| *byte == b'\n').count();
-        self.rotate_if_due(records.len() + lines * LONGEST_SEAL);
+        self.rotate_if_due(records.len() + split(records).count() * LONGEST_SEAL);
         self.opened()?;
         let mut chain = self.chain.unwrap_or_default();
         self.lines.clear();
-        for record in records.split_inclusive(|byte| *byte == b'\n') {
-            chain.seal(record, &mut self.lines);
-        }
+        chain.seal_all(records, &mut self.lines);
         let written = match &mut self.open {
             Some(open) => open.append(&self.lines, self.settings.fsync),
             None => Err(io::ErrorKind::NotFound.into()),

@@ -37,9 +37,7 @@ impl<W: Write + Send + 'static> Sink for Stream<W> {
             self.lines.push(b'\n');
         }
         let chain = chain.get_or_insert_with(|| begin(&mut self.lines));
-        for record in records.split_inclusive(|byte| *byte == b'\n') {
-            chain.seal(record, &mut self.lines);
-        }
+        chain.seal_all(records, &mut self.lines);
         let written = self.out.write_all(&self.lines).and_then(|()| self.out.flush());
         self.lines.shrink_to(KEPT_BYTES);
         self.is_torn = written.is_err();

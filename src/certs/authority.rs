@@ -19,6 +19,14 @@ use super::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
+impl Fingerprint {
+    /// Its first digits, enough for a person to tell CAs apart.
+    #[must_use]
+    pub fn short(self) -> String {
+        self.to_string()[..8].to_string()
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -134,6 +142,12 @@ impl Authority {
     #[must_use]
     pub fn trusted_only(certificate: Certificate, since: i64) -> Self {
         Self { certificate, key: None, state: State::Retiring, since }
+    }
+
+    /// Whether leaves are signed by it.
+    #[must_use]
+    pub fn signs(&self, now: i64) -> bool {
+        self.state == State::Active && self.key.is_some() && self.certificate.not_after > now
     }
 
     /// Its certificate and key, if it can sign.

@@ -10,11 +10,12 @@ use super::{
     Failure, Status, print,
     serve::ClusterArgs,
     terminal::{BAD, FAINT, GOOD, STRONG, paint},
+    wait_for,
 };
 use crate::{
     certs::{
         self,
-        authority::{Authority, Certificate, Fingerprint, State},
+        authority::{Authority, Certificate, State},
         peek::Served,
         plan::{self, Due, Kind, LARGEST_SKEW, Lifetimes, Memory, Observed, Rules, Secret, Upkeep},
     },
@@ -53,8 +54,7 @@ enum Output {
 
 pub(super) fn run(command: &CertsCommand) -> Result<Status, Failure> {
     let CertsCommand::Show(args) = command;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let report = runtime.map_err(Failure::new)?.block_on(report(args))?;
+    let report = wait_for(report(args))?;
     print(&match args.output {
         Output::Text => report.to_string(),
         Output::Json => serde_json::to_string_pretty(&report).expect("strings are always JSON") + "\n",
@@ -63,10 +63,8 @@ pub(super) fn run(command: &CertsCommand) -> Result<Status, Failure> {
 }
 
 async fn report(args: &ShowArgs) -> Result<Report, Failure> {
-    let mut cluster = args.cluster.clone();
-    cluster.kubeconfig = cluster.kubeconfig.or_else(cluster::users_kubeconfig);
-    let (access, watched) = cluster.split();
-    let api = cluster::connect(access).await.map_err(Failure::new)?;
+    let (access, watched) = args.cluster.clone().split();
+    let api = cluster::connect(access.of_user()).await.map_err(Failure::new)?;
     let view = View::take(&api, &watched).await.map_err(Failure::new)?;
     let served = match &args.server {
         Some(address) => Some((address.as_str(), Served::by(address, certs::now()).await)),
@@ -163,14 +161,10 @@ fn secret_problems(observed: &Observed) -> Vec<String> {
     let secret = match &observed.secret {
         Secret::Absent => Some("there is no Secret; the next replica that looks makes it".to_string()),
         Secret::Corrupt(problem) => Some(format!("the Secret cannot be used: {problem}")),
-        Secret::Holds(authorities) => {
-            let signs = |authority: &Authority| {
-                authority.state == State::Active
-                    && authority.key.is_some()
-                    && authority.certificate.not_after > observed.now
-            };
-            (!authorities.iter().any(signs)).then(|| "no CA of the Secret can sign".to_string())
+        Secret::Holds(authorities) if !authorities.iter().any(|authority| authority.signs(observed.now)) => {
+            Some("no CA of the Secret can sign".to_string())
         }
+        Secret::Holds(_) => None,
     };
     let skew = (observed.skew.abs() > LARGEST_SKEW)
         .then(|| format!("the API server's clock is {} s ahead of this one", observed.skew));
@@ -193,7 +187,7 @@ fn configuration_problems(view: &View, watched: &Watched) -> Vec<String> {
         let missing = observed.authorities().iter().map(|authority| authority.certificate.id);
         problems.extend(
             missing.filter(|id| !configuration.publishes(*id)).map(|id| {
-                format!("{kind} webhook configuration {name} does not publish the CA {}", short(id))
+                format!("{kind} webhook configuration {name} does not publish the CA {}", id.short())
             }),
         );
         if !configuration.is_right() {
@@ -258,9 +252,9 @@ fn overdue(due: &Due) -> String {
 
 fn what(upkeep: Upkeep) -> String {
     match upkeep {
-        Upkeep::Succeed(id) => format!("a successor of the CA {} is made", short(id)),
-        Upkeep::Promote(id) => format!("the CA {} begins to sign", short(id)),
-        Upkeep::Forget(id) => format!("the CA {} is not trusted any more", short(id)),
+        Upkeep::Succeed(id) => format!("a successor of the CA {} is made", id.short()),
+        Upkeep::Promote(id) => format!("the CA {} begins to sign", id.short()),
+        Upkeep::Forget(id) => format!("the CA {} is not trusted any more", id.short()),
         Upkeep::Renew => "the certificate is renewed".to_string(),
         Upkeep::Settle => "every API server has noticed what was published".to_string(),
     }
@@ -268,10 +262,6 @@ fn what(upkeep: Upkeep) -> String {
 
 fn moment(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-}
-
-fn short(id: Fingerprint) -> String {
-    id.to_string()[..8].to_string()
 }
 
 impl fmt::Display for Report {

@@ -131,6 +131,12 @@ impl From<LoadErrors> for Failure {
     }
 }
 
+/// Runs what asks a cluster.
+fn wait_for<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?.block_on(asking)
+}
+
 /// Prints to standard output. A reader that has gone away wanted no more: that is no error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();

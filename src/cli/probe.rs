@@ -7,7 +7,7 @@ use clap::Args;
 use kube::{Client, core::Status as ApiStatus};
 use serde_json::{Value, json};
 
-use super::{Failure, Status, print};
+use super::{Failure, Status, print, wait_for};
 use crate::{
     cluster::{self, Access},
     review::POLICY_ANNOTATION,
@@ -33,15 +33,12 @@ pub(super) struct ProbeArgs {
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<Status, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-    runtime.block_on(probe(args))
+    wait_for(probe(args))
 }
 
 async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
-    let kubeconfig = args.kubeconfig.clone().or_else(cluster::users_kubeconfig);
-    let access = Access { kubeconfig, namespace: Some(args.namespace.clone()) };
-    let api = cluster::connect(access).await.map_err(Failure::new)?;
+    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: Some(args.namespace.clone()) };
+    let api = cluster::connect(access.of_user()).await.map_err(Failure::new)?;
     let client = api.client();
     let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
     let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);

@@ -228,9 +228,8 @@ impl Keeper {
             Some(object) => self.api.replace(target, &secret::replaced(object, &authorities)).await?,
             None => self.api.create(target, &secret::new(namespace, name, &authorities)).await?,
         }
-        let held = authorities.iter().map(|authority| {
-            let id = authority.certificate.id.to_string();
-            format!("{} {}", authority.state.as_str(), &id[..8])
+        let held = authorities.iter().map(|Authority { certificate, state, .. }| {
+            format!("{} {}", state.as_str(), certificate.id.short())
         });
         tracing::info!(secret = %name, authorities = %held.collect::<Vec<_>>().join(", "), "Secret written");
         Ok(())

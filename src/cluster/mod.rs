@@ -48,6 +48,18 @@ pub struct Access {
     pub namespace: Option<String>,
 }
 
+impl Access {
+    /// For a person's command: without a kubeconfig the one in the home folder, as kubectl finds it.
+    #[must_use]
+    pub fn of_user(self) -> Self {
+        let at_home = || {
+            let file = env::home_dir()?.join(".kube").join("config");
+            file.is_file().then_some(file)
+        };
+        Self { kubeconfig: self.kubeconfig.or_else(at_home), ..self }
+    }
+}
+
 /// A way to the API server.
 ///
 /// # Errors
@@ -60,13 +72,6 @@ pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, Co
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
     Ok(Api::new(client, namespace))
-}
-
-/// The user's own kubeconfig, as kubectl finds it: where the variable says, or in the home folder.
-#[must_use]
-pub fn users_kubeconfig() -> Option<PathBuf> {
-    let file = env::home_dir()?.join(".kube").join("config");
-    file.is_file().then_some(file)
 }
 
 /// Several files, as in `KUBECONFIG`, are taken together.

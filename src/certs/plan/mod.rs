@@ -471,11 +471,7 @@ impl Planner<'_> {
     /// The next leaf, when it is time for one and its CA can be trusted by everybody.
     fn sign(self) -> Option<Sign> {
         let Observed { now, .. } = *self.observed;
-        let issuer = self.observed.authorities().iter().find(|authority| {
-            authority.state == State::Active
-                && authority.key.is_some()
-                && authority.certificate.not_after > now
-        })?;
+        let issuer = self.observed.authorities().iter().find(|authority| authority.signs(now))?;
         let id = issuer.certificate.id;
         if !self.observed.existing().all(|(_, configuration)| self.has_settled(configuration, id)) {
             return None;
