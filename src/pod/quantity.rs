@@ -149,7 +149,7 @@ fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result
     let ten = 10i128.checked_pow(power.unsigned_abs());
     match ten {
         Some(ten) if power >= 0 => scaled.checked_mul(ten).ok_or(QuantityError::OutOfRange),
-        Some(ten) => Ok((scaled + ten - 1) / ten),
+        Some(ten) => Ok(scaled / ten + i128::from(scaled % ten != 0)),
         None if power >= 0 => Err(QuantityError::OutOfRange),
         None => Ok(1),
     }
@@ -196,6 +196,8 @@ mod tests {
         assert_eq!(quantity("0.0000000001"), quantity("1n"));
         assert_eq!(quantity("1e-999999"), quantity("1n"));
         assert!(quantity("2.00000000000001") > quantity("2"));
+        // The amount and what is added to round it up do not fit together into what holds either.
+        assert_eq!(quantity(&format!(".{}n", "9".repeat(38))), quantity("1n"));
     }
 
     #[test]
