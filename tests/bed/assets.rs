@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use tempfile::TempDir;
+
 use super::{Result, say};
 
 /// Which Kubernetes.
@@ -79,6 +81,18 @@ impl Assets {
         self.kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl")
     }
 
+    pub(super) fn scheduler(self) -> Found {
+        self.kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler")
+    }
+
+    pub(super) fn kubelet(self) -> Found {
+        self.kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet")
+    }
+
+    pub(super) fn proxy(self) -> Found {
+        self.kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy")
+    }
+
     fn kubernetes(self, name: &'static str, package: &'static str) -> Found {
         kubernetes(self.0, name, package, self.0.module()).find()
     }
@@ -95,6 +109,7 @@ fn kubernetes(of: Version, name: &'static str, package: &'static str, module: &'
         stamp: format!("k8s.io/component-base/version.gitVersion=v{version}"),
         // The ecosystem's folder has the usual version.
         may_be_given: of == Version::Usual,
+        patch: None,
     }
 }
 
@@ -120,7 +135,46 @@ fn tool(
     version: &str,
     stamp: String,
 ) -> Program {
-    Program { name, package, module, folder: format!("{name}-{version}"), stamp, may_be_given: false }
+    let folder = format!("{module}-{version}");
+    Program { name, package, module, folder, stamp, may_be_given: false, patch: None }
+}
+
+/// containerd, its client and its shim for runc, in one folder.
+pub(super) fn containerd() -> Found {
+    let module = "github.com/containerd/containerd/v2";
+    let version = required(include_str!("containerd/go.mod"), module);
+    let stamp = || format!("{module}/version.Version=v{version}");
+    let find = |name, package| tool(name, package, "containerd", version, stamp()).find();
+    find("ctr", "github.com/containerd/containerd/v2/cmd/ctr")?;
+    find("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2")?;
+    find("containerd", "github.com/containerd/containerd/v2/cmd/containerd")
+}
+
+/// gVisor's runtime and its shim, in one folder.
+pub(super) fn gvisor() -> Found {
+    let version = required(include_str!("gvisor/go.mod"), "gvisor.dev/gvisor");
+    let stamp = || format!("gvisor.dev/gvisor/runsc/version.version={version}");
+    let shim = "gvisor.dev/gvisor/shim";
+    let shim = tool("containerd-shim-runsc-v1", shim, "gvisor", version, stamp());
+    Program { patch: Some(SHIM_WITHOUT_SYS_RESOURCE), ..shim }.find()?;
+    tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
+}
+
+/// The shim wants to be the last that the kernel kills for memory, which takes `CAP_SYS_RESOURCE`, and ends where it may
+/// not. Here it goes on.
+const SHIM_WITHOUT_SYS_RESOURCE: Patch = Patch {
+    module: "gvisor.dev/gvisor",
+    file: "pkg/shim/v1/service.go",
+    old: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil {",
+    new: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
+};
+
+/// One line of somebody's program that is changed.
+struct Patch {
+    module: &'static str,
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
 }
 
 /// One program and how it is built.
@@ -135,6 +189,8 @@ struct Program {
     stamp: String,
     /// Whether the one of `KUBEBUILDER_ASSETS` does.
     may_be_given: bool,
+    /// What is changed in it first.
+    patch: Option<Patch>,
 }
 
 impl Program {
@@ -166,14 +222,23 @@ impl Program {
     /// Builds under another name first: a build that is broken off leaves nothing that looks finished.
     fn build(&self, target: &Path) -> Result<()> {
         let Self { name, package, module, stamp, .. } = self;
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed").join(module);
         say(&format!("building {name} from {package}, once; minutes on a small machine"));
         let started = Instant::now();
         let unfinished = target.with_extension("unfinished");
+        let patched = self.patch.as_ref().map(|patch| patch.apply(&module)).transpose()?;
+        let modfile = patched.iter().flat_map(|folder| {
+            let go_mod = folder.path().join("go.mod");
+            ["-modfile".into(), go_mod.into_os_string()]
+        });
         let status = Command::new("go")
             .arg("-C")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed").join(module))
+            .arg(&module)
             .args(["build", "-trimpath", "-buildvcs=false"])
             .args(["-ldflags", &format!("-s -w -X {stamp}")])
+            .args(modfile)
+            // What runs in a container or a sandbox finds no C library there.
+            .env("CGO_ENABLED", "0")
             .arg("-o")
             .arg(&unfinished)
             .arg(package)
@@ -195,6 +260,31 @@ impl Program {
             String::new()
         };
         format!("the test bed has no {name}: {problem}; install Go{or}")
+    }
+}
+
+impl Patch {
+    /// A folder with the changed module, and a `go.mod` like that of `of` that takes it from there.
+    fn apply(&self, of: &Path) -> Result<TempDir> {
+        let Self { module, file, old, new } = self;
+        let folder = tempfile::tempdir()?;
+        let go = |arguments: &[&str]| Command::new("go").arg("-C").arg(of).args(arguments).output();
+        go(&["mod", "download", module])?;
+        let original = go(&["list", "-m", "-f", "{{.Dir}}", module])?.stdout;
+        let original = String::from_utf8(original)?;
+        let copy = folder.path().join("module");
+        // Modules are stored without the right to write.
+        let copied = Command::new("cp").args(["-r", "--no-preserve=mode", original.trim()]).arg(&copy).status()?;
+        let source = fs::read_to_string(copy.join(file))?;
+        if !copied.success() || !source.contains(old) {
+            return Err(format!("{module} has no {file} with the line that is to be changed: {old}").into());
+        }
+        fs::write(copy.join(file), source.replace(old, new))?;
+        let replace = format!("replace {module} => {}", copy.display());
+        let go_mod = fs::read_to_string(of.join("go.mod"))?;
+        fs::write(folder.path().join("go.mod"), format!("{go_mod}\n{replace}\n"))?;
+        fs::copy(of.join("go.sum"), folder.path().join("go.sum"))?;
+        Ok(folder)
     }
 }
 

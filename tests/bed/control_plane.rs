@@ -19,10 +19,11 @@ use super::{
     Output, Rest, Result,
     assets::{Assets, Version},
     eventually, free_port, helm, kubectl,
+    place::Place,
     process::{Process, remove_at_the_end},
 };
 
-/// A cluster without nodes: pods are stored and never run.
+/// A cluster without nodes, where it is alone: pods are stored and never run.
 pub(crate) struct ControlPlane {
     kubectl: PathBuf,
     // Ends first.
@@ -33,6 +34,7 @@ pub(crate) struct ControlPlane {
 /// Only etcd and the API server, which is enough to be asked what it knows.
 pub(crate) struct ApiServer {
     folder: PathBuf,
+    place: Place,
     program: PathBuf,
     ports: Ports,
     /// Ends before etcd; `None` while it is restarted.
@@ -47,20 +49,25 @@ impl ApiServer {
     /// # Errors
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
+        let (folder, guard) = work_folder()?;
+        Self::start_in(Place::Machine, version, folder, guard).await
+    }
+
+    async fn start_in(place: Place, version: Version, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
         let assets = Assets(version);
         let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
-        let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
-        let mut etcd = start_etcd(&etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&program, &folder, &ports)?;
+        let mut etcd = start_etcd(&place, &etcd, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&place, &program, &folder, &ports)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
         })
         .await?;
-        write_kubeconfig(&folder, &ports)?;
+        write_kubeconfig(&folder, &server(&place, &ports))?;
+        place.enter()?;
         let rest = Rest::new(client(&folder).await?);
         eventually("the API server is ready", async || {
             etcd.check()?;
@@ -69,7 +76,7 @@ impl ApiServer {
         })
         .await?;
         let process = Mutex::new(Some(apiserver));
-        Ok(Self { folder, program, ports, process, _etcd: etcd, _guard: guard })
+        Ok(Self { folder, place, program, ports, process, _etcd: etcd, _guard: guard })
     }
 
     /// Ends it as an upgrade of the control plane does, and starts it again.
@@ -83,7 +90,7 @@ impl ApiServer {
         // Then at once: it would wait a minute for those who watch it.
         tokio::time::sleep(Duration::from_secs(2)).await;
         drop(ending);
-        *slot() = Some(start_apiserver(&self.program, &self.folder, &self.ports)?);
+        *slot() = Some(start_apiserver(&self.place, &self.program, &self.folder, &self.ports)?);
         let rest = self.rest().await?;
         eventually("the API server is ready", async || {
             slot().as_mut().map_or(Ok(()), Process::check)?;
@@ -95,6 +102,7 @@ impl ApiServer {
 
     /// The API in plain JSON.
     pub(crate) async fn rest(&self) -> Result<Rest> {
+        self.place.enter()?;
         Ok(Rest::new(client(&self.folder).await?))
     }
 }
@@ -110,14 +118,22 @@ impl ControlPlane {
     /// # Errors
     /// As [`ApiServer::start`].
     pub(crate) async fn start() -> Result<Self> {
+        let (folder, guard) = work_folder()?;
+        let bed = Self::start_in(Place::Machine, folder, guard).await?;
+        create_runtime_classes(&bed.rest().await?).await?;
+        Ok(bed)
+    }
+
+    /// The same elsewhere, and without a RuntimeClass. `guard` lives as long.
+    pub(super) async fn start_in(place: Place, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
         let version = Version::chosen()?;
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
-        let apiserver = ApiServer::start(version).await?;
+        let apiserver = ApiServer::start_in(place, version, folder, guard).await?;
         let rest = apiserver.rest().await?;
-        let mut controllers = start_controller_manager(&controller_manager, &apiserver.folder)?;
-        create_runtime_classes(&rest).await?;
+        let mut controllers =
+            start_controller_manager(&apiserver.place, &controller_manager, &apiserver.folder)?;
         eventually("the controllers work", async || {
             controllers.check()?;
             Ok(rest.get(&default_account("default")).await.ok())
@@ -139,6 +155,11 @@ impl ControlPlane {
         &self.apiserver.folder
     }
 
+    /// The real kubectl.
+    pub(crate) fn kubectl_program(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// For the user's own kubectl.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder().join(KUBECONFIG)
@@ -155,6 +176,7 @@ impl ControlPlane {
 
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
     pub(crate) async fn client(&self) -> Result<Client> {
+        self.apiserver.place.enter()?;
         client(self.folder()).await
     }
 
@@ -170,17 +192,19 @@ impl ControlPlane {
 
     /// Runs kubectl with `input` on its standard input, for `-f -`.
     pub(crate) async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Output {
-        let (program, kubeconfig, input) = (self.kubectl.clone(), self.kubeconfig(), input.to_owned());
+        let command = self.apiserver.place.command(&self.kubectl);
+        let (kubeconfig, input) = (self.kubeconfig(), input.to_owned());
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         // Webhooks of the test may live in the same thread.
         let running =
-            tokio::task::spawn_blocking(move || kubectl::run(&program, &kubeconfig, &arguments, &input));
+            tokio::task::spawn_blocking(move || kubectl::run(command, &kubeconfig, &arguments, &input));
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
     /// Runs helm as the cluster's admin.
     pub(crate) async fn helm(&self, arguments: &[&str]) -> Output {
-        helm::run(arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+        let place = self.apiserver.place.clone();
+        helm::run(place, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
     }
 
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
@@ -236,9 +260,13 @@ const AUDIT_LOG: &str = "audit.log";
 
 /// Nobody else reaches these addresses, and the cluster dies with us.
 const TOKEN: &str = "bed-admin";
+pub(super) const NODE_TOKEN: &str = "bed-node";
+
+/// The one node's name, where there is one.
+pub(super) const NODE: &str = "node";
 
 /// `SANDGATE_BED_KEEP=1` keeps the folder, and says where it is.
-fn work_folder() -> Result<(PathBuf, Option<Child>)> {
+pub(super) fn work_folder() -> Result<(PathBuf, Option<Child>)> {
     let folder = tempfile::Builder::new().prefix("sandgate-bed-").tempdir()?.keep();
     if env::var_os("SANDGATE_BED_KEEP").is_some() {
         super::say(&format!("logs are kept in {}", folder.display()));
@@ -252,13 +280,16 @@ fn write_credentials(folder: &Path) -> Result<()> {
     let key = KeyPair::generate()?;
     fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
     fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
-    fs::write(folder.join(TOKENS), format!("{TOKEN},admin,admin,system:masters\n"))?;
+    let tokens = format!(
+        "{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n"
+    );
+    fs::write(folder.join(TOKENS), tokens)?;
     // The one that people are told to use.
     fs::write(folder.join(AUDIT_POLICY), include_str!("../../examples/audit-policy.yaml"))?;
     Ok(())
 }
 
-fn start_etcd(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_etcd(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     let client = format!("http://127.0.0.1:{}", ports.etcd);
     let peer = format!("http://127.0.0.1:{}", free_port());
     let arguments = [
@@ -270,34 +301,45 @@ fn start_etcd(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
         format!("--initial-cluster=default={peer}"),
         "--unsafe-no-fsync".into(),
     ];
-    Process::start("etcd", program, &arguments, folder)
+    Process::start_in(place.prefix(), "etcd", program, &arguments, folder)
 }
 
-fn start_apiserver(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_apiserver(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     let file = |name: &str| folder.join(name).display().to_string();
-    let arguments = [
+    let usual = [
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
         format!("--secure-port={}", ports.apiserver),
-        "--bind-address=127.0.0.1".into(),
-        "--advertise-address=127.0.0.1".into(),
-        "--endpoint-reconciler-type=none".into(),
+        format!("--bind-address={}", place.address()),
+        format!("--advertise-address={}", place.address()),
         format!("--cert-dir={}", file(CERTIFICATES)),
         format!("--token-auth-file={}", file(TOKENS)),
-        "--authorization-mode=RBAC".into(),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         format!("--service-account-key-file={}", file(ACCOUNT_PUBLIC_KEY)),
         format!("--service-account-signing-key-file={}", file(ACCOUNT_KEY)),
         "--service-cluster-ip-range=10.96.0.0/16".into(),
         "--allow-privileged=true".into(),
-        "--enable-aggregator-routing=true".into(),
         format!("--audit-policy-file={}", file(AUDIT_POLICY)),
         format!("--audit-log-path={}", file(AUDIT_LOG)),
     ];
-    Process::start("kube-apiserver", program, &arguments, folder)
+    let more: &[&str] = match place {
+        // Loopback addresses may not be endpoints, and nobody routes to a ClusterIP.
+        Place::Machine => &[
+            "--authorization-mode=RBAC",
+            "--endpoint-reconciler-type=none",
+            "--enable-aggregator-routing=true",
+        ],
+        Place::Enclosure(_) => &[
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--kubelet-preferred-address-types=InternalIP",
+        ],
+    };
+    let arguments: Vec<_> = usual.into_iter().chain(more.iter().map(ToString::to_string)).collect();
+    Process::start_in(place.prefix(), "kube-apiserver", program, &arguments, folder)
 }
 
-/// Only the controllers that a test needs.
-fn start_controller_manager(program: &Path, folder: &Path) -> Result<Process> {
+/// Only the controllers that a test needs; all where there is a node.
+fn start_controller_manager(place: &Place, program: &Path, folder: &Path) -> Result<Process> {
     const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
         root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
         job-controller,cronjob-controller,replicaset-controller,deployment-controller,\
@@ -307,13 +349,13 @@ fn start_controller_manager(program: &Path, folder: &Path) -> Result<Process> {
         format!("--kubeconfig={}", file(KUBECONFIG)),
         format!("--service-account-private-key-file={}", file(ACCOUNT_KEY)),
         format!("--root-ca-file={}", certificate(folder).display()),
-        format!("--controllers={CONTROLLERS}"),
+        format!("--controllers={}", if matches!(place, Place::Machine) { CONTROLLERS } else { "*" }),
         "--leader-elect=false".into(),
         "--secure-port=0".into(),
         "--kube-api-qps=200".into(),
         "--kube-api-burst=400".into(),
     ];
-    Process::start("kube-controller-manager", program, &arguments, folder)
+    Process::start_in(place.prefix(), "kube-controller-manager", program, &arguments, folder)
 }
 
 /// The API server makes one for itself, with the CA in it.
@@ -321,14 +363,18 @@ fn certificate(folder: &Path) -> PathBuf {
     folder.join(CERTIFICATES).join("apiserver.crt")
 }
 
-fn write_kubeconfig(folder: &Path, ports: &Ports) -> Result<()> {
+fn server(place: &Place, ports: &Ports) -> String {
+    format!("https://{}:{}", place.address(), ports.apiserver)
+}
+
+fn write_kubeconfig(folder: &Path, server: &str) -> Result<()> {
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "bed",
         "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": "admin"}}],
         "clusters": [{"name": "bed", "cluster": {
-            "server": format!("https://127.0.0.1:{}", ports.apiserver),
+            "server": server,
             "certificate-authority": certificate(folder),
         }}],
         "users": [{"name": "admin", "user": {"token": TOKEN}}],

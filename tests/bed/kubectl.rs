@@ -7,9 +7,13 @@ use super::{
     command::{self, Output},
 };
 
-/// Runs kubectl with `input` on its standard input.
-pub(super) fn run(program: &Path, kubeconfig: &Path, arguments: &[String], input: &str) -> Result<Output> {
-    let mut command = Command::new(program);
+/// Runs kubectl, which `command` calls, with `input` on its standard input.
+pub(super) fn run(
+    mut command: Command,
+    kubeconfig: &Path,
+    arguments: &[String],
+    input: &str,
+) -> Result<Output> {
     command
         // No request hangs for ever. Flags come first: after `--` they would belong to a container.
         .arg("--request-timeout=60s")

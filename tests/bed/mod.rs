@@ -18,11 +18,13 @@
 #![allow(dead_code, reason = "the tests and the demo use different parts of it")]
 
 mod assets;
+mod cluster;
 mod command;
 mod control_plane;
 mod helm;
 mod kubectl;
 mod node;
+mod place;
 mod plain_http;
 mod ports;
 mod process;
@@ -35,12 +37,14 @@ mod webhook;
 use std::{
     error,
     io::{self, Write},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     assets::Version,
+    cluster::Cluster,
     command::Output,
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},
@@ -81,6 +85,21 @@ pub(crate) async fn eventually<T>(
     };
     let answer = tokio::time::timeout(PATIENCE, asking).await;
     answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into()))
+}
+
+/// The same for a probe that is no future.
+///
+/// # Errors
+/// As [`eventually`].
+pub(crate) fn eventually_blocking<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(answer) = probe()? {
+            return Ok(answer);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into())
 }
 
 /// Tells people what takes so long, past the test harness, which keeps what `eprintln!` prints to itself.

@@ -41,6 +41,21 @@ impl Process {
         Self::start_with(name, program, arguments, &[], folder)
     }
 
+    /// The same, called by way of `prefix`, the words of another command.
+    pub(super) fn start_in(
+        prefix: Vec<String>,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut words = prefix;
+        words.push(program.display().to_string());
+        words.extend_from_slice(arguments);
+        let (program, arguments) = words.split_first().ok_or("a program has a name")?;
+        Self::start(name, Path::new(program), arguments, folder)
+    }
+
     /// The same, with these variables in its environment.
     pub(crate) fn start_with(
         name: &str,
@@ -128,8 +143,8 @@ impl Drop for Process {
 
 /// Removes `folder` once this process has ended, however it ends.
 pub(super) fn remove_at_the_end(folder: &Path) -> Result<Child> {
-    // The second is for the programs that still write into it.
-    const WAIT: &str = r#"read -r _; sleep 1; rm -rf -- "$1""#;
+    // The seconds are for the programs that still write into it.
+    const WAIT: &str = r#"read -r _; for second in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
     let mut guard = Command::new("sh");
     guard.args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).process_group(0);
     Ok(guard.spawn()?)

@@ -1,0 +1,104 @@
+//! Images without a registry: files are packed by buildah, and imported by containerd's client.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::super::{Result, command, eventually_blocking};
+
+/// What holds a pod's namespaces.
+pub(super) const PAUSE: &str = "localhost/pause:bed";
+
+/// A shell and its tools.
+pub(crate) const BUSYBOX: &str = "busybox:bed";
+
+/// Where Debian has the static one.
+const BUSYBOX_PROGRAM: &str = "/bin/busybox";
+
+/// Puts images on a node.
+pub(super) struct Images<'c> {
+    pub(super) folder: &'c Path,
+    pub(super) ctr: Vec<String>,
+}
+
+impl Images<'_> {
+    /// Those that every test needs.
+    pub(super) fn import_usual(&self) -> Result<()> {
+        let busybox = [(Path::new(BUSYBOX_PROGRAM), "/bin/busybox")];
+        self.import(PAUSE, &busybox, &["/bin/busybox", "sleep", "2147483647"])?;
+        self.import(BUSYBOX, &busybox, &[])
+    }
+
+    /// Packs a program with the libraries that it is linked to.
+    pub(super) fn import_program(&self, name: &str, program: &Path) -> Result<()> {
+        let libraries = libraries(program)?;
+        let in_image = libraries.iter().map(|path| (path.as_path(), path.to_str().unwrap_or_default()));
+        let files: Vec<_> = [(program, "/program")].into_iter().chain(in_image).collect();
+        self.import(name, &files, &["/program"])
+    }
+
+    /// Packs files, each under its path in the image. With a busybox come links of all its names.
+    pub(super) fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let root = scratch.path().join("root");
+        for (from, to) in files {
+            let to = root.join(to.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().unwrap_or(&root))?;
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+            if from.ends_with("busybox") {
+                link_names(&to)?;
+            }
+        }
+        for folder in ["tmp", "workspace", "etc"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+        let entrypoint = serde_json::to_string(entrypoint)?;
+        let dockerfile =
+            format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
+        fs::write(scratch.path().join("Dockerfile"), dockerfile)?;
+        let archive = scratch.path().join("image.tar");
+        buildah(scratch.path(), &["bud", "--quiet", "--isolation=chroot", "--tag", name, "."])?;
+        buildah(scratch.path(), &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())])?;
+        self.import_archive(&archive)
+    }
+
+    /// Imports what another program has packed.
+    pub(super) fn import_archive(&self, archive: &Path) -> Result<()> {
+        let import = || {
+            let mut ctr = Command::new(&self.ctr[0]);
+            ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(archive);
+            command::run(&mut ctr, "")
+        };
+        // containerd may just be starting.
+        eventually_blocking("the image is imported", || Ok(import()?.success.then_some(())))
+    }
+}
+
+fn buildah(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let mut buildah = Command::new("buildah");
+    buildah.args(["--storage-driver", "vfs", "--root"]).arg(folder.join("storage"));
+    buildah.arg("--runroot").arg(folder.join("run")).args(arguments).current_dir(folder);
+    let output = command::run(&mut buildah, "")?;
+    if output.success { Ok(()) } else { Err(format!("buildah: {}", output.stderr).into()) }
+}
+
+/// A name for each of its tools beside it.
+fn link_names(busybox: &Path) -> Result<()> {
+    let names = command::run(Command::new(BUSYBOX_PROGRAM).arg("--list"), "")?.stdout;
+    for name in names.lines().filter(|name| *name != "busybox") {
+        symlink("busybox", busybox.with_file_name(name))?;
+    }
+    Ok(())
+}
+
+/// What the dynamic linker loads for a program, and the linker; nothing for a static one.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let listed = command::run(Command::new("ldd").arg(program), "")?;
+    let paths = listed.stdout.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).collect())
+}

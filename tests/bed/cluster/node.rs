@@ -1,0 +1,229 @@
+//! containerd, the kubelet and kube-proxy, and what they are told.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Result,
+        assets::{Assets, Version, containerd, gvisor},
+        control_plane::{NODE, NODE_TOKEN},
+        process::Process,
+    },
+    ADDRESS, Enclosure,
+    images::PAUSE,
+};
+
+/// Where containerd listens, inside.
+pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// The addresses of pods.
+const PODS: &str = "10.244.0.0/16";
+
+/// What a sandbox itself needs, as the RuntimeClass says. Measured: see docs/node.md.
+pub(super) const OVERHEAD: [(&str, &str); 0] = [];
+
+/// Where the node's programs are.
+#[derive(Clone)]
+pub(super) struct Programs {
+    pub(super) containerd: PathBuf,
+    runsc: PathBuf,
+    scheduler: PathBuf,
+    kubelet: PathBuf,
+    proxy: PathBuf,
+}
+
+impl Programs {
+    /// Finds them; builds what is missing.
+    pub(super) fn find() -> Result<Self> {
+        let assets = Assets(Version::chosen()?);
+        Ok(Self {
+            containerd: containerd()?,
+            runsc: gvisor()?,
+            scheduler: assets.scheduler()?,
+            kubelet: assets.kubelet()?,
+            proxy: assets.proxy()?,
+        })
+    }
+}
+
+/// The processes of the node.
+pub(super) struct Node {
+    // End in this order.
+    processes: Vec<Process>,
+}
+
+impl Node {
+    /// Starts them; the control plane is there.
+    pub(super) fn start(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<Self> {
+        let file = |name: &str| folder.join(name).display().to_string();
+        write_configuration(programs, enclosure, folder)?;
+        let path = env::var("PATH").unwrap_or_default();
+        // containerd looks for its shims, and the shims for runc and runsc, in PATH.
+        let shims = [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
+        let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
+        let inside = |name: &str, program: &Path, arguments: &[String]| {
+            let prefix = [enclosure.node(), vec!["env".into(), path.clone()]].concat();
+            Process::start_in(prefix, name, program, arguments, folder)
+        };
+        let containerd =
+            inside("containerd", &programs.containerd, &["--config".into(), file("containerd.toml")])?;
+        let scheduler = [
+            format!("--kubeconfig={}", file("kubeconfig")),
+            "--leader-elect=false".into(),
+            "--secure-port=0".into(),
+        ];
+        let scheduler = Process::start_in(
+            enclosure.network(),
+            "kube-scheduler",
+            &programs.scheduler,
+            &scheduler,
+            folder,
+        )?;
+        let proxy = [format!("--config={}", file("proxy.json")), format!("--hostname-override={NODE}")];
+        let proxy = inside("kube-proxy", &programs.proxy, &proxy)?;
+        let kubelet = [
+            format!("--config={}", file("kubelet.json")),
+            format!("--kubeconfig={}", file("kubeconfig-node")),
+            format!("--hostname-override={NODE}"),
+            format!("--node-ip={ADDRESS}"),
+            "--node-labels=workload-type=workflow-runner".into(),
+            "--root-dir=/var/lib/kubelet".into(),
+        ];
+        let kubelet = inside("kubelet", &programs.kubelet, &kubelet)?;
+        Ok(Self { processes: vec![kubelet, proxy, scheduler, containerd] })
+    }
+
+    /// # Errors
+    /// When one has ended by itself.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.processes.iter_mut().try_for_each(Process::check)
+    }
+}
+
+/// What a pod must tolerate to run on the node.
+pub(super) fn toleration() -> Value {
+    json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"})
+}
+
+fn write_configuration(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<()> {
+    let write = |name: &str, content: String| fs::write(folder.join(name), content);
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(folder.join("kubeconfig"))?)?;
+    kubeconfig["users"][0]["user"]["token"] = json!(NODE_TOKEN);
+    write("kubeconfig-node", kubeconfig.to_string())?;
+    write("containerd.toml", containerd_toml(programs, folder))?;
+    write("runsc.toml", RUNSC.to_owned())?;
+    write("resolv.conf", String::new())?;
+    write("proxy.json", proxy_json(&file("kubeconfig")).to_string())?;
+    write("kubelet.json", kubelet_json(&enclosure.cgroup, folder).to_string())?;
+    fs::create_dir_all(folder.join("cni"))?;
+    fs::write(folder.join("cni/bed.conflist"), network_json().to_string())?;
+    Ok(())
+}
+
+/// What gVisor is told. `docs/node.md` says which of it matters on a node of one's own.
+const RUNSC: &str = r#"[runsc_config]
+platform = "systrap"
+# Its own network stack needs an interface that this kernel does not give; the pod still has a network of its own.
+network = "host"
+# The pod's seccomp profile counts inside the sandbox too.
+oci-seccomp = "true"
+"#;
+
+fn containerd_toml(programs: &Programs, folder: &Path) -> String {
+    let folder = folder.display();
+    let runsc = programs.runsc.display();
+    format!(
+        r#"version = 3
+root = '{folder}/containerd'
+state = '/run/containerd'
+disabled_plugins = ['io.containerd.nri.v1.nri', 'io.containerd.snapshotter.v1.devmapper', 'io.containerd.snapshotter.v1.zfs', 'io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapshotter.v1.erofs', 'io.containerd.tracing.processor.v1.otlp', 'io.containerd.internal.v1.tracing']
+
+[grpc]
+address = '{SOCKET}'
+
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+sandbox = '{PAUSE}'
+
+[plugins.'io.containerd.cri.v1.runtime']
+restrict_oom_score_adj = true
+disable_apparmor = true
+
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+bin_dirs = ['/usr/lib/cni']
+conf_dir = '{folder}/cni'
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd]
+default_runtime_name = 'runc'
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+runtime_type = 'io.containerd.runc.v2'
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runsc]
+runtime_type = 'io.containerd.runsc.v1'
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runsc.options]
+TypeUrl = 'io.containerd.runsc.v1.options'
+ConfigPath = '{folder}/runsc.toml'
+BinaryName = '{runsc}'
+"#
+    )
+}
+
+fn kubelet_json(cgroup: &str, folder: &Path) -> Value {
+    json!({
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "failCgroupV1": false,
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{cgroup}"),
+        "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
+        // The namespaces have no way out, and none in.
+        "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "imagePullCredentialsVerificationPolicy": "NeverVerify",
+        "resolvConf": folder.join("resolv.conf"),
+        "volumePluginDir": folder.join("plugins"),
+        "failSwapOn": false,
+        "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        // Else a volume that is too full is seen after a minute.
+        "volumeStatsAggPeriod": "10s",
+        "registerWithTaints": [{"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoSchedule"}],
+        "maxPods": 110,
+    })
+}
+
+fn proxy_json(kubeconfig: &str) -> Value {
+    json!({
+        "kind": "KubeProxyConfiguration",
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "clientConnection": {"kubeconfig": kubeconfig},
+        "mode": "iptables",
+        "clusterCIDR": PODS,
+        "bindAddress": ADDRESS,
+        "iptables": {"minSyncPeriod": "100ms"},
+        // Of the whole machine: left as they are.
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    })
+}
+
+fn network_json() -> Value {
+    json!({
+        "cniVersion": "1.0.0",
+        "name": "bed",
+        "plugins": [
+            {
+                "type": "bridge", "bridge": "pods", "isDefaultGateway": true, "hairpinMode": true, "ipMasq": false,
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": PODS}]], "dataDir": "/var/lib/cni/networks"},
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+        ],
+    })
+}

@@ -1,0 +1,55 @@
+//! Where programs run: on this machine as any other, or enclosed.
+
+use std::{path::Path, process::Command, sync::Arc};
+
+use super::{
+    Result,
+    cluster::{ADDRESS, Enclosure},
+};
+
+/// Where the control plane runs.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// On loopback addresses of this machine.
+    Machine,
+    /// In a network of its own.
+    Enclosure(Arc<Enclosure>),
+}
+
+impl Place {
+    /// Its address there.
+    pub(super) fn address(&self) -> &'static str {
+        match self {
+            Self::Machine => "127.0.0.1",
+            Self::Enclosure(_) => ADDRESS,
+        }
+    }
+
+    /// How to call a program whose sockets are there; the program follows.
+    pub(super) fn prefix(&self) -> Vec<String> {
+        match self {
+            Self::Machine => Vec::new(),
+            Self::Enclosure(enclosure) => enclosure.network(),
+        }
+    }
+
+    /// The same as a command.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut words = self.prefix().into_iter();
+        let Some(first) = words.next() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(words).arg(program);
+        command
+    }
+
+    /// Makes the sockets that this thread opens from now on sockets of the place.
+    ///
+    /// # Errors
+    /// When we may not.
+    pub(super) fn enter(&self) -> Result<()> {
+        match self {
+            Self::Machine => Ok(()),
+            Self::Enclosure(enclosure) => enclosure.enter(),
+        }
+    }
+}
