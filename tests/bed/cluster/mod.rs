@@ -164,7 +164,7 @@ impl Cluster {
         let settings = json!({
             "image": {"repository": repository, "tag": tag},
             "tolerations": [node::toleration()],
-            "runtimeClass": {"create": true, "overhead": node::OVERHEAD},
+            "runtimeClass": {"create": true, "overhead": node::overhead()},
             "workflowNamespaces": {"names": ["workflows"]},
             "test": {"image": images::BUSYBOX},
         });
