@@ -23,6 +23,7 @@ mod command;
 mod control_plane;
 mod helm;
 mod kubectl;
+pub(crate) mod load;
 mod node;
 mod place;
 mod plain_http;
@@ -44,7 +45,7 @@ use std::{
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     assets::Version,
-    cluster::Cluster,
+    cluster::{Cluster, missing as cannot_run},
     command::Output,
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},

@@ -9,9 +9,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{ControlPlane, Result, eventually, is_skipped},
+    bed::{
+        ControlPlane, Result, eventually, is_skipped,
+        load::{Creates, Load, Seen},
+    },
     installed::{CHART, Installed},
-    load::{Load, Seen},
 };
 
 /// Certificates of less than a minute: a CA goes through its whole life while creates go on.
@@ -89,7 +91,7 @@ async fn disturb(release: &Installed<'_>) -> Vec<Row> {
 
 /// Creates pods before, while and after `change` happens.
 async fn watch(release: &Installed<'_>, change: impl AsyncFnOnce() -> Result<()>) -> Seen {
-    let load = Load::start(release);
+    let load = Load::start(&release.rest, &release.guarded, Creates::Stored);
     tokio::time::sleep(Duration::from_secs(1)).await;
     change().await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     tokio::time::sleep(aftermath()).await;

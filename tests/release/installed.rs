@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::bed::{ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually};
+use crate::bed::{
+    ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually,
+    load::{is_sandboxed, plain_pod},
+};
 
 /// The folder of the chart.
 pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");
@@ -110,18 +113,4 @@ impl<'b> Installed<'b> {
     pub(crate) fn path(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}{rest}", self.name)
     }
-}
-
-/// A pod that asks for nothing.
-pub(crate) fn plain_pod() -> Value {
-    json!({
-        "metadata": {"generateName": "plain-"},
-        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
-    })
-}
-
-/// Whether sandgate has filled it.
-pub(crate) fn is_sandboxed(pod: &Value) -> bool {
-    pod["spec"]["runtimeClassName"] == "gvisor"
-        && pod["metadata"]["annotations"]["sandgate.dev/policy"].is_string()
 }

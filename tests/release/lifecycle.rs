@@ -5,9 +5,12 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{eventually, shared},
-    installed::{CHART, Installed, is_sandboxed, plain_pod},
-    load::Load,
+    bed::{
+        eventually,
+        load::{Creates, Load, is_sandboxed, plain_pod},
+        shared,
+    },
+    installed::{CHART, Installed},
 };
 
 async fn before(name: &str) -> Option<Installed<'static>> {
@@ -17,7 +20,7 @@ async fn before(name: &str) -> Option<Installed<'static>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
     let Some(release) = before("sandgate-life").await else { return };
-    let load = Load::start(&release);
+    let load = Load::start(&release.rest, &release.guarded, Creates::Stored);
 
     // The first install: until somebody answers, pods are what they were before.
     let older = older_chart(release.bed.folder());

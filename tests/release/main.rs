@@ -11,6 +11,5 @@ mod bed;
 mod availability;
 mod installed;
 mod lifecycle;
-mod load;
 mod own_certificates;
 mod rights;

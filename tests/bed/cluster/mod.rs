@@ -15,7 +15,9 @@ mod images;
 mod node;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
@@ -30,7 +32,9 @@ use super::{
     ControlPlane, Output, Result, command,
     control_plane::{NODE, work_folder},
     eventually,
+    load::{is_sandboxed, plain_pod},
     place::Place,
+    process::Process,
     say,
 };
 
@@ -58,7 +62,7 @@ impl Cluster {
         let enclosure = Arc::new(Enclosure::start(&folder).await?);
         let bed = ControlPlane::start_in(Place::Enclosure(Arc::clone(&enclosure)), folder, guard).await?;
         say("starting the node …");
-        let node = Node::start(&programs, &enclosure, bed.folder())?;
+        let node = Node::start(&programs, &enclosure, bed.folder()).await?;
         let cluster = Self { node: Some(node).into(), bed, programs, enclosure };
         cluster.images().import_usual()?;
         cluster.until_ready().await?;
@@ -98,9 +102,7 @@ impl Cluster {
 
     /// How to call containerd's client in the node.
     fn containerd_client(&self) -> Vec<String> {
-        let ctr = self.programs.containerd.with_file_name("ctr").display().to_string();
-        let more = [ctr, "--address".into(), node::SOCKET.into(), "--namespace".into(), "k8s.io".into()];
-        [self.enclosure.node(), more.into()].concat()
+        self.programs.containerd_client(&self.enclosure)
     }
 
     /// What containerd says, asked by its own client.
@@ -109,7 +111,7 @@ impl Cluster {
     /// When it says no.
     pub(crate) fn ctr(&self, arguments: &[&str]) -> Result<Output> {
         let words = self.containerd_client();
-        command::run(std::process::Command::new(&words[0]).args(&words[1..]).args(arguments), "")
+        command::run(Command::new(&words[0]).args(&words[1..]).args(arguments), "")
     }
 
     /// Runs a program in the node, beside the kubelet.
@@ -118,7 +120,7 @@ impl Cluster {
     /// When it does not start.
     pub(crate) fn run_in_node(&self, arguments: &[&str]) -> Result<Output> {
         let words = self.enclosure.node();
-        command::run(std::process::Command::new(&words[0]).args(&words[1..]).args(arguments), "")
+        command::run(Command::new(&words[0]).args(&words[1..]).args(arguments), "")
     }
 
     /// Kills the kubelet, the proxy, containerd and every container at once, and starts the node again.
@@ -131,7 +133,7 @@ impl Cluster {
         // Whatever is left in the node but its first process and this one.
         let killed = r#"for pid in $(ls /proc); do case $pid in 1|$$|*[!0-9]*) ;; *) kill -KILL "$pid" 2>/dev/null ;; esac; done; :"#;
         self.run_in_node(&["sh", "-c", killed])?;
-        *slot = Some(Node::start(&self.programs, &self.enclosure, self.bed.folder())?);
+        *slot = Some(Node::start(&self.programs, &self.enclosure, self.bed.folder()).await?);
         drop(slot);
         self.until_ready().await
     }
@@ -151,40 +153,75 @@ impl Cluster {
         self.bed.kubectl_program().to_owned()
     }
 
+    /// Starts a kubectl that goes on until it is dropped.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn start_kubectl(&self, name: &str, arguments: &[String]) -> Result<Process> {
+        let kubeconfig = format!("--kubeconfig={}", self.bed.kubeconfig().display());
+        let arguments = [&[kubeconfig], arguments].concat();
+        Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
+    }
+
     /// Installs the chart with this binary as its image, and waits until it judges.
     ///
     /// # Errors
     /// When helm says no.
     pub(crate) async fn install_sandgate(&self, program: &Path, flags: &[&str]) -> Result<()> {
-        self.images().import_program(SANDGATE_IMAGE, program)?;
-        let rest = self.bed.rest().await?;
-        // What Pods of the node need to be run: it is there for sandboxes.
+        let (repository, tag) = SANDGATE_IMAGE;
+        self.images().import_program(&format!("{repository}:{tag}"), program)?;
+        self.helm_sandgate("install", flags).await
+    }
+
+    /// Upgrades it to the same, with these flags besides.
+    ///
+    /// # Errors
+    /// When helm says no.
+    pub(crate) async fn upgrade_sandgate(&self, flags: &[&str]) -> Result<()> {
+        self.helm_sandgate("upgrade", flags).await
+    }
+
+    async fn helm_sandgate(&self, command: &str, flags: &[&str]) -> Result<()> {
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");
-        let (repository, tag) = SANDGATE_IMAGE.split_once(':').ok_or("an image has a tag")?;
-        let settings = json!({
-            "image": {"repository": repository, "tag": tag},
-            "tolerations": [node::toleration()],
-            "runtimeClass": {"create": true, "overhead": node::overhead()},
-            "workflowNamespaces": {"names": ["workflows"]},
-            "test": {"image": images::BUSYBOX},
-        });
         let values = self.folder().join("sandgate-values.yaml");
-        std::fs::write(&values, settings.to_string())?;
+        fs::write(&values, sandgate_values().to_string())?;
         let values = format!("--values={}", values.display());
-        let usual = ["install", "sandgate", chart, "--namespace=sandgate", "--create-namespace", &values];
-        let installed = self.bed.helm(&[&usual, ["--wait", "--timeout=110s"].as_slice(), flags].concat()).await;
-        if !installed.success {
-            return Err(format!("helm install failed: {}{}", installed.stderr, installed.stdout).into());
+        let usual = [command, "sandgate", chart, &values, "--namespace=sandgate", "--wait", "--timeout=110s"];
+        let first: &[&str] = if command == "install" { &["--create-namespace"] } else { &[] };
+        let done = self.bed.helm(&[&usual, first, flags].concat()).await;
+        if !done.success {
+            return Err(format!("helm {command} failed: {}{}", done.stderr, done.stdout).into());
         }
+        self.until_guarded().await
+    }
+
+    /// Waits until pods are judged.
+    ///
+    /// # Errors
+    /// When they are not in time, or a part of the cluster has ended.
+    pub(crate) async fn until_guarded(&self) -> Result<()> {
+        let rest = self.bed.rest().await?;
         eventually("pods are judged", async || {
             self.check().await?;
-            let pod = json!({"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "main", "image": "a"}]}});
-            let answer = rest.post("/api/v1/namespaces/workflows/pods?dryRun=All", &pod).await;
-            Ok(answer.ok().filter(|pod| pod["spec"]["runtimeClassName"] == "gvisor").map(drop))
+            let answer = rest.post("/api/v1/namespaces/workflows/pods?dryRun=All", &plain_pod()).await;
+            Ok(answer.ok().filter(is_sandboxed).map(drop))
         })
         .await
     }
 }
 
 /// What the image with the sandgate of this checkout is called.
-const SANDGATE_IMAGE: &str = "localhost/sandgate:bed";
+const SANDGATE_IMAGE: (&str, &str) = ("localhost/sandgate", "bed");
+
+/// What the chart is told here.
+fn sandgate_values() -> Value {
+    let (repository, tag) = SANDGATE_IMAGE;
+    json!({
+        "image": {"repository": repository, "tag": tag},
+        // Nothing else runs on this node without it.
+        "tolerations": [node::toleration()],
+        "runtimeClass": {"create": true, "overhead": node::overhead()},
+        "workflowNamespaces": {"names": ["workflows"]},
+        "test": {"image": images::BUSYBOX},
+    })
+}

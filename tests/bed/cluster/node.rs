@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ use super::{
     super::{
         Result,
         assets::{Assets, Version, containerd, gvisor},
+        command,
         control_plane::{NODE, NODE_TOKEN},
+        eventually,
         process::Process,
     },
     ADDRESS, Enclosure,
@@ -51,6 +54,13 @@ impl Programs {
             proxy: assets.proxy()?,
         })
     }
+
+    /// How to call containerd's client in the node.
+    pub(super) fn containerd_client(&self, enclosure: &Enclosure) -> Vec<String> {
+        let ctr = self.containerd.with_file_name("ctr").display().to_string();
+        let more = [ctr, "--address".into(), SOCKET.into(), "--namespace".into(), "k8s.io".into()];
+        [enclosure.node(), more.into()].concat()
+    }
 }
 
 /// The processes of the node.
@@ -61,7 +71,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts them; the control plane is there.
-    pub(super) fn start(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<Self> {
+    pub(super) async fn start(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<Self> {
         let file = |name: &str| folder.join(name).display().to_string();
         write_configuration(programs, enclosure, folder)?;
         let path = env::var("PATH").unwrap_or_default();
@@ -72,8 +82,16 @@ impl Node {
             let prefix = [enclosure.node(), vec!["env".into(), path.clone()]].concat();
             Process::start_in(prefix, name, program, arguments, folder)
         };
-        let containerd =
+        let mut containerd =
             inside("containerd", &programs.containerd, &["--config".into(), file("containerd.toml")])?;
+        // The kubelet ends where it finds none.
+        let client = programs.containerd_client(enclosure);
+        eventually("containerd answers", async || {
+            containerd.check()?;
+            let version = command::run(Command::new(&client[0]).args(&client[1..]).arg("version"), "")?;
+            Ok(version.success.then_some(()))
+        })
+        .await?;
         let scheduler = [
             format!("--kubeconfig={}", file("kubeconfig")),
             "--leader-elect=false".into(),

@@ -10,18 +10,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{
-    bed::{Refusal, Rest},
-    installed::{Installed, is_sandboxed, plain_pod},
-};
+use super::{Refusal, Rest};
 
 /// How many creates are under way at once.
 const CLIENTS: u32 = 8;
 
 /// How many are begun each second, by all of them.
 const RATE: u32 = 120;
+
+/// What becomes of a pod that is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Creates {
+    /// It is stored, and deleted soon after.
+    Stored,
+    /// It was a dry run: nothing runs it.
+    Tried,
+}
 
 /// Creates that go on until [`Load::stop`].
 pub(crate) struct Load {
@@ -48,17 +55,20 @@ pub(crate) struct Seen {
 }
 
 impl Load {
-    /// Begins to create pods that ask for nothing, where `installed` guards.
-    pub(crate) fn start(installed: &Installed) -> Self {
+    /// Begins to create pods that ask for nothing, in a namespace that is guarded.
+    pub(crate) fn start(rest: &Rest, namespace: &str, creates: Creates) -> Self {
+        let pods = |query: &str| format!("/api/v1/namespaces/{namespace}/pods{query}");
         let seen = Arc::new(Mutex::new(Seen::default()));
         let is_over = Arc::new(AtomicBool::new(false));
         let create = |_| {
-            let (rest, path) = (installed.rest.clone(), installed.pods_path(""));
-            tokio::spawn(create(rest, path, Arc::clone(&seen), Arc::clone(&is_over)))
+            let path = pods(if creates == Creates::Tried { "?dryRun=All" } else { "" });
+            tokio::spawn(create(rest.clone(), path, Arc::clone(&seen), Arc::clone(&is_over)))
         };
         let mut clients: Vec<_> = (0..CLIENTS).map(create).collect();
-        let (rest, path) = (installed.rest.clone(), installed.pods_path("?gracePeriodSeconds=0"));
-        clients.push(tokio::spawn(sweep(rest, path, Arc::clone(&is_over))));
+        if creates == Creates::Stored {
+            let path = pods("?gracePeriodSeconds=0");
+            clients.push(tokio::spawn(sweep(rest.clone(), path, Arc::clone(&is_over))));
+        }
         Self { seen, is_over, clients }
     }
 
@@ -158,4 +168,18 @@ impl fmt::Display for Seen {
             milliseconds(100),
         )
     }
+}
+
+/// A pod that asks for nothing.
+pub(crate) fn plain_pod() -> Value {
+    json!({
+        "metadata": {"generateName": "plain-"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
+    })
+}
+
+/// Whether sandgate has filled it.
+pub(crate) fn is_sandboxed(pod: &Value) -> bool {
+    pod["spec"]["runtimeClassName"] == "gvisor"
+        && pod["metadata"]["annotations"]["sandgate.dev/policy"].is_string()
 }

@@ -1,0 +1,205 @@
+//! Pods that are known to take over a node, written anew from what they do. None of them may run here: those that a
+//! cluster without a gate would store are only ever tried.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Rest, eventually},
+    shared::{NAMESPACE, cluster, cluster_alone},
+};
+
+/// What each does, the Pod's spec besides its container, what its container has besides a name and an image, and the
+/// rules that see it.
+fn attacks() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
+    let host_root = json!([{"name": "host", "hostPath": {"path": "/"}}]);
+    let mounted = json!([{"name": "host", "mountPath": "/host"}]);
+    vec![
+        (
+            "everything allowed: privileged, all of the host's namespaces and its root",
+            json!({"hostNetwork": true, "hostPID": true, "hostIPC": true, "volumes": host_root}),
+            json!({"securityContext": {"privileged": true}, "volumeMounts": mounted}),
+            &["privileged", "host-namespaces", "volume-types"],
+        ),
+        (
+            "privileged and the host's processes: nsenter to process 1",
+            json!({"hostPID": true}),
+            json!({"securityContext": {"privileged": true}, "command": ["nsenter", "-t", "1", "-a", "sh"]}),
+            &["privileged", "host-namespaces"],
+        ),
+        ("privileged alone: mount the host's disk", json!({}), json!({"securityContext": {"privileged": true}}), &["privileged"]),
+        (
+            "the host's root alone: write a key, a static pod or a cron job",
+            json!({"volumes": host_root}),
+            json!({"volumeMounts": mounted}),
+            &["volume-types"],
+        ),
+        ("the host's processes alone: read their environment", json!({"hostPID": true}), json!({}), &["host-namespaces"]),
+        ("the host's network alone: sniff, and reach what listens on loopback", json!({"hostNetwork": true}), json!({}), &["host-namespaces"]),
+        ("the host's shared memory alone", json!({"hostIPC": true}), json!({}), &["host-namespaces"]),
+        (
+            "the socket of the container runtime: ask it for a privileged container",
+            json!({"volumes": [{"name": "socket", "hostPath": {"path": "/var/run/docker.sock", "type": "Socket"}}]}),
+            json!({"volumeMounts": [{"name": "socket", "mountPath": "/var/run/docker.sock"}]}),
+            &["volume-types"],
+        ),
+        ("past the scheduler, onto a node of the control plane", json!({"nodeName": "control-plane"}), json!({}), &["node-name"]),
+        (
+            "onto a node of the control plane, as its own components",
+            json!({"nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "tolerations": [{"operator": "Exists"}],
+                "priorityClassName": "system-node-critical"}),
+            json!({}),
+            &["tolerations", "priority-class"],
+        ),
+        (
+            "another runtime: the machine's own kernel",
+            json!({"runtimeClassName": "runc"}),
+            json!({}),
+            &["runtime-class"],
+        ),
+        (
+            "a token of a strong service account",
+            json!({"serviceAccountName": "strong", "automountServiceAccountToken": true}),
+            json!({}),
+            &["service-account", "token-volumes"],
+        ),
+        (
+            "a token by the back door: a projected volume",
+            json!({"volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}),
+            json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]}),
+            &["volume-types"],
+        ),
+        (
+            "a debug container with all rights, from the start",
+            json!({}),
+            json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN", "SYS_PTRACE"]}}}),
+            &["capabilities"],
+        ),
+        (
+            "the host's /proc/sys by an unmasked /proc",
+            json!({}),
+            json!({"securityContext": {"procMount": "Unmasked"}}),
+            &["proc-mount"],
+        ),
+    ]
+}
+
+fn pod(spec: &Value, container: &Value) -> Value {
+    let mut pod = json!({"metadata": {"name": "attack"}, "spec": spec});
+    let mut main = json!({"name": "main", "image": "busybox:bed"});
+    main.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    pod["spec"]["containers"] = json!([main]);
+    pod
+}
+
+async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, crate::bed::Refusal> {
+    rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"), pod).await
+}
+
+#[tokio::test]
+async fn every_known_attack_is_refused_and_named() {
+    let Some(bed) = cluster().await else { return };
+    let strong = json!({"metadata": {"name": "strong"}});
+    bed.rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts"), &strong).await.unwrap();
+    for (what, spec, container, rules) in attacks() {
+        let refusal = try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
+        for rule in rules {
+            assert!(refusal.names(rule), "{what}: {rule} is not named: {refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn annotations_that_steer_gvisor_or_pose_as_a_static_pod_are_refused() {
+    let Some(bed) = cluster().await else { return };
+    for annotation in [
+        "dev.gvisor.flag.network",
+        "dev.gvisor.spec.mount.workspace.type",
+        "dev.gvisor.internal.nvproxy",
+        "kubernetes.io/config.mirror",
+    ] {
+        let mut pod = pod(&json!({}), &json!({}));
+        pod["metadata"]["annotations"] = json!({annotation: "host"});
+        let refusal = try_out(&bed.rest, &pod).await.expect_err(annotation);
+        assert!(refusal.message.contains(annotation) || refusal.message.contains("mirror"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_like_that_of_a_static_pod_gains_nothing() {
+    let Some(bed) = cluster().await else { return };
+    let mut pod = pod(&json!({}), &json!({}));
+    pod["metadata"]["name"] = json!("kube-apiserver-node");
+    let stored = try_out(&bed.rest, &pod).await.unwrap();
+    assert_eq!(stored["spec"]["runtimeClassName"], "gvisor");
+}
+
+#[tokio::test]
+async fn an_ephemeral_container_with_sys_admin_is_refused() {
+    let Some(bed) = cluster().await else { return };
+    bed.create(&crate::pods::pod("target", "sleep 1000")).await;
+    let attack = json!({"spec": {"ephemeralContainers": [{
+        "name": "way-in", "image": "busybox:bed", "targetContainerName": "main",
+        "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}},
+    }]}});
+    let path = bed.path("/target/ephemeralcontainers");
+    let refusal = bed.rest.strategic_merge(&path, &attack).await.unwrap_err();
+    assert!(refusal.names("capabilities"), "{refusal}");
+    bed.remove("target").await;
+}
+
+#[tokio::test]
+async fn with_no_sandgate_left_fail_refuses_everything_and_ignore_lets_everything_in_and_counts_it() {
+    let Some(bed) = cluster_alone().await else { return };
+    let scale = async |replicas: u32| {
+        let replicas = json!({"spec": {"replicas": replicas}});
+        bed.rest.merge("/apis/apps/v1/namespaces/sandgate/deployments/sandgate", &replicas).await.unwrap();
+    };
+    scale(0).await;
+    let refusals = eventually("nobody answers", async || {
+        let answer = try_out(&bed.rest, &pod(&json!({}), &json!({}))).await;
+        Ok(answer.err().filter(|refusal| refusal.message.contains("failed calling webhook")))
+    });
+    refusals.await.unwrap();
+    for (what, spec, container, _) in attacks() {
+        try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
+    }
+
+    fail_open(&bed.rest).await;
+    // A quota and Pod Security still stand behind: it is seen here what Ignore alone does.
+    let level = async |level: Value| {
+        let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+        bed.rest.merge(&format!("/api/v1/namespaces/{NAMESPACE}"), &labels).await.unwrap();
+    };
+    level(Value::Null).await;
+    let (_, spec, container, _) = attacks().swap_remove(0);
+    let mut attack = pod(&spec, &container);
+    attack["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}});
+    let stored =
+        eventually("Ignore has been heard of", async || Ok(try_out(&bed.rest, &attack).await.ok())).await;
+    let metrics = bed.cluster.bed.kubectl(&["get", "--raw", "/metrics"]).await;
+    level(json!("restricted")).await;
+    scale(2).await;
+    bed.cluster.upgrade_sandgate(&["--force-conflicts"]).await.unwrap();
+
+    assert_eq!(stored.unwrap()["spec"]["hostPID"], true);
+    // How it is noticed.
+    let metrics = metrics.expect_success();
+    let counted = metrics.lines().any(|line| {
+        line.starts_with(r#"apiserver_admission_webhook_fail_open_count{name="validate.sandgate.dev""#)
+            && !line.ends_with(" 0")
+    });
+    assert!(counted, "the API server counts what it let in");
+    try_out(&bed.rest, &attack).await.expect_err("it is guarded again");
+}
+
+/// Sets what the chart calls unsafe.
+async fn fail_open(rest: &Rest) {
+    for kind in ["mutating", "validating"] {
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/sandgate");
+        let count = rest.get(&path).await.unwrap()["webhooks"].as_array().unwrap().len();
+        let ignore = |index| {
+            json!({"op": "replace", "path": format!("/webhooks/{index}/failurePolicy"), "value": "Ignore"})
+        };
+        rest.json_patch(&path, &(0..count).map(ignore).collect()).await.unwrap();
+    }
+}

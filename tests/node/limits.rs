@@ -1,0 +1,98 @@
+//! What ends a Pod, or holds it back.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Result, eventually},
+    pods::pod,
+    shared::{Bed, cluster},
+};
+
+fn with_limits(name: &str, script: &str, limits: Value) -> Value {
+    let mut pod = pod(name, script);
+    pod["spec"]["containers"][0]["resources"]["limits"] = limits;
+    pod
+}
+
+#[tokio::test]
+async fn a_pod_that_takes_more_memory_than_its_limit_is_killed() {
+    let Some(bed) = cluster().await else { return };
+    // What is written to memory is memory.
+    bed.create(&with_limits("greedy", "cat /dev/zero >/dev/shm/all", json!({"memory": "64Mi"}))).await;
+
+    let greedy = bed.ended("greedy").await;
+
+    assert_eq!(greedy["status"]["phase"], "Failed");
+    let state = &greedy["status"]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!(state["reason"], "OOMKilled", "{state}");
+    bed.remove("greedy").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_runs_longer_than_its_deadline_is_ended() {
+    let Some(bed) = cluster().await else { return };
+    let mut slow = pod("slow", "sleep 1000");
+    slow["spec"]["activeDeadlineSeconds"] = json!(3);
+    slow["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    bed.create(&slow).await;
+
+    let slow = bed.ended("slow").await;
+
+    assert_eq!(slow["status"]["reason"], "DeadlineExceeded", "{}", slow["status"]);
+    bed.remove("slow").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_fills_its_disk_is_evicted() {
+    let Some(bed) = cluster().await else { return };
+    let script = "head -c 40000000 /dev/zero >/workspace/all && echo written; sleep 1000";
+    bed.create(&with_limits("full", script, json!({"ephemeral-storage": "20Mi"}))).await;
+
+    let full = bed.ended("full").await;
+
+    assert_eq!(full["status"]["reason"], "Evicted", "{}", full["status"]);
+    let said = full["status"]["message"].as_str().unwrap();
+    assert!(said.contains("20Mi"), "{said}");
+    bed.remove("full").await;
+}
+
+#[tokio::test]
+async fn a_pod_gets_no_more_cpu_than_its_limit() {
+    let Some(bed) = cluster().await else { return };
+    bed.create(&with_limits("busy", "while :; do :; done", json!({"cpu": "100m"}))).await;
+    let busy = bed.ready("busy").await;
+
+    // The kernel's own account of the pod, whose cgroup has a limit of 100m and the sandbox's own 50m.
+    let throttled = eventually("the pod was throttled", async || {
+        let stat = bed.in_cgroup(&busy, "cat cpu.stat")?;
+        let count = stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse::<u64>().ok());
+        Ok(count.filter(|count| *count > 10))
+    });
+    throttled.await.unwrap();
+    let quota = "cat cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 cpu.max";
+    assert_eq!(bed.in_cgroup(&busy, quota).unwrap().trim(), "15000");
+    bed.remove("busy").await;
+}
+
+impl<G> Bed<G> {
+    /// Runs a script on the node, in the folder of the Pod's cgroup for CPU.
+    fn in_cgroup(&self, pod: &Value, script: &str) -> Result<String> {
+        let uid = pod["metadata"]["uid"].as_str().ok_or("a Pod has a uid")?;
+        let find = format!("find /sys/fs/cgroup -type d -name pod{uid} -exec test -e {{}}/cpu.stat ';' -print");
+        let script = format!("cd \"$({find} | head -n 1)\" && {{ {script}; }}");
+        Ok(self.cluster.run_in_node(&["sh", "-c", &script])?.stdout)
+    }
+}
+
+#[tokio::test]
+async fn a_volume_in_memory_is_no_way_around_the_limits() {
+    let Some(bed) = cluster().await else { return };
+    let mut memory = with_limits("memory", "cat /dev/zero >/workspace/all", json!({"memory": "64Mi"}));
+    memory["spec"]["volumes"] = json!([{"name": "workspace", "emptyDir": {"medium": "Memory"}}]);
+    bed.create(&memory).await;
+
+    let memory = bed.ended("memory").await;
+
+    assert_eq!(memory["status"]["phase"], "Failed", "{}", memory["status"]);
+    bed.remove("memory").await;
+}

@@ -1,0 +1,180 @@
+//! What a Pod sees of the machine that it runs on.
+
+use serde_json::{Value, json};
+
+use crate::{
+    pods::{container, pod, until},
+    shared::{NAMESPACE, cluster},
+};
+
+/// Says of a kernel whether it is gVisor's, whose version this is on every machine.
+const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
+
+/// What containerd calls gVisor. Nobody inside a Pod can reach what says so.
+const GVISOR: &str = "io.containerd.runsc.v1";
+
+#[tokio::test]
+async fn a_pod_that_asks_for_nothing_runs_in_gvisor_as_nobody_who_can_do_anything() {
+    let Some(bed) = cluster().await else { return };
+    let look = "cat /proc/version; id; grep -E '^(Cap|Groups|Seccomp)' /proc/self/status; \
+        for place in / /etc /bin /dev /proc/sys/kernel /sys /dev/shm /tmp /workspace; do \
+        touch $place/probe 2>/dev/null && echo writable $place; done; \
+        ls /var/run/secrets/kubernetes.io/serviceaccount/token || true";
+    bed.kubectl(&["run", "bare", "--image=busybox:bed", "--", "sh", "-c", look]).await;
+
+    let pod = bed.ended("bare").await;
+
+    assert_eq!(pod["status"]["phase"], "Succeeded", "{pod:#}");
+    let seen = bed.logs("bare", "bare").await;
+    let lines: Vec<&str> = seen.lines().map(str::trim_end).collect();
+    for expected in [
+        KERNEL_OF_GVISOR,
+        "uid=1000 gid=1000 groups=1000",
+        "Groups:\t1000",
+        "CapInh:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "Seccomp:\t2",
+        "ls: /var/run/secrets/kubernetes.io/serviceaccount/token: No such file or directory",
+    ] {
+        assert!(lines.contains(&expected), "{expected}\n{seen}");
+    }
+    let writable: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("writable ")).collect();
+    // The second is memory of the sandbox, and counts against its limit.
+    assert_eq!(writable, ["/dev/shm", "/tmp", "/workspace"], "{seen}");
+    assert_eq!(bed.runtimes(&pod), [GVISOR, GVISOR]);
+    bed.remove("bare").await;
+}
+
+#[tokio::test]
+async fn the_kernel_of_a_sandbox_says_that_it_is_gvisor() {
+    let Some(bed) = cluster().await else { return };
+    // The seccomp profile of the policy keeps the kernel's log from a Pod, so this one is not of its namespace.
+    let mut banner = pod("banner", "dmesg");
+    banner["spec"]["runtimeClassName"] = json!("gvisor");
+    banner["spec"]["restartPolicy"] = json!("Never");
+    banner["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    bed.rest.post("/api/v1/namespaces/default/pods", &banner).await.unwrap();
+
+    let path = "/api/v1/namespaces/default/pods/banner";
+    until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
+
+    let said = bed.cluster.bed.kubectl(&["logs", "banner"]).await.expect_success();
+    assert!(said.contains("Starting gVisor..."), "{said}");
+    bed.rest.delete(path).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_where_nothing_is_guarded_runs_on_the_machines_own_kernel() {
+    let Some(bed) = cluster().await else { return };
+    let mut open = pod("open", "cat /proc/version");
+    open["spec"]["restartPolicy"] = json!("Never");
+    open["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    bed.rest.post("/api/v1/namespaces/default/pods", &open).await.unwrap();
+
+    let path = "/api/v1/namespaces/default/pods/open";
+    let open = until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
+
+    let said = bed.cluster.bed.kubectl(&["logs", "open"]).await.expect_success();
+    assert!(!said.contains(KERNEL_OF_GVISOR), "{said}");
+    assert_eq!(bed.runtimes(&open), ["io.containerd.runc.v2", "io.containerd.runc.v2"]);
+    bed.rest.delete(path).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_pods_of_a_job_run_in_gvisor_and_end() {
+    let Some(bed) = cluster().await else { return };
+    let job = json!({
+        "metadata": {"name": "work"},
+        "spec": {"backoffLimit": 0, "template": {"spec": {
+            "restartPolicy": "Never", "containers": [container("main", "cat /proc/version >/workspace/out")],
+        }}},
+    });
+    let jobs = format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs");
+    bed.rest.post(&jobs, &job).await.unwrap();
+
+    let done = |job: &Value| job["status"]["succeeded"] == 1;
+    until(&bed.rest, &format!("{jobs}/work"), "is done", done).await.unwrap();
+
+    let pods = bed.rest.get(&bed.path("?labelSelector=job-name=work")).await.unwrap();
+    assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
+    bed.rest.delete(&format!("{jobs}/work?propagationPolicy=Background")).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_pods_of_a_cron_job_run_in_gvisor_each_minute() {
+    let Some(bed) = cluster().await else { return };
+    let cron = json!({
+        "metadata": {"name": "tick"},
+        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"backoffLimit": 0, "template": {
+            "metadata": {"labels": {"from": "tick"}},
+            "spec": {"restartPolicy": "Never", "containers": [container("main", "true")]},
+        }}}},
+    });
+    let crons = format!("/apis/batch/v1/namespaces/{NAMESPACE}/cronjobs");
+    bed.rest.post(&crons, &cron).await.unwrap();
+
+    let succeeded = |cron: &Value| cron["status"]["lastSuccessfulTime"].is_string();
+    until(&bed.rest, &format!("{crons}/tick"), "has succeeded", succeeded).await.unwrap();
+
+    let pods = bed.rest.get(&bed.path("?labelSelector=from=tick")).await.unwrap();
+    assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
+    bed.rest.delete(&format!("{crons}/tick?propagationPolicy=Background")).await.unwrap();
+}
+
+#[tokio::test]
+async fn init_containers_and_sidecars_share_the_sandbox_and_its_volumes() {
+    let Some(bed) = cluster().await else { return };
+    let mut together = pod("together", "until [ -e /workspace/side ]; do sleep 0.1; done; cat /workspace/*");
+    let mut sidecar = container("side", "echo from the sidecar >/workspace/side; sleep 1000");
+    sidecar["restartPolicy"] = json!("Always");
+    together["spec"]["initContainers"] =
+        json!([container("init", "echo from the init container >/workspace/init"), sidecar]);
+    bed.create(&together).await;
+
+    let together = bed.ended("together").await;
+
+    assert_eq!(together["status"]["phase"], "Succeeded", "{together:#}");
+    assert_eq!(bed.logs("together", "main").await, "from the init container\nfrom the sidecar\n");
+    assert_eq!(bed.runtimes(&together), [GVISOR; 4]);
+    bed.remove("together").await;
+}
+
+#[tokio::test]
+async fn containers_without_limits_share_the_budget_of_the_pod() {
+    let Some(bed) = cluster().await else { return };
+    let names = ["first", "second", "third"];
+    let mut shared = pod("shared", "true");
+    shared["spec"]["containers"] = names.map(|name| container(name, "sleep 1000")).to_vec().into();
+    bed.create(&shared).await;
+
+    let shared = bed.ready("shared").await;
+
+    // Two CPUs are the pod's budget, of which the sandbox itself has 50m.
+    let cpu = |index: usize| shared["spec"]["containers"][index]["resources"]["limits"]["cpu"].as_str().unwrap();
+    assert_eq!([cpu(0), cpu(1), cpu(2)], ["650m"; 3]);
+    assert_eq!(bed.runtimes(&shared), [GVISOR; 4]);
+    bed.remove("shared").await;
+}
+
+#[tokio::test]
+async fn a_secret_comes_as_a_variable_and_never_as_a_file() {
+    let Some(bed) = cluster().await else { return };
+    let secret = json!({"metadata": {"name": "key"}, "stringData": {"word": "xyzzy"}});
+    bed.rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/secrets"), &secret).await.unwrap();
+    let mut variable = pod("variable", "echo $WORD");
+    let from = json!({"secretKeyRef": {"name": "key", "key": "word"}});
+    variable["spec"]["containers"][0]["env"] = json!([{"name": "WORD", "valueFrom": from}]);
+    bed.create(&variable).await;
+
+    assert_eq!(bed.ended("variable").await["status"]["phase"], "Succeeded");
+
+    assert_eq!(bed.logs("variable", "main").await, "xyzzy\n");
+    let mut file = pod("file", "cat /secret/word");
+    file["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "key"}}]);
+    file["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "secret", "mountPath": "/secret"}]);
+    let refusal = bed.rest.post(&bed.path(""), &file).await.unwrap_err();
+    assert!(refusal.names("volume-types"), "{refusal}");
+    bed.remove("variable").await;
+}
