@@ -36,7 +36,8 @@ impl<G> Bed<G> {
 
     /// Waits until the Pod has ended; gives it, as it then is.
     pub(crate) async fn ended(&self, name: &str) -> Value {
-        let is_over = |pod: &Value| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
+        let is_over =
+            |pod: &Value| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
         self.until(name, "has ended", is_over).await
     }
 

@@ -74,7 +74,8 @@ async fn a_pod_where_nothing_is_guarded_runs_on_the_machines_own_kernel() {
     bed.rest.post("/api/v1/namespaces/default/pods", &open).await.unwrap();
 
     let path = "/api/v1/namespaces/default/pods/open";
-    let open = until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
+    let open =
+        until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
 
     let said = bed.cluster.bed.kubectl(&["logs", "open"]).await.expect_success();
     assert!(!said.contains(KERNEL_OF_GVISOR), "{said}");
@@ -152,7 +153,8 @@ async fn containers_without_limits_share_the_budget_of_the_pod() {
     let shared = bed.ready("shared").await;
 
     // Two CPUs are the pod's budget, of which the sandbox itself has 50m.
-    let cpu = |index: usize| shared["spec"]["containers"][index]["resources"]["limits"]["cpu"].as_str().unwrap();
+    let cpu =
+        |index: usize| shared["spec"]["containers"][index]["resources"]["limits"]["cpu"].as_str().unwrap();
     assert_eq!([cpu(0), cpu(1), cpu(2)], ["650m"; 3]);
     assert_eq!(bed.runtimes(&shared), [GVISOR; 4]);
     bed.remove("shared").await;

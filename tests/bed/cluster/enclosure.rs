@@ -75,10 +75,11 @@ impl Enclosure {
         }
         let broom = sweep_at_the_end(&name)?;
         let inside = INSIDE.replace("ADDRESS", ADDRESS);
-        let arguments = ["--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            .map(String::from)
-            .into_iter()
-            .chain(["sh".into(), "-c".into(), inside, "init".into(), folder.display().to_string()]);
+        let arguments =
+            ["--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+                .map(String::from)
+                .into_iter()
+                .chain(["sh".into(), "-c".into(), inside, "init".into(), folder.display().to_string()]);
         let arguments: Vec<_> = arguments.collect();
         let mut init = Process::start("enclosure", Path::new("unshare"), &arguments, folder)?;
         eventually("the namespaces are there", async || {

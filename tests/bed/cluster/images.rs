@@ -58,12 +58,14 @@ impl Images<'_> {
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         let entrypoint = serde_json::to_string(entrypoint)?;
-        let dockerfile =
-            format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
+        let dockerfile = format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
         fs::write(scratch.path().join("Dockerfile"), dockerfile)?;
         let archive = scratch.path().join("image.tar");
         buildah(scratch.path(), &["bud", "--quiet", "--isolation=chroot", "--tag", name, "."])?;
-        buildah(scratch.path(), &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())])?;
+        buildah(
+            scratch.path(),
+            &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())],
+        )?;
         self.import_archive(&archive)
     }
 

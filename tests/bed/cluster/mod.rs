@@ -29,7 +29,9 @@ pub(crate) use self::{
 };
 use self::{images::Images, node::Node};
 use super::{
-    ControlPlane, Output, Result, command,
+    ControlPlane, Output, Result,
+    assets::helm,
+    command,
     control_plane::{NODE, work_folder},
     eventually,
     load::{is_sandboxed, plain_pod},
@@ -101,7 +103,7 @@ impl Cluster {
     }
 
     /// How to call containerd's client in the node.
-    fn containerd_client(&self) -> Vec<String> {
+    pub(crate) fn containerd_client(&self) -> Vec<String> {
         self.programs.containerd_client(&self.enclosure)
     }
 
@@ -148,9 +150,13 @@ impl Cluster {
         self.enclosure.network()
     }
 
-    /// The real kubectl.
-    pub(crate) fn kubectl_program(&self) -> PathBuf {
-        self.bed.kubectl_program().to_owned()
+    /// The real helm.
+    ///
+    /// # Errors
+    /// When it is not there and cannot be built.
+
+    pub(crate) fn helm_program() -> Result<PathBuf> {
+        helm()
     }
 
     /// Starts a kubectl that goes on until it is dropped.

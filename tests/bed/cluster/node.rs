@@ -76,7 +76,8 @@ impl Node {
         write_configuration(programs, enclosure, folder)?;
         let path = env::var("PATH").unwrap_or_default();
         // containerd looks for its shims, and the shims for runc and runsc, in PATH.
-        let shims = [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
+        let shims =
+            [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
         let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
         let inside = |name: &str, program: &Path, arguments: &[String]| {
             let prefix = [enclosure.node(), vec!["env".into(), path.clone()]].concat();
