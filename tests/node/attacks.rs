@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bed::{Rest, eventually},
+    pods::pods_path,
     shared::{NAMESPACE, cluster, cluster_alone},
 };
 
@@ -112,7 +113,7 @@ fn pod(spec: &Value, container: &Value) -> Value {
 }
 
 async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, crate::bed::Refusal> {
-    rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"), pod).await
+    rest.post(&pods_path("?dryRun=All"), pod).await
 }
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn an_ephemeral_container_with_sys_admin_is_refused() {
         "name": "way-in", "image": "busybox:bed", "targetContainerName": "main",
         "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}},
     }]}});
-    let path = bed.path("/target/ephemeralcontainers");
+    let path = pods_path("/target/ephemeralcontainers");
     let refusal = bed.rest.strategic_merge(&path, &attack).await.unwrap_err();
     assert!(refusal.names("capabilities"), "{refusal}");
     bed.remove("target").await;

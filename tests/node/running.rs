@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    pods::{container, pod, until},
+    pods::{container, pod, pods_path, until},
     shared::{NAMESPACE, cluster},
 };
 
@@ -98,7 +98,7 @@ async fn the_pods_of_a_job_run_in_gvisor_and_end() {
     let done = |job: &Value| job["status"]["succeeded"] == 1;
     until(&bed.rest, &format!("{jobs}/work"), "is done", done).await.unwrap();
 
-    let pods = bed.rest.get(&bed.path("?labelSelector=job-name=work")).await.unwrap();
+    let pods = bed.rest.get(&pods_path("?labelSelector=job-name=work")).await.unwrap();
     assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
     bed.rest.delete(&format!("{jobs}/work?propagationPolicy=Background")).await.unwrap();
 }
@@ -119,7 +119,7 @@ async fn the_pods_of_a_cron_job_run_in_gvisor_each_minute() {
     let succeeded = |cron: &Value| cron["status"]["lastSuccessfulTime"].is_string();
     until(&bed.rest, &format!("{crons}/tick"), "has succeeded", succeeded).await.unwrap();
 
-    let pods = bed.rest.get(&bed.path("?labelSelector=from=tick")).await.unwrap();
+    let pods = bed.rest.get(&pods_path("?labelSelector=from=tick")).await.unwrap();
     assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
     bed.rest.delete(&format!("{crons}/tick?propagationPolicy=Background")).await.unwrap();
 }
@@ -176,7 +176,7 @@ async fn a_secret_comes_as_a_variable_and_never_as_a_file() {
     let mut file = pod("file", "cat /secret/word");
     file["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "key"}}]);
     file["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "secret", "mountPath": "/secret"}]);
-    let refusal = bed.rest.post(&bed.path(""), &file).await.unwrap_err();
+    let refusal = bed.rest.post(&pods_path(""), &file).await.unwrap_err();
     assert!(refusal.names("volume-types"), "{refusal}");
     bed.remove("variable").await;
 }

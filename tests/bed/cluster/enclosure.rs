@@ -24,7 +24,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The first process inside. `$1` is the folder of the cluster.
 ///
 /// The kubelet sets some sysctls of the whole machine unless they have the values that it wants: it finds files there
-/// instead. A ClusterIP needs a route, though iptables turns it away before it is taken.
+/// instead. A `ClusterIP` needs a route, though iptables turns it away before it is taken.
 const INSIDE: &str = r#"
     set -e
     mount --make-rshared /

@@ -154,7 +154,6 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is not there and cannot be built.
-
     pub(crate) fn helm_program() -> Result<PathBuf> {
         helm()
     }
