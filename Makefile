@@ -9,6 +9,8 @@ STORED ?= 20000
 FUZZ_SECONDS ?= 1800
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
+# An archive of `make image` for `make cluster`; without it, what cargo builds for tests.
+IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
@@ -35,9 +37,9 @@ demo: ## A guided tour: a real control plane, the webhook, and kubectl
 	@$(CARGO) build --quiet --locked --bin sandgate --example demo
 	@$(CARGO) run --quiet --locked --example demo
 
-cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (root on Linux); prints how to use it
+cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (root on Linux; IMAGE=target/sandgate.tar)
 	@$(CARGO) build --quiet --locked --bin sandgate --example cluster
-	@$(CARGO) run --quiet --locked --example cluster -- up
+	@SANDGATE_IMAGE=$(IMAGE) $(CARGO) run --quiet --locked --example cluster -- up
 
 cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster

@@ -1,6 +1,6 @@
 //! The process that holds the cluster.
 
-use std::time::Duration;
+use std::{env, path::Path, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,10 @@ async fn start_and_watch(home: &Home) -> Result<()> {
     let cluster = Cluster::start().await?;
     home.set_work(cluster.folder())?;
     say("installing sandgate with helm …");
-    cluster.install_sandgate(&program()?, &[]).await?;
+    match env::var_os("SANDGATE_IMAGE").filter(|archive| !archive.is_empty()) {
+        Some(archive) => cluster.install_sandgate_from(Path::new(&archive)).await?,
+        None => cluster.install_sandgate(&program()?).await?,
+    }
     tools::write(home, &cluster)?;
     home.set_ready()?;
     loop {

@@ -1,7 +1,8 @@
 //! `make cluster` and `make cluster-down`: a real cluster with gVisor and sandgate, to try things in.
 //!
 //! A process in the background holds it, and everything in it ends with that process. What a user needs of it, and the
-//! process id of the holder, is in `target/cluster`, or in the folder that `SANDGATE_CLUSTER` names.
+//! process id of the holder, is in `target/cluster`, or in the folder that `SANDGATE_CLUSTER` names. What runs there is the
+//! sandgate that cargo has built, or the image that `SANDGATE_IMAGE` names.
 
 #[path = "../../tests/bed/mod.rs"]
 mod bed;

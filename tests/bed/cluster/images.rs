@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::super::{Result, command, eventually_blocking};
+use super::super::{Output, Result, command};
 
 /// What holds a pod's namespaces.
 pub(super) const PAUSE: &str = "localhost/pause:bed";
@@ -71,13 +71,11 @@ impl Images<'_> {
 
     /// Imports what another program has packed.
     pub(super) fn import_archive(&self, archive: &Path) -> Result<()> {
-        let import = || {
-            let mut ctr = Command::new(&self.ctr[0]);
-            ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(archive);
-            command::run(&mut ctr, "")
-        };
-        // containerd may just be starting.
-        eventually_blocking("the image is imported", || Ok(import()?.success.then_some(())))
+        let archive = archive.canonicalize().map_err(|error| format!("{}: {error}", archive.display()))?;
+        let mut ctr = Command::new(&self.ctr[0]);
+        ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(&archive);
+        let Output { success, stderr, .. } = command::run(&mut ctr, "")?;
+        if success { Ok(()) } else { Err(format!("{} is no image: {stderr}", archive.display()).into()) }
     }
 }
 

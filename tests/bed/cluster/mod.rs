@@ -168,14 +168,22 @@ impl Cluster {
         Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
     }
 
-    /// Installs the chart with this binary as its image, and waits until it judges.
+    /// Installs the chart with this binary in an image, and waits until it judges.
     ///
     /// # Errors
     /// When helm says no.
-    pub(crate) async fn install_sandgate(&self, program: &Path, flags: &[&str]) -> Result<()> {
-        let (repository, tag) = SANDGATE_IMAGE;
-        self.images().import_program(&format!("{repository}:{tag}"), program)?;
-        self.helm_sandgate("install", flags).await
+    pub(crate) async fn install_sandgate(&self, program: &Path) -> Result<()> {
+        self.images().import_program(&format!("{}:{}", SANDGATE_IMAGE.0, SANDGATE_IMAGE.1), program)?;
+        self.helm_sandgate("install", &[]).await
+    }
+
+    /// The same with the image that `make image` has written.
+    ///
+    /// # Errors
+    /// When it is none, or helm says no.
+    pub(crate) async fn install_sandgate_from(&self, archive: &Path) -> Result<()> {
+        self.images().import_archive(archive)?;
+        self.helm_sandgate("install", &[concat!("--set=image.tag=", env!("CARGO_PKG_VERSION"))]).await
     }
 
     /// Upgrades it to the same, with these flags besides.
