@@ -15,7 +15,7 @@ use crate::{
     audit::{self, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
     certs::plan::Lifetimes,
     cluster::{self, Access, Watched},
-    server::{self, CertificateSource, Limits, ServeError, Settings},
+    server::{self, CertificateSource, EventSettings, Limits, ServeError, Settings},
     telemetry::{LogFormat, Metrics, start_logs},
 };
 
@@ -35,6 +35,8 @@ pub struct ServeArgs {
     certificate: CertificateArgs,
     #[command(flatten)]
     managed: ManagedArgs,
+    #[command(flatten)]
+    events: EventArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// How often to look whether policy and certificate files changed
@@ -209,6 +211,17 @@ fn start_trail(
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Events")]
+struct EventArgs {
+    /// Write a Kubernetes Event for each Pod that was refused, about its controller or else its namespace
+    #[arg(long)]
+    events: bool,
+    /// What this replica is called in them
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "sandgate", value_parser = instance)]
+    instance: String,
+}
+
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// The largest body, in bytes; an update of the largest Pod there can be carries it twice
@@ -287,6 +300,8 @@ fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
 
 fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
+    let EventArgs { events, instance } = args.events;
+    let (access, _) = args.managed.cluster.clone().split();
     let certificate = match (certs, cert_dir) {
         (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
         (CertificateMode::Managed, _) => managed(args.managed, server_name),
@@ -309,6 +324,7 @@ fn settings(args: ServeArgs) -> Settings {
         admin: args.admin,
         policy: args.policy,
         certificate,
+        events: events.then_some(EventSettings { access, instance }),
         limits: Limits {
             body_bytes: max_body_bytes,
             bodies_in_flight_bytes: max_body_bytes_in_flight,
@@ -335,6 +351,14 @@ fn managed(args: ManagedArgs, names: Vec<String>) -> CertificateSource {
 /// Whole seconds, at most ten years.
 fn lifetime() -> clap::builder::RangedI64ValueParser<i64> {
     clap::value_parser!(i64).range(1..=10 * 365 * 24 * 3600)
+}
+
+/// As long as an Event's `reportingInstance` may be.
+fn instance(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=128 => Ok(text.to_owned()),
+        _ => Err("must have from 1 to 128 bytes".into()),
+    }
 }
 
 /// Seconds with an optional fraction, not negative and not absurd.

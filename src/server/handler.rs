@@ -139,6 +139,9 @@ fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
             "Verdict"
         );
     }
+    if let Some(events) = &shared.events {
+        events.report(record);
+    }
     let trail = shared.trail.as_ref()?;
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))

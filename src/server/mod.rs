@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
-    cluster::{self, Access, ConnectError, Keeper},
+    cluster::{self, Access, ConnectError, Events, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
     telemetry::Metrics,
@@ -50,6 +50,8 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
+    /// Whether refused Pods are told of in Events.
+    pub events: Option<EventSettings>,
     /// What a peer may cost.
     pub limits: Limits,
     /// How often policy and certificate files are looked at.
@@ -58,6 +60,15 @@ pub struct Settings {
     pub shutdown_delay: Duration,
     /// How long open requests may then take.
     pub drain_timeout: Duration,
+}
+
+/// How Events are written.
+#[derive(Debug, Clone)]
+pub struct EventSettings {
+    /// How the API server is reached.
+    pub access: Access,
+    /// What this replica is called in them.
+    pub instance: String,
 }
 
 /// Where the certificate comes from.
@@ -134,6 +145,7 @@ pub struct Shared {
     policies: ArcSwap<PolicySet>,
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
+    events: Option<Events>,
     limits: Limits,
     /// The bytes of bodies that may still be taken in.
     body_bytes: Semaphore,
@@ -152,6 +164,7 @@ impl Shared {
             policies: ArcSwap::from_pointee(policies),
             metrics,
             trail,
+            events: None,
             limits,
             // One body must always fit, or it would wait for ever.
             body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
@@ -179,7 +192,8 @@ pub async fn serve(
     let mut signals = Signals::install()?;
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
-    let shared = Arc::new(Shared::new(policies, metrics, trail, settings.limits));
+    let events = events(settings.events.as_ref(), &metrics).await?;
+    let shared = Arc::new(Shared { events, ..Shared::new(policies, metrics, trail, settings.limits) });
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
     let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 
@@ -235,6 +249,15 @@ fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeE
     let Some(path) = path else { return Ok((PolicySet::builtin(), Vec::new())) };
     let sources = files::read(path).map_err(ServeError::PolicyFile)?;
     Ok((PolicySet::from_sources(&sources)?, sources))
+}
+
+async fn events(
+    settings: Option<&EventSettings>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Events>, ConnectError> {
+    let Some(EventSettings { access, instance }) = settings else { return Ok(None) };
+    let api = cluster::connect(access.clone()).await?;
+    Ok(Some(Events::start(api, instance.clone(), Arc::clone(metrics))))
 }
 
 /// The certificate to begin with, and what keeps it.

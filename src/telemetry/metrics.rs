@@ -116,6 +116,27 @@ impl Upkeep {
     }
 }
 
+/// What became of Kubernetes Events.
+#[derive(Debug, Clone)]
+pub struct EventCounters {
+    /// How many were written, new ones and counts.
+    pub worked: Counter,
+    /// How many could not be written.
+    pub failed: Counter,
+    /// How many refusals found no room.
+    pub dropped: Counter,
+}
+
+impl EventCounters {
+    fn register(registry: &mut Registry) -> Self {
+        let help = "Events for refused Pods: writes that worked or failed, and refusals that found no room";
+        let family = counters(registry, "events", help);
+        let [worked, failed, dropped] =
+            ["ok", "failed", "dropped"].map(|result| family.get_or_create_owned(&vec![("result", result)]));
+        Self { worked, failed, dropped }
+    }
+}
+
 /// Something that is under way, counted until it is dropped.
 #[derive(Debug)]
 pub struct Counted<'g>(&'g Gauge);
@@ -169,6 +190,8 @@ pub struct Metrics {
     pub audit_sequence: Gauge,
     /// The first 48 bits of its hash.
     pub audit_head: Gauge,
+    /// Kubernetes Events.
+    pub events: EventCounters,
 }
 
 impl Default for Metrics {
@@ -254,6 +277,7 @@ impl Metrics {
                 "audit_chain_head",
                 "The first 48 bits of the hash of the last audit line that was written",
             ),
+            events: EventCounters::register(&mut registry),
             registry,
         }
     }

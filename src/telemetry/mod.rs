@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-pub use metrics::{Counted, Limit, Metrics, Reloads, Upkeep};
+pub use metrics::{Counted, EventCounters, Limit, Metrics, Reloads, Upkeep};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -36,8 +36,17 @@ impl Sandgate {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) async fn start_with(bed: &ControlPlane, spec: &Value) -> Result<Self> {
+        Self::start_flagged(bed, spec, &[]).await
+    }
+
+    /// Starts it with further flags.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_flagged(bed: &ControlPlane, spec: &Value, flags: &[&str]) -> Result<Self> {
         let mut replica = Replica::start(bed, spec, |folder| {
-            ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned).to_vec()
+            let certs = ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned);
+            certs.into_iter().chain(flags.iter().map(ToString::to_string)).collect()
         })?;
         replica.until_ready().await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
@@ -59,6 +68,16 @@ impl Sandgate {
     /// What its certificate is signed by, in PEM.
     pub(crate) fn ca_file(&self) -> &Path {
         &self.ca_file
+    }
+
+    /// The value of a metric; `None` where nothing answers.
+    pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
+        self.replica.as_ref()?.metric(name).await
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.replica.as_ref().map(Replica::log).unwrap_or_default()
     }
 
     /// The name of both its configurations.

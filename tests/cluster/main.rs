@@ -22,6 +22,7 @@ mod chart;
 mod controllers;
 mod creating;
 mod deployments;
+mod events;
 mod filling;
 mod hostile;
 mod modes;
