@@ -258,13 +258,13 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> Result<ExitCode, String> {
-    start_logs(args.log_format, &args.log_level)?;
+    let log_level = start_logs(args.log_format, &args.log_level)?;
     let metrics = Arc::new(Metrics::new());
     let (trail, writer) = args.audit.start(&metrics)?.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let served = runtime.block_on(server::serve(settings(args), metrics, trail));
+    let served = runtime.block_on(server::serve(settings(args), metrics, trail, log_level));
     finish(served, runtime, writer)
 }
 

@@ -32,7 +32,7 @@ use crate::{
     cluster::{self, Access, ConnectError, Events, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
-    telemetry::Metrics,
+    telemetry::{LogLevel, Metrics},
 };
 
 use listen::Port;
@@ -187,6 +187,7 @@ pub async fn serve(
     settings: Settings,
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
+    log_level: LogLevel,
 ) -> Result<(), ServeError> {
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
@@ -212,7 +213,7 @@ pub async fn serve(
     let (_never, ended) = watch::channel(false);
     let probes = Port {
         tls: None,
-        router: admin::router(Arc::clone(&shared)),
+        router: admin::router(Arc::clone(&shared), log_level),
         connections: admin::CONNECTIONS,
         shared: Arc::clone(&shared),
         ended,
