@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::Uri;
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     certs::plan::Lifetimes,
     cluster::{self, Access, Watched},
     server::{self, CertificateSource, EventSettings, Limits, ServeError, Settings},
-    telemetry::{LogFormat, Metrics, start_logs},
+    telemetry::{LogFormat, Metrics, TraceSettings, start_logs},
 };
 
 /// Serve the webhook over TLS until SIGTERM.
@@ -36,7 +37,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     managed: ManagedArgs,
     #[command(flatten)]
-    events: EventArgs,
+    reporting: ReportingArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// How often to look whether policy and certificate files changed
@@ -211,12 +212,21 @@ fn start_trail(
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Events")]
-struct EventArgs {
+#[command(next_help_heading = "Events and traces")]
+struct ReportingArgs {
     /// Write a Kubernetes Event for each Pod that was refused, about its controller or else its namespace
     #[arg(long)]
     events: bool,
-    /// What this replica is called in them
+    /// Send traces to a collector there, as OTLP over HTTP in JSON; /v1/traces is appended
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<Uri>,
+    /// The CAs that the collector's certificate may be signed by, in PEM
+    #[arg(long, value_name = "FILE", env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    otlp_ca: Option<PathBuf>,
+    /// How many of the requests to trace that come without a trace context, from 0 to 1
+    #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
+    otlp_sample_ratio: f64,
+    /// What this replica is called in both
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "sandgate", value_parser = instance)]
     instance: String,
 }
@@ -300,7 +310,7 @@ fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
 
 fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
-    let EventArgs { events, instance } = args.events;
+    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
     let (access, _) = args.managed.cluster.clone().split();
     let certificate = match (certs, cert_dir) {
         (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
@@ -324,7 +334,13 @@ fn settings(args: ServeArgs) -> Settings {
         admin: args.admin,
         policy: args.policy,
         certificate,
-        events: events.then_some(EventSettings { access, instance }),
+        events: events.then(|| EventSettings { access, instance: instance.clone() }),
+        traces: otlp_endpoint.map(|endpoint| TraceSettings {
+            endpoint,
+            ca: otlp_ca,
+            ratio: otlp_sample_ratio,
+            instance,
+        }),
         limits: Limits {
             body_bytes: max_body_bytes,
             bodies_in_flight_bytes: max_body_bytes_in_flight,
@@ -359,6 +375,11 @@ fn instance(text: &str) -> Result<String, String> {
         1..=128 => Ok(text.to_owned()),
         _ => Err("must have from 1 to 128 bytes".into()),
     }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "must be from 0 to 1".into())
 }
 
 /// Seconds with an optional fraction, not negative and not absurd.

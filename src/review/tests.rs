@@ -401,10 +401,10 @@ fn only_a_person_whose_pod_was_filled_is_told_so() {
     let mut by_account = create(&plain_pod());
     by_account["request"]["userInfo"]["username"] = json!("system:serviceaccount:argo:controller");
     silent(&enforce, Endpoint::Mutate, &by_account);
-    let mut owned = plain_pod();
+    let mut of_job = plain_pod();
     let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
-    owned["metadata"]["ownerReferences"] = json!([owner]);
-    silent(&enforce, Endpoint::Mutate, &create(&owned));
+    of_job["metadata"]["ownerReferences"] = json!([owner]);
+    silent(&enforce, Endpoint::Mutate, &create(&of_job));
     silent(&enforce, Endpoint::Mutate, &create(&complete_pod()));
     silent(&enforce, Endpoint::Validate, &create(&complete_pod()));
     silent(&policies("audit"), Endpoint::Mutate, &create(&plain_pod()));

@@ -56,19 +56,20 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+type Refusal = (StatusCode, String);
+
 /// Everybody may reach the port; only who is in the same Pod may see and change what is logged.
-fn refuse_strangers(peer: SocketAddr) -> Result<(), Response> {
+fn refuse_strangers(peer: SocketAddr) -> Result<(), Refusal> {
     if peer.ip().to_canonical().is_loopback() {
         return Ok(());
     }
-    let reason = "only from the same Pod: kubectl exec POD -- /sandgate log-level\n";
-    Err((StatusCode::FORBIDDEN, reason).into_response())
+    Err((StatusCode::FORBIDDEN, "only from the same Pod: kubectl exec POD -- /sandgate log-level\n".into()))
 }
 
 async fn show_log_level(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     State(level): State<LogLevel>,
-) -> Result<String, Response> {
+) -> Result<String, Refusal> {
     refuse_strangers(peer)?;
     Ok(format!("{}\n", level.current()))
 }
@@ -77,10 +78,10 @@ async fn set_log_level(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     State(level): State<LogLevel>,
     body: Body,
-) -> Result<String, Response> {
+) -> Result<String, Refusal> {
     const LONGEST: usize = 4096;
     refuse_strangers(peer)?;
-    let unfit = |reason: String| (StatusCode::BAD_REQUEST, format!("{reason}\n")).into_response();
+    let unfit = |reason: String| (StatusCode::BAD_REQUEST, format!("{reason}\n"));
     let filter = Limited::new(body, LONGEST).collect().await.map_err(|error| unfit(error.to_string()))?;
     level.set(&String::from_utf8_lossy(&filter.to_bytes())).map_err(unfit)?;
     let filter = level.current();

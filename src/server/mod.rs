@@ -32,7 +32,7 @@ use crate::{
     cluster::{self, Access, ConnectError, Events, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
-    telemetry::{LogLevel, Metrics},
+    telemetry::{CollectorError, LogLevel, Metrics, TraceSettings, Traces},
 };
 
 use listen::Port;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub certificate: CertificateSource,
     /// Whether refused Pods are told of in Events.
     pub events: Option<EventSettings>,
+    /// Whether requests are traced.
+    pub traces: Option<TraceSettings>,
     /// What a peer may cost.
     pub limits: Limits,
     /// How often policy and certificate files are looked at.
@@ -129,6 +131,8 @@ pub enum ServeError {
     Certificate(#[from] CertError),
     #[error("no way to the API server: {0}")]
     Cluster(#[from] ConnectError),
+    #[error("{0}")]
+    Collector(#[from] CollectorError),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error("cannot listen on {address}: {error}")]
@@ -146,6 +150,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
     events: Option<Events>,
+    traces: Option<Traces>,
     limits: Limits,
     /// The bytes of bodies that may still be taken in.
     body_bytes: Semaphore,
@@ -165,6 +170,7 @@ impl Shared {
             metrics,
             trail,
             events: None,
+            traces: None,
             limits,
             // One body must always fit, or it would wait for ever.
             body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
@@ -194,7 +200,10 @@ pub async fn serve(
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
     let events = events(settings.events.as_ref(), &metrics).await?;
-    let shared = Arc::new(Shared { events, ..Shared::new(policies, metrics, trail, settings.limits) });
+    let traces =
+        settings.traces.clone().map(|traces| Traces::start(traces, Arc::clone(&metrics))).transpose()?;
+    let shared =
+        Arc::new(Shared { events, traces, ..Shared::new(policies, metrics, trail, settings.limits) });
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
     let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 

@@ -5,6 +5,7 @@ use std::{
     env,
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
 };
 
 use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
@@ -77,6 +78,22 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<LogLevel, String> {
     // One that is caught is a line like any other.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "Panic")));
     started.map(|()| LogLevel(handle)).map_err(|error| error.to_string())
+}
+
+/// Tells the same thing once a minute.
+#[derive(Debug, Default)]
+pub struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// Whether it is to be told again.
+    pub fn is_due(&mut self) -> bool {
+        const SILENCE: Duration = Duration::from_mins(1);
+        let is_due = self.0.is_none_or(|told| told.elapsed() >= SILENCE);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 /// Writes each event as one line, whatever names and reasons are in it.

@@ -116,21 +116,20 @@ impl Upkeep {
     }
 }
 
-/// What became of Kubernetes Events.
+/// What became of things that are sent somewhere, with nobody waiting.
 #[derive(Debug, Clone)]
-pub struct EventCounters {
-    /// How many were written, new ones and counts.
+pub struct Deliveries {
+    /// How many arrived.
     pub worked: Counter,
-    /// How many could not be written.
+    /// How many did not.
     pub failed: Counter,
-    /// How many refusals found no room.
+    /// How many found no room in the queue.
     pub dropped: Counter,
 }
 
-impl EventCounters {
-    fn register(registry: &mut Registry) -> Self {
-        let help = "Events for refused Pods: writes that worked or failed, and refusals that found no room";
-        let family = counters(registry, "events", help);
+impl Deliveries {
+    fn register(registry: &mut Registry, name: &str, help: &str) -> Self {
+        let family = counters(registry, name, help);
         let [worked, failed, dropped] =
             ["ok", "failed", "dropped"].map(|result| family.get_or_create_owned(&vec![("result", result)]));
         Self { worked, failed, dropped }
@@ -191,7 +190,9 @@ pub struct Metrics {
     /// The first 48 bits of its hash.
     pub audit_head: Gauge,
     /// Kubernetes Events.
-    pub events: EventCounters,
+    pub events: Deliveries,
+    /// Spans of traces.
+    pub spans: Deliveries,
 }
 
 impl Default for Metrics {
@@ -277,7 +278,16 @@ impl Metrics {
                 "audit_chain_head",
                 "The first 48 bits of the hash of the last audit line that was written",
             ),
-            events: EventCounters::register(&mut registry),
+            events: Deliveries::register(
+                &mut registry,
+                "events",
+                "Events for refused Pods: writes that worked or failed, and refusals that found no room",
+            ),
+            spans: Deliveries::register(
+                &mut registry,
+                "spans",
+                "Spans of traces, sent, not taken or dropped",
+            ),
             registry,
         }
     }

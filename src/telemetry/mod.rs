@@ -1,7 +1,9 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
 mod logs;
 mod metrics;
+mod traces;
 
-pub use logs::{LogFormat, LogLevel, start_logs};
-pub use metrics::{Counted, EventCounters, Limit, Metrics, Reloads, Upkeep};
+pub use logs::{LogFormat, LogLevel, Seldom, start_logs};
+pub use metrics::{Counted, Deliveries, Limit, Metrics, Reloads, Upkeep};
+pub use traces::{CollectorError, Span, TraceSettings, Traces};

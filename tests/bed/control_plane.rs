@@ -35,6 +35,7 @@ pub(crate) struct ApiServer {
     folder: PathBuf,
     program: PathBuf,
     ports: Ports,
+    flags: Vec<String>,
     /// Ends before etcd; `None` while it is restarted.
     process: Mutex<Option<Process>>,
     _etcd: Process,
@@ -47,14 +48,39 @@ impl ApiServer {
     /// # Errors
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
+        Self::start_with(version, |_| Ok(Vec::new())).await
+    }
+
+    /// Starts both, and traces every request, for a collector that is not there.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_tracing(version: Version) -> Result<Self> {
+        let configuration = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "TracingConfiguration",
+            "endpoint": format!("127.0.0.1:{}", free_port()),
+            "samplingRatePerMillion": 1_000_000,
+        });
+        Self::start_with(version, |folder| {
+            let path = folder.join("tracing.json");
+            fs::write(&path, configuration.to_string())?;
+            Ok(vec![format!("--tracing-config-file={}", path.display())])
+        })
+        .await
+    }
+
+    /// Starts both, the API server with further flags, which may name the folder.
+    async fn start_with(version: Version, flags: impl FnOnce(&Path) -> Result<Vec<String>>) -> Result<Self> {
         let assets = Assets(version);
         let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let (folder, guard) = work_folder()?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
+        let flags = flags(&folder)?;
 
         let mut etcd = start_etcd(&etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&program, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&program, &folder, &ports, &flags)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
@@ -69,7 +95,7 @@ impl ApiServer {
         })
         .await?;
         let process = Mutex::new(Some(apiserver));
-        Ok(Self { folder, program, ports, process, _etcd: etcd, _guard: guard })
+        Ok(Self { folder, program, ports, flags, process, _etcd: etcd, _guard: guard })
     }
 
     /// Ends it as an upgrade of the control plane does, and starts it again.
@@ -83,7 +109,7 @@ impl ApiServer {
         // Then at once: it would wait a minute for those who watch it.
         tokio::time::sleep(Duration::from_secs(2)).await;
         drop(ending);
-        *slot() = Some(start_apiserver(&self.program, &self.folder, &self.ports)?);
+        *slot() = Some(start_apiserver(&self.program, &self.folder, &self.ports, &self.flags)?);
         let rest = self.rest().await?;
         eventually("the API server is ready", async || {
             slot().as_mut().map_or(Ok(()), Process::check)?;
@@ -273,7 +299,7 @@ fn start_etcd(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     Process::start("etcd", program, &arguments, folder)
 }
 
-fn start_apiserver(program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_apiserver(program: &Path, folder: &Path, ports: &Ports, more: &[String]) -> Result<Process> {
     let file = |name: &str| folder.join(name).display().to_string();
     let arguments = [
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
@@ -293,7 +319,7 @@ fn start_apiserver(program: &Path, folder: &Path, ports: &Ports) -> Result<Proce
         format!("--audit-policy-file={}", file(AUDIT_POLICY)),
         format!("--audit-log-path={}", file(AUDIT_LOG)),
     ];
-    Process::start("kube-apiserver", program, &arguments, folder)
+    Process::start("kube-apiserver", program, &[&arguments, more].concat(), folder)
 }
 
 /// Only the controllers that a test needs.

@@ -18,6 +18,7 @@
 #![allow(dead_code, reason = "the tests and the demo use different parts of it")]
 
 mod assets;
+mod collector;
 mod command;
 mod control_plane;
 mod helm;
@@ -41,6 +42,7 @@ use std::{
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use self::{
     assets::Version,
+    collector::{Collector, attribute},
     command::Output,
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},

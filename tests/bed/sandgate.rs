@@ -105,11 +105,31 @@ impl Sandgate {
         self.guard_as(bed, rest, WebhookKind::Mutating).await
     }
 
+    /// Makes both webhooks known to another API server than that of the bed.
+    ///
+    /// # Errors
+    /// When it does not take a configuration.
+    pub(crate) async fn register(&self, rest: &Rest) -> Result<()> {
+        for kind in [WebhookKind::Validating, WebhookKind::Mutating] {
+            self.register_one(rest, kind).await?;
+        }
+        Ok(())
+    }
+
     /// Puts only one of them there.
     ///
     /// # Errors
     /// As [`Self::guard`].
     pub(crate) async fn guard_as(&self, bed: &ControlPlane, rest: &Rest, kind: WebhookKind) -> Result<()> {
+        let name = self.register_one(rest, kind).await?;
+        for namespace in &self.namespaces {
+            eventually("the API server asks sandgate", async || is_asked(bed, rest, namespace, name).await)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn register_one(&self, rest: &Rest, kind: WebhookKind) -> Result<&'static str> {
         let (name, path) = match kind {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
@@ -121,11 +141,7 @@ impl Sandgate {
         Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces, reinvocation }
             .register(rest)
             .await?;
-        for namespace in namespaces {
-            eventually("the API server asks sandgate", async || is_asked(bed, rest, namespace, name).await)
-                .await?;
-        }
-        Ok(())
+        Ok(name)
     }
 }
 

@@ -28,4 +28,5 @@ mod hostile;
 mod modes;
 mod other_webhooks;
 mod schema;
+mod traces;
 mod updating;

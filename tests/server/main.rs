@@ -5,6 +5,8 @@
 mod admin;
 mod audit;
 mod client;
+#[path = "../bed/collector.rs"]
+mod collector;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -13,3 +15,4 @@ mod process;
 mod reload;
 mod requests;
 mod tls;
+mod traces;

@@ -19,16 +19,16 @@ use self::{
     series::{Book, Now, Write},
 };
 use super::api::{Api, Target, Trouble};
-use crate::{review::Record, telemetry::Metrics};
+use crate::{
+    review::Record,
+    telemetry::{Metrics, Seldom},
+};
 
 /// As many refusals wait for their turn. One that finds no room is dropped and counted.
 const QUEUE: usize = 1024;
 
 /// The time from one write to the next: at most ten a second, whatever happens.
 const PACE: Duration = Duration::from_millis(100);
-
-/// How often a failure is told.
-const SILENCE: Duration = Duration::from_mins(1);
 
 /// Where refusals are reported. Nobody who reports waits.
 #[derive(Debug)]
@@ -42,8 +42,13 @@ impl Events {
     #[must_use]
     pub fn start(api: Api, instance: String, metrics: Arc<Metrics>) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let writer =
-            Writer { api, queue, book: Book::new(instance), metrics: Arc::clone(&metrics), told: None };
+        let writer = Writer {
+            api,
+            queue,
+            book: Book::new(instance),
+            metrics: Arc::clone(&metrics),
+            failures: Seldom::default(),
+        };
         tokio::spawn(writer.run());
         Self { queue: sender, metrics }
     }
@@ -63,8 +68,7 @@ struct Writer {
     queue: Receiver<Refused>,
     book: Book,
     metrics: Arc<Metrics>,
-    /// When a failure was told last.
-    told: Option<Instant>,
+    failures: Seldom,
 }
 
 impl Writer {
@@ -110,15 +114,13 @@ impl Writer {
             // Events live an hour, or less if somebody deletes them: the series goes on in a new one.
             Err(Trouble::Conflict(_)) if !is_new => return self.book.lost(&key, now().at),
             Err(trouble) => self.failed(trouble),
-        };
+        }
         self.book.written(&key, written.is_ok(), now().at);
     }
 
     fn failed(&mut self, trouble: &Trouble) {
         self.metrics.events.failed.inc();
-        let now = Instant::now();
-        if self.told.is_none_or(|told| now - told >= SILENCE) {
-            self.told = Some(now);
+        if self.failures.is_due() {
             tracing::warn!("No Event for a refused Pod: {trouble}; it is tried again in a minute");
         }
     }
