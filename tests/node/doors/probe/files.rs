@@ -60,12 +60,6 @@ pub(crate) const DOORS: &[Door] = &[
         ask: || any_writable(&["/sys/devices", "/sys/kernel", "/sys/module"], |_| true),
     },
     Door {
-        id: "kcore",
-        what: "reads the memory of the kernel",
-        how: "open(/proc/kcore), which is no mask",
-        ask: || readable("/proc/kcore"),
-    },
-    Door {
         id: "kallsyms",
         what: "learns where the kernel is in memory",
         how: "an address in /proc/kallsyms that is not 0",
@@ -84,22 +78,6 @@ pub(crate) const DOORS: &[Door] = &[
         ask: || readable("/proc/keys"),
     },
     Door {
-        id: "disks",
-        what: "learns of the machine's disks",
-        how: "the lines of /proc/partitions",
-        ask: || match fs::read_to_string("/proc/partitions") {
-            Ok(disks) if disks.lines().count() > 2 => Answer::open("listed"),
-            Ok(_) => Answer::closed("none listed"),
-            Err(error) => Answer::of(Err(errno(&error))),
-        },
-    },
-    Door {
-        id: "sys-firmware",
-        what: "reads tables of the firmware",
-        how: "entries in /sys/firmware",
-        ask: || entries("/sys/firmware"),
-    },
-    Door {
         id: "debugfs",
         what: "uses what kernel developers debug with",
         how: "entries in /sys/kernel/debug",
@@ -114,7 +92,7 @@ pub(crate) const DOORS: &[Door] = &[
 ];
 
 /// What is masked is a device or an empty folder in the place of the file.
-fn readable(path: &str) -> Answer {
+pub(crate) fn readable(path: &str) -> Answer {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_file() => Answer::open("ok"),
         Ok(_) => Answer::closed("masked"),
@@ -128,7 +106,7 @@ fn first_line(path: &str) -> io::Result<String> {
     Ok(line)
 }
 
-fn entries(folder: &str) -> Answer {
+pub(crate) fn entries(folder: &str) -> Answer {
     match fs::read_dir(folder).map(Iterator::count) {
         Ok(0) => Answer::closed("empty"),
         Ok(_) => Answer::open("entries"),

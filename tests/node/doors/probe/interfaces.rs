@@ -3,6 +3,7 @@
 use crate::{
     Door,
     answer::Answer,
+    devices::{self, FUSE, NULL},
     system::{ENOENT, call, number, pointer, text},
 };
 
@@ -114,5 +115,17 @@ pub(crate) const DOORS: &[Door] = &[
         what: "reads the kernel's log",
         how: "syslog, for the size of its buffer",
         ask: || Answer::of(call(number::SYSLOG, &[10])),
+    },
+    Door {
+        id: "mknod",
+        what: "makes device nodes",
+        how: "mknod of a null device, which is removed",
+        ask: || Answer::of(devices::with_node(NULL, |_| Ok(0))),
+    },
+    Door {
+        id: "fuse",
+        what: "is a file system to the kernel",
+        how: "open(/dev/fuse), or of a node of its own",
+        ask: || Answer::of(devices::open(FUSE)),
     },
 ];

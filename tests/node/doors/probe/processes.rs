@@ -1,11 +1,9 @@
-//! Other processes, and what a process may make of itself.
-
-use std::{fs, os::unix::fs::MetadataExt};
+//! Other processes of the Pod, and what a process may make of itself.
 
 use crate::{
     Door,
     answer::Answer,
-    system::{call, errno, number, pointer},
+    system::{call, number, pointer},
 };
 
 pub(crate) const DOORS: &[Door] = &[
@@ -26,24 +24,6 @@ pub(crate) const DOORS: &[Door] = &[
         },
     },
     Door {
-        id: "host-processes",
-        what: "sees processes that are not of its Pod",
-        how: "names in /proc/PID/comm other than its own",
-        ask: strangers,
-    },
-    Door {
-        id: "host-root",
-        what: "reaches the root of the machine by way of process 1",
-        how: "/proc/1/root compared with its own root",
-        ask: || match (fs::metadata("/proc/1/root/"), fs::metadata("/")) {
-            (Ok(first), Ok(own)) if (first.dev(), first.ino()) == (own.dev(), own.ino()) => {
-                Answer::closed("it is its own")
-            }
-            (Ok(_), Ok(_)) => Answer::open("it is another"),
-            (Err(error), _) | (_, Err(error)) => Answer::of(Err(errno(&error))),
-        },
-    },
-    Door {
         id: "capset",
         what: "gives itself the capabilities that it lacks",
         how: "capset of all of them",
@@ -60,18 +40,3 @@ pub(crate) const DOORS: &[Door] = &[
         ask: || Answer::of(call(number::PERSONALITY, &[0x0040_0000])),
     },
 ];
-
-/// Every process of this container runs this program.
-fn strangers() -> Answer {
-    let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    let Ok(processes) = fs::read_dir("/proc") else { return Answer::closed("no /proc") };
-    let names = processes.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        path.file_name()?.to_str()?.parse::<u32>().ok()?;
-        fs::read_to_string(path.join("comm")).ok()
-    });
-    match names.filter(|name| *name != own).count() {
-        0 => Answer::closed("none"),
-        count => Answer::open(format!("{count} of them")),
-    }
-}

@@ -64,9 +64,9 @@ unsafe extern "C" {
 /// Calls the kernel. Missing arguments are 0.
 pub(crate) fn call(number: i64, arguments: &[i64]) -> Result<i64, Errno> {
     let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(argument);
+    let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(argument);
     // Pointers among the arguments are those of live values of the callers, or no addresses at all.
-    let result = unsafe { syscall(number, a, b, c, d, e) };
+    let result = unsafe { syscall(number, a, b, c, d, e, f) };
     if result == -1 { Err(errno(&io::Error::last_os_error())) } else { Ok(result) }
 }
 
