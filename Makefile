@@ -9,13 +9,15 @@ STORED ?= 20000
 FUZZ_SECONDS ?= 1800
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
+# An archive of `make image` for `make cluster`; without it, what cargo builds for tests.
+IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build image run test demo bench prove ha fuzz mutants chart lint clean
+.PHONY: help build image run test demo cluster cluster-down bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
@@ -34,6 +36,14 @@ test: ## Run every test, those against a real kube-apiserver included (builds it
 demo: ## A guided tour: a real control plane, the webhook, and kubectl
 	@$(CARGO) build --quiet --locked --bin sandgate --example demo
 	@$(CARGO) run --quiet --locked --example demo
+
+cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (root on Linux; IMAGE=target/sandgate.tar)
+	@$(CARGO) build --quiet --locked --bin sandgate --example cluster
+	@SANDGATE_IMAGE=$(IMAGE) $(CARGO) run --quiet --locked --example cluster -- up
+
+cluster-down: ## End it, and leave nothing behind
+	@$(CARGO) build --quiet --locked --example cluster
+	@$(CARGO) run --quiet --locked --example cluster -- down
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked

@@ -274,7 +274,8 @@ impl Patch {
         let original = String::from_utf8(original)?;
         let copy = folder.path().join("module");
         // Modules are stored without the right to write.
-        let copied = Command::new("cp").args(["-r", "--no-preserve=mode", original.trim()]).arg(&copy).status()?;
+        let copied =
+            Command::new("cp").args(["-r", "--no-preserve=mode", original.trim()]).arg(&copy).status()?;
         let source = fs::read_to_string(copy.join(file))?;
         if !copied.success() || !source.contains(old) {
             return Err(format!("{module} has no {file} with the line that is to be changed: {old}").into());

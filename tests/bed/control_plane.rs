@@ -280,9 +280,8 @@ fn write_credentials(folder: &Path) -> Result<()> {
     let key = KeyPair::generate()?;
     fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
     fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
-    let tokens = format!(
-        "{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n"
-    );
+    let tokens =
+        format!("{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n");
     fs::write(folder.join(TOKENS), tokens)?;
     // The one that people are told to use.
     fs::write(folder.join(AUDIT_POLICY), include_str!("../../examples/audit-policy.yaml"))?;

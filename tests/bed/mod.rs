@@ -38,8 +38,7 @@ mod webhook;
 use std::{
     error,
     io::{self, Write},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 #[allow(unused_imports, reason = "as above")]
@@ -86,21 +85,6 @@ pub(crate) async fn eventually<T>(
     };
     let answer = tokio::time::timeout(PATIENCE, asking).await;
     answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into()))
-}
-
-/// The same for a probe that is no future.
-///
-/// # Errors
-/// As [`eventually`].
-pub(crate) fn eventually_blocking<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(answer) = probe()? {
-            return Ok(answer);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into())
 }
 
 /// Tells people what takes so long, past the test harness, which keeps what `eprintln!` prints to itself.

@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-
-
 use crate::{
     bed::{
         Result, eventually,
@@ -84,10 +82,13 @@ async fn lose_secret<G>(bed: &Bed<G>) -> Result<()> {
 
 async fn delete_all<G>(bed: &Bed<G>) -> Result<()> {
     let path = "/api/v1/namespaces/sandgate/pods";
-    bed.rest.delete(&format!("{path}?gracePeriodSeconds=0&labelSelector=app.kubernetes.io/name%3Dsandgate")).await?;
+    bed.rest
+        .delete(&format!("{path}?gracePeriodSeconds=0&labelSelector=app.kubernetes.io/name%3Dsandgate"))
+        .await?;
     eventually("two others are ready", async || {
         let pods = bed.rest.get(path).await?;
-        Ok((pods["items"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(is_ready))).then_some(()))
+        Ok((pods["items"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(is_ready)))
+            .then_some(()))
     })
     .await?;
     bed.cluster.until_guarded().await

@@ -33,10 +33,12 @@ async fn logs_exec_and_cp_work_as_everywhere() {
 #[tokio::test]
 async fn a_port_is_forwarded_into_the_sandbox() {
     let Some(bed) = cluster().await else { return };
-    let mut web = pod("web", "mkdir /tmp/www; echo hello from the sandbox >/tmp/www/index.html; \
-        exec httpd -f -p 8000 -h /tmp/www");
-    web["spec"]["containers"][0]["readinessProbe"] =
-        json!({"tcpSocket": {"port": 8000}, "periodSeconds": 1});
+    let mut web = pod(
+        "web",
+        "mkdir /tmp/www; echo hello from the sandbox >/tmp/www/index.html; \
+        exec httpd -f -p 8000 -h /tmp/www",
+    );
+    web["spec"]["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": 8000}, "periodSeconds": 1});
     bed.create(&web).await;
     bed.ready("web").await;
 

@@ -78,7 +78,9 @@ impl<G> Bed<G> {
     /// Runs a script on the node, in the folder of the Pod's cgroup for CPU.
     fn in_cgroup(&self, pod: &Value, script: &str) -> Result<String> {
         let uid = pod["metadata"]["uid"].as_str().ok_or("a Pod has a uid")?;
-        let find = format!("find /sys/fs/cgroup -type d -name pod{uid} -exec test -e {{}}/cpu.stat ';' -print");
+        let limited = "[ -e $0/cpu.cfs_quota_us ] || [ -e $0/cpu.max ]";
+        let find =
+            format!("find /sys/fs/cgroup -type d -name pod{uid} -exec sh -c '{limited}' {{}} ';' -print");
         let script = format!("cd \"$({find} | head -n 1)\" && {{ {script}; }}");
         Ok(self.cluster.run_in_node(&["sh", "-c", &script])?.stdout)
     }

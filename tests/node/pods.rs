@@ -23,20 +23,21 @@ pub(crate) fn container(name: &str, script: &str) -> Value {
     })
 }
 
-impl<G> Bed<G> {
-    /// Where a Pod of users is.
-    pub(crate) fn path(&self, rest: &str) -> String {
-        format!("/api/v1/namespaces/{NAMESPACE}/pods{rest}")
-    }
+/// Where the Pods of users are.
+pub(crate) fn pods_path(rest: &str) -> String {
+    format!("/api/v1/namespaces/{NAMESPACE}/pods{rest}")
+}
 
+impl<G> Bed<G> {
     /// Creates a Pod among those of users.
     pub(crate) async fn create(&self, pod: &Value) -> Value {
-        self.rest.post(&self.path(""), pod).await.unwrap()
+        self.rest.post(&pods_path(""), pod).await.unwrap()
     }
 
     /// Waits until the Pod has ended; gives it, as it then is.
     pub(crate) async fn ended(&self, name: &str) -> Value {
-        let is_over = |pod: &Value| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
+        let is_over =
+            |pod: &Value| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
         self.until(name, "has ended", is_over).await
     }
 
@@ -47,7 +48,7 @@ impl<G> Bed<G> {
 
     /// Waits until the Pod is as a test wants it.
     pub(crate) async fn until(&self, name: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        until(&self.rest, &self.path(&format!("/{name}")), what, is_so).await.unwrap_or_else(|error| {
+        until(&self.rest, &pods_path(&format!("/{name}")), what, is_so).await.unwrap_or_else(|error| {
             panic!("{error}");
         })
     }
@@ -74,7 +75,7 @@ impl<G> Bed<G> {
 
     /// Removes a Pod at once.
     pub(crate) async fn remove(&self, name: &str) {
-        self.rest.delete(&self.path(&format!("/{name}?gracePeriodSeconds=0"))).await.unwrap();
+        self.rest.delete(&pods_path(&format!("/{name}?gracePeriodSeconds=0"))).await.unwrap();
     }
 }
 

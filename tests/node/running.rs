@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    pods::{container, pod, until},
+    pods::{container, pod, pods_path, until},
     shared::{NAMESPACE, cluster},
 };
 
@@ -74,7 +74,8 @@ async fn a_pod_where_nothing_is_guarded_runs_on_the_machines_own_kernel() {
     bed.rest.post("/api/v1/namespaces/default/pods", &open).await.unwrap();
 
     let path = "/api/v1/namespaces/default/pods/open";
-    let open = until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
+    let open =
+        until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
 
     let said = bed.cluster.bed.kubectl(&["logs", "open"]).await.expect_success();
     assert!(!said.contains(KERNEL_OF_GVISOR), "{said}");
@@ -97,7 +98,7 @@ async fn the_pods_of_a_job_run_in_gvisor_and_end() {
     let done = |job: &Value| job["status"]["succeeded"] == 1;
     until(&bed.rest, &format!("{jobs}/work"), "is done", done).await.unwrap();
 
-    let pods = bed.rest.get(&bed.path("?labelSelector=job-name=work")).await.unwrap();
+    let pods = bed.rest.get(&pods_path("?labelSelector=job-name=work")).await.unwrap();
     assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
     bed.rest.delete(&format!("{jobs}/work?propagationPolicy=Background")).await.unwrap();
 }
@@ -118,7 +119,7 @@ async fn the_pods_of_a_cron_job_run_in_gvisor_each_minute() {
     let succeeded = |cron: &Value| cron["status"]["lastSuccessfulTime"].is_string();
     until(&bed.rest, &format!("{crons}/tick"), "has succeeded", succeeded).await.unwrap();
 
-    let pods = bed.rest.get(&bed.path("?labelSelector=from=tick")).await.unwrap();
+    let pods = bed.rest.get(&pods_path("?labelSelector=from=tick")).await.unwrap();
     assert_eq!(bed.runtimes(&pods["items"][0]), [GVISOR, GVISOR]);
     bed.rest.delete(&format!("{crons}/tick?propagationPolicy=Background")).await.unwrap();
 }
@@ -152,7 +153,8 @@ async fn containers_without_limits_share_the_budget_of_the_pod() {
     let shared = bed.ready("shared").await;
 
     // Two CPUs are the pod's budget, of which the sandbox itself has 50m.
-    let cpu = |index: usize| shared["spec"]["containers"][index]["resources"]["limits"]["cpu"].as_str().unwrap();
+    let cpu =
+        |index: usize| shared["spec"]["containers"][index]["resources"]["limits"]["cpu"].as_str().unwrap();
     assert_eq!([cpu(0), cpu(1), cpu(2)], ["650m"; 3]);
     assert_eq!(bed.runtimes(&shared), [GVISOR; 4]);
     bed.remove("shared").await;
@@ -174,7 +176,7 @@ async fn a_secret_comes_as_a_variable_and_never_as_a_file() {
     let mut file = pod("file", "cat /secret/word");
     file["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "key"}}]);
     file["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "secret", "mountPath": "/secret"}]);
-    let refusal = bed.rest.post(&bed.path(""), &file).await.unwrap_err();
+    let refusal = bed.rest.post(&pods_path(""), &file).await.unwrap_err();
     assert!(refusal.names("volume-types"), "{refusal}");
     bed.remove("variable").await;
 }

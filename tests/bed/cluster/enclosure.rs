@@ -24,7 +24,7 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The first process inside. `$1` is the folder of the cluster.
 ///
 /// The kubelet sets some sysctls of the whole machine unless they have the values that it wants: it finds files there
-/// instead. A ClusterIP needs a route, though iptables turns it away before it is taken.
+/// instead. A `ClusterIP` needs a route, though iptables turns it away before it is taken.
 const INSIDE: &str = r#"
     set -e
     mount --make-rshared /
@@ -75,10 +75,11 @@ impl Enclosure {
         }
         let broom = sweep_at_the_end(&name)?;
         let inside = INSIDE.replace("ADDRESS", ADDRESS);
-        let arguments = ["--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            .map(String::from)
-            .into_iter()
-            .chain(["sh".into(), "-c".into(), inside, "init".into(), folder.display().to_string()]);
+        let arguments =
+            ["--net", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+                .map(String::from)
+                .into_iter()
+                .chain(["sh".into(), "-c".into(), inside, "init".into(), folder.display().to_string()]);
         let arguments: Vec<_> = arguments.collect();
         let mut init = Process::start("enclosure", Path::new("unshare"), &arguments, folder)?;
         eventually("the namespaces are there", async || {

@@ -32,15 +32,17 @@ pub(crate) fn missing() -> Option<String> {
     }
     let packages = missing_packages();
     if !packages.is_empty() {
-        return Some(format!("packages are missing: apt-get install --no-install-recommends {}", packages.join(" ")));
+        return Some(format!(
+            "packages are missing: apt-get install --no-install-recommends {}",
+            packages.join(" ")
+        ));
     }
-    missing_cgroups()
+    missing_cgroups().or_else(missing_space)
 }
 
 fn missing_packages() -> Vec<&'static str> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> =
-        env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into)).collect();
+    let folders: Vec<_> = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into)).collect();
     let is_missing = |program: &str| !folders.iter().any(|folder| folder.join(program).is_file());
     let programs = PROGRAMS.into_iter().filter(|(program, _)| is_missing(program));
     let files = FILES.into_iter().filter(|(file, _)| !Path::new(file).is_file());
@@ -60,7 +62,22 @@ fn missing_cgroups() -> Option<String> {
         None => root.join(controller).join("cgroup.procs").is_file(),
     };
     let missing: Vec<_> = CONTROLLERS.into_iter().filter(|controller| !has(controller)).collect();
-    (!missing.is_empty()).then(|| {
-        format!("cgroup controllers are missing under {}: {}", root.display(), missing.join(", "))
+    (!missing.is_empty())
+        .then(|| format!("cgroup controllers are missing under {}: {}", root.display(), missing.join(", ")))
+}
+
+/// Images, logs and what Pods write are in the folder for temporary files.
+fn missing_space() -> Option<String> {
+    const NEEDED: u64 = 2 << 30;
+    let folder = env::temp_dir();
+    let free = match rustix::fs::statvfs(&folder) {
+        Ok(there) => there.f_bavail * there.f_frsize,
+        Err(error) => return Some(format!("{} cannot be written to: {error}; set TMPDIR", folder.display())),
+    };
+    (free < NEEDED).then(|| {
+        let (free, folder) = (free >> 20, folder.display());
+        format!(
+            "the disk is too full: {folder} has {free} MiB left, 2048 are needed; make room, or set TMPDIR"
+        )
     })
 }

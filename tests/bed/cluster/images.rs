@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use super::super::{Result, command, eventually_blocking};
+use super::super::{Output, Result, command};
 
 /// What holds a pod's namespaces.
 pub(super) const PAUSE: &str = "localhost/pause:bed";
@@ -58,24 +58,24 @@ impl Images<'_> {
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         let entrypoint = serde_json::to_string(entrypoint)?;
-        let dockerfile =
-            format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
+        let dockerfile = format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
         fs::write(scratch.path().join("Dockerfile"), dockerfile)?;
         let archive = scratch.path().join("image.tar");
         buildah(scratch.path(), &["bud", "--quiet", "--isolation=chroot", "--tag", name, "."])?;
-        buildah(scratch.path(), &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())])?;
+        buildah(
+            scratch.path(),
+            &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())],
+        )?;
         self.import_archive(&archive)
     }
 
     /// Imports what another program has packed.
     pub(super) fn import_archive(&self, archive: &Path) -> Result<()> {
-        let import = || {
-            let mut ctr = Command::new(&self.ctr[0]);
-            ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(archive);
-            command::run(&mut ctr, "")
-        };
-        // containerd may just be starting.
-        eventually_blocking("the image is imported", || Ok(import()?.success.then_some(())))
+        let archive = archive.canonicalize().map_err(|error| format!("{}: {error}", archive.display()))?;
+        let mut ctr = Command::new(&self.ctr[0]);
+        ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(&archive);
+        let Output { success, stderr, .. } = command::run(&mut ctr, "")?;
+        if success { Ok(()) } else { Err(format!("{} is no image: {stderr}", archive.display()).into()) }
     }
 }
 

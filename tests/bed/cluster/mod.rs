@@ -30,7 +30,9 @@ pub(crate) use self::{
 };
 use self::{images::Images, node::Node};
 use super::{
-    ControlPlane, Output, Result, command,
+    ControlPlane, Output, Result,
+    assets::helm,
+    command,
     control_plane::{NODE, work_folder},
     eventually,
     load::{is_sandboxed, plain_pod},
@@ -111,7 +113,7 @@ impl Cluster {
     }
 
     /// How to call containerd's client in the node.
-    fn containerd_client(&self) -> Vec<String> {
+    pub(crate) fn containerd_client(&self) -> Vec<String> {
         self.programs.containerd_client(&self.enclosure)
     }
 
@@ -158,9 +160,12 @@ impl Cluster {
         self.enclosure.network()
     }
 
-    /// The real kubectl.
-    pub(crate) fn kubectl_program(&self) -> PathBuf {
-        self.bed.kubectl_program().to_owned()
+    /// The real helm.
+    ///
+    /// # Errors
+    /// When it is not there and cannot be built.
+    pub(crate) fn helm_program() -> Result<PathBuf> {
+        helm()
     }
 
     /// Starts a kubectl that goes on until it is dropped.
@@ -173,14 +178,22 @@ impl Cluster {
         Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
     }
 
-    /// Installs the chart with this binary as its image, and waits until it judges.
+    /// Installs the chart with this binary in an image, and waits until it judges.
     ///
     /// # Errors
     /// When helm says no.
-    pub(crate) async fn install_sandgate(&self, program: &Path, flags: &[&str]) -> Result<()> {
-        let (repository, tag) = SANDGATE_IMAGE;
-        self.images().import_program(&format!("{repository}:{tag}"), program)?;
-        self.helm_sandgate("install", flags).await
+    pub(crate) async fn install_sandgate(&self, program: &Path) -> Result<()> {
+        self.images().import_program(&format!("{}:{}", SANDGATE_IMAGE.0, SANDGATE_IMAGE.1), program)?;
+        self.helm_sandgate("install", &[]).await
+    }
+
+    /// The same with the image that `make image` has written.
+    ///
+    /// # Errors
+    /// When it is none, or helm says no.
+    pub(crate) async fn install_sandgate_from(&self, archive: &Path) -> Result<()> {
+        self.images().import_archive(archive)?;
+        self.helm_sandgate("install", &[concat!("--set=image.tag=", env!("CARGO_PKG_VERSION"))]).await
     }
 
     /// Upgrades it to the same, with these flags besides.

@@ -76,7 +76,8 @@ impl Node {
         write_configuration(programs, enclosure, folder)?;
         let path = env::var("PATH").unwrap_or_default();
         // containerd looks for its shims, and the shims for runc and runsc, in PATH.
-        let shims = [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
+        let shims =
+            [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
         let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
         let inside = |name: &str, program: &Path, arguments: &[String]| {
             let prefix = [enclosure.node(), vec!["env".into(), path.clone()]].concat();
@@ -159,7 +160,7 @@ fn containerd_toml(programs: &Programs, folder: &Path) -> String {
     let folder = folder.display();
     let runsc = programs.runsc.display();
     format!(
-        r#"version = 3
+        r"version = 3
 root = '{folder}/containerd'
 state = '/run/containerd'
 disabled_plugins = ['io.containerd.nri.v1.nri', 'io.containerd.snapshotter.v1.devmapper', 'io.containerd.snapshotter.v1.zfs', 'io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapshotter.v1.erofs', 'io.containerd.tracing.processor.v1.otlp', 'io.containerd.internal.v1.tracing']
@@ -191,7 +192,7 @@ runtime_type = 'io.containerd.runsc.v1'
 TypeUrl = 'io.containerd.runsc.v1.options'
 ConfigPath = '{folder}/runsc.toml'
 BinaryName = '{runsc}'
-"#
+"
     )
 }
 

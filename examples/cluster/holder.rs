@@ -1,0 +1,42 @@
+//! The process that holds the cluster.
+
+use std::{env, path::Path, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    bed::{Cluster, Result, program, say},
+    home::Home,
+    tools,
+};
+
+/// How often it looks whether all parts are running.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Starts the cluster, and holds it until it is told to end, or a part of it ends.
+pub(crate) async fn hold(home: &Home) -> Result<()> {
+    let mut told = signal(SignalKind::terminate())?;
+    tokio::select! {
+        held = start_and_watch(home) => held,
+        _ = told.recv() => Ok(()),
+    }
+}
+
+async fn start_and_watch(home: &Home) -> Result<()> {
+    let cluster = Cluster::start().await?;
+    home.set_work(cluster.folder())?;
+    say("installing sandgate with helm …");
+    match env::var_os("SANDGATE_IMAGE").filter(|archive| !archive.is_empty()) {
+        Some(archive) => cluster.install_sandgate_from(Path::new(&archive)).await?,
+        None => cluster.install_sandgate(&program()?).await?,
+    }
+    tools::write(home, &cluster)?;
+    home.set_ready()?;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Err(ended) = cluster.check().await {
+            home.set_failure(&ended.to_string())?;
+            return Err(ended);
+        }
+    }
+}
