@@ -15,7 +15,12 @@ pub(super) fn compile(source: &Path, folder: &Path) -> Result<PathBuf> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition=2024", "-Copt-level=2", "-Cstrip=symbols", "-Ctarget-feature=+crt-static"]);
     // One that is named keeps `RUSTFLAGS` of the build out.
-    rustc.arg(format!("--target={ARCH}-unknown-linux-gnu")).arg("-Dwarnings").arg("-o").arg(&program).arg(source);
+    rustc
+        .arg(format!("--target={ARCH}-unknown-linux-gnu"))
+        .arg("-Dwarnings")
+        .arg("-o")
+        .arg(&program)
+        .arg(source);
     let compiled = command::run(&mut rustc, "")?;
     if compiled.success { Ok(program) } else { Err(format!("rustc: {}", compiled.stderr).into()) }
 }

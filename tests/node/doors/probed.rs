@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::matrix::{Column, Matrix};
 use crate::{
@@ -18,20 +19,27 @@ const OPEN: &str = "open";
 /// One that Pod Security guards.
 const RESTRICTED: &str = "restricted";
 
-/// Asks every door from inside each of the three.
-pub(super) async fn probed<G>(bed: &Bed<G>) -> Matrix {
+/// Asks every door from inside each of the three Pods, once for all tests.
+pub(super) async fn probed<G>(bed: &Bed<G>) -> &'static Matrix {
+    static MATRIX: OnceCell<Matrix> = OnceCell::const_new();
+
+    MATRIX.get_or_init(|| probe(bed)).await
+}
+
+async fn probe<G>(bed: &Bed<G>) -> Matrix {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/doors/probe/main.rs");
     bed.cluster.import_source(IMAGE, &source).unwrap();
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     for namespace in [json!({"name": OPEN}), json!({"name": RESTRICTED, "labels": labels})] {
         bed.cluster.bed.namespace(&bed.rest, &namespace).await.unwrap();
     }
-    let (plain, restricted, sandboxed) = tokio::join!(
+    let (unconfined, plain, restricted, sandboxed) = tokio::join!(
+        column(bed, OPEN, unconfined(pod())),
         column(bed, OPEN, pod()),
         column(bed, RESTRICTED, restricted(pod())),
         column(bed, NAMESPACE, pod()),
     );
-    Matrix { plain, restricted, sandboxed }
+    Matrix { unconfined, plain, restricted, sandboxed }
 }
 
 /// One that asks for nothing but to run on this node, and to know where that is.
@@ -61,15 +69,25 @@ fn restricted(mut pod: Value) -> Value {
     pod
 }
 
+/// The same as on the machine itself.
+fn unconfined(mut pod: Value) -> Value {
+    pod["metadata"]["name"] = json!("unconfined");
+    pod["spec"]["hostPID"] = json!(true);
+    pod["spec"]["hostNetwork"] = json!(true);
+    pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
+    pod
+}
+
 async fn column<G>(bed: &Bed<G>, namespace: &str, pod: Value) -> Column {
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
     bed.rest.post(&pods, &pod).await.unwrap();
-    let path = format!("{pods}/probe");
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let path = format!("{pods}/{name}");
     let over = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
-    let pod = until(&bed.rest, &path, "has ended", over).await.unwrap();
-    assert_eq!(pod["status"]["phase"], "Succeeded", "{:#}", pod["status"]);
-    let said = bed.cluster.bed.kubectl(&["logs", "probe", "--namespace", namespace]).await.expect_success();
-    let column = Column::read(&said, bed.runtimes(&pod));
+    let ended = until(&bed.rest, &path, "has ended", over).await.unwrap();
+    assert_eq!(ended["status"]["phase"], "Succeeded", "{:#}", ended["status"]);
+    let said = bed.cluster.bed.kubectl(&["logs", name, "--namespace", namespace]).await.expect_success();
+    let column = Column::read(&said, bed.runtimes(&ended));
     bed.rest.delete(&path).await.unwrap();
     column
 }

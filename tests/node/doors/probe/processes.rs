@@ -25,12 +25,13 @@ pub(crate) const DOORS: &[Door] = &[
     },
     Door {
         id: "capset",
-        what: "gives itself the capabilities that it lacks",
-        how: "capset of all of them",
+        what: "gives itself CAP_SYS_ADMIN",
+        how: "capset of it alone",
         ask: || {
             const VERSION_3: u32 = 0x2008_0522;
-            let (header, all) = ([VERSION_3, 0], [u32::MAX; 6]);
-            Answer::of(call(number::CAPSET, &[pointer(&header), pointer(&all)]))
+            const SYS_ADMIN: u32 = 1 << 21;
+            let (header, sets) = ([VERSION_3, 0], [SYS_ADMIN, SYS_ADMIN, 0, 0, 0, 0]);
+            Answer::of(call(number::CAPSET, &[pointer(&header), pointer(&sets)]))
         },
     },
     Door {
