@@ -132,7 +132,8 @@ impl Matrix {
             rows.into_iter().partition(|(_, found)| *found == [Found::Closed; 3]);
         let closed: Vec<_> = closed.iter().map(|(door, _)| format!("`{}`", door.id)).collect();
         let kernel = version(&self.plain.kernel);
-        format!("{}\nMeasured on Linux {kernel}. Closed to all three: {}.\n", table(&open), closed.join(", "))
+        let closed = format!("Measured on Linux {kernel}. {CLOSED}{}.", closed.join(", "));
+        format!("{}\n{}\n", table(&open), wrapped(&closed))
     }
 
     /// What stands in the README of doors in the network.
@@ -158,6 +159,24 @@ impl Matrix {
     }
 }
 
+/// What comes before the doors that are in no row.
+const CLOSED: &str = "Closed to all three: ";
+
+/// In lines as long as those around it.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 120;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().unwrap();
+        match line.len() {
+            0 => line.push_str(word),
+            length if length + word.len() < WIDTH => write!(line, " {word}").unwrap(),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
 fn table(rows: &[(&Door, [Found; 3])]) -> String {
     let mut text = String::from(
         "| door | what a Pod can do then | plain, runc | `restricted`, runc | through sandgate |\n|---|---|---|---|---|\n",
@@ -176,11 +195,10 @@ pub(super) fn stated(part: &str) -> Rows {
         if let ["", door, _, plain, restricted, sandboxed, ""] = cells[..] {
             rows.insert(door.to_owned(), [plain, restricted, sandboxed].map(String::from));
         }
-        if let Some((_, closed)) = line.split_once("Closed to all three: ") {
-            let doors = closed.trim_end_matches('.').split(", ");
-            rows.extend(doors.map(|door| (door.to_owned(), ["closed"; 3].map(String::from))));
-        }
     }
+    let closed = part.split_once(CLOSED).map_or("", |(_, closed)| closed.trim().trim_end_matches('.'));
+    let doors = closed.split(',').map(str::trim).filter(|door| !door.is_empty());
+    rows.extend(doors.map(|door| (door.to_owned(), ["closed"; 3].map(String::from))));
     rows
 }
 

@@ -43,7 +43,8 @@ pub(crate) fn open_any_disk() -> Result<i64, Errno> {
         Some((BLOCKS, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     });
     let opened = told.chain(USUAL).map(|disk| with_node(disk, open_to_read));
-    opened.reduce(Result::or).unwrap_or(Err(ENOENT))
+    // One that opens, or the first error.
+    opened.reduce(|first, next| if next.is_ok() { next } else { first }).unwrap_or(Err(ENOENT))
 }
 
 /// Makes a node for as long as it is asked.
