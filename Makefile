@@ -14,10 +14,10 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build image run test demo cluster cluster-down bench prove ha fuzz mutants chart lint clean
+.PHONY: help build image run test demo cluster cluster-down attack-matrix bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
@@ -44,6 +44,10 @@ cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (r
 cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
+
+attack-matrix: ## Ask from inside Pods which doors of a node are open, and write the table into the README (root on Linux)
+	$(CARGO) build --locked
+	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- doors --nocapture
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked

@@ -26,6 +26,7 @@ mod helm;
 mod kubectl;
 pub(crate) mod load;
 mod node;
+mod page;
 mod place;
 mod plain_http;
 mod ports;
@@ -51,6 +52,7 @@ pub(crate) use self::{
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},
     node::{Node, NodePod},
+    page::Page,
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest},

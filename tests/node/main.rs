@@ -9,6 +9,7 @@
 mod bed;
 
 mod attacks;
+mod doors;
 mod ground;
 mod healing;
 mod kubectl;

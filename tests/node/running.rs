@@ -8,10 +8,10 @@ use crate::{
 };
 
 /// Says of a kernel whether it is gVisor's, whose version this is on every machine.
-const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
+pub(crate) const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
 
 /// What containerd calls gVisor. Nobody inside a Pod can reach what says so.
-const GVISOR: &str = "io.containerd.runsc.v1";
+pub(crate) const GVISOR: &str = "io.containerd.runsc.v1";
 
 #[tokio::test]
 async fn a_pod_that_asks_for_nothing_runs_in_gvisor_as_nobody_who_can_do_anything() {

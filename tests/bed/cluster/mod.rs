@@ -13,6 +13,7 @@ mod enclosure;
 mod ground;
 mod images;
 mod node;
+mod programs;
 
 use std::{
     fs,
@@ -96,6 +97,15 @@ impl Cluster {
     /// When it cannot be packed or imported.
     pub(crate) fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
         self.images().import(name, files, entrypoint)
+    }
+
+    /// Compiles a program of the tests, whose sources stand around this `main.rs`, and puts an image of it on the node.
+    ///
+    /// # Errors
+    /// What the compiler says, or as [`Self::import`].
+    pub(crate) fn import_source(&self, name: &str, source: &Path) -> Result<()> {
+        let program = programs::compile(source, self.folder())?;
+        self.images().import_program(name, &program)
     }
 
     fn images(&self) -> Images<'_> {
