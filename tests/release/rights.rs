@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{Result, eventually, shared},
-    installed::{CHART, Installed, plain_pod},
+    bed::{Result, eventually, load::plain_pod, shared},
+    installed::{CHART, Installed},
 };
 
 /// Where a verb stands among the rights.
