@@ -128,10 +128,10 @@ async fn the_machine_sees_nothing_of_a_sandboxed_pod_but_gvisor_under_a_filter()
 
     let uid = outside["metadata"]["uid"].as_str().unwrap();
     let look = format!(
-        r#"for process in /proc/[0-9]*; do
+        r"for process in /proc/[0-9]*; do
             grep -q {uid} $process/cgroup 2>/dev/null || continue
             echo $(basename $(readlink $process/exe)) $(awk '/^(Seccomp|NoNewPrivs):/ {{ print $1 $2 }}' $process/status)
-        done"#
+        done"
     );
     let seen = bed.cluster.run_in_node(&["sh", "-c", &look]).unwrap().expect_success();
 
