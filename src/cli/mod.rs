@@ -9,6 +9,7 @@ mod completion;
 mod explain;
 mod input;
 mod kinds;
+mod log_level;
 mod manifest;
 mod policy;
 mod probe;
@@ -61,6 +62,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     Probe(probe::ProbeArgs),
+    LogLevel(log_level::LogLevelArgs),
     Completion(completion::CompletionArgs),
 }
 
@@ -85,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Certs(command) => certs::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Probe(args) => probe::run(&args),
+        Command::LogLevel(args) => log_level::run(&args),
         Command::Completion(args) => completion::run(&args),
     };
     result.unwrap_or_else(|failure| failure.tell()).into()

@@ -9,14 +9,15 @@ use std::{
     time::Duration,
 };
 
+use axum::http::Uri;
 use clap::{Args, ValueEnum};
 
 use crate::{
     audit::{self, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
     certs::plan::Lifetimes,
     cluster::{self, Access, Watched},
-    server::{self, CertificateSource, Limits, ServeError, Settings},
-    telemetry::{LogFormat, Metrics, start_logs},
+    server::{self, CertificateSource, EventSettings, Limits, ServeError, Settings},
+    telemetry::{LogFormat, Metrics, TraceSettings, start_logs},
 };
 
 /// Serve the webhook over TLS until SIGTERM.
@@ -35,6 +36,8 @@ pub struct ServeArgs {
     certificate: CertificateArgs,
     #[command(flatten)]
     managed: ManagedArgs,
+    #[command(flatten)]
+    reporting: ReportingArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// How often to look whether policy and certificate files changed
@@ -209,6 +212,26 @@ fn start_trail(
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Events and traces")]
+struct ReportingArgs {
+    /// Write a Kubernetes Event for each Pod that was refused, about its controller or else its namespace
+    #[arg(long)]
+    events: bool,
+    /// Send traces to a collector there, as OTLP over HTTP in JSON; /v1/traces is appended
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<Uri>,
+    /// The CAs that the collector's certificate may be signed by, in PEM
+    #[arg(long, value_name = "FILE", env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    otlp_ca: Option<PathBuf>,
+    /// How many of the requests to trace that come without a trace context, from 0 to 1
+    #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
+    otlp_sample_ratio: f64,
+    /// What this replica is called in both
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "sandgate", value_parser = instance)]
+    instance: String,
+}
+
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// The largest body, in bytes; an update of the largest Pod there can be carries it twice
@@ -245,13 +268,13 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> Result<ExitCode, String> {
-    start_logs(args.log_format, &args.log_level)?;
+    let log_level = start_logs(args.log_format, &args.log_level)?;
     let metrics = Arc::new(Metrics::new());
     let (trail, writer) = args.audit.start(&metrics)?.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let served = runtime.block_on(server::serve(settings(args), metrics, trail));
+    let served = runtime.block_on(server::serve(settings(args), metrics, trail, log_level));
     finish(served, runtime, writer)
 }
 
@@ -287,6 +310,8 @@ fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
 
 fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
+    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
+    let (access, _) = args.managed.cluster.clone().split();
     let certificate = match (certs, cert_dir) {
         (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
         (CertificateMode::Managed, _) => managed(args.managed, server_name),
@@ -309,6 +334,13 @@ fn settings(args: ServeArgs) -> Settings {
         admin: args.admin,
         policy: args.policy,
         certificate,
+        events: events.then(|| EventSettings { access, instance: instance.clone() }),
+        traces: otlp_endpoint.map(|endpoint| TraceSettings {
+            endpoint,
+            ca: otlp_ca,
+            ratio: otlp_sample_ratio,
+            instance,
+        }),
         limits: Limits {
             body_bytes: max_body_bytes,
             bodies_in_flight_bytes: max_body_bytes_in_flight,
@@ -335,6 +367,19 @@ fn managed(args: ManagedArgs, names: Vec<String>) -> CertificateSource {
 /// Whole seconds, at most ten years.
 fn lifetime() -> clap::builder::RangedI64ValueParser<i64> {
     clap::value_parser!(i64).range(1..=10 * 365 * 24 * 3600)
+}
+
+/// As long as an Event's `reportingInstance` may be.
+fn instance(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=128 => Ok(text.to_owned()),
+        _ => Err("must have from 1 to 128 bytes".into()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "must be from 0 to 1".into())
 }
 
 /// Seconds with an optional fraction, not negative and not absurd.

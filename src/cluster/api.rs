@@ -136,6 +136,12 @@ impl Api {
         there(self.send(Method::PATCH, path, body, ("patch", target)).await?, target)
     }
 
+    /// Changes fields of an object; [`Trouble::Conflict`] where there is none.
+    pub(super) async fn merge(&self, target: Target<'_>, changes: &Value) -> Result<(), Trouble> {
+        let body = Some(("application/merge-patch+json", changes));
+        there(self.send(Method::PATCH, target.path(), body, ("patch", target)).await?, target)
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -224,8 +230,12 @@ fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, n
     match status {
         StatusCode::FORBIDDEN => {
             let role = if namespace.is_some() { "Role" } else { "ClusterRole" };
-            // What is not there yet has no name to RBAC.
-            let names = if verb == "create" { String::new() } else { format!(", resourceNames: [{name}]") };
+            // What is not there yet has no name to RBAC, and that of an Event is known to nobody beforehand.
+            let names = if verb == "create" || resource == "events" {
+                String::new()
+            } else {
+                format!(", resourceNames: [{name}]")
+            };
             format!(
                 "; the {role} of sandgate's service account lacks the rule \
                  {{apiGroups: [\"{group}\"], resources: [{resource}]{names}, verbs: [{verb}]}}"

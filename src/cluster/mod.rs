@@ -1,7 +1,8 @@
-//! The API server, as far as managed certificates need it: one Secret and two webhook configurations.
+//! The API server, as far as managed certificates need it, one Secret and two webhook configurations, and Events.
 
 mod api;
 mod configurations;
+mod events;
 mod keeper;
 mod secret;
 mod view;
@@ -15,6 +16,7 @@ use kube::{
 };
 
 pub use api::{Api, Trouble};
+pub use events::Events;
 pub use keeper::{Keeper, Settings, check_names};
 pub use view::{View, Watched};
 

@@ -25,6 +25,7 @@ pub(super) fn contradictions(name: &str, spec: &Spec) -> Problems {
         resources,
         images,
         exempt: _,
+        warnings: _,
     } = spec;
     let mut problems = Problems::new();
     if !is_qualified_value(name) || name.is_empty() {

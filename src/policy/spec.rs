@@ -100,6 +100,8 @@ pub struct Spec {
     pub images: Images,
     /// Who is not judged. Break-glass: every use is recorded.
     pub exempt: Exempt,
+    /// What people are told whose Pods are admitted.
+    pub warnings: Warnings,
 }
 
 impl Default for Spec {
@@ -118,6 +120,7 @@ impl Default for Spec {
             resources: Resources::default(),
             images: Images::default(),
             exempt: Exempt::default(),
+            warnings: Warnings::default(),
         }
     }
 }
@@ -629,6 +632,21 @@ pub struct Exempt {
     pub users: Vec<String>,
     /// Group names.
     pub groups: Vec<String>,
+}
+
+/// What people are told whose Pods are admitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Warnings {
+    /// Whether kubectl shows a line about what was filled, to a person who creates a Pod. Service accounts and
+    /// controllers never get one.
+    pub filled: bool,
+}
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self { filled: true }
+    }
 }
 
 /// A quantity with the text it was written as.

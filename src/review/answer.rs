@@ -4,7 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Endpoint, Operation, Outcome, Record};
-use crate::{json::write_patch, policy::Mode, verdict::Violations};
+use crate::{
+    json::{changed_paths, write_patch},
+    pod::Pod,
+    policy::Mode,
+    verdict::Violations,
+};
 
 /// An answer ready for the wire.
 #[derive(Debug)]
@@ -36,10 +41,9 @@ fn write(record: &Record) -> Vec<u8> {
                 policy: &policy.name,
                 policy_hash: &policy.hash,
             }),
-            warnings: if record.outcome == Outcome::Warned {
-                warnings(&record.violations)
-            } else {
-                Vec::new()
+            warnings: match record.outcome {
+                Outcome::Warned => would_be(&record.violations),
+                _ => filled(record).into_iter().collect(),
             },
         },
     };
@@ -55,11 +59,14 @@ fn write(record: &Record) -> Vec<u8> {
 /// A patch goes out only where the whole object is right: half a repair can make an object that the API server
 /// refuses with an error of its own, which hides ours.
 fn patch(record: &Record) -> Vec<u8> {
-    let fills = record.endpoint == Endpoint::Mutate
+    if may_fill(record) { write_patch(&record.object) } else { Vec::new() }
+}
+
+fn may_fill(record: &Record) -> bool {
+    record.endpoint == Endpoint::Mutate
         && record.request.operation == Operation::Create
         && record.outcome == Outcome::Admitted
-        && record.mode() != Some(Mode::Audit);
-    if fills { write_patch(&record.object) } else { Vec::new() }
+        && record.mode() != Some(Mode::Audit)
 }
 
 /// Adds the patch at the end of the response, which stands at the end of the answer. In Base64 there is nothing to
@@ -142,8 +149,36 @@ impl Status {
     }
 }
 
-/// The API server cuts a warning after 256 runes and all of them after 4096.
-fn warnings(violations: &Violations) -> Vec<String> {
+/// One short line for a person about what was filled: two fields of the Pod itself, the sandbox before all, and
+/// how many there are besides. It has only words of the Pod API and the policy's name in it.
+fn filled(record: &Record) -> Option<String> {
+    const NAMED: usize = 2;
+    let policy = record.policy.filter(|policy| policy.spec.warnings.filled)?;
+    if !may_fill(record) || !is_interactive(record) {
+        return None;
+    }
+    let paths = changed_paths(&record.object);
+    let fields = paths.iter().filter_map(|path| path.strip_prefix("spec."));
+    let mut of_pod: Vec<&str> = fields.filter(|field| !field.contains('[')).collect();
+    of_pod.sort_by_key(|field| *field != "runtimeClassName");
+    let named = &of_pod[..of_pod.len().min(NAMED)];
+    let what = match (named, paths.len() - named.len()) {
+        (_, 0) if named.is_empty() => return None,
+        ([], more) => format!("{more} fields"),
+        (_, 0) => named.join(" and "),
+        (_, more) => format!("{} and {more} more", named.join(", ")),
+    };
+    Some(format!("sandgate: filled {what} for policy {}", policy.name))
+}
+
+/// Whether a person will see the answer: neither a service account nor a controller has made the Pod.
+fn is_interactive(record: &Record) -> bool {
+    let is_account = record.request.user.starts_with("system:serviceaccount:");
+    !is_account && Pod::of(&record.object).controller().is_none()
+}
+
+/// What enforcing would refuse. The API server cuts a warning after 256 runes and all of them after 4096.
+fn would_be(violations: &Violations) -> Vec<String> {
     const LONGEST: usize = 256;
     const ALL: usize = 4096;
     let mut warnings = Vec::new();

@@ -380,6 +380,39 @@ fn mode_warn_fills_and_admits_with_warnings() {
 }
 
 #[test]
+fn a_person_is_told_in_one_line_what_was_filled() {
+    let told = ask(&policies("enforce"), Endpoint::Mutate, &create(&plain_pod()));
+    let warnings = told.response["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0], "sandgate: filled runtimeClassName, affinity and 12 more for policy p");
+}
+
+#[test]
+fn only_a_person_whose_pod_was_filled_is_told_so() {
+    let silent = |policies: &PolicySet, endpoint, review: &Json| {
+        let told = ask(policies, endpoint, review);
+        assert_eq!(
+            (&told.response["allowed"], told.response.get("warnings")),
+            (&json!(true), None),
+            "{review}"
+        );
+    };
+    let enforce = policies("enforce");
+    let mut by_account = create(&plain_pod());
+    by_account["request"]["userInfo"]["username"] = json!("system:serviceaccount:argo:controller");
+    silent(&enforce, Endpoint::Mutate, &by_account);
+    let mut of_job = plain_pod();
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    of_job["metadata"]["ownerReferences"] = json!([owner]);
+    silent(&enforce, Endpoint::Mutate, &create(&of_job));
+    silent(&enforce, Endpoint::Mutate, &create(&complete_pod()));
+    silent(&enforce, Endpoint::Validate, &create(&complete_pod()));
+    silent(&policies("audit"), Endpoint::Mutate, &create(&plain_pod()));
+    let off = policies_of("warnings: {filled: false}");
+    silent(&off, Endpoint::Mutate, &create(&plain_pod()));
+}
+
+#[test]
 fn warnings_keep_to_what_the_api_server_takes() {
     let mut pod = complete_pod();
     let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();

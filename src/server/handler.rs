@@ -31,7 +31,7 @@ use super::Shared;
 use crate::{
     audit::Waiting,
     review::{self, Answer, Endpoint, NotAReview, Outcome, Record},
-    telemetry::{Counted, Limit},
+    telemetry::{Counted, Limit, Span},
 };
 
 /// The routes of the TLS port.
@@ -54,19 +54,33 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
+    let mut span = shared.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
+    let response = judge(&shared, endpoint, request, span.as_mut()).await;
+    if let (Some(traces), Some(span)) = (&shared.traces, span) {
+        traces.end(span, response.status());
+    }
+    response
+}
+
+async fn judge(
+    shared: &Shared,
+    endpoint: Endpoint,
+    request: Request<Body>,
+    span: Option<&mut Span>,
+) -> Response {
     /// Below it a review is judged so soon that other connections can wait for it.
     const LARGE: usize = 1 << 20;
 
     let _counted = Counted::up(&shared.metrics.in_flight);
-    let (body, _room) = match take_body(&shared, request).await {
+    let (body, _room) = match take_body(shared, request).await {
         Ok(taken) => taken,
         Err(refusal) => return refusal.into_response(),
     };
     let (response, waiting) = if body.len() < LARGE {
-        respond(&shared, endpoint, &body)
+        respond(shared, endpoint, &body, span)
     } else {
         let _turn = shared.large_bodies.acquire().await;
-        aside(|| respond(&shared, endpoint, &body))
+        aside(|| respond(shared, endpoint, &body, span))
     };
     if let Some(record) = waiting {
         record.taken().await;
@@ -83,13 +97,19 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// The answer, and its audit record where the answer is to wait for it.
-fn respond(shared: &Shared, endpoint: Endpoint, body: &[u8]) -> (Response, Option<Waiting>) {
+fn respond(
+    shared: &Shared,
+    endpoint: Endpoint,
+    body: &[u8],
+    span: Option<&mut Span>,
+) -> (Response, Option<Waiting>) {
     let policies = shared.policies.load();
-    respond_with(shared, || review::answer(&policies, endpoint, body))
+    respond_with(shared, span, || review::answer(&policies, endpoint, body))
 }
 
 fn respond_with<'a>(
     shared: &Shared,
+    span: Option<&mut Span>,
     judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>,
 ) -> (Response, Option<Waiting>) {
     let start = Instant::now();
@@ -98,6 +118,9 @@ fn respond_with<'a>(
         Ok(Ok(answer)) => {
             let took = start.elapsed();
             shared.metrics.observe(&answer.record, took);
+            if let Some(span) = span {
+                span.judged(&answer.record);
+            }
             let waiting = record(shared, &answer.record, took);
             let mut response = Response::new(Body::from(answer.body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -138,6 +161,9 @@ fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
             ?took,
             "Verdict"
         );
+    }
+    if let Some(events) = &shared.events {
+        events.report(record);
     }
     let trail = shared.trail.as_ref()?;
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -355,7 +381,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_never_an_allow() {
         let shared = shared();
-        let (response, _) = respond_with(&shared, || panic!("a fault of the engine"));
+        let (response, _) = respond_with(&shared, None, || panic!("a fault of the engine"));
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(shared.metrics.text().unwrap().contains("sandgate_panics_total 1"));
     }

@@ -2,13 +2,15 @@
 
 use std::{
     io::{self, ErrorKind},
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
 use axum::{
-    Router,
+    Extension, Router,
+    extract::ConnectInfo,
     http::{HeaderValue, header::CONNECTION},
 };
 use hyper::{body::Incoming, server::conn, service::service_fn};
@@ -56,7 +58,7 @@ impl Port {
             };
             tokio::select! {
                 (Ok(permit), accepted) = next => match accepted {
-                    Ok((stream, _)) => { tokio::spawn(Arc::clone(&port).connection(stream, permit)); }
+                    Ok((stream, peer)) => { tokio::spawn(Arc::clone(&port).connection(stream, peer, permit)); }
                     Err(error) => back_off(&error).await,
                 },
                 () = until(&mut ended) => break,
@@ -67,11 +69,13 @@ impl Port {
         let _ = permits.acquire_many(port.connections).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
         // Answers are small and complete; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return self.serve_http(stream, Protocol::Http1).await;
+            return self
+                .serve_http(stream, Protocol::Http1, &self.router.clone().layer(Extension(ConnectInfo(peer))))
+                .await;
         };
         let Some(stream) = self.handshake(tls, stream).await else { return };
         let _counted = Counted::up(&self.shared.metrics.connections);
@@ -79,7 +83,7 @@ impl Port {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        self.serve_http(stream, protocol).await;
+        self.serve_http(stream, protocol, &self.router).await;
     }
 
     async fn handshake(&self, tls: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
@@ -99,7 +103,7 @@ impl Port {
         None
     }
 
-    async fn serve_http<S>(&self, stream: S, protocol: Protocol)
+    async fn serve_http<S>(&self, stream: S, protocol: Protocol, router: &Router)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -107,7 +111,7 @@ impl Port {
         let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let serving = activity.serve_request();
-            let answer = self.router.clone().oneshot(request);
+            let answer = router.clone().oneshot(request);
             let shared = Arc::clone(&self.shared);
             async move {
                 let _serving = serving;

@@ -29,10 +29,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
-    cluster::{self, Access, ConnectError, Keeper},
+    cluster::{self, Access, ConnectError, Events, Keeper},
     policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
-    telemetry::Metrics,
+    telemetry::{CollectorError, LogLevel, Metrics, TraceSettings, Traces},
 };
 
 use listen::Port;
@@ -50,6 +50,10 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
+    /// Whether refused Pods are told of in Events.
+    pub events: Option<EventSettings>,
+    /// Whether requests are traced.
+    pub traces: Option<TraceSettings>,
     /// What a peer may cost.
     pub limits: Limits,
     /// How often policy and certificate files are looked at.
@@ -58,6 +62,15 @@ pub struct Settings {
     pub shutdown_delay: Duration,
     /// How long open requests may then take.
     pub drain_timeout: Duration,
+}
+
+/// How Events are written.
+#[derive(Debug, Clone)]
+pub struct EventSettings {
+    /// How the API server is reached.
+    pub access: Access,
+    /// What this replica is called in them.
+    pub instance: String,
 }
 
 /// Where the certificate comes from.
@@ -118,6 +131,8 @@ pub enum ServeError {
     Certificate(#[from] CertError),
     #[error("no way to the API server: {0}")]
     Cluster(#[from] ConnectError),
+    #[error("{0}")]
+    Collector(#[from] CollectorError),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
     #[error("cannot listen on {address}: {error}")]
@@ -134,6 +149,8 @@ pub struct Shared {
     policies: ArcSwap<PolicySet>,
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
+    events: Option<Events>,
+    traces: Option<Traces>,
     limits: Limits,
     /// The bytes of bodies that may still be taken in.
     body_bytes: Semaphore,
@@ -152,6 +169,8 @@ impl Shared {
             policies: ArcSwap::from_pointee(policies),
             metrics,
             trail,
+            events: None,
+            traces: None,
             limits,
             // One body must always fit, or it would wait for ever.
             body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
@@ -174,12 +193,17 @@ pub async fn serve(
     settings: Settings,
     metrics: Arc<Metrics>,
     trail: Option<Trail>,
+    log_level: LogLevel,
 ) -> Result<(), ServeError> {
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
-    let shared = Arc::new(Shared::new(policies, metrics, trail, settings.limits));
+    let events = events(settings.events.as_ref(), &metrics).await?;
+    let traces =
+        settings.traces.clone().map(|traces| Traces::start(traces, Arc::clone(&metrics))).transpose()?;
+    let shared =
+        Arc::new(Shared { events, traces, ..Shared::new(policies, metrics, trail, settings.limits) });
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
     let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 
@@ -198,7 +222,7 @@ pub async fn serve(
     let (_never, ended) = watch::channel(false);
     let probes = Port {
         tls: None,
-        router: admin::router(Arc::clone(&shared)),
+        router: admin::router(Arc::clone(&shared), log_level),
         connections: admin::CONNECTIONS,
         shared: Arc::clone(&shared),
         ended,
@@ -235,6 +259,15 @@ fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeE
     let Some(path) = path else { return Ok((PolicySet::builtin(), Vec::new())) };
     let sources = files::read(path).map_err(ServeError::PolicyFile)?;
     Ok((PolicySet::from_sources(&sources)?, sources))
+}
+
+async fn events(
+    settings: Option<&EventSettings>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Events>, ConnectError> {
+    let Some(EventSettings { access, instance }) = settings else { return Ok(None) };
+    let api = cluster::connect(access.clone()).await?;
+    Ok(Some(Events::start(api, instance.clone(), Arc::clone(metrics))))
 }
 
 /// The certificate to begin with, and what keeps it.

@@ -116,6 +116,26 @@ impl Upkeep {
     }
 }
 
+/// What became of things that are sent somewhere, with nobody waiting.
+#[derive(Debug, Clone)]
+pub struct Deliveries {
+    /// How many arrived.
+    pub worked: Counter,
+    /// How many did not.
+    pub failed: Counter,
+    /// How many found no room in the queue.
+    pub dropped: Counter,
+}
+
+impl Deliveries {
+    fn register(registry: &mut Registry, name: &str, help: &str) -> Self {
+        let family = counters(registry, name, help);
+        let [worked, failed, dropped] =
+            ["ok", "failed", "dropped"].map(|result| family.get_or_create_owned(&vec![("result", result)]));
+        Self { worked, failed, dropped }
+    }
+}
+
 /// Something that is under way, counted until it is dropped.
 #[derive(Debug)]
 pub struct Counted<'g>(&'g Gauge);
@@ -169,6 +189,10 @@ pub struct Metrics {
     pub audit_sequence: Gauge,
     /// The first 48 bits of its hash.
     pub audit_head: Gauge,
+    /// Kubernetes Events.
+    pub events: Deliveries,
+    /// Spans of traces.
+    pub spans: Deliveries,
 }
 
 impl Default for Metrics {
@@ -253,6 +277,16 @@ impl Metrics {
                 &mut registry,
                 "audit_chain_head",
                 "The first 48 bits of the hash of the last audit line that was written",
+            ),
+            events: Deliveries::register(
+                &mut registry,
+                "events",
+                "Events for refused Pods: writes that worked or failed, and refusals that found no room",
+            ),
+            spans: Deliveries::register(
+                &mut registry,
+                "spans",
+                "Spans of traces, sent, not taken or dropped",
             ),
             registry,
         }

@@ -26,7 +26,7 @@ impl Version {
     ///
     /// # Errors
     /// When it says something else.
-    pub(super) fn chosen() -> Result<Self> {
+    pub(crate) fn chosen() -> Result<Self> {
         let Some(wanted) = env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) else {
             return Ok(Self::Usual);
         };

@@ -37,6 +37,7 @@ pub(crate) struct ApiServer {
     place: Place,
     program: PathBuf,
     ports: Ports,
+    flags: Vec<String>,
     /// Ends before etcd; `None` while it is restarted.
     process: Mutex<Option<Process>>,
     _etcd: Process,
@@ -50,17 +51,42 @@ impl ApiServer {
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub(crate) async fn start(version: Version) -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        Self::start_in(Place::Machine, version, folder, guard).await
+        Self::start_in(Place::Machine, version, folder, guard, Vec::new()).await
     }
 
-    async fn start_in(place: Place, version: Version, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
+    /// Starts both, and traces every request, for a collector that is not there.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_tracing(version: Version) -> Result<Self> {
+        let configuration = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "TracingConfiguration",
+            "endpoint": format!("127.0.0.1:{}", free_port()),
+            "samplingRatePerMillion": 1_000_000,
+        });
+        let (folder, guard) = work_folder()?;
+        let path = folder.join("tracing.json");
+        fs::write(&path, configuration.to_string())?;
+        let flags = vec![format!("--tracing-config-file={}", path.display())];
+        Self::start_in(Place::Machine, version, folder, guard, flags).await
+    }
+
+    /// Starts both, the API server with further flags. `guard` lives as long.
+    async fn start_in(
+        place: Place,
+        version: Version,
+        folder: PathBuf,
+        guard: Option<Child>,
+        flags: Vec<String>,
+    ) -> Result<Self> {
         let assets = Assets(version);
         let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
         let mut etcd = start_etcd(&place, &etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&place, &program, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&place, &program, &folder, &ports, &flags)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
@@ -76,7 +102,7 @@ impl ApiServer {
         })
         .await?;
         let process = Mutex::new(Some(apiserver));
-        Ok(Self { folder, place, program, ports, process, _etcd: etcd, _guard: guard })
+        Ok(Self { folder, place, program, ports, flags, process, _etcd: etcd, _guard: guard })
     }
 
     /// Ends it as an upgrade of the control plane does, and starts it again.
@@ -90,7 +116,8 @@ impl ApiServer {
         // Then at once: it would wait a minute for those who watch it.
         tokio::time::sleep(Duration::from_secs(2)).await;
         drop(ending);
-        *slot() = Some(start_apiserver(&self.place, &self.program, &self.folder, &self.ports)?);
+        let Self { place, program, folder, ports, flags, .. } = self;
+        *slot() = Some(start_apiserver(place, program, folder, ports, flags)?);
         let rest = self.rest().await?;
         eventually("the API server is ready", async || {
             slot().as_mut().map_or(Ok(()), Process::check)?;
@@ -130,7 +157,7 @@ impl ControlPlane {
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
-        let apiserver = ApiServer::start_in(place, version, folder, guard).await?;
+        let apiserver = ApiServer::start_in(place, version, folder, guard, Vec::new()).await?;
         let rest = apiserver.rest().await?;
         let mut controllers =
             start_controller_manager(&apiserver.place, &controller_manager, &apiserver.folder)?;
@@ -303,7 +330,13 @@ fn start_etcd(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Re
     Process::start_in(place.prefix(), "etcd", program, &arguments, folder)
 }
 
-fn start_apiserver(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_apiserver(
+    place: &Place,
+    program: &Path,
+    folder: &Path,
+    ports: &Ports,
+    flags: &[String],
+) -> Result<Process> {
     let file = |name: &str| folder.join(name).display().to_string();
     let usual = [
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
@@ -333,7 +366,8 @@ fn start_apiserver(place: &Place, program: &Path, folder: &Path, ports: &Ports) 
             "--kubelet-preferred-address-types=InternalIP",
         ],
     };
-    let arguments: Vec<_> = usual.into_iter().chain(more.iter().map(ToString::to_string)).collect();
+    let arguments: Vec<_> =
+        usual.into_iter().chain(more.iter().map(ToString::to_string)).chain(flags.iter().cloned()).collect();
     Process::start_in(place.prefix(), "kube-apiserver", program, &arguments, folder)
 }
 

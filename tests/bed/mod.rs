@@ -19,6 +19,7 @@
 
 mod assets;
 mod cluster;
+mod collector;
 mod command;
 mod control_plane;
 mod helm;
@@ -46,6 +47,7 @@ use std::{
 pub(crate) use self::{
     assets::Version,
     cluster::{Cluster, missing as cannot_run},
+    collector::{Collector, attribute},
     command::Output,
     control_plane::{ApiServer, ControlPlane},
     helm::{chart_readme, helm},

@@ -36,8 +36,17 @@ impl Sandgate {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) async fn start_with(bed: &ControlPlane, spec: &Value) -> Result<Self> {
+        Self::start_flagged(bed, spec, &[]).await
+    }
+
+    /// Starts it with further flags.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_flagged(bed: &ControlPlane, spec: &Value, flags: &[&str]) -> Result<Self> {
         let mut replica = Replica::start(bed, spec, |folder| {
-            ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned).to_vec()
+            let certs = ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned);
+            certs.into_iter().chain(flags.iter().map(ToString::to_string)).collect()
         })?;
         replica.until_ready().await?;
         let namespaces = spec["namespaces"].as_array().into_iter().flatten();
@@ -59,6 +68,16 @@ impl Sandgate {
     /// What its certificate is signed by, in PEM.
     pub(crate) fn ca_file(&self) -> &Path {
         &self.ca_file
+    }
+
+    /// The value of a metric; `None` where nothing answers.
+    pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
+        self.replica.as_ref()?.metric(name).await
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.replica.as_ref().map(Replica::log).unwrap_or_default()
     }
 
     /// The name of both its configurations.
@@ -86,11 +105,31 @@ impl Sandgate {
         self.guard_as(bed, rest, WebhookKind::Mutating).await
     }
 
+    /// Makes both webhooks known to another API server than that of the bed.
+    ///
+    /// # Errors
+    /// When it does not take a configuration.
+    pub(crate) async fn register(&self, rest: &Rest) -> Result<()> {
+        for kind in [WebhookKind::Validating, WebhookKind::Mutating] {
+            self.register_one(rest, kind).await?;
+        }
+        Ok(())
+    }
+
     /// Puts only one of them there.
     ///
     /// # Errors
     /// As [`Self::guard`].
     pub(crate) async fn guard_as(&self, bed: &ControlPlane, rest: &Rest, kind: WebhookKind) -> Result<()> {
+        let name = self.register_one(rest, kind).await?;
+        for namespace in &self.namespaces {
+            eventually("the API server asks sandgate", async || is_asked(bed, rest, namespace, name).await)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn register_one(&self, rest: &Rest, kind: WebhookKind) -> Result<&'static str> {
         let (name, path) = match kind {
             WebhookKind::Mutating => ("mutate.sandgate.dev", "mutate"),
             WebhookKind::Validating => ("validate.sandgate.dev", "validate"),
@@ -102,11 +141,7 @@ impl Sandgate {
         Webhook { kind, configuration: &configuration, name, url: &url, ca, namespaces, reinvocation }
             .register(rest)
             .await?;
-        for namespace in namespaces {
-            eventually("the API server asks sandgate", async || is_asked(bed, rest, namespace, name).await)
-                .await?;
-        }
-        Ok(())
+        Ok(name)
     }
 }
 

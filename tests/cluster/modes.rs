@@ -12,13 +12,34 @@ use crate::{
 async fn a_policy_that_warns_fills_and_tells_the_person() {
     let Some(sandbox) = Sandbox::with(&json!({}), &json!({"mode": "warn"})).await else { return };
     let good = sandbox.kubectl(&["run", "good", "--image=busybox"]).await;
-    assert!(!good.stderr.contains("Warning"), "{}", good.stderr);
+    assert!(!good.stderr.contains("would refuse"), "{}", good.stderr);
     assert_sandboxed(&sandbox.stored("good").await);
 
     let bad = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await;
     assert!(bad.success, "{}", bad.stderr);
     assert!(bad.stderr.contains("Warning: ") && bad.stderr.contains("(privileged)"), "{}", bad.stderr);
     assert_eq!(sandbox.stored("bad").await["spec"]["containers"][0]["securityContext"]["privileged"], true);
+}
+
+#[tokio::test]
+async fn a_person_is_told_what_was_filled_unless_the_policy_keeps_silent() {
+    let Some(sandbox) = Sandbox::new().await else { return };
+    let told = sandbox.kubectl(&["run", "told", "--image=busybox"]).await;
+    assert!(told.success, "{}", told.stderr);
+    let warnings: Vec<_> = told.stderr.lines().filter(|line| line.starts_with("Warning: ")).collect();
+    assert_eq!(warnings.len(), 1, "one line, also after both webhooks: {}", told.stderr);
+    assert!(warnings[0].starts_with("Warning: sandgate: filled "), "{}", told.stderr);
+    assert!(
+        warnings[0].contains("runtimeClassName") && warnings[0].contains("workflow-runner"),
+        "{}",
+        told.stderr
+    );
+
+    let silent = json!({"warnings": {"filled": false}});
+    let Some(sandbox) = Sandbox::with(&json!({}), &silent).await else { return };
+    let told = sandbox.kubectl(&["run", "silent", "--image=busybox"]).await;
+    assert!(told.success && !told.stderr.contains("Warning"), "{}", told.stderr);
+    assert_sandboxed(&sandbox.stored("silent").await);
 }
 
 #[tokio::test]

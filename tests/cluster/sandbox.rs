@@ -46,7 +46,18 @@ impl Sandbox {
         Self::unguarded_of(&json!({}), settings).await
     }
 
+    /// One whose sandgate has further flags.
+    pub(crate) async fn flagged(settings: &Value, flags: &[&str]) -> Option<Self> {
+        let sandbox = Self::start(&json!({}), |_| settings.clone(), flags).await?;
+        sandbox.guard().await;
+        Some(sandbox)
+    }
+
     async fn unguarded_of(labels: &Value, settings: impl FnOnce(&str) -> Value) -> Option<Self> {
+        Self::start(labels, settings, &[]).await
+    }
+
+    async fn start(labels: &Value, settings: impl FnOnce(&str) -> Value, flags: &[&str]) -> Option<Self> {
         let bed = shared().await?;
         let rest = bed.rest().await.expect("a client");
         let namespace = bed
@@ -55,7 +66,7 @@ impl Sandbox {
             .expect("a namespace");
         let mut spec = settings(&namespace);
         spec["namespaces"] = json!([namespace]);
-        let sandgate = Sandgate::start_with(bed, &spec).await.expect("sandgate starts");
+        let sandgate = Sandgate::start_flagged(bed, &spec, flags).await.expect("sandgate starts");
         Some(Self { bed, rest, namespace, sandgate })
     }
 

@@ -210,7 +210,9 @@ async fn with_no_sandgate_left_fail_refuses_everything_and_ignore_lets_everythin
         metrics.lines().filter(|line| line.starts_with("apiserver_admission_webhook_fail_open_count{"));
     let counts: Vec<&str> = counts.collect();
     let is_ours = |line: &&str| line.contains(r#"name="validate.sandgate.dev""#) && !line.ends_with(" 0");
-    assert!(counts.iter().any(is_ours), "the API server counts what it let in: {counts:?}");
+    let told = bed.cluster.bed.audit_events(NAMESPACE).unwrap();
+    let told: Vec<_> = told.iter().rev().take(2).map(|event| &event["annotations"]).collect();
+    assert!(counts.iter().any(is_ours), "the API server counts what it let in: {counts:?} {told:#?}");
     try_out(&bed.rest, &attack).await.expect_err("it is guarded again");
 }
 

@@ -49,6 +49,7 @@ async fn started() -> Option<&'static Cluster> {
 async fn start() -> Result<Cluster> {
     let cluster = Cluster::start().await?;
     cluster.install_sandgate(&program()?).await?;
+    cluster.until_validated().await?;
     // What an attacker would like.
     let runc = json!({"metadata": {"name": "runc"}, "handler": "runc"});
     cluster.bed.rest().await?.post("/apis/node.k8s.io/v1/runtimeclasses", &runc).await?;

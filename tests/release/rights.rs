@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{Result, eventually, shared},
+    bed::{Result, eventually, load::plain_pod, shared},
     installed::{CHART, Installed},
 };
 
@@ -25,7 +25,7 @@ async fn each_right_is_needed_and_all_of_them_are_enough() {
     assert!(!release.node.logs().contains("lacks the rule"), "{}", release.node.logs());
 
     let rights = rights(&release).await.expect("the roles");
-    assert!(rights.len() >= 6, "create, get and update of Secrets; get, patch and watch of configurations");
+    assert!(rights.len() >= 8, "of Secrets, of configurations and of Events");
     for right in rights {
         lack(&release, &right).await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
         heals(&release).await;
@@ -54,6 +54,7 @@ async fn rights(release: &Installed<'_>) -> Result<Vec<Right>> {
 async fn lack(release: &Installed<'_>, right: &Right) -> Result<()> {
     let Right { role, rule, verb } = right;
     let rules = release.rest.get(role).await?["rules"].clone();
+    let resource = rules[*rule]["resources"][0].as_str().ok_or("a rule has resources")?;
     let mut fewer = rules.clone();
     let verbs = fewer[*rule]["verbs"].as_array_mut().ok_or("a rule has verbs")?;
     verbs.retain(|kept| kept != verb);
@@ -64,8 +65,12 @@ async fn lack(release: &Installed<'_>, right: &Right) -> Result<()> {
     disturb(release, verb).await?;
     let said = format!("verbs: [{verb}]");
     eventually(&format!("sandgate misses {verb} of {role}"), async || {
+        if resource == "events" {
+            refuse(release).await;
+        }
         let logs = release.node.logs();
-        Ok(logs.lines().any(|line| line.contains("lacks the rule") && line.contains(&said)).then_some(()))
+        let misses = |line: &str| ["lacks the rule", resource, &said].iter().all(|part| line.contains(part));
+        Ok(logs.lines().any(misses).then_some(()))
     })
     .await?;
     release.rest.merge(role, &json!({"rules": rules})).await?;
@@ -87,6 +92,14 @@ async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
     }
     release.kubectl(&["delete", "pods", "--all", "--grace-period=0", "--force"]).await.expect_success();
     Ok(())
+}
+
+/// What makes it write an Event, or count in one.
+async fn refuse(release: &Installed<'_>) {
+    let mut hostile = plain_pod();
+    hostile["spec"]["hostPID"] = json!(true);
+    // Nobody may be there yet to refuse it for its own sake.
+    release.rest.post(&release.pods_path(""), &hostile).await.expect_err("it is refused");
 }
 
 /// With all of its rights sandgate comes back by itself.

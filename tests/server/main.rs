@@ -5,10 +5,14 @@
 mod admin;
 mod audit;
 mod client;
+#[path = "../bed/collector.rs"]
+mod collector;
 mod lifecycle;
 mod limits;
+mod logs;
 mod pki;
 mod process;
 mod reload;
 mod requests;
 mod tls;
+mod traces;

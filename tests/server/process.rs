@@ -47,8 +47,8 @@ impl Server {
         drop(command);
         let logs = Lines::of(child.stderr.take().unwrap());
         let audit = child.stdout.take().map(Lines::of).unwrap_or_default();
-        let serving: serde_json::Value = serde_json::from_str(&logs.wait_for(r#""Serving""#)).unwrap();
-        let address = |field: &str| serving[field].as_str().unwrap().parse().unwrap();
+        let serving = logs.wait_for("Serving");
+        let address = |field: &str| field_of(&serving, field).parse().unwrap();
         let (listen, admin) = (address("listen"), address("admin"));
         Self { child, folder, listen, admin, logs, audit }
     }
@@ -95,6 +95,14 @@ impl Server {
     }
 }
 
+/// A field of a log line, which may be JSON or text.
+fn field_of(line: &str, name: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(line) => line[name].as_str().unwrap().to_owned(),
+        Err(_) => line.split_once(&format!(" {name}=")).unwrap().1.split(' ').next().unwrap().to_owned(),
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -105,7 +113,9 @@ impl Drop for Server {
 /// `sandgate serve` on free local ports, with logs that can be read.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandgate"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    // A flag counts more.
+    command.env("SANDGATE_LOG_FORMAT", "json");
     command.args(["--reload-interval", "0.1"]).args(arguments);
     command
 }

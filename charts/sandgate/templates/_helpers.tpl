@@ -60,6 +60,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.certificates.mode "managed" }}yes{{ end }}
 {{- end }}
 
+{{- /* Whether Events are written: where the API server is called anyway, unless the values say. */}}
+{{- define "sandgate.hasEvents" -}}
+{{- if kindIs "bool" .Values.server.events }}
+{{- if .Values.server.events }}yes{{ end }}
+{{- else }}
+{{- include "sandgate.isManaged" . }}
+{{- end }}
+{{- end }}
+
+{{- /* Whether the API server is called at all. */}}
+{{- define "sandgate.callsApiServer" -}}
+{{- if or (include "sandgate.isManaged" .) (include "sandgate.hasEvents" .) }}yes{{ end }}
+{{- end }}
+
 {{- /* The Secret with the certificate, or, in mode managed, with the CA. */}}
 {{- define "sandgate.secret" -}}
 {{- $modes := dict

@@ -218,6 +218,21 @@ impl Cluster {
         self.until_guarded().await
     }
 
+    /// Waits until the validating webhook is armed too, some seconds after the other.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub(crate) async fn until_validated(&self) -> Result<()> {
+        let rest = self.bed.rest().await?;
+        let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sandgate";
+        eventually("the validating webhook is armed", async || {
+            let configuration = rest.get(path).await?;
+            let webhooks = configuration["webhooks"].as_array().ok_or("it has webhooks")?;
+            Ok(webhooks.iter().all(|webhook| webhook["rules"].is_array()).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until pods are judged.
     ///
     /// # Errors

@@ -35,6 +35,11 @@ async fn render(flags: &[&str]) -> Objects {
     Objects::read(&template(flags).await.expect_success())
 }
 
+/// The rules of what sandgate may do where it only writes Events.
+pub(crate) async fn rules_for_events() -> Value {
+    render_scenario(&scenario("audit-file")).await.one("ClusterRole")["rules"].clone()
+}
+
 /// The objects of one scenario.
 async fn render_scenario(scenario: &str) -> Objects {
     render(&["--values", scenario]).await

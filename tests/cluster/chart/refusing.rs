@@ -24,6 +24,10 @@ const WRONG: &[(&[&str], &[&str])] = &[
     (&["--set", "networkPolicy.apiServerCIDRs={everywhere}"], &["networkPolicy/apiServerCIDRs/0"]),
     (&["--set", "spread.nodes=Maybe"], &["spread/nodes"]),
     (&["--set", "server.extraArgs={threads}"], &["server/extraArgs/0"]),
+    (&["--set", "server.audit=syslog"], &["server/audit", "file"]),
+    (&["--set", "server.auditFile.fsync=daily"], &["server/auditFile/fsync", "rotate"]),
+    (&["--set", "server.auditFile.maxBytes=100"], &["server/auditFile/maxBytes"]),
+    (&["--set", "server.events=sometimes"], &["server/events", "boolean"]),
     (&["--set", "podLabels.app\\.kubernetes\\.io/name=x"], &["podLabels"]),
     (&["--set", "workflowNamespaces.networkPolicy.callback.enabled=true"], &["callback/podLabels"]),
     // The policies have the schema that `sandgate policy schema` prints.

@@ -104,6 +104,36 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
 }
 
 #[tokio::test]
+async fn an_audit_file_has_a_volume_with_room_for_all_that_is_kept() {
+    if is_skipped() {
+        return;
+    }
+    let volume = |objects: &Objects| {
+        let spec = objects.one("Deployment")["spec"]["template"]["spec"].clone();
+        let container = &spec["containers"][0];
+        let mounts = items(&container["volumeMounts"]);
+        let mount = mounts.iter().find(|mount| mount["name"] == "audit").expect("it is mounted");
+        let path = mount["mountPath"].as_str().expect("a path");
+        assert!(mount.get("readOnly").is_none());
+        let flags = strings(&container["args"]);
+        assert!(flags.contains(&&*format!("--audit-file={path}/$(POD_NAME).jsonl")), "{flags:?}");
+        assert!(
+            items(&container["env"]).iter().any(|variable| variable["name"] == "POD_NAME"),
+            "{container:#}"
+        );
+        items(&spec["volumes"]).iter().find(|volume| volume["name"] == "audit").expect("a volume").clone()
+    };
+    let own =
+        render(&["--set", "server.audit=file,server.auditFile.maxBytes=1000000,server.auditFile.keep=4"]);
+    // Five files, and 16 MiB.
+    assert_eq!(volume(&own.await)["emptyDir"], json!({"sizeLimit": (5_000_000 + (16 << 20)).to_string()}));
+    let claimed = volume(&render_scenario(&scenario("audit-file")).await);
+    assert_eq!(claimed["persistentVolumeClaim"], json!({"claimName": "sandgate-audit"}));
+    let default = render(&[]).await.one("Deployment").to_string();
+    assert!(!default.contains("/var/log/sandgate"), "{default}");
+}
+
+#[tokio::test]
 async fn namespaces_that_no_policy_names_are_selected_by_the_users_selector() {
     if is_skipped() {
         return;

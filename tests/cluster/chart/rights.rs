@@ -6,7 +6,7 @@ use super::{Objects, items, render, render_scenario, scenario};
 use crate::bed::is_skipped;
 
 #[tokio::test]
-async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_nothing_else() {
+async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_write_events_and_nothing_else() {
     if is_skipped() {
         return;
     }
@@ -18,13 +18,40 @@ async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_nothin
     ]);
     assert_eq!(role["rules"], secrets);
     let rules = items(&objects.one("ClusterRole")["rules"]);
-    assert_eq!(rules.len(), 1);
+    assert_eq!(rules.len(), 2);
     assert_eq!(rules[0]["resourceNames"], json!(["gate"]));
     let resources = json!(["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]);
     assert_eq!(rules[0]["resources"], resources);
     assert_eq!(rules[0]["verbs"], json!(["get", "patch", "watch"]));
+    assert_eq!(
+        rules[1],
+        json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]})
+    );
     let configuration = objects.one("MutatingWebhookConfiguration");
     assert_eq!(configuration["metadata"]["name"], "gate", "the name that the rule has");
+}
+
+#[tokio::test]
+async fn without_events_there_is_no_right_to_write_them_and_with_them_alone_no_other() {
+    if is_skipped() {
+        return;
+    }
+    let without = render(&["--set", "server.events=false"]).await;
+    let rules = items(&without.one("ClusterRole")["rules"]);
+    assert_eq!(rules.len(), 1);
+    assert_ne!(rules[0]["resources"], json!(["events"]));
+    assert!(!without.one("Deployment").to_string().contains("--events"));
+
+    let alone = render_scenario(&scenario("audit-file")).await;
+    let of_webhook = |object: &&Value| object["metadata"]["name"] == "sandgate";
+    assert_eq!(alone.all("Role").filter(of_webhook).count(), 0);
+    let events =
+        json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}]);
+    assert_eq!(alone.one("ClusterRole")["rules"], events);
+    assert_eq!(token(&alone), true);
+    assert!(alone.one("Deployment").to_string().contains("--events"));
+    let egress = items(&alone.one("NetworkPolicy")["spec"]["egress"]);
+    assert_eq!(egress.len(), 1, "the API server can be reached");
 }
 
 #[tokio::test]
@@ -43,7 +70,7 @@ async fn no_rule_has_a_wildcard() {
 }
 
 #[tokio::test]
-async fn without_managed_certificates_sandgate_has_no_rights_and_no_token() {
+async fn without_managed_certificates_and_events_sandgate_has_no_rights_and_no_token() {
     if is_skipped() {
         return;
     }

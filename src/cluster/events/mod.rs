@@ -1,0 +1,131 @@
+//! Kubernetes Events for Pods that were refused: a refused Pod does not exist, so its controller has to say why.
+
+mod refused;
+mod series;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc::{self, Receiver, Sender},
+    time::sleep_until,
+};
+
+use self::{
+    refused::Refused,
+    series::{Book, Now, Write},
+};
+use super::api::{Api, Target, Trouble};
+use crate::{
+    review::Record,
+    telemetry::{Metrics, Seldom},
+};
+
+/// As many refusals wait for their turn. One that finds no room is dropped and counted.
+const QUEUE: usize = 1024;
+
+/// The time from one write to the next: at most ten a second, whatever happens.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Where refusals are reported. Nobody who reports waits.
+#[derive(Debug)]
+pub struct Events {
+    queue: Sender<Refused>,
+    metrics: Arc<Metrics>,
+}
+
+impl Events {
+    /// Starts a task that writes Events as the replica `instance` for as long as this lives.
+    #[must_use]
+    pub fn start(api: Api, instance: String, metrics: Arc<Metrics>) -> Self {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            api,
+            queue,
+            book: Book::new(instance),
+            metrics: Arc::clone(&metrics),
+            failures: Seldom::default(),
+        };
+        tokio::spawn(writer.run());
+        Self { queue: sender, metrics }
+    }
+
+    /// Reports a verdict, if it is one that an Event is for.
+    pub fn report(&self, record: &Record) {
+        let Some(refused) = Refused::of(record) else { return };
+        if self.queue.try_send(refused).is_err() {
+            self.metrics.events.dropped.inc();
+        }
+    }
+}
+
+/// Writes what is due.
+struct Writer {
+    api: Api,
+    queue: Receiver<Refused>,
+    book: Book,
+    metrics: Arc<Metrics>,
+    failures: Seldom,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut pause = Instant::now();
+        loop {
+            let due = self.book.due().map(|due| due.max(pause));
+            let refused = match due {
+                None => self.queue.recv().await,
+                Some(due) => tokio::select! {
+                    refused = self.queue.recv() => refused,
+                    () = sleep_until(due.into()) => {
+                        self.write().await;
+                        pause = Instant::now() + PACE;
+                        continue;
+                    }
+                },
+            };
+            let Some(refused) = refused else { return };
+            if !self.book.take(refused, now()) {
+                self.metrics.events.dropped.inc();
+            }
+        }
+    }
+
+    async fn write(&mut self) {
+        let Some(Write { key, name, object, is_new }) = self.book.next(now().at) else { return };
+        let target = Target {
+            group: "events.k8s.io",
+            resource: "events",
+            namespace: Some(&key.regarding.namespace),
+            name: &name,
+        };
+        let written = if is_new {
+            self.api.create(target, &object).await
+        } else {
+            self.api.merge(target, &object).await
+        };
+        match &written {
+            Ok(()) => {
+                self.metrics.events.worked.inc();
+            }
+            // Events live an hour, or less if somebody deletes them: the series goes on in a new one.
+            Err(Trouble::Conflict(_)) if !is_new => return self.book.lost(&key, now().at),
+            Err(trouble) => self.failed(trouble),
+        }
+        self.book.written(&key, written.is_ok(), now().at);
+    }
+
+    fn failed(&mut self, trouble: &Trouble) {
+        self.metrics.events.failed.inc();
+        if self.failures.is_due() {
+            tracing::warn!("No Event for a refused Pod: {trouble}; it is tried again in a minute");
+        }
+    }
+}
+
+fn now() -> Now {
+    Now { at: Instant::now(), time: Timestamp::now() }
+}

@@ -1,0 +1,199 @@
+//! What an Event is to say of a refusal, and of whom.
+
+use serde::Serialize;
+
+use crate::{
+    json::Object,
+    pod::Pod,
+    review::{Operation, Outcome, Record},
+    text::is_deceptive,
+};
+
+/// The object that an Event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Regarding {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) uid: String,
+}
+
+/// A refusal: of whose Pod, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Refused {
+    pub(super) regarding: Regarding,
+    pub(super) note: String,
+}
+
+impl Refused {
+    /// The refusal of a Pod that was to be created, and by no dry run. Who is refused an update has the Pod, and the
+    /// answer.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        let request = &record.request;
+        let is_pod = matches!(&*request.resource, "pods" | "") && request.subresource.is_empty();
+        let is_refused = record.outcome == Outcome::Denied
+            && request.operation == Operation::Create
+            && !request.dry_run
+            && is_pod
+            && fits(&request.namespace);
+        if !is_refused {
+            return None;
+        }
+        let namespace = &*request.namespace;
+        let controller = Pod::of(&record.object).controller();
+        let regarding = controller.and_then(|owner| Regarding::controller(owner, namespace));
+        let policy = record.policy.map_or("", |policy| &policy.name);
+        Some(Self {
+            regarding: regarding.unwrap_or_else(|| Regarding::namespace(namespace)),
+            note: note(&record.violations.message(policy)),
+        })
+    }
+}
+
+impl Regarding {
+    /// The controller that made the Pod; `None` where its reference is none that an API server has ever written.
+    fn controller(owner: &Object, namespace: &str) -> Option<Self> {
+        let text = |key| owner.str(key).filter(|text| fits(text)).map(str::to_owned);
+        Some(Self {
+            api_version: text("apiVersion")?,
+            kind: text("kind")?,
+            namespace: namespace.to_owned(),
+            name: text("name")?,
+            uid: text("uid")?,
+        })
+    }
+
+    /// The namespace. Its Event is kept in itself, where its users look, and not in `default`, as one about an object
+    /// without a namespace would be.
+    fn namespace(name: &str) -> Self {
+        Self {
+            api_version: "v1".into(),
+            kind: "Namespace".into(),
+            namespace: name.to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+        }
+    }
+}
+
+fn fits(text: &str) -> bool {
+    const LONGEST: usize = 253;
+    (1..=LONGEST).contains(&text.len()) && !text.chars().any(is_deceptive)
+}
+
+/// What kubectl shows, on one line, and no longer than an Event may say.
+fn note(message: &str) -> String {
+    const LONGEST: usize = 1024;
+    const MORE: &str = "…";
+    let mut note = message.replacen("\n- ", ": ", 1).replace("\n- ", "; ");
+    if note.len() > LONGEST {
+        note.truncate(note.floor_char_boundary(LONGEST - MORE.len()));
+        note.push_str(MORE);
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        policy::PolicySet,
+        review::{Endpoint, answer},
+    };
+
+    /// What is told of a review with these fields of the request.
+    fn told(fields: &Value) -> Option<Refused> {
+        told_by(&PolicySet::builtin(), fields)
+    }
+
+    fn told_by(policies: &PolicySet, fields: &Value) -> Option<Refused> {
+        let mut request = json!({
+            "uid": "u", "operation": "CREATE", "namespace": "workflows", "resource": {"resource": "pods"},
+            "object": {"spec": {"hostPID": true, "containers": [{"name": "main", "image": "x"}]}},
+        });
+        for (key, value) in fields.as_object().unwrap() {
+            request[key] = value.clone();
+        }
+        let review =
+            json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
+        let review = review.to_string();
+        Refused::of(&answer(policies, Endpoint::Mutate, review.as_bytes()).unwrap().record)
+    }
+
+    fn owned(owner: &Value) -> Value {
+        json!({"object": {
+            "metadata": {"ownerReferences": [owner]},
+            "spec": {"hostPID": true, "containers": [{"name": "main", "image": "x"}]},
+        }})
+    }
+
+    #[test]
+    fn a_refusal_is_about_the_controller_that_made_the_pod() {
+        let owner =
+            json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+        let refused = told(&owned(&owner)).unwrap();
+        let regarding = serde_json::to_value(&refused.regarding).unwrap();
+        let wanted = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "workflows", "name": "j", "uid": "1"});
+        assert_eq!(regarding, wanted);
+        assert!(
+            refused.note.starts_with("policy \"workflow-runner\": spec.hostPID is true"),
+            "{}",
+            refused.note
+        );
+    }
+
+    #[test]
+    fn without_a_controller_it_is_about_the_namespace() {
+        let namespace = Regarding::namespace("workflows");
+        assert_eq!(told(&json!({})).unwrap().regarding, namespace);
+        let good = json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1", "controller": true});
+        for (key, value) in [
+            ("controller", json!(false)),
+            ("uid", json!("")),
+            ("name", json!("a\nb")),
+            ("name", json!("n".repeat(254))),
+            ("kind", json!(7)),
+        ] {
+            let mut owner = good.clone();
+            owner[key] = value;
+            assert_eq!(told(&owned(&owner)).unwrap().regarding, namespace, "{owner}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_refused_or_is_no_new_pod_is_not_told() {
+        for fields in [
+            json!({"dryRun": true}),
+            json!({"operation": "UPDATE"}),
+            json!({"operation": "DELETE"}),
+            json!({"namespace": "elsewhere"}),
+            json!({"resource": {"resource": "bindings"}}),
+            json!({"object": {"spec": {"containers": [{"name": "main", "image": "x"}]}}}),
+        ] {
+            assert_eq!(told(&fields), None, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_only_warns_or_watches_has_refused_nothing() {
+        for mode in ["warn", "audit"] {
+            let text = format!(
+                "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{mode: {mode}}}}}"
+            );
+            let source = crate::policy::Source { name: "policy.yaml".into(), text };
+            assert_eq!(told_by(&PolicySet::from_sources(&[source]).unwrap(), &json!({})), None, "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_note_is_one_line_of_at_most_1024_bytes() {
+        assert_eq!(note("policy \"p\": 2 violations\n- a\n- b"), "policy \"p\": 2 violations: a; b");
+        let long = note(&format!("x{}", "ü".repeat(1000)));
+        assert!(long.ends_with("ü…") && (1022..=1024).contains(&long.len()), "{}", long.len());
+    }
+}

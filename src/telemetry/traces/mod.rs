@@ -1,0 +1,134 @@
+//! Traces: one span a request, for a collector that takes OTLP over HTTP.
+
+mod context;
+mod export;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use axum::http::{HeaderMap, StatusCode, Uri};
+use tokio::sync::mpsc::{self, Sender};
+
+use self::{context::Context, export::Exporter};
+use super::Metrics;
+use crate::review::{Endpoint, Record};
+
+pub use export::CollectorError;
+
+/// As many spans wait to be sent. One that finds no room is dropped and counted.
+const QUEUE: usize = 2048;
+
+/// Where traces go, and of what.
+#[derive(Debug, Clone)]
+pub struct TraceSettings {
+    /// The collector's base URL.
+    pub endpoint: Uri,
+    /// The CAs that its certificate may be signed by, in PEM.
+    pub ca: Option<PathBuf>,
+    /// How many of the requests are traced that come without a trace context, from 0 to 1.
+    pub ratio: f64,
+    /// What this replica is called.
+    pub instance: String,
+}
+
+/// Takes spans. Nobody who ends one waits.
+#[derive(Debug)]
+pub struct Traces {
+    queue: Sender<Span>,
+    ratio: f64,
+    metrics: Arc<Metrics>,
+}
+
+/// A request that is traced.
+#[derive(Debug)]
+pub struct Span {
+    trace: u128,
+    id: u64,
+    /// None where the trace begins here.
+    parent: Option<u64>,
+    endpoint: Endpoint,
+    start: SystemTime,
+    clock: Instant,
+    took: Duration,
+    status: StatusCode,
+    verdict: Option<Verdict>,
+}
+
+/// What became of a review. Nothing that a person chose but the policy's name: the uid leads to the audit line.
+#[derive(Debug)]
+struct Verdict {
+    outcome: &'static str,
+    operation: &'static str,
+    policy: Option<String>,
+    uid: String,
+    violations: usize,
+}
+
+impl Traces {
+    /// Starts a task that sends spans for as long as this lives.
+    ///
+    /// # Errors
+    /// When the collector's URL or CA cannot be used. Whether it answers is found out later.
+    pub fn start(settings: TraceSettings, metrics: Arc<Metrics>) -> Result<Self, CollectorError> {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let ratio = settings.ratio;
+        let exporter = Exporter::new(settings, queue, Arc::clone(&metrics))?;
+        tokio::spawn(exporter.run());
+        Ok(Self { queue: sender, ratio, metrics })
+    }
+
+    /// Begins a span, if this request is to be traced: who sends a trace context decides, for others the ratio.
+    #[must_use]
+    pub fn begin(&self, endpoint: Endpoint, headers: &HeaderMap) -> Option<Span> {
+        let context = Context::read(headers);
+        let is_sampled = context.map_or_else(|| self.draws(), |context| context.is_sampled);
+        is_sampled.then(|| Span {
+            trace: context.map_or_else(|| u128::from(random()) << 64 | u128::from(random()), |of| of.trace),
+            id: random(),
+            parent: context.map(|context| context.parent),
+            endpoint,
+            start: SystemTime::now(),
+            clock: Instant::now(),
+            took: Duration::ZERO,
+            status: StatusCode::OK,
+            verdict: None,
+        })
+    }
+
+    /// Ends a span with the answer's status.
+    pub fn end(&self, mut span: Span, status: StatusCode) {
+        span.took = span.clock.elapsed();
+        span.status = status;
+        if self.queue.try_send(span).is_err() {
+            self.metrics.spans.dropped.inc();
+        }
+    }
+
+    fn draws(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a ratio is not exact")]
+        let drawn = random() as f64 / u64::MAX as f64;
+        drawn < self.ratio
+    }
+}
+
+impl Span {
+    /// Notes the verdict.
+    pub fn judged(&mut self, record: &Record) {
+        self.verdict = Some(Verdict {
+            outcome: record.outcome.as_str(),
+            operation: record.request.operation.as_str(),
+            policy: record.policy.map(|policy| policy.name.clone()),
+            uid: record.request.uid.to_string(),
+            violations: record.violations.len(),
+        });
+    }
+}
+
+/// Never 0, which is no id. It need not be hard to guess, only not the same twice.
+fn random() -> u64 {
+    RandomState::new().hash_one(()).max(1)
+}
