@@ -49,7 +49,7 @@ attack-matrix: ## Ask from inside Pods which doors of a node are open, and write
 	$(CARGO) build --locked
 	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- doors --nocapture
 
-node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux, half an hour)
+node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux; a quarter of an hour)
 	$(CARGO) bench --locked --bench node_cost
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
