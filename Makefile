@@ -14,7 +14,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build image run test demo cluster cluster-down attack-matrix bench prove ha fuzz mutants chart lint clean
+.PHONY: help build image run test demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ cluster-down: ## End it, and leave nothing behind
 attack-matrix: ## Ask from inside Pods which doors of a node are open, and write the table into the README (root on Linux)
 	$(CARGO) build --locked
 	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- doors --nocapture
+
+node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux; a quarter of an hour)
+	$(CARGO) bench --locked --bench node_cost
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked

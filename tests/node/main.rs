@@ -17,3 +17,4 @@ mod limits;
 mod pods;
 mod running;
 mod shared;
+mod watching;

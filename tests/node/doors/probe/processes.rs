@@ -3,6 +3,7 @@
 use crate::{
     Door,
     answer::Answer,
+    own,
     system::{call, number, pointer},
 };
 
@@ -39,5 +40,11 @@ pub(crate) const DOORS: &[Door] = &[
         what: "switches off the protections of its memory",
         how: "personality(READ_IMPLIES_EXEC)",
         ask: || Answer::of(call(number::PERSONALITY, &[0x0040_0000])),
+    },
+    Door {
+        id: "system-calls",
+        what: "may make every system call that the kernel has",
+        how: "Seccomp of /proc/self/status is 0",
+        ask: || own::zero_is_open(&own::status("Seccomp")),
     },
 ];

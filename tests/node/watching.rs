@@ -1,0 +1,72 @@
+//! What the metrics of a node say of a sandbox.
+
+use crate::{
+    bed::eventually,
+    pods::pod,
+    shared::{Bed, NAMESPACE, cluster},
+};
+
+#[tokio::test]
+async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_containers() {
+    let Some(bed) = cluster().await else { return };
+    bed.create(&pod("busy", "while :; do :; done")).await;
+    bed.ready("busy").await;
+    let of_pod = format!(r#"namespace="{NAMESPACE}",pod="busy""#);
+
+    let resources = eventually("the Pod's CPU is counted", async || {
+        let metrics = bed.kubelet("/metrics/resource").await;
+        let seconds = value(&metrics, &format!("pod_cpu_usage_seconds_total{{{of_pod}}}"));
+        Ok(seconds.is_some_and(|seconds| seconds > 1.0).then_some(metrics))
+    })
+    .await
+    .unwrap();
+
+    let of_container = |name: &str| value(&resources, &format!(r#"{name}{{container="main",{of_pod}}}"#));
+    assert_eq!(of_container("container_cpu_usage_seconds_total").unwrap_or_default(), 0.0, "{resources}");
+    assert_eq!(of_container("container_memory_working_set_bytes"), Some(0.0), "{resources}");
+    let memory = value(&resources, &format!("pod_memory_working_set_bytes{{{of_pod}}}")).unwrap();
+    assert!(memory > f64::from(8 << 20), "{memory}");
+    let metrics = bed.kubelet("/metrics/cadvisor").await;
+    let of_cgroup = |line: &&str| {
+        line.contains(&of_pod) && line.contains(r#"container="""#) && line.contains(r#"image="""#)
+    };
+    for name in [
+        "container_cpu_usage_seconds_total",
+        "container_memory_working_set_bytes",
+        "container_cpu_cfs_throttled_periods_total",
+    ] {
+        let of_metric = |line: &&str| line.starts_with(&format!("{name}{{"));
+        assert!(metrics.lines().filter(of_metric).any(|line| of_cgroup(&line)), "{name}");
+    }
+    bed.remove("busy").await;
+}
+
+#[tokio::test]
+async fn how_long_a_sandbox_takes_to_start_is_counted_by_its_runtime() {
+    let Some(bed) = cluster().await else { return };
+    bed.create(&pod("started", "true")).await;
+    bed.ended("started").await;
+
+    let metrics = bed.kubelet("/metrics").await;
+
+    // Those of runc are sandgate's own Pods.
+    for handler in ["runsc", ""] {
+        let name = format!(r#"kubelet_run_podsandbox_duration_seconds_count{{runtime_handler="{handler}"}}"#);
+        assert!(value(&metrics, &name).is_some_and(|count| count >= 1.0), "{name}");
+    }
+    assert!(value(&metrics, "kubelet_pod_start_sli_duration_seconds_count").is_some());
+    bed.remove("started").await;
+}
+
+impl<G> Bed<G> {
+    /// What the kubelet answers, by way of the API server.
+    async fn kubelet(&self, path: &str) -> String {
+        self.kubectl(&["get", "--raw", &format!("/api/v1/nodes/node/proxy{path}")]).await
+    }
+}
+
+/// The value behind the name and the labels of a metric.
+fn value(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
