@@ -28,8 +28,6 @@ impl Target {
         if is_stdin(path) {
             return Ok(Self::Stdout);
         }
-        // What a link points to is replaced, not the link.
-        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let kind = match fs::metadata(path) {
             Ok(file) => file.file_type(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::new_file(path),
@@ -86,6 +84,8 @@ fn is_replaceable(path: &Path) -> io::Result<bool> {
 }
 
 fn replace(path: &Path, page: &str) -> io::Result<()> {
+    // What a link points to is replaced, not the link.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let mut file = tempfile::Builder::new();
     // As for any new file: the umask takes off what others may not do.
     #[cfg(unix)]

@@ -93,13 +93,14 @@ fn stacked(counts: Counts) -> u64 {
     counts.refused + counts.would_be_refused
 }
 
-/// The next number that is even in its first digit, so that half of it is round too.
+/// The next number of one digit and zeros, of which half is a whole number.
 fn round_top(number: u64) -> u64 {
     let mut unit = 1_u64;
     while number > unit.saturating_mul(10) {
         unit = unit.saturating_mul(10);
     }
-    number.max(1).div_ceil(2 * unit).saturating_mul(2 * unit)
+    let step = unit.max(2);
+    number.max(1).div_ceil(step).saturating_mul(step)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a pixel more or less does not show")]
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_topmost_line_is_round_and_so_is_its_half() {
+    fn the_topmost_line_is_round_and_above_all_columns() {
         for (number, top) in [
             (1, 2),
             (2, 2),
