@@ -5,7 +5,7 @@ use std::{borrow::Cow, io};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::{Endpoint, Outcome, request::RequestInfo};
+use super::{Endpoint, Findings, Operation, Outcome, request::RequestInfo};
 use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
@@ -27,8 +27,8 @@ pub struct Record<'a> {
     pub policy: Option<&'a Policy>,
     /// The Pod, filled if it was to be filled.
     pub object: Value<'a>,
-    /// What violates the policy.
-    pub violations: Violations,
+    /// What the rules found.
+    pub findings: Findings,
 }
 
 impl Record<'_> {
@@ -38,10 +38,42 @@ impl Record<'_> {
         self.policy.map(|policy| policy.spec.mode)
     }
 
+    /// What violates the policy.
+    #[must_use]
+    pub fn violations(&self) -> &Violations {
+        &self.findings.violations
+    }
+
+    /// Whether what was filled goes out, as a patch. Only where the whole object is right: half a repair can make an
+    /// object that the API server refuses with an error of its own, which hides ours.
+    #[must_use]
+    pub fn is_patched(&self) -> bool {
+        self.endpoint == Endpoint::Mutate
+            && self.request.operation == Operation::Create
+            && self.outcome == Outcome::Admitted
+            && self.mode() != Some(Mode::Audit)
+    }
+
+    /// Whether a Pod was seen that is stored and runs on although an enforced policy would refuse it now: it came
+    /// before the policy, or past it. Only the validating side says so, or each would count twice.
+    #[must_use]
+    pub fn is_escape(&self) -> bool {
+        self.findings.forgiven > 0
+            && self.endpoint == Endpoint::Validate
+            && self.mode() == Some(Mode::Enforce)
+            && !self.request.dry_run
+    }
+
+    /// The Pod's own uid; empty where it has none yet.
+    #[must_use]
+    pub fn pod_uid(&self) -> &str {
+        text(Pod::of(&self.object).metadata, "uid")
+    }
+
     /// The ids of the violated rules, each once, joined by commas.
     #[must_use]
     pub fn rules(&self) -> String {
-        let mut rules: Vec<&str> = self.violations.iter().map(|violation| violation.rule).collect();
+        let mut rules: Vec<&str> = self.violations().iter().map(|violation| violation.rule).collect();
         rules.dedup();
         rules.join(",")
     }
@@ -75,7 +107,7 @@ impl Record<'_> {
             mode: policy.spec.mode.as_str(),
             filled: if self.outcome == Outcome::Denied { Vec::new() } else { changed_paths(&self.object) },
             violations: self
-                .violations
+                .violations()
                 .iter()
                 .map(|violation| LineViolation {
                     rule: violation.rule,

@@ -68,6 +68,8 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
         let _turn = shared.large_bodies.acquire().await;
         aside(|| respond(&shared, endpoint, &body))
     };
+    let answered = response.body().size_hint().exact().unwrap_or_default();
+    shared.metrics.carried(endpoint, body.len() as u64, answered);
     if let Some(record) = waiting {
         record.taken().await;
     }

@@ -1,6 +1,9 @@
 //! Logs and metrics.
 
+mod escapes;
 mod metrics;
+mod policies;
+mod process;
 
 use std::io::IsTerminal;
 
