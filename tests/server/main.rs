@@ -7,6 +7,7 @@ mod audit;
 mod client;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod pki;
 mod process;
 mod reload;
