@@ -9,7 +9,7 @@ use crate::{
     pod::metadata_mut,
     policy::{Mode, Policy, PolicySet},
     rules::{self, Filled},
-    verdict::Violations,
+    verdict::{Violation, Violations},
 };
 
 pub use answer::Answer;
@@ -110,8 +110,8 @@ pub struct Findings {
     pub violations: Violations,
     /// What was filled, by rule.
     pub filled: Vec<Filled>,
-    /// Of an update: how many violations the stored Pod has already, which are not held against the update.
-    pub forgiven: usize,
+    /// Of an update: what the stored Pod violates already, which is not held against the update.
+    pub forgiven: Vec<Violation>,
 }
 
 impl From<Violations> for Findings {
@@ -161,7 +161,7 @@ pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Findin
         filled = rules::fill(&policy.spec, pod);
         stamp(policy, pod);
     }
-    Findings { violations: rules::check(&policy.spec, pod), filled, forgiven: 0 }
+    Findings { violations: rules::check(&policy.spec, pod), filled, forgiven: Vec::new() }
 }
 
 /// A Pod that was filled says by which policy; one that says so already must say the truth.
@@ -189,8 +189,8 @@ fn judge_update(policy: &Policy, request: &Request) -> Findings {
     if violations.is_empty() || request.old_object == Value::Null {
         return violations.into();
     }
-    let old = violations.retain_new(&rules::check(&policy.spec, &request.old_object));
-    let forgiven = old.iter().filter(|violation| violation.rule != rules::ONLY_ON_CREATE.id).count();
+    let mut forgiven = violations.retain_new(&rules::check(&policy.spec, &request.old_object));
+    forgiven.retain(|violation| violation.rule != rules::ONLY_ON_CREATE.id);
     Findings { violations, filled: Vec::new(), forgiven }
 }
 

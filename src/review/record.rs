@@ -11,7 +11,7 @@ use crate::{
     pod::Pod,
     policy::{Mode, Policy},
     text::is_deceptive,
-    verdict::Violations,
+    verdict::{Violation, Violations},
 };
 
 /// One verdict, with all that is recorded of it.
@@ -58,7 +58,7 @@ impl Record<'_> {
     /// before the policy, or past it. Only the validating side says so, or each would count twice.
     #[must_use]
     pub fn is_escape(&self) -> bool {
-        self.findings.forgiven > 0
+        !self.findings.forgiven.is_empty()
             && self.endpoint == Endpoint::Validate
             && self.mode() == Some(Mode::Enforce)
             && !self.request.dry_run
@@ -73,9 +73,13 @@ impl Record<'_> {
     /// The ids of the violated rules, each once, joined by commas.
     #[must_use]
     pub fn rules(&self) -> String {
-        let mut rules: Vec<&str> = self.violations().iter().map(|violation| violation.rule).collect();
-        rules.dedup();
-        rules.join(",")
+        joined_rules(self.violations())
+    }
+
+    /// The ids of the rules that the stored Pod violates, each once, joined by commas.
+    #[must_use]
+    pub fn forgiven_rules(&self) -> String {
+        joined_rules(&self.findings.forgiven)
     }
 
     /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
@@ -128,6 +132,12 @@ impl Record<'_> {
         line.serialize(&mut writer).expect("writing JSON to memory cannot fail");
         out.push(b'\n');
     }
+}
+
+fn joined_rules<'v>(violations: impl IntoIterator<Item = &'v Violation>) -> String {
+    let mut rules: Vec<&str> = violations.into_iter().map(|violation| violation.rule).collect();
+    rules.dedup();
+    rules.join(",")
 }
 
 /// Escapes what `serde_json` leaves as it is and a terminal obeys: the trail is read by people, too.

@@ -141,6 +141,16 @@ fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
             "Verdict"
         );
     }
+    if record.is_escape() {
+        tracing::warn!(
+            policy = record.policy.map(|policy| &*policy.name),
+            namespace = &*request.namespace,
+            name = &*request.name,
+            uid = record.pod_uid(),
+            rules = record.forgiven_rules(),
+            "A stored Pod violates the policy"
+        );
+    }
     let trail = shared.trail.as_ref()?;
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))

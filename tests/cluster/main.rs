@@ -25,6 +25,7 @@ mod deployments;
 mod filling;
 mod hostile;
 mod modes;
+mod monitoring;
 mod other_webhooks;
 mod schema;
 mod updating;

@@ -60,6 +60,10 @@ async fn an_update_of_a_pod_that_should_not_be_there_is_an_escape_whoever_sends_
             assert_eq!(answer.json()["response"]["allowed"], true, "{answer:?}");
         }
     }
+    let line = server.logged("A stored Pod violates the policy");
+    for part in [r#""level":"WARN""#, r#""uid":"one""#, "host-namespaces"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
     assert_eq!(metric(&server, r#"sandgate_escapes_total{policy="workflow-runner"}"#).await, 3);
     assert_eq!(metric(&server, r#"sandgate_escaped_pods{policy="workflow-runner"}"#).await, 2);
 }
