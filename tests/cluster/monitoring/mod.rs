@@ -1,6 +1,8 @@
 //! Alerts and dashboards, by the real promtool and the real Prometheus.
 
 mod alerts;
+mod dashboard;
+mod prometheus;
 
 use std::{process::Command, thread};
 
