@@ -19,11 +19,11 @@ const CASES: &str = include_str!("alerts.test.yaml");
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
 /// Everything that can be on.
-const ALL: [&str; 2] =
+pub(super) const ALL: [&str; 2] =
     ["--set=metrics.prometheusRule.enabled=true", "--set=metrics.prometheusRule.cilium=true"];
 
 /// The groups of what the chart renders with these flags.
-async fn groups(flags: &[&str]) -> Value {
+pub(super) async fn groups(flags: &[&str]) -> Value {
     render(flags).await.one("PrometheusRule")["spec"]["groups"].clone()
 }
 

@@ -82,7 +82,7 @@ fn every_panel_says_what_it_shows_and_has_a_place_of_its_own() {
 }
 
 #[tokio::test]
-async fn every_query_has_an_answer() {
+async fn every_query_has_an_answer_and_the_alerts_see_what_happens() {
     if is_skipped() || !has_prometheus() {
         return;
     }
@@ -145,7 +145,24 @@ async fn every_query_has_an_answer() {
         let found = prometheus.query(happened).await.expect("it is a query");
         assert!(found.first().is_some_and(|sample| value(sample) > 0.0), "{happened}: {found:?}");
     }
+    assert_alarmed(&prometheus).await;
     load.stop().await;
+}
+
+/// Those that wait for nothing, on what the load did.
+async fn assert_alarmed(prometheus: &Prometheus) {
+    let wanted =
+        ["SandgateEscapeSeen", "SandgateFailsOpen", "SandgateRunnerEvicted", "SandgateRunnerOutOfTime"];
+    for alert in wanted {
+        let firing = format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
+        let found = prometheus.query(&firing).await.expect("it is a query");
+        assert!(!found.is_empty(), "{alert} does not fire");
+    }
+    for alert in ["SandgatePanicked", "SandgateAuditLost", "SandgateNamespaceWithoutPolicy", "SandgateDown"] {
+        let found =
+            prometheus.query(&format!("ALERTS{{alertname=\"{alert}\"}}")).await.expect("it is a query");
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
 
 /// sandgate with two replicas and managed certificates, a Pod that is older than it, one more that only warns, and two
@@ -193,7 +210,8 @@ impl Scene {
             })
             .collect();
         scrapes.push(Scrape { port: serve_growing(include_str!("cluster.prom")).await, labels: json!({}) });
-        Prometheus::start(self.installation.bed, &scrapes)
+        let groups = super::alerts::groups(&super::alerts::ALL).await;
+        Prometheus::start(self.installation.bed, &scrapes, &groups)
     }
 
     /// Creates, refusals, updates of the old Pod, and peers that are no API server, until it is stopped.

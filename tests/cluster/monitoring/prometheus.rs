@@ -29,16 +29,19 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these, and the API server, each second.
-    pub(super) fn start(bed: &ControlPlane, scrapes: &[Scrape]) -> Self {
+    /// Starts one that scrapes these, and the API server, each second, and evaluates these groups of rules.
+    pub(super) fn start(bed: &ControlPlane, scrapes: &[Scrape], groups: &Value) -> Self {
         let port = free_port();
         let folder = bed.folder().join(format!("prometheus-{port}"));
         fs::create_dir(&folder).expect("a folder");
-        let file = folder.join("prometheus.json");
         // JSON is YAML.
-        fs::write(&file, configuration(bed, scrapes).to_string()).expect("it is written");
+        let write = |name: &str, content: Value| {
+            fs::write(folder.join(name), content.to_string()).expect("it is written");
+        };
+        write("prometheus.json", configuration(bed, scrapes));
+        write(RULES, json!({"groups": groups}));
         let arguments = [
-            format!("--config.file={}", file.display()),
+            format!("--config.file={}", folder.join("prometheus.json").display()),
             format!("--storage.tsdb.path={}", folder.join("data").display()),
             format!("--web.listen-address=127.0.0.1:{port}"),
             "--log.level=warn".into(),
@@ -75,6 +78,8 @@ impl Prometheus {
     }
 }
 
+const RULES: &str = "alerts.json";
+
 /// The number of a sample.
 pub(super) fn value(sample: &Value) -> f64 {
     sample["value"][1].as_str().and_then(|text| text.parse().ok()).expect("a sample has a number")
@@ -103,7 +108,11 @@ fn configuration(bed: &ControlPlane, scrapes: &[Scrape]) -> Value {
         })
     });
     let jobs: Vec<_> = jobs.chain([apiserver]).collect();
-    json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
+    json!({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [RULES],
+        "scrape_configs": jobs,
+    })
 }
 
 /// Serves an exposition whose counters grow by what they are with each scrape; its port.
