@@ -51,12 +51,12 @@ impl Prometheus {
     }
 
     /// Waits until each of that many targets has been scraped often enough for a rate.
-    pub(super) async fn until_scraped(&mut self, targets: usize) {
+    pub(super) async fn until_scraped(&mut self, targets: u32) {
         eventually("everything is scraped", async || {
             self.process.check()?;
             let scraped = self.query("count(sum_over_time(up[1m]) >= 8)").await;
             Ok(scraped
-                .is_ok_and(|found| found.first().is_some_and(|count| value(count) >= targets as f64))
+                .is_ok_and(|found| found.first().is_some_and(|count| value(count) >= f64::from(targets)))
                 .then_some(()))
         })
         .await
@@ -127,19 +127,18 @@ pub(super) async fn serve_growing(exposition: &'static str) -> u16 {
 }
 
 fn grown(exposition: &str, times: u64) -> String {
-    let mut text = String::new();
     let mut is_counter = false;
-    for line in exposition.lines() {
+    let lines = exposition.lines().map(|line| {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
             is_counter = kind.ends_with(" counter");
         }
         match line.rsplit_once(' ') {
             Some((series, number)) if is_counter && !line.starts_with('#') => {
                 let number: u64 = number.parse().expect("a whole number");
-                text += &format!("{series} {}\n", number * times);
+                format!("{series} {}\n", number * times)
             }
-            _ => text += &format!("{line}\n"),
+            _ => format!("{line}\n"),
         }
-    }
-    text
+    });
+    lines.collect()
 }
