@@ -54,7 +54,7 @@ node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.m
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked --bench rules --bench admission --bench apiserver
+	$(CARGO) bench --locked --bench rules --bench admission --bench trail --bench apiserver
 
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use super::{Result, process::Process, webhook};
@@ -37,11 +37,23 @@ impl Server {
         let mut command = match kind {
             Kind::Null => webhook("null", address, folder)?,
             Kind::Tree => webhook("tree", address, folder)?,
-            Kind::Sandgate => sandgate("off", address, folder)?,
-            Kind::Audited => sandgate("stdout", address, folder)?,
+            Kind::Sandgate | Kind::Audited => sandgate(address, folder)?,
         };
+        match kind {
+            Kind::Null | Kind::Tree => {}
+            Kind::Sandgate => drop(command.arg("--audit=off")),
+            Kind::Audited => drop(command.arg("--audit=stdout")),
+        }
         command.stdout(File::options().write(true).open("/dev/null")?);
         Ok(Self { kind, address, process: Process::start(&mut command)? })
+    }
+
+    /// Starts the real one with these arguments, which say whom it tells of its verdicts.
+    pub(crate) fn start_telling(arguments: &[String], stdout: Stdio, folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = sandgate(address, folder)?;
+        command.args(arguments).stdout(stdout);
+        Ok(Self { kind: Kind::Sandgate, address, process: Process::start(&mut command)? })
     }
 }
 
@@ -51,9 +63,9 @@ fn webhook(reader: &str, address: SocketAddr, folder: &Path) -> Result<Command> 
     Ok(command)
 }
 
-fn sandgate(audit: &str, address: SocketAddr, folder: &Path) -> Result<Command> {
+fn sandgate(address: SocketAddr, folder: &Path) -> Result<Command> {
     let mut command = Command::new(program());
-    command.args(["serve", "--certs", "files", "--audit", audit]).arg("--cert-dir").arg(folder);
+    command.args(["serve", "--certs", "files"]).arg("--cert-dir").arg(folder);
     command.args(["--listen", &address.to_string(), "--admin", &free_address()?.to_string()]);
     // Only what goes wrong: the table needs no log beside it.
     command.args(["--log-level", "warn"]);

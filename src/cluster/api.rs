@@ -222,7 +222,11 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> T
     let told = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let message = told["message"].as_str().map_or_else(|| format!("status {status}"), str::to_string);
     let doing = format!("{verb} {target}");
-    Trouble::Refused { doing, message, remedy: remedy(status, verb, target) }
+    // A namespace that is being deleted takes nothing from anybody.
+    let mut causes = told["details"]["causes"].as_array().into_iter().flatten();
+    let is_ending = causes.any(|cause| cause["reason"] == "NamespaceTerminating");
+    let remedy = if is_ending { String::new() } else { remedy(status, verb, target) };
+    Trouble::Refused { doing, message, remedy }
 }
 
 /// What to do about a refusal.
@@ -288,6 +292,13 @@ mod tests {
             told("create", SECRET).ends_with("{apiGroups: [\"\"], resources: [secrets], verbs: [create]}")
         );
         assert!(told("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
+    }
+
+    #[test]
+    fn a_namespace_that_is_being_deleted_is_no_missing_permission() {
+        let body = br#"{"message": "it is being terminated", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
+        let told = refused(StatusCode::FORBIDDEN, body, "create", SECRET).to_string();
+        assert_eq!(told, "cannot create secrets sandgate-system/sandgate-ca: it is being terminated");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
+use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
 use crate::text::is_deceptive;
 
@@ -39,7 +39,12 @@ impl LogLevel {
     /// When it is no filter.
     pub fn set(&self, filter: &str) -> Result<(), String> {
         let filter = parse(filter)?;
-        self.0.reload(filter).map_err(|error| error.to_string())
+        self.0.reload(filter).map_err(|error| error.to_string())?;
+        // rustls logs by another crate, which was told at the start what it need not pass on.
+        if let Ok(level) = LevelFilter::current().to_string().parse() {
+            log::set_max_level(level);
+        }
+        Ok(())
     }
 }
 

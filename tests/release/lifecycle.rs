@@ -73,6 +73,30 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
     release.until_armed().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_in_the_file_of_its_replica_and_in_an_event_that_names_it() {
+    let Some(release) = before("sandgate-trail").await else { return };
+    release.install(CHART, &["--set=replicas=1,server.audit=file"]).await.expect_success();
+    release.until_armed().await;
+    refused_pod(&release).await;
+
+    let replica = release.ready().remove(0);
+    let file = replica.volume("audit").join(format!("{}.jsonl", replica.name));
+    let line = eventually("the refusal is in the file", async || {
+        let trail = fs::read_to_string(&file).unwrap_or_default();
+        Ok(trail.lines().find(|line| line.contains(r#""verdict":"denied""#)).map(str::to_owned))
+    });
+    assert!(line.await.expect("a line").contains("host-namespaces"));
+    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", release.guarded);
+    let event = eventually("the refusal is an event", async || {
+        let mut events = release.rest.get(&path).await?;
+        let mut events = events["items"].as_array_mut().into_iter().flat_map(|events| events.drain(..));
+        Ok(events.find(|event| event["reason"] == "PodRefused"))
+    });
+    let event = event.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
+    assert_eq!(event["reportingInstance"], replica.name, "{event:#}");
+}
+
 /// All pods that are created while `change` is made are judged.
 async fn before_and_after(load: &Load, change: impl AsyncFnOnce()) {
     let before = load.so_far();

@@ -210,6 +210,14 @@ fn a_folder_that_cannot_be_written_is_told() {
     assert_eq!((code, told.lines().count()), (2, 1), "{told}");
 }
 
+#[test]
+fn events_without_a_way_to_an_api_server_are_told_at_the_start() {
+    let output = command(&["--events"]).env_remove("KUBECONFIG").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("no way to the API server") && told.contains("give --kubeconfig PATH"), "{told}");
+}
+
 #[tokio::test]
 async fn any_user_can_run_it_with_nothing_to_write_to() {
     let folder = tempfile::tempdir().unwrap();

@@ -59,6 +59,15 @@ async fn the_level_changes_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn a_handshake_can_be_looked_at_while_the_server_runs() {
+    let server = Server::start(&[]);
+    log_level(&server, &["info,rustls=debug"]);
+    Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await;
+    let line: Value = serde_json::from_str(&server.logged(r#""target":"rustls"#)).unwrap();
+    assert_eq!(line["level"], "DEBUG", "{line}");
+}
+
+#[tokio::test]
 async fn a_level_that_is_none_is_refused_and_changes_nothing() {
     let server = Server::start(&[]);
     for wrong in ["sandgate=loud", " ", "a=b=c"] {

@@ -15,6 +15,9 @@ use crate::hash::short_hash;
 /// As many series are kept.
 const MOST: usize = 1024;
 
+/// As many of them may be in one namespace: owners are what a Pod says, and who makes them up shall not silence others.
+const MOST_OF_NAMESPACE: usize = 128;
+
 /// As many of them may be about one object: whoever is refused for ever new reasons shall not bury what else there is to
 /// say of it.
 const MOST_OF_ONE: usize = 10;
@@ -101,8 +104,10 @@ impl Book {
 
     fn make_room(&mut self, refused: &Refused, now: Instant) -> bool {
         self.series.retain(|_, series| !series.has_ended(now));
-        let of_one = self.series.keys().filter(|key| key.regarding == refused.regarding).count();
-        self.series.len() < MOST && of_one < MOST_OF_ONE
+        let Refused { regarding, .. } = refused;
+        let in_namespace = self.series.keys().filter(|key| key.regarding.namespace == regarding.namespace);
+        let of_one = in_namespace.clone().filter(|key| key.regarding == *regarding).count();
+        self.series.len() < MOST && in_namespace.count() < MOST_OF_NAMESPACE && of_one < MOST_OF_ONE
     }
 
     /// When something is to be written.
@@ -181,7 +186,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn refused(name: &str, note: &str) -> Refused {
-        let [api_version, kind, namespace] = ["batch/v1", "Job", "workflows"].map(str::to_owned);
+        refused_in("workflows", name, note)
+    }
+
+    fn refused_in(namespace: &str, name: &str, note: &str) -> Refused {
+        let [api_version, kind, namespace] = ["batch/v1", "Job", namespace].map(str::to_owned);
         let regarding = Regarding { api_version, kind, namespace, name: name.into(), uid: "1".into() };
         Refused { regarding, note: note.into() }
     }
@@ -315,10 +324,20 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn whoever_makes_up_owners_silences_nobody_elsewhere() {
         let mut trial = Trial::new();
         let now = trial.now;
         let taken = (0..2 * MOST).filter(|i| trial.book.take(refused(&format!("j{i}"), "why"), now)).count();
+        assert_eq!(taken, MOST_OF_NAMESPACE);
+        assert!(trial.book.take(refused_in("elsewhere", "j", "why"), now));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut trial = Trial::new();
+        let now = trial.now;
+        let one_each = |i: usize| refused_in(&format!("namespace-{i}"), "j", "why");
+        let taken = (0..2 * MOST).filter(|i| trial.book.take(one_each(*i), now)).count();
         assert_eq!((taken, trial.book.series.len()), (MOST, MOST));
     }
 }

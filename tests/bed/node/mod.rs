@@ -57,6 +57,11 @@ pub(crate) struct NodePod {
 }
 
 impl NodePod {
+    /// Where the files are of a volume of its own.
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(name)
+    }
+
     /// The value of a metric, as the port says that stands for 8080; `None` where nothing answers.
     pub(crate) async fn metric(&self, name: &str) -> Option<i64> {
         plain_http::metric(*self.ports.get(&8080)?, name).await
