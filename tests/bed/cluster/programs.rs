@@ -14,7 +14,7 @@ pub(super) fn compile(source: &Path, folder: &Path) -> Result<PathBuf> {
     let program = folder.join(name);
     let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition=2024", "-Copt-level=2", "-Cstrip=symbols", "-Ctarget-feature=+crt-static"]);
-    rustc.arg("-Dwarnings").arg("-o").arg(&program).arg(source);
+    rustc.arg("-o").arg(&program).arg(source);
     let compiled = command::run(&mut rustc, "")?;
     if compiled.success { Ok(program) } else { Err(format!("rustc: {}", compiled.stderr).into()) }
 }
