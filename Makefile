@@ -82,6 +82,7 @@ chart: ## Write the chart's README and the policies' part of its schema, then li
 lint: ## Check format, lints, the pure engine, and the dependencies
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	rustfmt --check --edition 2024 tests/node/doors/probe/main.rs benches/node_cost/work/main.rs
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) check --locked --no-default-features --lib
 	$(CARGO) check --locked --no-default-features --lib --profile test

@@ -8,7 +8,7 @@ const VALUES: f64 = 60.0;
 const HEAD: f64 = 34.0;
 const ROW: f64 = 28.0;
 
-/// One horizontal bar for each, the longest as wide as there is room.
+/// One horizontal bar for each, the longest as wide as there is room. Texts are ours, with nothing that XML minds.
 pub(crate) fn bars(title: &str, bars: &[(&str, f64)]) -> String {
     let longest = bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let mut rows = String::new();
@@ -33,8 +33,12 @@ pub(crate) fn bars(title: &str, bars: &[(&str, f64)]) -> String {
          text {{ font: 13px sans-serif; fill: #1f2328; dominant-baseline: middle }}\n\
          .title {{ font-weight: bold }}\n\
          rect {{ fill: #2f6fab }}\n\
-         @media (prefers-color-scheme: dark) {{ text {{ fill: #e6edf3 }} rect {{ fill: #6cb0f0 }} }}\n\
+         .page {{ fill: #ffffff }}\n\
+         @media (prefers-color-scheme: dark) {{\n\
+         text {{ fill: #e6edf3 }} rect {{ fill: #6cb0f0 }} .page {{ fill: #0d1117 }}\n\
+         }}\n\
          </style>\n\
+         <rect class='page' width='100%' height='100%' rx='6'/>\n\
          <text class='title' x='8' y='18'>{title}</text>\n{rows}</svg>\n",
         top + 8.0,
     )

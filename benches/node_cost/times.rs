@@ -19,6 +19,11 @@ impl Times {
         time.copied().unwrap_or_default().as_secs_f64()
     }
 
+    /// In seconds, as all are.
+    pub(crate) fn fastest(&self) -> f64 {
+        self.quantile(0)
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.quantile(50)
     }
