@@ -138,13 +138,13 @@ fn main() -> Result<()> {
     let source = Source { name: "policies".into(), text: POLICIES.into() };
     let policies = PolicySet::from_sources(&[source]).map_err(|errors| format!("{:?}", errors.0))?;
     let mut out = io::stdout().lock();
-    let (mut link, mut record, mut line) = (Link::default(), Vec::new(), Vec::new());
+    let (mut chain, mut record, mut line) = (Link::default(), Vec::new(), Vec::new());
     for (number, request) in requests().iter().enumerate() {
         let review = review(number, request).to_string();
         let answer = answer(&policies, Endpoint::Mutate, review.as_bytes())?;
         let time = Timestamp::from_second(request.time)?.to_string();
         answer.record.write_line(&mut record, &time, 40 + number as u64 % 17);
-        link.seal(&record, &mut line);
+        chain.seal(&record, &mut line);
         out.write_all(&line)?;
         record.clear();
         line.clear();

@@ -1,5 +1,7 @@
 //! `sandgate audit`: reading and verifying the audit trail.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -229,6 +231,33 @@ fn the_api_servers_own_log_is_read_too() {
         folder.run(&["audit", "list", "--apiserver", "audit.log", "--verdict", "denied", "-o", "json"]);
     let found: Value = serde_json::from_str(&list.fine()).unwrap();
     assert_eq!((&found["user"], &found["violations"][0]["rule"]), (&"mallory".into(), &"privileged".into()));
+}
+
+#[test]
+fn how_far_it_is_stands_on_a_terminal_and_nowhere_else() {
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("SKIPPED: script is not installed (apt-get install bsdutils)");
+        return;
+    }
+    let folder = Folder::with(&[("a.jsonl", &text(&trail(&some())))]);
+    let program = assert_cmd::cargo::cargo_bin!("sandgate").display();
+    // What is on the terminal where only standard error is one.
+    let on_terminal = |arguments: &str, kind: &str| {
+        let command = format!("{program} audit {arguments} a.jsonl > out");
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("TERM", kind)
+            .current_dir(folder.path(""))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for arguments in ["list", "top", "show uid-bob", "verify", "report --html report.html"] {
+        assert!(on_terminal(arguments, "xterm").contains("KiB/"), "{arguments}");
+        assert_eq!(on_terminal(arguments, "dumb"), "", "{arguments}");
+        let piped = [&["audit"], &arguments.split(' ').collect::<Vec<_>>()[..], &["a.jsonl"]].concat();
+        folder.run(&piped).fine();
+    }
 }
 
 #[test]

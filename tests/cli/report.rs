@@ -45,7 +45,7 @@ fn trail(requests: &[Request]) -> String {
     String::from_utf8(trail).unwrap()
 }
 
-fn pod(name: &str, image: &str, spec: Value) -> Value {
+fn pod(name: &str, image: &str, spec: &Value) -> Value {
     let mut pod =
         json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "a", "image": image}]}});
     pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -54,7 +54,7 @@ fn pod(name: &str, image: &str, spec: Value) -> Value {
 
 fn some() -> String {
     let request =
-        |time, user, namespace, spec| Request { time, user, namespace, pod: pod("p", "busybox", spec) };
+        |time, user, namespace, spec| Request { time, user, namespace, pod: pod("p", "busybox", &spec) };
     trail(&[
         request("2026-11-24T08:00:00Z", "alice", "workflows", json!({"hostPID": true})),
         request("2026-11-24T09:00:00Z", "bob", "workflows", json!({})),

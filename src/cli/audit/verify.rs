@@ -52,7 +52,10 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             if let (Some(head), Some(seal)) = (&mut head, seal) {
                 head.see(seal.link.hash);
             }
-            problems += bar.suspend(|| tell(&mut chain))?;
+            // Each time that the bar is suspended it is drawn anew.
+            if !chain.found.is_empty() {
+                problems += bar.suspend(|| tell(&mut chain))?;
+            }
         }
         chain.end_file();
         problems += tell(&mut chain)?;

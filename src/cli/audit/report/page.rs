@@ -224,19 +224,6 @@ fn grouped(number: impl Display) -> String {
     grouped
 }
 
-#[expect(unreachable_pub, reason = "the macro writes it so")]
-mod filters {
-    use std::fmt::Display;
-
-    use askama::Values;
-
-    /// See [`super::grouped`].
-    #[askama::filter_fn]
-    pub(super) fn grouped(number: impl Display, _: &dyn Values) -> askama::Result<String> {
-        Ok(super::grouped(number))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
