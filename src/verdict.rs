@@ -64,15 +64,15 @@ impl Violations {
         });
     }
 
-    /// Leaves only those that `old` does not have too.
-    pub fn retain_new(&mut self, old: &Self) {
+    /// Leaves only those that `old` does not have too, and gives the others.
+    pub fn retain_new(&mut self, old: &Self) -> Vec<Violation> {
         let known = |violation: &Violation| {
             let Violation { rule, path, found, .. } = violation;
             old.list.iter().any(|other| other.rule == *rule && other.path == *path && other.found == *found)
         };
-        self.list.retain(|violation| !known(violation));
         // What was not kept cannot be compared; it counts only where the old object had fewer.
         self.omitted = self.omitted.saturating_sub(old.omitted);
+        self.list.extract_if(.., |violation| known(violation)).collect()
     }
 
     /// All that were kept.
@@ -252,7 +252,8 @@ mod tests {
     #[test]
     fn a_violation_that_the_old_object_had_is_no_new_one() {
         let mut new = violations(&["spec.a", "spec.b"]);
-        new.retain_new(&violations(&["spec.a"]));
+        let old = new.retain_new(&violations(&["spec.a"]));
         assert_eq!(new.iter().map(|violation| violation.path.as_str()).collect::<Vec<_>>(), ["spec.b"]);
+        assert_eq!(old.iter().map(|violation| violation.path.as_str()).collect::<Vec<_>>(), ["spec.a"]);
     }
 }

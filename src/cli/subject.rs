@@ -213,7 +213,7 @@ impl Subject {
     pub(super) fn judge<'a>(&'a self, policies: &'a PolicySet) -> Result<Option<Judgement<'a>>, Problem> {
         let Some(policy) = policies.of_namespace(&self.namespace) else { return Ok(None) };
         let mut pod = self.pod()?;
-        let violations = judge(policy, &mut pod, true);
+        let violations = judge(policy, &mut pod, true).violations;
         Ok(Some(Judgement { policy, pod, violations }))
     }
 }

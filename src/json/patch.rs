@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn null_counts_as_absent() {
-        let (_, document) = patched(r#"{"a":null}"#, |root| root.set_default("a", 5i64));
+        let (_, document) = patched(r#"{"a":null}"#, |root| assert!(root.set_default("a", 5i64)));
         assert_eq!(document["a"], 5);
     }
 

@@ -274,11 +274,13 @@ impl<'a> Object<'a> {
         member.value = value;
     }
 
-    /// Sets `key` where it is absent or null.
-    pub fn set_default(&mut self, key: &'a str, value: impl Into<Value<'a>>) {
-        if self.get(key).is_none() {
+    /// Sets `key` where it is absent or null; says whether it did.
+    pub fn set_default(&mut self, key: &'a str, value: impl Into<Value<'a>>) -> bool {
+        let is_open = self.get(key).is_none();
+        if is_open {
             self.set(key, value);
         }
+        is_open
     }
 
     /// The object at `key`, made if absent; `None` if something else stands there.

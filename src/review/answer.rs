@@ -3,11 +3,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Endpoint, Operation, Outcome, Record};
+use super::{Outcome, Record};
 use crate::{
     json::{changed_paths, write_patch},
     pod::Pod,
-    policy::Mode,
     verdict::Violations,
 };
 
@@ -42,31 +41,18 @@ fn write(record: &Record) -> Vec<u8> {
                 policy_hash: &policy.hash,
             }),
             warnings: match record.outcome {
-                Outcome::Warned => would_be(&record.violations),
+                Outcome::Warned => would_be(record.violations()),
                 _ => filled(record).into_iter().collect(),
             },
         },
     };
-    let patch = patch(record);
+    let patch = if record.is_patched() { write_patch(&record.object) } else { Vec::new() };
     let mut answer = Vec::with_capacity(512 + patch.len() * 4 / 3);
     serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
     if !patch.is_empty() {
         append_patch(&mut answer, &patch);
     }
     answer
-}
-
-/// A patch goes out only where the whole object is right: half a repair can make an object that the API server
-/// refuses with an error of its own, which hides ours.
-fn patch(record: &Record) -> Vec<u8> {
-    if may_fill(record) { write_patch(&record.object) } else { Vec::new() }
-}
-
-fn may_fill(record: &Record) -> bool {
-    record.endpoint == Endpoint::Mutate
-        && record.request.operation == Operation::Create
-        && record.outcome == Outcome::Admitted
-        && record.mode() != Some(Mode::Audit)
 }
 
 /// Adds the patch at the end of the response, which stands at the end of the answer. In Base64 there is nothing to
@@ -139,12 +125,12 @@ impl Status {
     fn of(record: &Record) -> Self {
         const MOST_CAUSES: usize = 50;
         let policy = record.policy.map_or("", |policy| &policy.name);
-        let causes = record.violations.iter().take(MOST_CAUSES).map(|violation| Cause {
+        let causes = record.violations().iter().take(MOST_CAUSES).map(|violation| Cause {
             reason: violation.rule,
             message: violation.to_string(),
             field: violation.path.clone(),
         });
-        let message = record.violations.message(policy);
+        let message = record.violations().message(policy);
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
     }
 }
@@ -154,7 +140,7 @@ impl Status {
 fn filled(record: &Record) -> Option<String> {
     const NAMED: usize = 2;
     let policy = record.policy.filter(|policy| policy.spec.warnings.filled)?;
-    if !may_fill(record) || !is_interactive(record) {
+    if !record.is_patched() || !is_interactive(record) {
         return None;
     }
     let paths = changed_paths(&record.object);

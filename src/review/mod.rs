@@ -8,8 +8,8 @@ use crate::{
     json::{Value, is_changed},
     pod::metadata_mut,
     policy::{Mode, Policy, PolicySet},
-    rules,
-    verdict::Violations,
+    rules::{self, Filled},
+    verdict::{Violation, Violations},
 };
 
 pub use answer::Answer;
@@ -98,29 +98,46 @@ pub fn answer<'a>(
     body: &'a [u8],
 ) -> Result<Answer<'a>, NotAReview> {
     let mut request = Request::read(body)?;
-    let (outcome, policy, violations) = decide(policies, endpoint, &mut request);
+    let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
     let Request { info, object, .. } = request;
-    Ok(Answer::of(Record { outcome, endpoint, request: info, policy, object, violations }))
+    Ok(Answer::of(Record { outcome, endpoint, request: info, policy, object, findings }))
+}
+
+/// What the rules found, and what they did.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What violates the policy.
+    pub violations: Violations,
+    /// What was filled, by rule.
+    pub filled: Vec<Filled>,
+    /// Of an update: what the stored Pod violates already, which is not held against the update.
+    pub forgiven: Vec<Violation>,
+}
+
+impl From<Violations> for Findings {
+    fn from(violations: Violations) -> Self {
+        Self { violations, ..Self::default() }
+    }
 }
 
 fn decide<'a>(
     policies: &'a PolicySet,
     endpoint: Endpoint,
     request: &mut Request<'a>,
-) -> (Outcome, Option<&'a Policy>, Violations) {
+) -> (Outcome, Option<&'a Policy>, Findings) {
     if !request.is_judged {
-        return (Outcome::NotJudged, None, Violations::default());
+        return (Outcome::NotJudged, None, Findings::default());
     }
     let Some(policy) = policies.of_namespace(&request.info.namespace) else {
-        return (Outcome::NoPolicy, None, Violations::default());
+        return (Outcome::NoPolicy, None, Findings::default());
     };
     if is_exempt(policy, request) {
-        return (Outcome::Exempt, Some(policy), Violations::default());
+        return (Outcome::Exempt, Some(policy), Findings::default());
     }
-    let violations = match (&request.malformed, request.info.operation) {
-        (Some(problem), _) => unreadable(problem),
+    let findings = match (&request.malformed, request.info.operation) {
+        (Some(problem), _) => unreadable(problem).into(),
         (None, Operation::Update) => judge_update(policy, request),
-        (None, _) if request.is_binding() => judge_binding(policy, &request.object),
+        (None, _) if request.is_binding() => judge_binding(policy, &request.object).into(),
         // Where nothing is enforced the record must say what enforcing would do, so the fill is tried there too.
         (None, _) => {
             let fills = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
@@ -128,22 +145,23 @@ fn decide<'a>(
         }
     };
     let outcome = match policy.spec.mode {
-        _ if violations.is_empty() => Outcome::Admitted,
+        _ if findings.violations.is_empty() => Outcome::Admitted,
         Mode::Enforce => Outcome::Denied,
         Mode::Warn => Outcome::Warned,
         Mode::Audit => Outcome::WouldDeny,
     };
-    (outcome, Some(policy), violations)
+    (outcome, Some(policy), findings)
 }
 
 /// Fills `pod` if asked to, and says what still violates the policy.
 #[must_use]
-pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Violations {
+pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Findings {
+    let mut filled = Vec::new();
     if fills {
-        rules::fill(&policy.spec, pod);
+        filled = rules::fill(&policy.spec, pod);
         stamp(policy, pod);
     }
-    rules::check(&policy.spec, pod)
+    Findings { violations: rules::check(&policy.spec, pod), filled, forgiven: Vec::new() }
 }
 
 /// A Pod that was filled says by which policy; one that says so already must say the truth.
@@ -166,12 +184,14 @@ fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
 
 /// An update is refused only for violations that the Pod did not have before. A Pod that is being deleted is no
 /// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
-fn judge_update(policy: &Policy, request: &Request) -> Violations {
+fn judge_update(policy: &Policy, request: &Request) -> Findings {
     let mut violations = rules::check(&policy.spec, &request.object);
-    if !violations.is_empty() && request.old_object != Value::Null {
-        violations.retain_new(&rules::check(&policy.spec, &request.old_object));
+    if violations.is_empty() || request.old_object == Value::Null {
+        return violations.into();
     }
-    violations
+    let mut forgiven = violations.retain_new(&rules::check(&policy.spec, &request.old_object));
+    forgiven.retain(|violation| violation.rule != rules::ONLY_ON_CREATE.id);
+    Findings { violations, filled: Vec::new(), forgiven }
 }
 
 /// A Binding is refused for what its labels and annotations violate. It is no Pod, so all that it violates without them

@@ -5,13 +5,13 @@ use std::{borrow::Cow, io};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::{Endpoint, Outcome, request::RequestInfo};
+use super::{Endpoint, Findings, Operation, Outcome, request::RequestInfo};
 use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
     policy::{Mode, Policy},
     text::is_deceptive,
-    verdict::Violations,
+    verdict::{Violation, Violations},
 };
 
 /// One verdict, with all that is recorded of it.
@@ -27,8 +27,8 @@ pub struct Record<'a> {
     pub policy: Option<&'a Policy>,
     /// The Pod, filled if it was to be filled.
     pub object: Value<'a>,
-    /// What violates the policy.
-    pub violations: Violations,
+    /// What the rules found.
+    pub findings: Findings,
 }
 
 impl Record<'_> {
@@ -38,12 +38,48 @@ impl Record<'_> {
         self.policy.map(|policy| policy.spec.mode)
     }
 
+    /// What violates the policy.
+    #[must_use]
+    pub fn violations(&self) -> &Violations {
+        &self.findings.violations
+    }
+
+    /// Whether what was filled goes out, as a patch. Only where the whole object is right: half a repair can make an
+    /// object that the API server refuses with an error of its own, which hides ours.
+    #[must_use]
+    pub fn is_patched(&self) -> bool {
+        self.endpoint == Endpoint::Mutate
+            && self.request.operation == Operation::Create
+            && self.outcome == Outcome::Admitted
+            && self.mode() != Some(Mode::Audit)
+    }
+
+    /// Whether a Pod was seen that is stored and runs on although an enforced policy would refuse it now: it came
+    /// before the policy, or past it. Only the validating side says so, or each would count twice.
+    #[must_use]
+    pub fn is_escape(&self) -> bool {
+        !self.findings.forgiven.is_empty()
+            && self.endpoint == Endpoint::Validate
+            && self.mode() == Some(Mode::Enforce)
+            && !self.request.dry_run
+    }
+
+    /// The Pod's own uid; empty where it has none yet.
+    #[must_use]
+    pub fn pod_uid(&self) -> &str {
+        text(Pod::of(&self.object).metadata, "uid")
+    }
+
     /// The ids of the violated rules, each once, joined by commas.
     #[must_use]
     pub fn rules(&self) -> String {
-        let mut rules: Vec<&str> = self.violations.iter().map(|violation| violation.rule).collect();
-        rules.dedup();
-        rules.join(",")
+        joined_rules(self.violations())
+    }
+
+    /// The ids of the rules that the stored Pod violates, each once, joined by commas.
+    #[must_use]
+    pub fn forgiven_rules(&self) -> String {
+        joined_rules(&self.findings.forgiven)
     }
 
     /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
@@ -75,7 +111,7 @@ impl Record<'_> {
             mode: policy.spec.mode.as_str(),
             filled: if self.outcome == Outcome::Denied { Vec::new() } else { changed_paths(&self.object) },
             violations: self
-                .violations
+                .violations()
                 .iter()
                 .map(|violation| LineViolation {
                     rule: violation.rule,
@@ -96,6 +132,12 @@ impl Record<'_> {
         line.serialize(&mut writer).expect("writing JSON to memory cannot fail");
         out.push(b'\n');
     }
+}
+
+fn joined_rules<'v>(violations: impl IntoIterator<Item = &'v Violation>) -> String {
+    let mut rules: Vec<&str> = violations.into_iter().map(|violation| violation.rule).collect();
+    rules.dedup();
+    rules.join(",")
 }
 
 /// Escapes what `serde_json` leaves as it is and a terminal obeys: the trail is read by people, too.

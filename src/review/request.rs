@@ -39,6 +39,9 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
+
     fn read(word: &str) -> Result<Self, NotAReview> {
         match word {
             "CREATE" => Ok(Self::Create),

@@ -592,3 +592,75 @@ fn a_binding_is_judged_by_the_labels_and_annotations_that_it_carries() {
         }
     }
 }
+
+fn findings(policies: &PolicySet, endpoint: Endpoint, review: &Json) -> (usize, usize, bool) {
+    let text = review.to_string();
+    let record = answer(policies, endpoint, text.as_bytes()).unwrap().record;
+    (record.violations().len(), record.findings.forgiven.len(), record.is_escape())
+}
+
+/// The Pod of an escape: stored, although it violates the policy.
+fn escaped() -> Json {
+    let mut pod = privileged();
+    pod["metadata"]["uid"] = json!("5f0e");
+    pod["spec"]["nodeName"] = json!("node-1");
+    pod
+}
+
+#[test]
+fn an_update_of_a_pod_that_should_not_be_there_is_an_escape() {
+    let mut labelled = escaped();
+    labelled["metadata"]["labels"]["team"] = json!("a");
+    let review = update(&escaped(), &labelled);
+    assert_eq!(findings(&PolicySet::builtin(), Endpoint::Validate, &review), (0, 1, true));
+    let (policies, text) = (PolicySet::builtin(), review.to_string());
+    let record = answer(&policies, Endpoint::Validate, text.as_bytes()).unwrap().record;
+    assert_eq!((record.pod_uid(), &*record.forgiven_rules()), ("5f0e", "privileged"));
+    let (_, forgiven, is_escape) = findings(&PolicySet::builtin(), Endpoint::Mutate, &review);
+    assert_eq!((forgiven, is_escape), (1, false), "the other side counts it");
+}
+
+#[test]
+fn an_update_that_is_refused_may_be_one_of_an_escaped_pod_too() {
+    let mut worse = escaped();
+    worse["spec"]["hostPID"] = json!(true);
+    let found = findings(&PolicySet::builtin(), Endpoint::Validate, &update(&escaped(), &worse));
+    assert_eq!(found, (1, 1, true));
+}
+
+/// Every Pod that runs has a node, which none may bring along.
+#[test]
+fn a_pod_that_the_scheduler_has_placed_is_no_escape() {
+    let mut placed = complete_pod();
+    placed["spec"]["nodeName"] = json!("node-1");
+    let found = findings(&PolicySet::builtin(), Endpoint::Validate, &update(&placed, &placed));
+    assert_eq!(found, (0, 0, false));
+}
+
+#[test]
+fn an_escape_that_is_only_tried_or_not_enforced_or_mended_does_not_count() {
+    let mut review = update(&escaped(), &escaped());
+    review["request"]["dryRun"] = json!(true);
+    assert!(!findings(&PolicySet::builtin(), Endpoint::Validate, &review).2);
+    let review = update(&escaped(), &escaped());
+    for mode in ["warn", "audit"] {
+        assert!(!findings(&policies(mode), Endpoint::Validate, &review).2, "{mode}");
+    }
+    let exempt = policies_of("exempt: {users: [jane]}");
+    assert!(!findings(&exempt, Endpoint::Validate, &review).2);
+    let review = update(&escaped(), &complete_pod());
+    assert!(!findings(&PolicySet::builtin(), Endpoint::Validate, &review).2);
+}
+
+#[test]
+fn what_is_filled_goes_out_only_with_a_patch() {
+    let patched = |policies: &PolicySet, endpoint, review: &Json| {
+        let text = review.to_string();
+        answer(policies, endpoint, text.as_bytes()).unwrap().record.is_patched()
+    };
+    let plain = create(&plain_pod());
+    assert!(patched(&PolicySet::builtin(), Endpoint::Mutate, &plain));
+    assert!(!patched(&PolicySet::builtin(), Endpoint::Validate, &plain));
+    assert!(!patched(&policies("audit"), Endpoint::Mutate, &plain));
+    assert!(!patched(&PolicySet::builtin(), Endpoint::Mutate, &create(&privileged())));
+}

@@ -50,14 +50,14 @@ pub(super) static SECCOMP: Rule = Rule {
     check: check_seccomp,
 };
 
-fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    let Some(profile) = spec.security.seccomp.first() else { return };
-    let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return };
+fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let Some(profile) = spec.security.seccomp.first() else { return 0 };
+    let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return 0 };
     let object = match profile.split_once('/') {
         Some((kind, file)) => Object::from([("type", kind), ("localhostProfile", file)]),
         None => Object::from([("type", profile.as_str())]),
     };
-    security.set_default("seccompProfile", object);
+    security.set_default("seccompProfile", object).into()
 }
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {

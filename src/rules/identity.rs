@@ -20,12 +20,14 @@ pub(super) static SERVICE_ACCOUNT: Rule = Rule {
 
 const DEFAULT_ACCOUNT: &str = "default";
 
-fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    let Some(pod) = spec_mut(pod) else { return };
+fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let Some(pod) = spec_mut(pod) else { return 0 };
     // The API server lets the alias follow the name by itself.
-    if account(pod).is_none_or(|name| name == DEFAULT_ACCOUNT) {
-        pod.set("serviceAccountName", spec.service_account.name.as_str());
+    if account(pod).is_some_and(|name| name != DEFAULT_ACCOUNT) {
+        return 0;
     }
+    pod.set("serviceAccountName", spec.service_account.name.as_str());
+    1
 }
 
 fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
@@ -67,19 +69,19 @@ pub(super) static TOKEN_VOLUMES: Rule = Rule {
     check: check_token_volumes,
 };
 
-fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     if spec.service_account.automount_token {
-        return;
+        return 0;
     }
-    let Some(pod_spec) = spec_mut(pod) else { return };
-    pod_spec.set_default("automountServiceAccountToken", false);
+    let Some(pod_spec) = spec_mut(pod) else { return 0 };
+    let filled = usize::from(pod_spec.set_default("automountServiceAccountToken", false));
     let tokens: Vec<String> = pod_spec
         .objects("volumes")
         .filter(|(_, volume)| is_api_token_volume(volume))
         .filter_map(|(_, volume)| volume.str("name").map(str::to_owned))
         .collect();
     if tokens.is_empty() {
-        return;
+        return filled;
     }
     if let Some(volumes) = pod_spec.list_mut("volumes") {
         volumes.remove_where(|volume| volume.as_object().is_some_and(is_api_token_volume));
@@ -92,6 +94,7 @@ fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         let name = |mount: &Value| mount.as_object().and_then(|mount| mount.str("name")).map(str::to_owned);
         mounts.remove_where(|mount| name(mount).is_some_and(|name| tokens.contains(&name)));
     });
+    filled
 }
 
 /// The volume that the `ServiceAccount` admission plugin adds. The name alone proves nothing, since a person may

@@ -19,17 +19,19 @@ pub(super) static RESTART_POLICY: Rule = Rule {
     check: check_restart_policy,
 };
 
-fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
     let controlled =
         metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
     if wants_always || controlled {
-        return;
+        return 0;
     }
-    let Some(pod) = spec_mut(pod) else { return };
-    if pod.get("restartPolicy").is_none_or(|policy| policy.as_str() == Some("Always")) {
-        pod.set("restartPolicy", spec.lifecycle.restart_policy.default.as_str());
+    let Some(pod) = spec_mut(pod) else { return 0 };
+    if pod.get("restartPolicy").is_some_and(|policy| policy.as_str() != Some("Always")) {
+        return 0;
     }
+    pod.set("restartPolicy", spec.lifecycle.restart_policy.default.as_str());
+    1
 }
 
 fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
@@ -99,10 +101,10 @@ pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     check: check_active_deadline,
 };
 
-fn fill_active_deadline<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    if let Some(pod) = spec_mut(pod) {
-        pod.set_default("activeDeadlineSeconds", i64::from(spec.lifecycle.active_deadline_seconds.default));
-    }
+fn fill_active_deadline<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let Some(pod) = spec_mut(pod) else { return 0 };
+    let default = i64::from(spec.lifecycle.active_deadline_seconds.default);
+    pod.set_default("activeDeadlineSeconds", default).into()
 }
 
 fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Violations) {
@@ -132,15 +134,17 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
 const GRACE: &str = "terminationGracePeriodSeconds";
 const API_DEFAULT_GRACE: i64 = 30;
 
-fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
     if max >= API_DEFAULT_GRACE {
-        return;
+        return 0;
     }
-    let Some(pod) = spec_mut(pod) else { return };
-    if pod.get(GRACE).is_none_or(|seconds| seconds.as_i64() == Some(API_DEFAULT_GRACE)) {
-        pod.set(GRACE, max);
+    let Some(pod) = spec_mut(pod) else { return 0 };
+    if pod.get(GRACE).is_some_and(|seconds| seconds.as_i64() != Some(API_DEFAULT_GRACE)) {
+        return 0;
     }
+    pod.set(GRACE, max);
+    1
 }
 
 fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Violations) {

@@ -19,14 +19,12 @@ pub(super) static LABELS: Rule = Rule {
     check: check_labels,
 };
 
-fn fill_labels<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_labels<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     if spec.labels.is_empty() {
-        return;
+        return 0;
     }
-    let Some(labels) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("labels")) else { return };
-    for (key, value) in &spec.labels {
-        labels.set_default(key, value.as_str());
-    }
+    let Some(labels) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("labels")) else { return 0 };
+    spec.labels.iter().filter(|(key, value)| labels.set_default(key, value.as_str())).count()
 }
 
 fn check_labels(spec: &Spec, pod: &Pod, out: &mut Violations) {

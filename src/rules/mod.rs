@@ -45,8 +45,17 @@ pub struct Rule {
     pub check: Check,
 }
 
-/// Changes a Pod in place; the tree remembers what was changed.
-pub type Fill = for<'a> fn(&'a Spec, &mut Value<'a>);
+/// Changes a Pod in place, where the tree remembers what was changed; says how many fields it set.
+pub type Fill = for<'a> fn(&'a Spec, &mut Value<'a>) -> usize;
+
+/// What one rule filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    /// The rule's place in [`ALL`].
+    pub rule: usize,
+    /// How many fields it set.
+    pub fields: usize,
+}
 
 /// Looks at a Pod and reports violations.
 pub type Check = fn(&Spec, &Pod, &mut Violations);
@@ -106,21 +115,24 @@ pub static ALL: &[&Rule] = &[
     &images::IMAGES,
 ];
 
+/// What it forbids on create, the scheduler does later: every Pod that runs violates it.
+pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
+
 /// The rule with this id.
 #[must_use]
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
-/// Fills what `pod` leaves open. A Pod of too many containers is left alone: it is refused anyway, and filling it
-/// would make a small request large.
-pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+/// Fills what `pod` leaves open, and says which rules did so. A Pod of too many containers is left alone: it is refused
+/// anyway, and filling it would make a small request large.
+pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> Vec<Filled> {
     if Pod::of(pod).containers.len() > shape::MOST_CONTAINERS {
-        return;
+        return Vec::new();
     }
-    for fill in ALL.iter().filter_map(|rule| rule.fill) {
-        fill(spec, pod);
-    }
+    let fills = ALL.iter().enumerate().filter_map(|(rule, it)| Some((rule, it.fill?)));
+    let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(spec, pod) });
+    filled.filter(|filled| filled.fields > 0).collect()
 }
 
 /// Every violation of `pod`.
@@ -192,6 +204,61 @@ mod tests {
     fn filling_twice_is_filling_once() {
         let once = filled(&plain_pod());
         assert_eq!(filled(&once), once);
+    }
+
+    #[test]
+    fn each_rule_says_how_many_fields_it_filled() {
+        let fields = |pod: &serde_json::Value| {
+            let text = pod.to_string();
+            let mut tree = crate::json::pod_from_str(&text).unwrap();
+            let spec = Spec::default();
+            let filled = fill(&spec, &mut tree);
+            filled.iter().map(|filled| (ALL[filled.rule].id, filled.fields)).collect::<Vec<_>>()
+        };
+        let of_plain = [
+            ("labels", 1),
+            ("runtime-class", 1),
+            ("node-affinity", 1),
+            ("tolerations", 1),
+            ("service-account", 1),
+            ("token-volumes", 1),
+            ("restart-policy", 1),
+            ("active-deadline", 1),
+            ("run-as-non-root", 1),
+            ("run-as-user", 1),
+            ("run-as-group", 1),
+            ("fs-group", 1),
+            ("privilege-escalation", 1),
+            ("capabilities", 1),
+            ("read-only-root", 1),
+            ("seccomp", 1),
+            ("writable-paths", 4),
+            ("resource-limits", 6),
+        ];
+        assert_eq!(fields(&plain_pod()), of_plain);
+        assert_eq!(fields(&complete_pod()), []);
+        let mut pod = complete_pod_of_three();
+        for container in pod["spec"]["containers"].as_array_mut().unwrap() {
+            without(&mut container["securityContext"], "readOnlyRootFilesystem");
+        }
+        assert_eq!(fields(&pod), [("read-only-root", 2)]);
+    }
+
+    /// A fill that counts wrong would tell of what it did not do.
+    #[test]
+    fn a_rule_that_fills_nothing_changes_nothing() {
+        let spec = Spec::default();
+        for pod in [plain_pod(), complete_pod(), complete_pod_of_three()] {
+            let text = pod.to_string();
+            for rule in ALL {
+                let Some(fill) = rule.fill else { continue };
+                let mut tree = crate::json::pod_from_str(&text).unwrap();
+                let fields = fill(&spec, &mut tree);
+                let changed = serde_json::to_string(&tree).unwrap()
+                    != serde_json::to_string(&crate::json::pod_from_str(&text).unwrap()).unwrap();
+                assert_eq!(fields > 0, changed, "{}", rule.id);
+            }
+        }
     }
 
     #[test]

@@ -23,22 +23,23 @@ pub(super) static NODE_AFFINITY: Rule = Rule {
     check: check_node_affinity,
 };
 
-fn fill_node_affinity<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_node_affinity<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let requirements = &spec.placement.node_affinity;
     if requirements.is_empty() {
-        return;
+        return 0;
     }
     let terms = spec_mut(pod)
         .and_then(|pod| pod.object_mut("affinity"))
         .and_then(|affinity| affinity.object_mut("nodeAffinity"))
         .and_then(|affinity| affinity.object_mut(REQUIRED))
         .and_then(|required| required.list_mut("nodeSelectorTerms"));
-    let Some(terms) = terms else { return };
+    let Some(terms) = terms else { return 0 };
     if terms.is_empty() {
         let all: Value = requirements.iter().map(requirement).collect();
         terms.push(Object::from([("matchExpressions", all)]));
-        return;
+        return requirements.len();
     }
+    let mut filled = 0;
     for (_, term) in terms.iter_mut() {
         let Some(term) = term.as_object_mut().filter(|term| !is_empty_term(term)) else { continue };
         let missing: Vec<_> = requirements.iter().filter(|wanted| !demands(term, wanted)).collect();
@@ -46,10 +47,12 @@ fn fill_node_affinity<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
             continue;
         }
         let Some(expressions) = term.list_mut("matchExpressions") else { continue };
+        filled += missing.len();
         for wanted in missing {
             expressions.push(requirement(wanted));
         }
     }
+    filled
 }
 
 fn requirement(wanted: &NodeRequirement) -> Object<'_> {
@@ -141,18 +144,21 @@ pub(super) static TOLERATIONS: Rule = Rule {
     check: check_tolerations,
 };
 
-fn fill_tolerations<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_tolerations<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     if spec.placement.tolerations.is_empty() {
-        return;
+        return 0;
     }
-    let Some(tolerations) = spec_mut(pod).and_then(|pod| pod.list_mut("tolerations")) else { return };
+    let Some(tolerations) = spec_mut(pod).and_then(|pod| pod.list_mut("tolerations")) else { return 0 };
+    let mut filled = 0;
     for wanted in &spec.placement.tolerations {
         let stands =
             tolerations.iter().any(|(_, item)| item.as_object().is_some_and(|item| equal(item, wanted)));
         if !stands {
             tolerations.push(toleration(wanted));
+            filled += 1;
         }
     }
+    filled
 }
 
 fn toleration(wanted: &Toleration) -> Object<'_> {
@@ -279,14 +285,16 @@ pub(super) static SCHEDULER: Rule = Rule {
 
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
-fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let allowed = &spec.placement.schedulers;
-    let Some(first) = allowed.first() else { return };
-    let Some(pod) = spec_mut(pod) else { return };
+    let Some(first) = allowed.first() else { return 0 };
+    let Some(pod) = spec_mut(pod) else { return 0 };
     let is_default = pod.get("schedulerName").is_none_or(|name| name.as_str() == Some(DEFAULT_SCHEDULER));
-    if is_default && !allowed.iter().any(|name| name == DEFAULT_SCHEDULER) {
-        pod.set("schedulerName", first.as_str());
+    if !is_default || allowed.iter().any(|name| name == DEFAULT_SCHEDULER) {
+        return 0;
     }
+    pod.set("schedulerName", first.as_str());
+    1
 }
 
 fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Violations) {

@@ -8,13 +8,13 @@ use crate::{
     verdict::{Violations, quote, show},
 };
 
-/// Fills the security context of each app and init container.
-fn fill_of_containers<'a>(pod: &mut Value<'a>, fill: impl Fn(&mut Object<'a>)) {
+/// Fills the security context of each app and init container; `fill` says how many fields it set.
+fn fill_of_containers<'a>(pod: &mut Value<'a>, fill: impl Fn(&mut Object<'a>) -> usize) -> usize {
+    let mut filled = 0;
     each_container_mut(pod, |_, container| {
-        if let Some(security) = container.object_mut("securityContext") {
-            fill(security);
-        }
+        filled += container.object_mut("securityContext").map_or(0, &fill);
     });
+    filled
 }
 
 /// Reports each container whose `securityContext.field` is not `wanted`.
@@ -65,7 +65,7 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     why: "allowPrivilegeEscalation: false sets no_new_privs, so setuid programs gain nothing. It is filled where unset.",
     setting: "",
     fill: Some(|_, pod| {
-        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false));
+        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false).into())
     }),
     check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
 };
@@ -82,10 +82,11 @@ pub(super) static READ_ONLY_ROOT: Rule = Rule {
 
 const READ_ONLY: &str = "readOnlyRootFilesystem";
 
-fn fill_read_only_root<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    if spec.security.read_only_root_filesystem {
-        fill_of_containers(pod, |security| security.set_default(READ_ONLY, true));
+fn fill_read_only_root<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    if !spec.security.read_only_root_filesystem {
+        return 0;
     }
+    fill_of_containers(pod, |security| security.set_default(READ_ONLY, true).into())
 }
 
 fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Violations) {
@@ -104,23 +105,26 @@ pub(super) static CAPABILITIES: Rule = Rule {
     check: check_capabilities,
 };
 
-fn fill_capabilities<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_capabilities<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let wanted = &spec.security.capabilities.drop;
     if wanted.is_empty() {
-        return;
+        return 0;
     }
     fill_of_containers(pod, |security| {
         let Some(drop) =
             security.object_mut("capabilities").and_then(|capabilities| capabilities.list_mut("drop"))
         else {
-            return;
+            return 0;
         };
+        let mut filled = 0;
         for name in wanted {
             if !drop.iter().any(|(_, dropped)| dropped.as_str() == Some(name)) {
                 drop.push(name.as_str());
+                filled += 1;
             }
         }
-    });
+        filled
+    })
 }
 
 fn check_capabilities(spec: &Spec, pod: &Pod, out: &mut Violations) {

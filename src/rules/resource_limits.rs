@@ -60,13 +60,13 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
     }
 }
 
-fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     let earlier = Filled::of(pod);
     if earlier.entries.is_empty() && Pod::of(pod).containers.iter().all(has_all_amounts) {
-        return;
+        return 0;
     }
     let mut needs = needs(pod, &earlier);
-    let Some(pod_spec) = spec_mut(pod) else { return };
+    let Some(pod_spec) = spec_mut(pod) else { return 0 };
     for resource in Resource::ALL {
         let budget = spec.resources.pod.limits.of(resource).value.minus(overhead(pod_spec, resource));
         let own = of_pod(pod_spec, "limits", resource);
@@ -84,6 +84,7 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         }
     });
     filled.remember(pod);
+    filled.changed
 }
 
 /// What the Pod sets for its containers together. The API server refuses containers that exceed it.
@@ -257,7 +258,8 @@ fn set(
 #[derive(Default)]
 struct Filled {
     entries: Vec<Entry>,
-    changed: bool,
+    /// How many amounts this one set.
+    changed: usize,
 }
 
 /// One amount that was filled.
@@ -294,7 +296,7 @@ impl Filled {
         }
         // A forged annotation must not make a small Pod costly.
         entries.truncate(6 * MOST_CONTAINERS);
-        Self { entries, changed: false }
+        Self { entries, changed: 0 }
     }
 
     fn get(&self, container: &str, kind: &str, resource: Resource) -> Option<&str> {
@@ -303,7 +305,7 @@ impl Filled {
     }
 
     fn put(&mut self, container: &str, kind: &str, resource: Resource, text: &str) {
-        self.changed = true;
+        self.changed += 1;
         let resource = resource.as_str();
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.is(container, kind, resource)) {
             text.clone_into(&mut entry.text);
@@ -314,7 +316,7 @@ impl Filled {
     }
 
     fn remember(&self, pod: &mut Value) {
-        if !self.changed {
+        if self.changed == 0 {
             return;
         }
         let Ok(text) = serde_json::to_string(&self.as_json()) else { return };

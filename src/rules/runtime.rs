@@ -19,10 +19,9 @@ pub(super) static RUNTIME_CLASS: Rule = Rule {
     check: check_runtime_class,
 };
 
-fn fill_runtime_class<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    if let Some(pod) = spec_mut(pod) {
-        pod.set_default("runtimeClassName", spec.runtime_class.default.as_str());
-    }
+fn fill_runtime_class<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let Some(pod) = spec_mut(pod) else { return 0 };
+    pod.set_default("runtimeClassName", spec.runtime_class.default.as_str()).into()
 }
 
 fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Violations) {

@@ -9,10 +9,9 @@ use crate::{
 };
 
 /// Fills a field of `spec.securityContext`, which containers inherit.
-fn fill_of_pod<'a>(pod: &mut Value<'a>, field: &'static str, value: impl Into<Value<'a>>) {
-    if let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) {
-        security.set_default(field, value);
-    }
+fn fill_of_pod<'a>(pod: &mut Value<'a>, field: &'static str, value: impl Into<Value<'a>>) -> usize {
+    let security = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext"));
+    security.is_some_and(|security| security.set_default(field, value)).into()
 }
 
 pub(super) static RUN_AS_NON_ROOT: Rule = Rule {

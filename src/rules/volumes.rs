@@ -50,8 +50,9 @@ pub(super) static EMPTY_DIR: Rule = Rule {
     check: check_empty_dir,
 };
 
-fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
-    let Some(Value::List(volumes)) = spec_mut(pod).and_then(|pod| pod.get_mut("volumes")) else { return };
+fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let Some(Value::List(volumes)) = spec_mut(pod).and_then(|pod| pod.get_mut("volumes")) else { return 0 };
+    let mut filled = 0;
     for (_, volume) in volumes.iter_mut() {
         let Some(volume) = volume.as_object_mut() else { continue };
         if !is_empty_dir(volume) {
@@ -59,10 +60,10 @@ fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
         }
         let in_memory = volume.object("emptyDir").and_then(|dir| dir.str("medium")) == Some("Memory");
         let limit = size_ceiling(spec, volume.str("name"), in_memory);
-        if let Some(dir) = volume.object_mut("emptyDir") {
-            dir.set_default("sizeLimit", limit.text.as_str());
-        }
+        let dir = volume.object_mut("emptyDir");
+        filled += usize::from(dir.is_some_and(|dir| dir.set_default("sizeLimit", limit.text.as_str())));
     }
+    filled
 }
 
 /// A volume without any source is an emptyDir: the API server defaults it so.
@@ -124,14 +125,16 @@ pub(super) static WRITABLE_PATHS: Rule = Rule {
     check: check_writable_paths,
 };
 
-fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) {
+fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+    let mut filled = 0;
     for writable in &spec.volumes.writable {
-        let mut needed = false;
-        each_container_mut(pod, |_, container| needed |= mount(container, writable));
-        if needed {
-            add_volume(pod, writable);
+        let mut mounts = 0;
+        each_container_mut(pod, |_, container| mounts += usize::from(mount(container, writable)));
+        if mounts > 0 {
+            filled += mounts + usize::from(add_volume(pod, writable));
         }
     }
+    filled
 }
 
 /// Mounts `writable` unless the container has a mount there; says whether it did.
@@ -144,17 +147,19 @@ fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
     true
 }
 
-fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) {
-    let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return };
+/// Adds the volume of `writable` unless there is one of its name; says whether it did.
+fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) -> bool {
+    let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return false };
     let named =
         |volume: &Value| volume.as_object().and_then(|volume| volume.str("name")) == Some(&writable.name);
     if volumes.iter().any(|(_, volume)| named(volume)) {
-        return;
+        return false;
     }
     let dir = Object::from([("sizeLimit", writable.size_limit.text.as_str())]);
     let mut volume = Object::from([("name", writable.name.as_str())]);
     volume.set("emptyDir", dir);
     volumes.push(volume);
+    true
 }
 
 fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {

@@ -82,6 +82,8 @@ async fn judge(
         let _turn = shared.large_bodies.acquire().await;
         aside(|| respond(shared, endpoint, &body, span))
     };
+    let answered = response.body().size_hint().exact().unwrap_or_default();
+    shared.metrics.carried(endpoint, body.len() as u64, answered);
     if let Some(record) = waiting {
         record.taken().await;
     }
@@ -164,6 +166,16 @@ fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
     }
     if let Some(events) = &shared.events {
         events.report(record);
+    }
+    if record.is_escape() {
+        tracing::warn!(
+            policy = record.policy.map(|policy| &*policy.name),
+            namespace = &*request.namespace,
+            name = &*request.name,
+            uid = record.pod_uid(),
+            rules = record.forgiven_rules(),
+            "A stored Pod violates the policy"
+        );
     }
     let trail = shared.trail.as_ref()?;
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

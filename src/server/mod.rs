@@ -165,6 +165,7 @@ impl Shared {
     /// A server's state at its start.
     #[must_use]
     pub fn new(policies: PolicySet, metrics: Arc<Metrics>, trail: Option<Trail>, limits: Limits) -> Self {
+        metrics.put_in_force(&policies, certs::now());
         Self {
             policies: ArcSwap::from_pointee(policies),
             metrics,

@@ -29,6 +29,7 @@ pub(super) fn watch_policy(
     let take = move |sources: &Vec<Source>| {
         let policies = PolicySet::from_sources(sources).map_err(|errors| errors.to_string())?;
         tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy reloaded");
+        shared.metrics.put_in_force(&policies, certs::now());
         shared.policies.store(Arc::new(policies));
         Ok(())
     };

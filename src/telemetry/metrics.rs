@@ -5,12 +5,13 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
+use super::{policies::Policies, process::Process};
 use crate::{
-    policy::Mode,
-    review::{Endpoint, Outcome, Record},
+    policy::PolicySet,
+    review::{Endpoint, Record},
     rules,
 };
 
@@ -38,8 +39,6 @@ impl Limit {
         }
     }
 }
-
-const MODES: [&str; 4] = ["enforce", "warn", "audit", "none"];
 
 /// How the reloads of something went.
 #[derive(Debug, Clone)]
@@ -101,15 +100,15 @@ impl Upkeep {
                 "certificate_upkeep_failing",
                 "1 while managed certificates cannot be looked after; what is served goes on being served",
             ),
-            authority_expiry: gauge(
+            authority_expiry: seconds(
                 registry,
-                "ca_not_after_timestamp_seconds",
+                "ca_not_after_timestamp",
                 "When the CA that signs expires (managed certificates)",
             ),
             published,
-            clock_skew: gauge(
+            clock_skew: seconds(
                 registry,
-                "clock_skew_seconds",
+                "clock_skew",
                 "How far the API server's clock is ahead of this one's (managed certificates)",
             ),
         }
@@ -159,9 +158,13 @@ impl Drop for Counted<'_> {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    reviews: Vec<Counter>,
+    policies: Policies,
     violations: Vec<Counter>,
+    /// Of the rules that fill something.
+    filled: Vec<Option<Counter>>,
     duration: [Histogram; 2],
+    /// Of requests and of responses, each by endpoint.
+    bodies: [[Counter; 2]; 2],
     rejected: [Counter; 3],
     not_reviews: Counter,
     panics: Counter,
@@ -205,110 +208,117 @@ impl Metrics {
     /// All metrics, at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("sandgate");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process));
+        let registry = root.sub_registry_with_prefix("sandgate");
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The build that runs", build);
+        let policies = Policies::new();
+        registry.register_collector(Box::new(policies.clone()));
 
-        let family =
-            counters(&mut registry, "admission_reviews", "Admission reviews that were answered, by verdict");
-        let reviews = [Endpoint::Mutate, Endpoint::Validate].into_iter().flat_map(|endpoint| {
-            let of_endpoint =
-                Outcome::ALL.into_iter().flat_map(move |outcome| MODES.map(|mode| (outcome, mode)));
-            of_endpoint.map(move |(outcome, mode)| (endpoint, outcome, mode))
-        });
-        let reviews = reviews.map(|(endpoint, outcome, mode)| {
-            family.get_or_create_owned(&vec![
-                ("endpoint", endpoint.as_str()),
-                ("verdict", outcome.as_str()),
-                ("mode", mode),
-            ])
-        });
-        let reviews = reviews.collect();
-
-        let family = counters(&mut registry, "violations", "Violations that were found, by rule");
+        let family = counters(registry, "violations", "Violations that were found, by rule");
         let violations =
             rules::ALL.iter().map(|rule| family.get_or_create_owned(&vec![("rule", rule.id)])).collect();
 
+        let family = counters(registry, "filled_fields", "Fields that were filled, by rule");
+        let of_rule =
+            |rule: &&rules::Rule| rule.fill.map(|_| family.get_or_create_owned(&vec![("rule", rule.id)]));
+        let filled = rules::ALL.iter().map(of_rule).collect();
+
         let family = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let help = "From the last byte of the review to its answer, without the network";
-        registry.register("admission_duration_seconds", help, family.clone());
-        let duration = [Endpoint::Mutate, Endpoint::Validate]
-            .map(|endpoint| family.get_or_create_owned(&vec![("endpoint", endpoint.as_str())]));
+        registry.register_with_unit("admission_duration", help, Unit::Seconds, family.clone());
+        let duration = ENDPOINTS.map(|endpoint| family.get_or_create_owned(&vec![("endpoint", endpoint)]));
 
-        let family =
-            counters(&mut registry, "requests_rejected", "Requests that were turned away by a limit");
+        let bodies = [
+            ("request_body", "Bodies of requests, as they were read"),
+            ("response_body", "Bodies of answers"),
+        ]
+        .map(|(name, help)| {
+            let family = Family::<Labels, Counter>::default();
+            registry.register_with_unit(name, help, Unit::Bytes, family.clone());
+            ENDPOINTS.map(|endpoint| family.get_or_create_owned(&vec![("endpoint", endpoint)]))
+        });
+
+        let family = counters(registry, "requests_rejected", "Requests that were turned away by a limit");
         let rejected = Limit::ALL.map(|limit| family.get_or_create_owned(&vec![("limit", limit.as_str())]));
 
         Self {
-            reviews,
+            policies,
             violations,
+            filled,
             duration,
+            bodies,
             rejected,
-            not_reviews: counter(&mut registry, "bad_requests", "Requests that were no admission review"),
-            panics: counter(&mut registry, "panics", "Requests that ended in a panic, answered with 500"),
-            in_flight: gauge(&mut registry, "requests_in_flight", "Requests that are being answered"),
-            connections: gauge(&mut registry, "connections", "Open connections"),
-            handshakes: counter(&mut registry, "tls_handshakes", "TLS handshakes that were completed"),
-            handshake_failures: counter(
-                &mut registry,
-                "tls_handshake_failures",
-                "TLS handshakes that failed",
-            ),
-            policy: Reloads::register(&mut registry, "policy"),
-            certificate: Reloads::register(&mut registry, "certificate"),
-            upkeep: Upkeep::register(&mut registry),
-            certificate_expiry: gauge(
-                &mut registry,
-                "certificate_not_after_timestamp_seconds",
+            not_reviews: counter(registry, "bad_requests", "Requests that were no admission review"),
+            panics: counter(registry, "panics", "Requests that ended in a panic, answered with 500"),
+            in_flight: gauge(registry, "requests_in_flight", "Requests that are being answered"),
+            connections: gauge(registry, "connections", "Open connections"),
+            handshakes: counter(registry, "tls_handshakes", "TLS handshakes that were completed"),
+            handshake_failures: counter(registry, "tls_handshake_failures", "TLS handshakes that failed"),
+            policy: Reloads::register(registry, "policy"),
+            certificate: Reloads::register(registry, "certificate"),
+            upkeep: Upkeep::register(registry),
+            certificate_expiry: seconds(
+                registry,
+                "certificate_not_after_timestamp",
                 "When the served certificate expires",
             ),
-            audit_records: results(&mut registry, "audit_records", "Audit records, written or dropped"),
+            audit_records: results(registry, "audit_records", "Audit records, written or dropped"),
             audit_failing: gauge(
-                &mut registry,
+                registry,
                 "audit_failing",
                 "1 while audit records cannot be written; a file is tried again each second",
             ),
             audit_sequence: gauge(
-                &mut registry,
+                registry,
                 "audit_chain_sequence",
                 "The number of the last audit line that was written",
             ),
             audit_head: gauge(
-                &mut registry,
+                registry,
                 "audit_chain_head",
                 "The first 48 bits of the hash of the last audit line that was written",
             ),
             events: Deliveries::register(
-                &mut registry,
+                registry,
                 "events",
                 "Events for refused Pods: writes that worked or failed, and refusals that found no room",
             ),
-            spans: Deliveries::register(
-                &mut registry,
-                "spans",
-                "Spans of traces, sent, not taken or dropped",
-            ),
-            registry,
+            spans: Deliveries::register(registry, "spans", "Spans of traces, sent, not taken or dropped"),
+            registry: root,
         }
+    }
+
+    /// Counts for these policies from here on; one whose name was in force before counts on.
+    pub fn put_in_force(&self, policies: &PolicySet, now: i64) {
+        self.policies.replace(policies, now);
     }
 
     /// Counts a verdict.
     pub fn observe(&self, record: &Record, took: Duration) {
         let endpoint = record.endpoint as usize;
-        let mode = match record.mode() {
-            Some(Mode::Enforce) => 0,
-            Some(Mode::Warn) => 1,
-            Some(Mode::Audit) => 2,
-            None => 3,
-        };
-        let index = (endpoint * Outcome::ALL.len() + record.outcome as usize) * MODES.len() + mode;
-        self.reviews[index].inc();
-        for violation in &record.violations {
+        self.policies.observe(record);
+        for violation in record.violations() {
             if let Some(index) = rules::ALL.iter().position(|rule| rule.id == violation.rule) {
                 self.violations[index].inc();
             }
         }
+        if record.is_patched() {
+            for filled in &record.findings.filled {
+                if let Some(counter) = &self.filled[filled.rule] {
+                    counter.inc_by(filled.fields as u64);
+                }
+            }
+        }
         self.duration[endpoint].observe(took.as_secs_f64());
+    }
+
+    /// Counts the bodies of a request and of its answer, in bytes.
+    pub fn carried(&self, endpoint: Endpoint, request: u64, response: u64) {
+        let [requests, responses] = &self.bodies;
+        requests[endpoint as usize].inc_by(request);
+        responses[endpoint as usize].inc_by(response);
     }
 
     /// Counts a request that was turned away.
@@ -331,11 +341,14 @@ impl Metrics {
     /// # Errors
     /// Never in practice: it writes to memory.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
-        let mut text = String::with_capacity(16 * 1024);
+        let mut text = String::with_capacity(32 * 1024);
         encode(&mut text, &self.registry)?;
         Ok(text)
     }
 }
+
+/// The words of the endpoints, in their order.
+const ENDPOINTS: [&str; 2] = ["mutate", "validate"];
 
 /// In seconds. A decision takes tens of microseconds; what takes longer than the API server waits does not matter.
 const BUCKETS: [f64; 16] = [
@@ -361,6 +374,13 @@ fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     counter
 }
 
+/// A gauge whose name ends in `_seconds`.
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register_with_unit(name, help, Unit::Seconds, gauge.clone());
+    gauge
+}
+
 fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();
     registry.register(name, help, gauge.clone());
@@ -378,17 +398,41 @@ mod tests {
         let policies = PolicySet::builtin();
         let review = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u",
             "operation":"CREATE","namespace":"workflows","object":{"spec":{"hostPID":true,"containers":[{"name":"a"}]}}}}"#;
+        metrics.put_in_force(&policies, 0);
         let answer = answer(&policies, Endpoint::Mutate, review).unwrap();
         metrics.observe(&answer.record, Duration::from_micros(30));
         let text = metrics.text().unwrap();
         for line in [
-            r#"sandgate_admission_reviews_total{endpoint="mutate",verdict="denied",mode="enforce"} 1"#,
-            r#"sandgate_admission_reviews_total{endpoint="validate",verdict="denied",mode="enforce"} 0"#,
+            r#"sandgate_admission_reviews_total{endpoint="mutate",operation="CREATE",verdict="denied",policy="workflow-runner",mode="enforce"} 1"#,
+            r#"sandgate_admission_reviews_total{endpoint="validate",operation="CREATE",verdict="denied",policy="workflow-runner",mode="enforce"} 0"#,
             r#"sandgate_violations_total{rule="host-namespaces"} 1"#,
             r#"sandgate_violations_total{rule="privileged"} 0"#,
             r#"sandgate_admission_duration_seconds_bucket{le="0.00005",endpoint="mutate"} 1"#,
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn what_is_filled_is_counted_by_rule_where_it_goes_out() {
+        let metrics = Metrics::new();
+        let policies = PolicySet::builtin();
+        metrics.put_in_force(&policies, 0);
+        let review = br#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u",
+            "operation":"CREATE","namespace":"workflows","object":{"spec":{"containers":[{"name":"a","image":"b"}]}}}}"#;
+        let patched = answer(&policies, Endpoint::Mutate, review).unwrap();
+        metrics.observe(&patched.record, Duration::from_micros(30));
+        metrics.carried(Endpoint::Mutate, 200, 3000);
+        let text = metrics.text().unwrap();
+        for line in [
+            r#"sandgate_filled_fields_total{rule="runtime-class"} 1"#,
+            r#"sandgate_filled_fields_total{rule="resource-limits"} 6"#,
+            r#"sandgate_request_body_bytes_total{endpoint="mutate"} 200"#,
+            r#"sandgate_response_body_bytes_total{endpoint="mutate"} 3000"#,
+            r#"sandgate_response_body_bytes_total{endpoint="validate"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains(r#"sandgate_filled_fields_total{rule="privileged"}"#), "it fills nothing");
     }
 }

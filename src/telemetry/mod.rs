@@ -1,7 +1,10 @@
 //! Logs, metrics and traces.
 
+mod escapes;
 mod logs;
 mod metrics;
+mod policies;
+mod process;
 mod traces;
 
 pub use logs::{LogFormat, LogLevel, Seldom, start_logs};

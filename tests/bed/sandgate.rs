@@ -65,6 +65,11 @@ impl Sandgate {
         self.url.trim_end_matches('/')
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
     /// What its certificate is signed by, in PEM.
     pub(crate) fn ca_file(&self) -> &Path {
         &self.ca_file
@@ -213,6 +218,11 @@ impl Replica {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("sandgate.log")).unwrap_or_default()
+    }
+
+    /// The port of `/metrics`.
+    pub(crate) fn admin(&self) -> u16 {
+        self.admin
     }
 
     /// Where it takes reviews.

@@ -185,6 +185,20 @@ fn lines_that_cannot_be_read_are_named_and_the_others_are_listed() {
 }
 
 #[test]
+fn lines_of_all_versions_are_read_side_by_side() {
+    let mut old = verdict("before-chains", "denied").to_string();
+    let newer = trail(&[verdict("from-tomorrow", "denied")])[0]
+        .replace("\"schema\":1", "\"schema\":2")
+        .replacen('{', "{\"added\":[1],", 1);
+    old += "\n";
+    let input = format!("{old}{}{newer}\n", text(&trail(&some())));
+    let users = sandgate_with(&["audit", "top", "--by", "user", "-o", "csv", "-"], input).fine();
+    for user in ["alice", "before-chains", "from-tomorrow"] {
+        assert!(users.contains(user), "{users}");
+    }
+}
+
+#[test]
 fn hostile_names_forge_no_line_and_no_formula() {
     let mut record = verdict("=cmd|'/C calc'!A0", "denied");
     record["name"] = "a\n2026-11-24T12:00:00Z  admitted\u{1b}[2J\u{202e}".into();

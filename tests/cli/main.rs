@@ -10,6 +10,7 @@ mod explain;
 mod hostile;
 mod policy;
 mod render;
+mod report;
 mod review;
 mod streams;
 

@@ -26,6 +26,7 @@ mod events;
 mod filling;
 mod hostile;
 mod modes;
+mod monitoring;
 mod other_webhooks;
 mod schema;
 mod traces;

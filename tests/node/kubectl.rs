@@ -31,6 +31,18 @@ async fn logs_exec_and_cp_work_as_everywhere() {
 }
 
 #[tokio::test]
+async fn the_log_level_of_sandgate_changes_where_there_is_no_shell() {
+    let Some(bed) = cluster().await else { return };
+    let level = async |filter: &[&str]| {
+        let exec = ["-n", "sandgate", "exec", "deploy/sandgate", "--", "/program", "log-level"];
+        bed.cluster.bed.kubectl(&[&exec, filter].concat()).await.expect_success()
+    };
+    assert_eq!(level(&["sandgate=debug"]).await, "sandgate=debug\n");
+    assert_eq!(level(&[]).await, "sandgate=debug\n");
+    assert_eq!(level(&["info"]).await, "info\n");
+}
+
+#[tokio::test]
 async fn a_port_is_forwarded_into_the_sandbox() {
     let Some(bed) = cluster().await else { return };
     let mut web = pod(

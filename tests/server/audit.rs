@@ -357,7 +357,7 @@ async fn an_answer_can_be_made_to_wait_for_its_record() {
             assert_eq!(connection.send(crate::client::post("/mutate", pod)).await.status, StatusCode::OK);
         }
     });
-    let answered = r#"sandgate_admission_reviews_total{endpoint="mutate",verdict="admitted",mode="enforce"}"#;
+    let answered = r#"sandgate_admission_duration_seconds_count{endpoint="mutate"}"#;
     let mut before = 0;
     until("no answer comes any more", async || {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;

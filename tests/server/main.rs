@@ -10,6 +10,7 @@ mod collector;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metrics;
 mod pki;
 mod process;
 mod reload;

@@ -42,6 +42,23 @@ impl FilterArgs {
             && (image.is_empty() || verdict.images.iter().any(|name| is_any(image, name)))
             && is_between(*since, *until, &verdict.time)
     }
+
+    /// What is wanted, in words: each filter that was given, and its values.
+    pub(super) fn told(&self) -> Vec<(&'static str, String)> {
+        let Self { since, until, verdict, rule, namespace, user, image } = self;
+        let time = |time: &Option<Timestamp>| time.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let filters = [
+            ("since", time(since)),
+            ("until", time(until)),
+            ("verdict", verdict.clone()),
+            ("rule", rule.clone()),
+            ("namespace", namespace.clone()),
+            ("user", user.clone()),
+            ("image", image.clone()),
+        ];
+        let given = filters.into_iter().filter(|(_, values)| !values.is_empty());
+        given.map(|(name, values)| (name, values.join(" or "))).collect()
+    }
 }
 
 /// A record without a time that can be read belongs to no span of time.

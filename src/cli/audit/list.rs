@@ -53,7 +53,7 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, Failure> {
         return Ok(Status::Fine);
     }
     let is_quiet = io::stdout().is_terminal();
-    let status = source.each(Some(filter), is_quiet, |verdict| {
+    let reading = source.each(Some(filter), is_quiet, |verdict| {
         let flow = write(&mut out, &line(&verdict, *output))?;
         // A person should see each line at once.
         if is_quiet {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, Failure> {
         Ok::<ControlFlow<()>, _>(flow)
     })?;
     flush(&mut out)?;
-    Ok(status)
+    Ok(reading.status())
 }
 
 const TABLE: [&str; 7] = ["TIME", "VERDICT", "OPERATION", "NAMESPACE", "NAME", "USER", "RULES"];

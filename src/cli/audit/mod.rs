@@ -5,8 +5,10 @@ mod event;
 mod filter;
 mod lines;
 mod list;
+mod report;
 mod show;
 mod source;
+mod tally;
 mod top;
 mod verify;
 
@@ -22,6 +24,7 @@ pub(super) enum AuditCommand {
     List(Box<list::ListArgs>),
     Top(Box<top::TopArgs>),
     Show(show::ShowArgs),
+    Report(report::ReportArgs),
     Verify(verify::VerifyArgs),
     /// Print the JSON schema of the audit lines
     Schema,
@@ -32,6 +35,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Status, Failure> {
         AuditCommand::List(args) => list::run(args),
         AuditCommand::Top(args) => top::run(args),
         AuditCommand::Show(args) => show::run(args),
+        AuditCommand::Report(args) => report::run(args),
         AuditCommand::Verify(args) => verify::run(args),
         AuditCommand::Schema => schema(),
     }

@@ -38,7 +38,7 @@ enum Format {
 
 pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     let mut is_found = false;
-    let status = args.source.each(None, false, |verdict| {
+    let reading = args.source.each(None, false, |verdict| {
         if verdict.uid != args.uid {
             return Ok(ControlFlow::Continue(()));
         }
@@ -52,7 +52,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
         Ok(ControlFlow::Continue(()))
     })?;
     if is_found {
-        Ok(status)
+        Ok(reading.status())
     } else {
         Err(Failure::new(format_args!("no verdict has the uid {:?}", args.uid)))
     }

@@ -11,7 +11,7 @@ use super::{
     lines::{COMPRESSED, LONGEST, Line, Lines, progress},
 };
 use crate::{
-    audit::{self, Verdict},
+    audit::{self, Notice, Verdict},
     cli::{
         Failure, Status,
         terminal::{error, note},
@@ -31,36 +31,42 @@ pub(super) struct SourceArgs {
 }
 
 /// What the lines of a file are.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     Trail,
     ApiServer,
 }
 
 impl SourceArgs {
     /// Hands each verdict that is wanted to `take`, until that breaks off. Lines that cannot be read are named on
-    /// standard error, and the status is that of violations. `is_quiet`: there is to be no progress bar.
+    /// standard error. `is_quiet`: there is to be no progress bar.
     pub(super) fn each(
         &self,
         filter: Option<&FilterArgs>,
         is_quiet: bool,
         mut take: impl FnMut(Verdict) -> Result<ControlFlow<()>, Failure>,
-    ) -> Result<Status, Failure> {
+    ) -> Result<Reading, Failure> {
         let Self { files, apiserver } = self;
         let bar = progress(&[&files[..], apiserver].concat(), is_quiet);
-        let mut unread = Unread { bar: bar.clone(), number: 0 };
+        let mut reading = Reading::default();
         let trail = files.iter().map(|path| (path, Kind::Trail));
         let sources = trail.chain(apiserver.iter().map(|path| (path, Kind::ApiServer)));
         'all: for (path, kind) in sources {
             let mut lines = Lines::open(path, &bar)?;
+            reading.files.push(FileRead { name: lines.name.clone(), kind, lines: 0, verdicts: 0 });
             while lines.advance()? {
                 let verdicts = match read(lines.line(), kind) {
-                    Ok(verdicts) => verdicts,
+                    Ok(Content::Verdicts(verdicts)) => verdicts,
+                    Ok(Content::Dropped(records)) => {
+                        reading.dropped = reading.dropped.saturating_add(records);
+                        Vec::new()
+                    }
                     Err(problem) => {
-                        unread.tell(&lines.place(), &problem);
-                        continue;
+                        reading.tell(&bar, format!("{}: {problem}", lines.place()));
+                        Vec::new()
                     }
                 };
+                reading.count(lines.number, verdicts.len());
                 for verdict in verdicts {
                     if filter.is_none_or(|filter| filter.wants(&verdict)) && take(verdict)?.is_break() {
                         break 'all;
@@ -69,26 +75,36 @@ impl SourceArgs {
             }
         }
         bar.finish_and_clear();
-        Ok(unread.end())
+        reading.end();
+        Ok(reading)
     }
 }
 
-/// The verdicts of a line.
-fn read(line: Line<'_>, kind: Kind) -> Result<Vec<Verdict>, String> {
+/// What a line holds.
+enum Content {
+    Verdicts(Vec<Verdict>),
+    /// So many records were lost before they could be written.
+    Dropped(u64),
+}
+
+fn read(line: Line<'_>, kind: Kind) -> Result<Content, String> {
     let text = match line {
-        Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Vec::new()),
+        Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Content::Verdicts(Vec::new())),
         Line::Whole(text) | Line::Torn(text) => text,
         Line::Compressed => return Err(COMPRESSED.into()),
         Line::TooLong => return Err(format!("is longer than {} MiB", LONGEST >> 20)),
     };
     match kind {
         Kind::Trail => match audit::Line::read(text) {
-            Ok(audit::Line::Verdict(verdict)) => Ok(vec![*verdict]),
-            Ok(audit::Line::Notice(_)) => Ok(Vec::new()),
+            Ok(audit::Line::Verdict(verdict)) => Ok(Content::Verdicts(vec![*verdict])),
+            Ok(audit::Line::Notice(line)) => match line.notice {
+                Notice::Dropped { records } => Ok(Content::Dropped(records)),
+                Notice::Started { .. } | Notice::Torn { .. } => Ok(Content::Verdicts(Vec::new())),
+            },
             Err(error) => Err(reason(line, "audit line", &error)),
         },
         Kind::ApiServer => match serde_json::from_slice::<Event>(text) {
-            Ok(event) => Ok(event.verdicts()),
+            Ok(event) => Ok(Content::Verdicts(event.verdicts())),
             Err(error) => Err(reason(line, "event of audit.k8s.io/v1", &error)),
         },
     }
@@ -104,28 +120,60 @@ fn reason(line: Line<'_>, what: &str, error: &serde_json::Error) -> String {
     format!("is no {what}: {error}")
 }
 
-/// The lines that could not be read.
-struct Unread {
-    bar: ProgressBar,
-    number: u64,
+/// What was read, and what could not be.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) files: Vec<FileRead>,
+    /// The first lines that could not be read, with place and reason.
+    pub(super) problems: Vec<String>,
+    /// How many there are of them in all.
+    pub(super) unread: u64,
+    /// Records that were lost before they could be written, by what the trail says.
+    pub(super) dropped: u64,
 }
 
-impl Unread {
-    /// The first ones by name: a wrong file has millions.
-    const NAMED: u64 = 10;
+/// How much of a file was read.
+#[derive(Debug)]
+pub(super) struct FileRead {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) lines: u64,
+    /// Those that a filter leaves out included.
+    pub(super) verdicts: u64,
+}
 
-    fn tell(&mut self, place: &str, problem: &str) {
-        self.number += 1;
-        if self.number <= Self::NAMED {
-            self.bar.suspend(|| error(&format!("{place}: {problem}")));
+impl Reading {
+    /// The first ones by name: a wrong file has millions.
+    const NAMED: usize = 10;
+
+    pub(super) fn status(&self) -> Status {
+        if self.unread > 0 { Status::Violations } else { Status::Fine }
+    }
+
+    /// The problems that are not named.
+    pub(super) fn unnamed(&self) -> u64 {
+        self.unread - self.problems.len() as u64
+    }
+
+    fn tell(&mut self, bar: &ProgressBar, problem: String) {
+        self.unread += 1;
+        if self.problems.len() < Self::NAMED {
+            bar.suspend(|| error(&problem));
+            self.problems.push(problem);
         }
     }
 
-    fn end(&self) -> Status {
-        if self.number > Self::NAMED {
-            note(&format!("{} more lines cannot be read", self.number - Self::NAMED));
+    fn count(&mut self, lines: u64, verdicts: usize) {
+        if let Some(file) = self.files.last_mut() {
+            file.lines = lines;
+            file.verdicts += verdicts as u64;
         }
-        if self.number > 0 { Status::Violations } else { Status::Fine }
+    }
+
+    fn end(&self) {
+        if self.unnamed() > 0 {
+            note(&format!("{} more lines cannot be read", self.unnamed()));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sandgate audit top`: who or what is refused most.
 
-use std::{cmp::Reverse, collections::HashMap, ops::ControlFlow};
+use std::{cmp::Reverse, ops::ControlFlow};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use super::{
     filter::FilterArgs,
     list::{Output, rules},
     source::SourceArgs,
+    tally::{Counts, Tally},
 };
 use crate::{
     audit::Verdict,
@@ -37,8 +38,8 @@ pub(in crate::cli) struct TopArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum By {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum By {
     /// Who asked
     User,
     /// What was violated
@@ -55,24 +56,6 @@ enum By {
 /// More different ones than this are counted together: their names are chosen by whoever is refused.
 const MOST: usize = 100_000;
 
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Counts {
-    refused: u64,
-    would_be_refused: u64,
-    other: u64,
-}
-
-impl Counts {
-    fn count(&mut self, verdict: &str) {
-        match verdict {
-            "denied" => self.refused += 1,
-            "warned" | "would-deny" => self.would_be_refused += 1,
-            _ => self.other += 1,
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Row<'r> {
     name: &'r str,
@@ -81,37 +64,30 @@ struct Row<'r> {
 }
 
 pub(super) fn run(args: &TopArgs) -> Result<Status, Failure> {
-    let mut all: HashMap<String, Counts> = HashMap::new();
-    let mut rest = Counts::default();
-    let status = args.source.each(Some(&args.filter), false, |verdict| {
+    let mut tally = Tally::new(MOST);
+    let reading = args.source.each(Some(&args.filter), false, |verdict| {
         for name in names(args.by, &verdict) {
-            let has_room = all.len() < MOST;
-            match all.get_mut(&name) {
-                Some(counts) => counts.count(&verdict.verdict),
-                None if has_room => all.entry(name).or_default().count(&verdict.verdict),
-                None => rest.count(&verdict.verdict),
-            }
+            tally.count(name, &verdict.verdict);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let mut all: Vec<_> = all.iter().map(|(name, counts)| Row { name, counts: *counts }).collect();
-    all.sort_unstable_by_key(|Row { name, counts }| {
-        (Reverse((counts.refused, counts.would_be_refused, counts.other)), *name)
-    });
+    let mut rows = tally.rows(|counts| Reverse((counts.refused, counts.would_be_refused, counts.other)));
     if args.limit > 0 {
-        all.truncate(args.limit);
+        rows.truncate(args.limit);
     }
-    print(&text(&all, args.output))?;
-    let uncounted = rest.refused + rest.would_be_refused + rest.other;
+    let rows: Vec<_> = rows.iter().map(|(name, counts)| Row { name, counts: *counts }).collect();
+    print(&text(&rows, args.output))?;
+    let uncounted = tally.uncounted();
     if uncounted > 0 {
         note(&format!(
             "{uncounted} verdicts are not counted: more than {MOST} different names; use a filter"
         ));
     }
-    Ok(status)
+    Ok(reading.status())
 }
 
-fn names(by: By, verdict: &Verdict) -> Vec<String> {
+/// What a verdict counts for, each once.
+pub(super) fn names(by: By, verdict: &Verdict) -> Vec<String> {
     match by {
         By::User => vec![verdict.user.clone()],
         By::Rule => {

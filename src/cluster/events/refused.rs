@@ -48,7 +48,7 @@ impl Refused {
         let policy = record.policy.map_or("", |policy| &policy.name);
         Some(Self {
             regarding: regarding.unwrap_or_else(|| Regarding::namespace(namespace)),
-            note: note(&record.violations.message(policy)),
+            note: note(&record.violations().message(policy)),
         })
     }
 }

@@ -123,7 +123,7 @@ impl Span {
             operation: record.request.operation.as_str(),
             policy: record.policy.map(|policy| policy.name.clone()),
             uid: record.request.uid.to_string(),
-            violations: record.violations.len(),
+            violations: record.violations().len(),
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Programs of the tests that run inside pods.
 
 use std::{
-    env::consts::ARCH,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,15 +12,9 @@ use super::super::{Result, command};
 pub(super) fn compile(source: &Path, folder: &Path) -> Result<PathBuf> {
     let name = source.parent().and_then(Path::file_name).ok_or("a program has a folder of its own")?;
     let program = folder.join(name);
-    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.args(["--edition=2024", "-Copt-level=2", "-Cstrip=symbols", "-Ctarget-feature=+crt-static"]);
-    // One that is named keeps `RUSTFLAGS` of the build out.
-    rustc
-        .arg(format!("--target={ARCH}-unknown-linux-gnu"))
-        .arg("-Dwarnings")
-        .arg("-o")
-        .arg(&program)
-        .arg(source);
+    rustc.arg("-o").arg(&program).arg(source);
     let compiled = command::run(&mut rustc, "")?;
     if compiled.success { Ok(program) } else { Err(format!("rustc: {}", compiled.stderr).into()) }
 }

@@ -19,13 +19,13 @@ use crate::{
     examples::plain_pod,
 };
 
-pub(super) const KINDS: [(&str, &str); 2] =
+pub(crate) const KINDS: [(&str, &str); 2] =
     [("mutatingwebhookconfigurations", "Mutating"), ("validatingwebhookconfigurations", "Validating")];
 
 /// The mutating webhook is served by the first replica, the validating one by the second: each create needs both.
-pub(super) struct Installation {
-    pub(super) bed: &'static ControlPlane,
-    pub(super) rest: Rest,
+pub(crate) struct Installation {
+    pub(crate) bed: &'static ControlPlane,
+    pub(crate) rest: Rest,
     /// Of sandgate, and the name of everything else.
     pub(super) name: String,
     /// Whose pods are judged.
@@ -36,7 +36,7 @@ pub(super) struct Installation {
 
 impl Installation {
     /// Everything but the configurations and the replicas. `None` where the cluster tests are skipped.
-    pub(super) async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         let bed = shared().await?;
         let rest = bed.rest().await.expect("a client");
         let namespace = async |prefix: &str| {
@@ -62,7 +62,7 @@ impl Installation {
     }
 
     /// Starts a replica; `more` are further arguments.
-    pub(super) fn replica(&self, index: usize, more: &[&str]) -> Replica {
+    pub(crate) fn replica(&self, index: usize, more: &[&str]) -> Replica {
         let spec = json!({"namespaces": [self.workflows]});
         let kubeconfig = self.kubeconfig.display().to_string();
         let replica = Replica::start_at(self.ports[index], self.bed, &spec, |_| {
@@ -97,7 +97,7 @@ impl Installation {
     }
 
     /// A configuration of the chart; its webhook is to see these operations on pods.
-    pub(super) fn configuration(&self, index: usize, operations: &[&str]) -> Value {
+    pub(crate) fn configuration(&self, index: usize, operations: &[&str]) -> Value {
         let (_, kind) = KINDS[index];
         let webhook = ["mutate.sandgate.dev", "validate.sandgate.dev"][index];
         let path = ["mutate", "validate"][index];
@@ -120,7 +120,7 @@ impl Installation {
         })
     }
 
-    pub(super) fn configuration_path(&self, index: usize) -> String {
+    pub(crate) fn configuration_path(&self, index: usize) -> String {
         format!("/apis/admissionregistration.k8s.io/v1/{}/{}", KINDS[index].0, self.name)
     }
 
@@ -142,14 +142,14 @@ impl Installation {
     }
 
     /// The certificate of the CA that signs.
-    pub(super) async fn active(&self) -> Option<String> {
+    pub(crate) async fn active(&self) -> Option<String> {
         let authorities = self.authorities().await?;
         let active = authorities.into_iter().find(|authority| authority["state"] == "active")?;
         active["cert"].as_str().map(str::to_owned)
     }
 
     /// Waits until the API server asks both webhooks.
-    pub(super) async fn until_armed(&self) {
+    pub(crate) async fn until_armed(&self) {
         let path = format!("{}?dryRun=All", self.pods_path());
         eventually("the API server asks sandgate", async || {
             let _ = self.rest.post(&path, &plain_pod("try")).await;
@@ -164,7 +164,7 @@ impl Installation {
         .expect("it is asked");
     }
 
-    pub(super) fn pods_path(&self) -> String {
+    pub(crate) fn pods_path(&self) -> String {
         format!("/api/v1/namespaces/{}/pods", self.workflows)
     }
 

@@ -1,7 +1,7 @@
 //! Managed certificates, with two replicas and a service account that may do no more than the chart lets it: pods go on
 //! being created, whatever becomes of the Secret, the CA and the configurations.
 
-mod installation;
+pub(crate) mod installation;
 
 use std::{process::Command, time::Duration};
 

@@ -31,7 +31,7 @@ async fn template(flags: &[&str]) -> Output {
 }
 
 /// The objects that the chart renders with these flags.
-async fn render(flags: &[&str]) -> Objects {
+pub(crate) async fn render(flags: &[&str]) -> Objects {
     Objects::read(&template(flags).await.expect_success())
 }
 
@@ -60,7 +60,7 @@ fn scenario(name: &str) -> String {
 }
 
 /// What was rendered.
-struct Objects(Vec<Value>);
+pub(crate) struct Objects(Vec<Value>);
 
 impl Objects {
     fn read(manifest: &str) -> Self {
@@ -70,14 +70,14 @@ impl Objects {
 
     /// The only object of a kind.
     #[track_caller]
-    fn one(&self, kind: &str) -> &Value {
+    pub(crate) fn one(&self, kind: &str) -> &Value {
         let mut found = self.all(kind);
         let first = found.next().unwrap_or_else(|| panic!("there is a {kind}"));
         assert!(found.next().is_none(), "there is one {kind}");
         first
     }
 
-    fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.0.iter().filter(move |object| object["kind"] == kind)
     }
 
@@ -90,7 +90,7 @@ impl Objects {
 }
 
 /// The items of a list; none if there is no list.
-fn items(list: &Value) -> &[Value] {
+pub(crate) fn items(list: &Value) -> &[Value] {
     list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 

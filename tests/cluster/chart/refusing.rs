@@ -30,6 +30,9 @@ const WRONG: &[(&[&str], &[&str])] = &[
     (&["--set", "server.events=sometimes"], &["server/events", "boolean"]),
     (&["--set", "podLabels.app\\.kubernetes\\.io/name=x"], &["podLabels"]),
     (&["--set", "workflowNamespaces.networkPolicy.callback.enabled=true"], &["callback/podLabels"]),
+    (&["--set", "metrics.prometheusRule.errorRatio=2"], &["prometheusRule/errorRatio", "1"]),
+    (&["--set", "metrics.prometheusRule.runbookURL=runbook.md"], &["prometheusRule/runbookURL"]),
+    (&["--set", "metrics.prometheusRule.runners.namespaces={a|b}"], &["runners/namespaces/0"]),
     // The policies have the schema that `sandgate policy schema` prints.
     (&["--set", "policies.workflow-runner.mod=warn"], &["policies/workflow-runner", "mod"]),
     (&["--set", "policies.workflow-runner.mode=block"], &["policies/workflow-runner/mode"]),

@@ -1,0 +1,51 @@
+//! What stands in the page of a text that somebody else chose.
+
+use std::fmt;
+
+use crate::text::visible;
+
+/// A text of a record: of bounded length, with nothing in it that hides or turns the writing direction. The template
+/// escapes it like everything else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Shown(String);
+
+impl Shown {
+    /// A Kubernetes name has 253 characters at most, but an image or a user may be of any length.
+    const LONGEST: usize = 300;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Shown {
+    fn from(text: &str) -> Self {
+        match text.char_indices().nth(Self::LONGEST) {
+            None => Self(visible(text)),
+            Some((end, _)) => Self(format!("{}… ({} bytes)", visible(&text[..end]), text.len())),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(if self.is_empty() { "(none)" } else { &self.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_short_and_plain() {
+        assert_eq!(Shown::from("a\n\u{202e}b").to_string(), "a\u{fffd}\u{fffd}b");
+        assert_eq!(Shown::from("").to_string(), "(none)");
+        let long = "ü".repeat(1000);
+        assert_eq!(Shown::from(&*long).to_string(), format!("{}… (2000 bytes)", "ü".repeat(300)));
+    }
+}
