@@ -152,8 +152,6 @@ const RUNSC: &str = r#"[runsc_config]
 platform = "systrap"
 # Its own network stack needs an interface that this kernel does not give; the pod still has a network of its own.
 network = "host"
-# The pod's seccomp profile counts inside the sandbox too.
-oci-seccomp = "true"
 "#;
 
 fn containerd_toml(programs: &Programs, folder: &Path) -> String {
