@@ -13,7 +13,9 @@ use crate::{
 
 /// The program behind `make cluster`, which cargo builds for tests.
 fn make_cluster() -> PathBuf {
-    program().unwrap().with_file_name("examples").join("cluster")
+    let built = program().unwrap().with_file_name("examples").join("cluster");
+    assert!(built.is_file(), "cargo test builds it; alone it takes cargo build --example cluster");
+    built
 }
 
 /// The last line of its complaint, after a run that must fail.
