@@ -28,20 +28,20 @@ pub(in crate::cli) struct ReportArgs {
     /// Where the page goes; "-" is standard output. A report that is there is replaced, any other file is not
     #[arg(long, value_name = "FILE")]
     html: PathBuf,
-    #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// How many rows a list has at most
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// How many of the newest refusals are told in full
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(0..=1000))]
     newest: u16,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<Status, Failure> {
-    let ReportArgs { html, source, filter, limit, newest } = args;
+    let ReportArgs { html, limit, newest, source, filter } = args;
     // What is wrong with it should be known before gigabytes are read.
     let target = Target::new(html)?;
     let mut digest = Digest::new((*newest).into());
