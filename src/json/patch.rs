@@ -1,5 +1,7 @@
 //! From the marks in a tree to the JSON patch (RFC 6902) that makes the same changes.
 
+use std::fmt::Write as _;
+
 use super::value::{List, Object, State, Value};
 
 /// One step on the way to a value.
@@ -186,7 +188,9 @@ fn field_path(path: &[Step]) -> String {
     for step in path {
         let key_of_map = std::mem::replace(&mut in_map, matches!(step, Step::Key(key) if MAPS.contains(key)));
         match step {
-            Step::Index(index) => out.extend(["[", &index.to_string(), "]"]),
+            Step::Index(index) => {
+                let _ = write!(out, "[{index}]");
+            }
             Step::Key(key) if key_of_map => out.extend(["[", key, "]"]),
             Step::Key(key) if out.is_empty() => out.push_str(key),
             Step::Key(key) => out.extend([".", key]),

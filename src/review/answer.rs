@@ -4,11 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Outcome, Record};
-use crate::{
-    json::{changed_paths, write_patch},
-    pod::Pod,
-    verdict::Violations,
-};
+use crate::{json::write_patch, pod::Pod, verdict::Violations};
 
 /// An answer ready for the wire.
 #[derive(Debug)]
@@ -143,7 +139,7 @@ fn filled(record: &Record) -> Option<String> {
     if !record.is_patched() || !is_interactive(record) {
         return None;
     }
-    let paths = changed_paths(&record.object);
+    let paths = record.filled_paths();
     let fields = paths.iter().filter_map(|path| path.strip_prefix("spec."));
     let mut of_pod: Vec<&str> = fields.filter(|field| !field.contains('[')).collect();
     of_pod.sort_by_key(|field| *field != "runtimeClassName");

@@ -4,6 +4,8 @@ mod answer;
 mod record;
 mod request;
 
+use std::cell::OnceCell;
+
 use crate::{
     json::{Value, is_changed},
     pod::metadata_mut,
@@ -100,7 +102,15 @@ pub fn answer<'a>(
     let mut request = Request::read(body)?;
     let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
     let Request { info, object, .. } = request;
-    Ok(Answer::of(Record { outcome, endpoint, request: info, policy, object, findings }))
+    Ok(Answer::of(Record {
+        outcome,
+        endpoint,
+        request: info,
+        policy,
+        object,
+        findings,
+        filled: OnceCell::new(),
+    }))
 }
 
 /// What the rules found, and what they did.

@@ -1,6 +1,6 @@
 //! What the audit trail and the metrics know of one verdict.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, cell::OnceCell, io};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -29,6 +29,8 @@ pub struct Record<'a> {
     pub object: Value<'a>,
     /// What the rules found.
     pub findings: Findings,
+    /// [`Self::filled_paths`], once somebody has asked.
+    pub(super) filled: OnceCell<Vec<String>>,
 }
 
 impl Record<'_> {
@@ -52,6 +54,12 @@ impl Record<'_> {
             && self.request.operation == Operation::Create
             && self.outcome == Outcome::Admitted
             && self.mode() != Some(Mode::Audit)
+    }
+
+    /// Where something was filled, in the notation of Kubernetes. The answer and the audit line both tell.
+    #[must_use]
+    pub fn filled_paths(&self) -> &[String] {
+        self.filled.get_or_init(|| changed_paths(&self.object))
     }
 
     /// Whether a Pod was seen that is stored and runs on although an enforced policy would refuse it now: it came
@@ -109,7 +117,7 @@ impl Record<'_> {
             policy: &policy.name,
             policy_hash: &policy.hash,
             mode: policy.spec.mode.as_str(),
-            filled: if self.outcome == Outcome::Denied { Vec::new() } else { changed_paths(&self.object) },
+            filled: if self.outcome == Outcome::Denied { &[] } else { self.filled_paths() },
             violations: self
                 .violations()
                 .iter()
@@ -145,6 +153,10 @@ struct EscapeDeceptive;
 
 impl Formatter for EscapeDeceptive {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        // Nearly everything is; serde_json itself has escaped what stands before a space.
+        if text.bytes().all(|byte| byte < 0x7f) {
+            return out.write_all(text.as_bytes());
+        }
         let mut plain = 0;
         for (at, deceptive) in text.char_indices().filter(|(_, c)| is_deceptive(*c)) {
             write!(out, "{}\\u{:04x}", &text[plain..at], u32::from(deceptive))?;
@@ -188,7 +200,7 @@ struct Line<'r> {
     policy: &'r str,
     policy_hash: &'r str,
     mode: &'r str,
-    filled: Vec<String>,
+    filled: &'r [String],
     violations: Vec<LineViolation<'r>>,
     images: Vec<Cow<'r, str>>,
     duration_micros: u64,
