@@ -261,5 +261,7 @@ fn sandgate_values() -> Value {
         "runtimeClass": {"create": true, "overhead": node::overhead()},
         "workflowNamespaces": {"names": ["workflows"]},
         "test": {"image": images::BUSYBOX},
+        // One node's proxy follows within a second.
+        "server": {"extraArgs": ["--arm-after=1"]},
     })
 }
