@@ -1,8 +1,28 @@
 //! What may stand in a line for people: a message, a log, a record.
 
+use std::{borrow::Cow, fmt::Write};
+
 /// Replaces what [`is_deceptive`]: names are chosen by whoever is refused.
 pub(crate) fn visible(text: &str) -> String {
     text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Escapes the characters that `forges` names as JSON does, so that a line of JSON stays what it is.
+pub(crate) fn escaped(text: &str, forges: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&forges) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' if forges(c) => escaped.push_str("\\n"),
+            c if forges(c) => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Whether a character could forge a line, turn the writing direction, or hide.

@@ -10,7 +10,7 @@ use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
     policy::{Mode, Policy},
-    text::is_deceptive,
+    text::{escaped, is_deceptive},
     verdict::{Violation, Violations},
 };
 
@@ -157,12 +157,7 @@ impl Formatter for EscapeDeceptive {
         if text.bytes().all(|byte| byte < 0x7f) {
             return out.write_all(text.as_bytes());
         }
-        let mut plain = 0;
-        for (at, deceptive) in text.char_indices().filter(|(_, c)| is_deceptive(*c)) {
-            write!(out, "{}\\u{:04x}", &text[plain..at], u32::from(deceptive))?;
-            plain = at + deceptive.len_utf8();
-        }
-        out.write_all(&text.as_bytes()[plain..])
+        out.write_all(escaped(text, is_deceptive).as_bytes())
     }
 }
 

@@ -3,14 +3,13 @@
 use std::{
     borrow::Cow,
     env,
-    fmt::Write as _,
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
-use crate::text::is_deceptive;
+use crate::text::{escaped, is_deceptive};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -125,21 +124,10 @@ impl<W: Write> Write for Lines<W> {
 fn one_line(event: &str, colours: bool) -> Cow<'_, str> {
     let line = event.strip_suffix('\n').unwrap_or(event);
     let forges = |c: char| is_deceptive(c) && !(colours && c == '\u{1b}');
-    if !line.contains(forges) {
-        return Cow::Borrowed(event);
+    match escaped(line, forges) {
+        Cow::Borrowed(_) => Cow::Borrowed(event),
+        Cow::Owned(escaped) => Cow::Owned(escaped + "\n"),
     }
-    let mut escaped = String::with_capacity(event.len() + 16);
-    for c in line.chars() {
-        match c {
-            '\n' => escaped.push_str("\\n"),
-            c if forges(c) => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped.push('\n');
-    Cow::Owned(escaped)
 }
 
 #[cfg(test)]

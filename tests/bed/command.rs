@@ -33,6 +33,14 @@ impl Output {
     }
 }
 
+/// A command from its words, the first of which is the program.
+pub(super) fn of(words: &[String]) -> Command {
+    let (program, arguments) = words.split_first().expect("a command names a program");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
 /// Runs a command with `input` on its standard input.
 pub(super) fn run(command: &mut Command, input: &str) -> Result<Output> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -28,7 +28,7 @@ pub(crate) mod load;
 mod node;
 mod page;
 mod place;
-mod plain_http;
+pub(crate) mod plain_http;
 mod ports;
 mod process;
 mod rest;
@@ -55,7 +55,7 @@ pub(crate) use self::{
     page::Page,
     ports::free_port,
     process::Process,
-    rest::{Refusal, Rest},
+    rest::{Refusal, Rest, is_ready},
     sandgate::{Replica, Sandgate, program},
     shared::{is_skipped, shared},
     spreader::Spreader,

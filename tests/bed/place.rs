@@ -5,6 +5,7 @@ use std::{path::Path, process::Command, sync::Arc};
 use super::{
     Result,
     cluster::{ADDRESS, Enclosure},
+    command,
 };
 
 /// Where the control plane runs.
@@ -35,11 +36,7 @@ impl Place {
 
     /// The same as a command.
     pub(super) fn command(&self, program: &Path) -> Command {
-        let mut words = self.prefix().into_iter();
-        let Some(first) = words.next() else { return Command::new(program) };
-        let mut command = Command::new(first);
-        command.args(words).arg(program);
-        command
+        command::of(&[self.prefix(), vec![program.display().to_string()]].concat())
     }
 
     /// Makes the sockets that this thread opens from now on sockets of the place.

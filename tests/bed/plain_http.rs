@@ -1,4 +1,4 @@
-//! The admin port of sandgate: too little to need a client for it.
+//! The admin port of sandgate, and the like: too little to need a client for it.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// The whole answer, from its status line on.
-pub(super) async fn get(port: u16, path: &str) -> io::Result<String> {
+pub(crate) async fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: sandgate\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -4,6 +4,7 @@
 //! of a pipe. When the writing end closes, for whatever reason, the shell kills its child, by its process id.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -144,8 +145,13 @@ impl Drop for Process {
 /// Removes `folder` once this process has ended, however it ends.
 pub(super) fn remove_at_the_end(folder: &Path) -> Result<Child> {
     // The seconds are for the programs that still write into it.
-    const WAIT: &str = r#"read -r _; for second in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
+    const REMOVE: &str = r#"for second in 1 2 3 4 5; do sleep 1; rm -rf -- "$1" && exit; done"#;
+    at_the_end(REMOVE, &[folder.as_os_str()])
+}
+
+/// Runs a script of the shell once this process has ended, however it ends.
+pub(super) fn at_the_end(script: &str, arguments: &[&OsStr]) -> Result<Child> {
     let mut guard = Command::new("sh");
-    guard.args(["-c", WAIT, "guard"]).arg(folder).stdin(Stdio::piped()).process_group(0);
-    Ok(guard.spawn()?)
+    guard.args(["-c", &format!("read -r _; {script}"), "guard"]).args(arguments);
+    Ok(guard.stdin(Stdio::piped()).process_group(0).spawn()?)
 }

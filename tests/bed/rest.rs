@@ -65,6 +65,12 @@ impl From<kube::Error> for Refusal {
     }
 }
 
+/// Whether the conditions of a Pod, or of a node, say that it is ready.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
 type Answer = Result<Value, Refusal>;
 
 impl Rest {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::{
     bed::{
-        Result, eventually,
+        Result, eventually, is_ready,
         load::{Creates, Load, Seen},
     },
-    pods::{is_ready, pod},
+    pods::pod,
     shared::{Bed, NAMESPACE, cluster_alone},
 };
 

@@ -1,14 +1,9 @@
 //! What developers do with a Pod that runs.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-};
-
 use serde_json::json;
 
 use crate::{
-    bed::{eventually, free_port},
+    bed::{eventually, free_port, plain_http},
     pods::pod,
     shared::{NAMESPACE, cluster},
 };
@@ -58,13 +53,7 @@ async fn a_port_is_forwarded_into_the_sandbox() {
     let arguments = ["-n", NAMESPACE, "port-forward", "web"].map(String::from).into_iter();
     let arguments = arguments.chain([format!("{port}:8000")]).collect::<Vec<_>>();
     let _forwarding = bed.cluster.start_kubectl("port-forward", &arguments).unwrap();
-    let answer = eventually("the port answers", async || {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return Ok(None) };
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(Some(answer))
-    });
+    let answer = eventually("the port answers", async || Ok(plain_http::get(port, "/").await.ok()));
     let answer = answer.await.unwrap();
     assert!(answer.ends_with("hello from the sandbox\n"), "{answer}");
     bed.remove("web").await;

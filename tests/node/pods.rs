@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{Rest, Result, eventually},
+    bed::{Rest, Result, eventually, is_ready},
     shared::{Bed, NAMESPACE},
 };
 
@@ -36,9 +36,7 @@ impl<G> Bed<G> {
 
     /// Waits until the Pod has ended; gives it, as it then is.
     pub(crate) async fn ended(&self, name: &str) -> Value {
-        let is_over =
-            |pod: &Value| pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed";
-        self.until(name, "has ended", is_over).await
+        self.until(name, "has ended", has_ended).await
     }
 
     /// Waits until the Pod is ready.
@@ -96,8 +94,7 @@ pub(crate) async fn until(
     found.map_err(|error| format!("{error}; it is {}", last["status"]).into())
 }
 
-/// Whether a Pod is ready.
-pub(crate) fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+/// Whether a Pod has ended.
+pub(crate) fn has_ended(pod: &Value) -> bool {
+    pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
 }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, hash::Hash};
 
 use serde::Serialize;
 
-/// How many verdicts, by what became of the requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+/// How many verdicts, by what became of the requests. More of the first count for more than any of the next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counts {
     pub(super) refused: u64,

@@ -71,7 +71,7 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, Failure> {
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let mut rows = tally.rows(|counts| Reverse((counts.refused, counts.would_be_refused, counts.other)));
+    let mut rows = tally.rows(|counts| Reverse(*counts));
     if args.limit > 0 {
         rows.truncate(args.limit);
     }

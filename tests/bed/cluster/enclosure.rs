@@ -4,16 +4,20 @@
 //! everything inside, drops every mount and every interface.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::Mutex,
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::super::{Result, eventually, process::Process};
+use super::super::{
+    Result, eventually,
+    process::{Process, at_the_end},
+};
 
 /// The address of the node, and of everything that listens in it.
 pub(crate) const ADDRESS: &str = "10.99.0.1";
@@ -142,15 +146,11 @@ fn controllers() -> Result<Vec<PathBuf>> {
 
 /// Removes the cgroups once this process has ended, however it ends, and their processes have.
 fn sweep_at_the_end(name: &str) -> Result<Child> {
-    const WAIT: &str = r#"
-        read -r _
+    const SWEEP: &str = r#"
         for second in 1 2 3 4 5 6 7 8 9 10; do
             sleep 1
             find "$1" -maxdepth 2 -type d -name "$2" -exec find {} -depth -type d -delete \; 2>/dev/null
             [ -z "$(find "$1" -maxdepth 2 -type d -name "$2" 2>/dev/null)" ] && exit
         done"#;
-    let mut broom = Command::new("sh");
-    broom.args(["-c", WAIT, "broom", CGROUPS, name]).stdin(Stdio::piped());
-    std::os::unix::process::CommandExt::process_group(&mut broom, 0);
-    Ok(broom.spawn()?)
+    at_the_end(SWEEP, &[CGROUPS, name].map(OsStr::new))
 }

@@ -19,12 +19,11 @@ pub(crate) const BUSYBOX: &str = "busybox:bed";
 const BUSYBOX_PROGRAM: &str = "/bin/busybox";
 
 /// Puts images on a node.
-pub(super) struct Images<'c> {
-    pub(super) folder: &'c Path,
+pub(super) struct Images {
     pub(super) ctr: Vec<String>,
 }
 
-impl Images<'_> {
+impl Images {
     /// Those that every test needs.
     pub(super) fn import_usual(&self) -> Result<()> {
         let busybox = [(Path::new(BUSYBOX_PROGRAM), "/bin/busybox")];
@@ -72,8 +71,8 @@ impl Images<'_> {
     /// Imports what another program has packed.
     pub(super) fn import_archive(&self, archive: &Path) -> Result<()> {
         let archive = archive.canonicalize().map_err(|error| format!("{}: {error}", archive.display()))?;
-        let mut ctr = Command::new(&self.ctr[0]);
-        ctr.args(&self.ctr[1..]).args(["images", "import", "--local"]).arg(&archive);
+        let mut ctr = command::of(&self.ctr);
+        ctr.args(["images", "import", "--local"]).arg(&archive);
         let Output { success, stderr, .. } = command::run(&mut ctr, "")?;
         if success { Ok(()) } else { Err(format!("{} is no image: {stderr}", archive.display()).into()) }
     }

@@ -18,7 +18,6 @@ mod programs;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
@@ -38,6 +37,7 @@ use super::{
     load::{is_sandboxed, plain_pod},
     place::Place,
     process::Process,
+    rest::is_ready,
     say,
 };
 
@@ -84,9 +84,7 @@ impl Cluster {
         eventually("the node is ready", async || {
             self.check().await?;
             let node = rest.get(&format!("/api/v1/nodes/{NODE}")).await.unwrap_or_default();
-            let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-            Ok(conditions.iter().any(is_ready).then_some(()))
+            Ok(is_ready(&node).then_some(()))
         })
         .await
     }
@@ -108,8 +106,8 @@ impl Cluster {
         self.images().import_program(name, &program)
     }
 
-    fn images(&self) -> Images<'_> {
-        Images { folder: self.bed.folder(), ctr: self.containerd_client() }
+    fn images(&self) -> Images {
+        Images { ctr: self.containerd_client() }
     }
 
     /// How to call containerd's client in the node.
@@ -122,8 +120,7 @@ impl Cluster {
     /// # Errors
     /// When it says no.
     pub(crate) fn ctr(&self, arguments: &[&str]) -> Result<Output> {
-        let words = self.containerd_client();
-        command::run(Command::new(&words[0]).args(&words[1..]).args(arguments), "")
+        command::run(command::of(&self.containerd_client()).args(arguments), "")
     }
 
     /// Runs a program in the node, beside the kubelet.
@@ -131,8 +128,7 @@ impl Cluster {
     /// # Errors
     /// When it does not start.
     pub(crate) fn run_in_node(&self, arguments: &[&str]) -> Result<Output> {
-        let words = self.enclosure.node();
-        command::run(Command::new(&words[0]).args(&words[1..]).args(arguments), "")
+        command::run(command::of(&self.enclosure.node()).args(arguments), "")
     }
 
     /// Kills the kubelet, the proxy, containerd and every container at once, and starts the node again.
@@ -148,6 +144,11 @@ impl Cluster {
         *slot = Some(Node::start(&self.programs, &self.enclosure, self.bed.folder()).await?);
         drop(slot);
         self.until_ready().await
+    }
+
+    /// What a pod must tolerate to run on the node.
+    pub(crate) fn toleration() -> Value {
+        node::toleration()
     }
 
     /// Where the parts of it write their logs, and where the kubeconfig is.

@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -89,7 +88,7 @@ impl Node {
         let client = programs.containerd_client(enclosure);
         eventually("containerd answers", async || {
             containerd.check()?;
-            let version = command::run(Command::new(&client[0]).args(&client[1..]).arg("version"), "")?;
+            let version = command::run(command::of(&client).arg("version"), "")?;
             Ok(version.success.then_some(()))
         })
         .await?;

@@ -7,7 +7,8 @@ use tokio::sync::OnceCell;
 
 use super::matrix::{Column, Matrix};
 use crate::{
-    pods::until,
+    bed::Cluster,
+    pods::{has_ended, until},
     shared::{Bed, NAMESPACE},
 };
 
@@ -49,9 +50,7 @@ fn pod() -> Value {
         "metadata": {"name": "probe"},
         "spec": {
             "restartPolicy": "Never",
-            "tolerations": [
-                {"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"},
-            ],
+            "tolerations": [Cluster::toleration()],
             "containers": [{"name": "main", "image": IMAGE, "env": [node]}],
         },
     })
@@ -83,8 +82,7 @@ async fn column<G>(bed: &Bed<G>, namespace: &str, pod: Value) -> Column {
     bed.rest.post(&pods, &pod).await.unwrap();
     let name = pod["metadata"]["name"].as_str().unwrap();
     let path = format!("{pods}/{name}");
-    let over = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == *phase);
-    let ended = until(&bed.rest, &path, "has ended", over).await.unwrap();
+    let ended = until(&bed.rest, &path, "has ended", has_ended).await.unwrap();
     assert_eq!(ended["status"]["phase"], "Succeeded", "{:#}", ended["status"]);
     let said = bed.cluster.bed.kubectl(&["logs", name, "--namespace", namespace]).await.expect_success();
     let column = Column::read(&said, bed.runtimes(&ended));

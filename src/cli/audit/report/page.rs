@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::audit::{
-        source::{Kind, Reading},
+        source::{FileRead, Kind, Reading},
         tally::{Counts, Tally},
         top::By,
     },
@@ -115,8 +115,7 @@ pub(super) fn page(
     let refused = lists(|counts| counts.refused);
     let would_be_refused = lists(|counts| counts.would_be_refused);
     let newest: Vec<_> = digest.newest.values().rev().map(Told::new).collect();
-    let mut policies =
-        digest.policies.rows(|counts| Reverse((counts.refused, counts.would_be_refused, counts.other)));
+    let mut policies = digest.policies.rows(|counts| Reverse(*counts));
     let more_policies = policies.len().saturating_sub(limit);
     policies.truncate(limit);
     let page = Page {
@@ -196,7 +195,7 @@ impl<'p> Told<'p> {
 }
 
 impl FileRow {
-    fn new(file: &crate::cli::audit::source::FileRead) -> Self {
+    fn new(file: &FileRead) -> Self {
         let kind = match file.kind {
             Kind::Trail => "sandgate's audit trail",
             Kind::ApiServer => "the API server's audit log",
