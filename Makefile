@@ -31,7 +31,7 @@ run: ## Send example Pods to a real webhook over TLS and show what becomes of th
 	@$(CARGO) run --quiet --locked --example run
 
 test: ## Run every test, those against a real kube-apiserver included (builds it from Go modules, once)
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 demo: ## A guided tour: a real control plane, the webhook, and kubectl
 	@$(CARGO) build --quiet --locked --bin sandgate --example demo
@@ -79,13 +79,11 @@ chart: ## Write the chart's README and the policies' part of its schema, then li
 	SANDGATE_WRITE_CHART=1 $(CARGO) test --locked --test cluster -- chart::generated
 	$(CARGO) test --locked --test cluster -- chart::rendering chart::refusing chart::rights chart::workflows
 
-lint: ## Check format, lints, the pure engine, and the dependencies
-	$(CARGO) fmt --check
+lint: ## Check format, lints and the dependencies
+	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	rustfmt --check --edition 2024 tests/node/doors/probe/main.rs benches/node_cost/work/main.rs
-	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) check --locked --no-default-features --lib
-	$(CARGO) check --locked --no-default-features --lib --profile test
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@for crate in ring openssl-sys native-tls; do \
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \
 	done; echo "no ring, no OpenSSL in the dependency tree"

@@ -8,7 +8,7 @@ mod reviews;
 use std::{fmt, sync::LazyLock};
 
 use divan::{Bencher, black_box, counter::BytesCount};
-use sandgate::{
+use sandgate_engine::{
     json::{Value, pod_from_str, write_patch},
     pod::Pod,
     policy::{Policy, PolicySet, Spec},

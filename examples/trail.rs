@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use sandgate::{
-    audit::chain::Link,
+use sandgate::audit::chain::Link;
+use sandgate_engine::{
     policy::{PolicySet, Source},
     review::{Endpoint, answer},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use sandgate::{
+use sandgate_engine::{
     pod::schema::{Kind, POD, Type},
     policy::Policy,
 };

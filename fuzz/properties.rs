@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sandgate::{
+use sandgate_engine::{
     json::{pod_from_str, value_from_str, write_patch},
     pod::Quantity,
     policy::{Policy, PolicySet, Source},
@@ -40,7 +40,7 @@ fn policies_of(spec: &str) -> PolicySet {
     load(text).expect("the policy is right")
 }
 
-fn load(text: String) -> Result<PolicySet, sandgate::policy::LoadErrors> {
+fn load(text: String) -> Result<PolicySet, sandgate_engine::policy::LoadErrors> {
     PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }])
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn quantity(data: &[u8]) {
             let exact = Quantity::parse(&format!("{}n", second.expect("a quantity to both"))).ok();
             assert!(exact.is_none_or(|exact| exact == quantity), "{text:?} is {quantity}, not {second:?} n");
         }
-        Err(sandgate::pod::QuantityError::OutOfRange) => {}
-        Err(sandgate::pod::QuantityError::Malformed) => assert_eq!(second, None, "{text:?}"),
+        Err(sandgate_engine::pod::QuantityError::OutOfRange) => {}
+        Err(sandgate_engine::pod::QuantityError::Malformed) => assert_eq!(second, None, "{text:?}"),
     }
 }

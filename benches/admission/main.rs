@@ -19,7 +19,7 @@ use std::{
 
 use hyper::body::Bytes;
 use rustls::ClientConfig;
-use sandgate::{
+use sandgate_engine::{
     policy::PolicySet,
     review::{self, Endpoint},
 };

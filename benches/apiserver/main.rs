@@ -4,8 +4,6 @@
 //! Dry-run creates of one client, one after the other, in namespaces that take turns: one without a webhook, one with
 //! the null webhook, one with sandgate. Times never make it fail: it prints a table.
 
-#[path = "../../tests/bed/mod.rs"]
-mod bed;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,21 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandgate::{
+use sandgate_engine::{
     policy::PolicySet,
     review::{Endpoint, answer},
 };
 use serde_json::{Value, json};
 
-use self::{
-    bed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind},
-    support::{
-        Result, certificate,
-        reviews::{self, Kind},
-        server::{self, Server},
-        webhook,
-    },
+use self::support::{
+    Result, certificate,
+    reviews::{self, Kind},
+    server::{self, Server},
+    webhook,
 };
+use testbed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind};
 
 const NONE: &str = "without";
 const NULL: &str = "null";
@@ -106,7 +102,7 @@ async fn start_null(bed: &ControlPlane, rest: &Rest, folder: &Path) -> Result<Se
 
 /// The API server takes notice of a new webhook within moments; then the audit log has its annotations.
 async fn wait_until_asked(bed: &ControlPlane, rest: &Rest) -> Result<()> {
-    bed::eventually("the API server asks the null webhook", async || {
+    testbed::eventually("the API server asks the null webhook", async || {
         // The webhook may not listen yet.
         if create(rest, NULL, &complete_pod()?, 1).await.is_err() {
             return Ok(None);

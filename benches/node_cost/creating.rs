@@ -8,12 +8,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    GUARDED, OPEN, Shown,
-    bed::{Rest, Result, say},
-    plot,
+    GUARDED, OPEN, Shown, plot,
     pods::{Does, complete, complete_in_runc, plain},
     times::Times,
 };
+use testbed::{Rest, Result, say};
 
 /// A kind of Pods, and what becomes of them.
 struct Kind {

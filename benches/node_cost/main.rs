@@ -4,9 +4,6 @@
 //! runc and one under gVisor, whose manifests differ in nothing else. It prints tables; without `--quick` they are
 //! written into `docs/cost.md`, with a plot of each. Times never make it fail.
 
-#[path = "../../tests/bed/mod.rs"]
-mod bed;
-
 mod creating;
 mod plot;
 mod pods;
@@ -15,8 +12,8 @@ mod working;
 
 use std::{env, fs, path::Path};
 
-use bed::{Cluster, Page, Result, cannot_run, program};
 use serde_json::json;
+use testbed::{Cluster, Page, Result, cannot_run, program};
 
 /// The image with the program that works.
 const IMAGE: &str = "localhost/work:bed";

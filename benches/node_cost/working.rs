@@ -5,12 +5,11 @@ use std::{fmt::Write, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    GUARDED, OPEN, Shown,
-    bed::{Cluster, Rest, Result, eventually, say},
-    plot,
+    GUARDED, OPEN, Shown, plot,
     pods::{Does, complete, complete_in_runc},
     times::Times,
 };
+use testbed::{Cluster, Rest, Result, eventually, say};
 
 /// One kind of work, as the program in the Pods calls it, and for people.
 struct Work {

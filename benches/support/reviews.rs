@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each benchmark uses its part of it")]
 
-use sandgate::{json, policy::PolicySet, review};
+use sandgate_engine::{json, policy::PolicySet, review};
 use serde_json::{Map, Value, json};
 
 /// What the benchmarks call 6 kB, 100 kB and 1 MB, in bytes.

@@ -4,11 +4,8 @@ use std::{env, path::Path, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    bed::{Cluster, Result, program, say},
-    home::Home,
-    tools,
-};
+use crate::{home::Home, tools};
+use testbed::{Cluster, Result, program, say};
 
 /// How often it looks whether all parts are running.
 const LOOK: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::bed::{Result, say};
+use testbed::{Result, say};
 
 /// No cluster takes as long to come or to go.
 const PATIENCE: Duration = Duration::from_mins(5);

@@ -4,18 +4,14 @@
 //! process id of the holder, is in `target/cluster`, or in the folder that `SANDGATE_CLUSTER` names. What runs there is the
 //! sandgate that cargo has built, or the image that `SANDGATE_IMAGE` names.
 
-#[path = "../../tests/bed/mod.rs"]
-mod bed;
 mod holder;
 mod home;
 mod tools;
 
 use std::{env, process::ExitCode, time::Instant};
 
-use self::{
-    bed::{Result, cannot_run},
-    home::Home,
-};
+use self::home::Home;
+use testbed::{Result, cannot_run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -2,10 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process};
 
-use crate::{
-    bed::{Cluster, Result},
-    home::Home,
-};
+use crate::home::Home;
+use testbed::{Cluster, Result};
 
 /// A program that says so when the cluster is gone.
 const SCRIPT: &str = r#"#!/bin/sh

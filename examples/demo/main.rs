@@ -3,17 +3,13 @@
 //! Starts the control plane of the test bed, with sandgate before the namespace `workflows`, and prints each kubectl
 //! command with its real output. The cluster has no nodes: it stores pods and never runs them.
 
-#[path = "../../tests/bed/mod.rs"]
-mod bed;
 mod stops;
 mod tour;
 
 use std::{env, process::ExitCode, time::Instant};
 
-use self::{
-    bed::{ControlPlane, Result, Sandgate, say},
-    tour::{Tour, print},
-};
+use self::tour::{Tour, print};
+use testbed::{ControlPlane, Result, Sandgate, say};
 
 /// The namespace of the built-in policy.
 const NAMESPACE: &str = "workflows";

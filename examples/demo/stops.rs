@@ -8,10 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    bed::{PATIENCE, Result, eventually},
-    tour::{Tour, chapter, omission, show_command, show_output, tell},
-};
+use crate::tour::{Tour, chapter, omission, show_command, show_output, tell};
+use testbed::{PATIENCE, Result, eventually};
 
 /// A table of what the sandbox is made of.
 const SANDBOX_COLUMNS: &str =

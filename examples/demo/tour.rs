@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::bed::{ControlPlane, Output, Result};
+use testbed::{ControlPlane, Output, Result};
 
 const COMMAND: Style = AnsiColor::Cyan.on_default().bold();
 const STRONG: Style = Style::new().bold();

@@ -6,8 +6,6 @@
 mod admission;
 mod diff;
 mod pods;
-#[path = "../../tests/bed/ports.rs"]
-mod ports;
 mod webhook;
 
 use std::{env, error, fmt::Write as _, fs, io::Write as _, process::ExitCode};

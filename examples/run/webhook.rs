@@ -31,7 +31,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{Result, ports::free_port};
+use crate::Result;
+use testbed::free_port;
 
 /// Far more than any step takes.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use super::{chain::SCHEMA, notice::Notice};
-use crate::review::Outcome;
+use sandgate_engine::review::Outcome;
 
 /// A line of sandgate's audit trail.
 #[derive(Debug, JsonSchema)]
@@ -146,8 +146,8 @@ pub fn json_schema() -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        audit::chain::Link,
+    use crate::audit::chain::Link;
+    use sandgate_engine::{
         policy::PolicySet,
         review::{Endpoint, answer},
     };

@@ -11,7 +11,7 @@ use super::{
     print,
     terminal::{FAINT, STRONG, paint, wrap},
 };
-use crate::{
+use sandgate_engine::{
     policy::{Policy, PolicySet},
     rules::{self, Rule},
 };

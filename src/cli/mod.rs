@@ -28,7 +28,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::policy::{LoadErrors, PolicySet, Source, files};
+use sandgate_engine::policy::{LoadErrors, PolicySet, Source};
 
 /// Keeps every Pod of chosen namespaces inside a gVisor sandbox.
 #[derive(Debug, Parser)]
@@ -174,7 +174,8 @@ impl PolicyArgs {
 
 fn policy_sources(path: &Path) -> Result<Vec<Source>, Failure> {
     if !input::is_stdin(path) {
-        return files::read(path).map_err(|error| Failure::new(input::without_number(&error.to_string())));
+        return crate::policy_files::read(path)
+            .map_err(|error| Failure::new(input::without_number(&error.to_string())));
     }
     let input::Text { name, text } = input::read(path).map_err(Failure::new)?;
     Ok(vec![Source { name, text }])

@@ -8,7 +8,9 @@ use super::{
     Failure, PolicyArgs, Status, policy_sources, print,
     terminal::{GOOD, error, paint},
 };
-use crate::policy::{ApiVersion, Kind, LoadErrors, Metadata, Policy, PolicySet, SandboxPolicy, json_schema};
+use sandgate_engine::policy::{
+    ApiVersion, Kind, LoadErrors, Metadata, Policy, PolicySet, SandboxPolicy, json_schema,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {

@@ -8,11 +8,8 @@ use kube::{Client, core::Status as ApiStatus};
 use serde_json::{Value, json};
 
 use super::{Failure, Status, print, wait_for};
-use crate::{
-    cluster::{self, Access},
-    review::POLICY_ANNOTATION,
-    text::visible,
-};
+use crate::cluster::{self, Access};
+use sandgate_engine::{review::POLICY_ANNOTATION, text::visible};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///

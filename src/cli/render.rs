@@ -13,7 +13,7 @@ use super::{
     subject::{Judgement, Subject, SubjectArgs},
     terminal::{BAD, GOOD, PLACE, STRONG, count, error, note, paint},
 };
-use crate::{
+use sandgate_engine::{
     json::{Value, is_changed, write_patch},
     policy::{Mode, PolicySet},
 };

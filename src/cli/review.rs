@@ -9,7 +9,7 @@ use super::{
     input::{reason, warn_of_terminal},
     unwritable,
 };
-use crate::review::{Endpoint, Outcome, answer};
+use sandgate_engine::review::{Endpoint, Outcome, answer};
 
 /// Answer admission reviews from standard input, as the webhook would
 ///

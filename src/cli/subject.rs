@@ -15,7 +15,7 @@ use super::{
     manifest::{self, Document, Node, Problem, Value, steps},
     terminal::note,
 };
-use crate::{
+use sandgate_engine::{
     json,
     policy::{EVERY_OTHER, Policy, PolicySet},
     review::judge,

@@ -30,9 +30,9 @@ use tokio::{
 use super::Shared;
 use crate::{
     audit::Waiting,
-    review::{self, Answer, Endpoint, NotAReview, Outcome, Record},
     telemetry::{Counted, Limit, Span},
 };
+use sandgate_engine::review::{self, Answer, Endpoint, NotAReview, Outcome, Record};
 
 /// The routes of the TLS port.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -345,7 +345,8 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{policy::PolicySet, server::Limits, telemetry::Metrics};
+    use crate::{server::Limits, telemetry::Metrics};
+    use sandgate_engine::policy::PolicySet;
 
     fn shared() -> Arc<Shared> {
         let second = Duration::from_secs(1);

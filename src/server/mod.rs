@@ -30,10 +30,10 @@ use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
     cluster::{self, Access, ConnectError, Events, Keeper},
-    policy::{LoadErrors, PolicySet, Source, files},
     readiness::Readiness,
     telemetry::{CollectorError, LogLevel, Metrics, TraceSettings, Traces},
 };
+use sandgate_engine::policy::{LoadErrors, PolicySet, Source};
 
 use listen::Port;
 
@@ -258,7 +258,7 @@ async fn drain(settings: &Settings, end: &watch::Sender<bool>, accepting: JoinHa
 
 fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeError> {
     let Some(path) = path else { return Ok((PolicySet::builtin(), Vec::new())) };
-    let sources = files::read(path).map_err(ServeError::PolicyFile)?;
+    let sources = crate::policy_files::read(path).map_err(ServeError::PolicyFile)?;
     Ok((PolicySet::from_sources(&sources)?, sources))
 }
 

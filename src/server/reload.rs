@@ -13,9 +13,9 @@ use std::{
 use super::Shared;
 use crate::{
     certs::{self, Loaded, Pair, Resolver},
-    policy::{PolicySet, Source, files},
     telemetry::Reloads,
 };
+use sandgate_engine::policy::{PolicySet, Source};
 
 /// Takes over each new policy at `path`; `sources` are in force.
 pub(super) fn watch_policy(
@@ -24,7 +24,7 @@ pub(super) fn watch_policy(
     interval: Duration,
     shared: Arc<Shared>,
 ) -> io::Result<()> {
-    let read = move || files::read(&path).map_err(|errors| errors.to_string());
+    let read = move || crate::policy_files::read(&path).map_err(|errors| errors.to_string());
     let reloads = shared.metrics.policy.clone();
     let take = move |sources: &Vec<Source>| {
         let policies = PolicySet::from_sources(sources).map_err(|errors| errors.to_string())?;

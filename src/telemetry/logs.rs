@@ -9,7 +9,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
-use crate::text::{escaped, is_deceptive};
+use sandgate_engine::text::{escaped, is_deceptive};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

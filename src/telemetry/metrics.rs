@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{policies::Policies, process::Process};
-use crate::{
+use sandgate_engine::{
     policy::PolicySet,
     review::{Endpoint, Record},
     rules,
@@ -390,7 +390,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::PolicySet, review::answer};
+    use sandgate_engine::{policy::PolicySet, review::answer};
 
     #[test]
     fn a_verdict_is_counted_under_its_own_labels() {

@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 
 use super::escapes::Escapes;
-use crate::{
+use sandgate_engine::{
     policy::{Mode, PolicySet},
     review::{Endpoint, Operation, Outcome, Record},
 };
@@ -228,7 +228,7 @@ mod tests {
     use prometheus_client::{encoding::text::encode, registry::Registry};
 
     use super::*;
-    use crate::{policy::Source, review::answer};
+    use sandgate_engine::{policy::Source, review::answer};
 
     fn policies(names: &[&str], mode: &str) -> PolicySet {
         let sources: Vec<_> = names.iter().map(|name| {

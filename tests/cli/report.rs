@@ -3,8 +3,8 @@
 use std::fs;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use sandgate::{
-    audit::chain::Link,
+use sandgate::audit::chain::Link;
+use sandgate_engine::{
     policy::{PolicySet, Source},
     review::{Endpoint, answer},
 };

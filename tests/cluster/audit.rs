@@ -4,7 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{bed::program, examples::plain_pod, sandbox::Sandbox};
+use crate::{examples::plain_pod, sandbox::Sandbox};
+use testbed::program;
 
 /// What `sandgate audit` prints about verdicts in the API server's audit log.
 fn audit(sandbox: &Sandbox, arguments: &[&str]) -> String {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::bed::{Process, eventually};
+use testbed::{Process, eventually};
 
 #[tokio::test]
 async fn a_program_that_ends_is_reported_with_the_end_of_its_log() {

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::eventually,
     examples::plain_pod,
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed},
 };
+use testbed::eventually;
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 const CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";

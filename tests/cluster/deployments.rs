@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::eventually, sandbox::Sandbox};
+use crate::sandbox::Sandbox;
+use testbed::eventually;
 
 #[tokio::test]
 async fn a_deployment_says_why_it_has_no_pods_also_after_it_is_scaled() {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{ControlPlane, Result, eventually, shared},
     chart,
     examples::{plain_pod, with_template},
     sandbox::Sandbox,
 };
+use testbed::{ControlPlane, Result, eventually, shared};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const OK: &str = r#"sandgate_events_total{result="ok"}"#;

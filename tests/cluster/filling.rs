@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::eventually,
     examples::{complete_pod, plain_pod, pod_of_four},
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed, containers},
 };
+use testbed::eventually;
 
 #[tokio::test]
 async fn a_bare_pod_gets_everything_that_the_policy_says() {

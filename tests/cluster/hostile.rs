@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::Refusal,
     examples::{complete_pod, plain_pod},
     sandbox::Sandbox,
 };
+use testbed::Refusal;
 
 /// One way out: what it is called, the rule that closes it, and how a pod takes it.
 pub(crate) type Attempt = (&'static str, &'static str, fn(&mut Value));

@@ -3,11 +3,6 @@
 //! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
 //! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
 
-#![cfg(feature = "server")]
-
-#[path = "../bed/mod.rs"]
-mod bed;
-
 mod examples;
 mod sandbox;
 mod sandboxed;

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, shared},
-    examples::plain_pod,
-};
+use crate::examples::plain_pod;
+use testbed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, shared};
 
 /// A namespace with sandgate in front of it.
 pub(crate) struct Sandbox {

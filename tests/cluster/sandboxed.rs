@@ -1,6 +1,6 @@
 //! What a stored pod must look like, whoever made it.
 
-use sandgate::pod::Quantity;
+use sandgate_engine::pod::Quantity;
 use serde_json::{Value, json};
 
 /// Asserts each property of the default policy on a stored pod, and that it has the place to work that it is given.

@@ -6,14 +6,12 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandgate::pod::schema::{Kind, POD, Type};
+use sandgate_engine::pod::schema::{Kind, POD, Type};
 use serde_json::{Value, json};
 
 use self::table::{Judged, Table};
-use crate::{
-    bed::{ApiServer, Rest, Version, is_skipped},
-    sandbox::Sandbox,
-};
+use crate::sandbox::Sandbox;
+use testbed::{ApiServer, Rest, Version, is_skipped};
 
 #[tokio::test]
 async fn the_fields_of_a_pod_are_those_that_the_api_server_knows() {

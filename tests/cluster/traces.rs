@@ -2,10 +2,8 @@
 
 use serde_json::json;
 
-use crate::{
-    bed::{ApiServer, Collector, Sandgate, Version, attribute, eventually, shared},
-    examples::plain_pod,
-};
+use crate::examples::plain_pod;
+use testbed::{ApiServer, Collector, Sandgate, Version, attribute, eventually, shared};
 
 /// An API server of its own: tracing every request would slow down all the others' tests.
 #[tokio::test]

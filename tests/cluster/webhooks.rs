@@ -20,11 +20,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{
-    bed::{Reinvocation, Webhook, WebhookKind, eventually},
-    examples::plain_pod,
-    sandbox::Sandbox,
-};
+use crate::{examples::plain_pod, sandbox::Sandbox};
+use testbed::{Reinvocation, Webhook, WebhookKind, eventually};
 
 /// What a webhook does to a pod.
 type Edit = Arc<dyn Fn(&mut Value) + Send + Sync>;

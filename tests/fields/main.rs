@@ -10,7 +10,7 @@ use std::{
     fmt::Debug,
 };
 
-use sandgate::rules;
+use sandgate_engine::rules;
 
 use self::{
     places::places,

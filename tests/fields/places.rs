@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::LazyLock};
 
-use sandgate::pod::schema::{Kind, POD, Type};
+use sandgate_engine::pod::schema::{Kind, POD, Type};
 use serde_json::{Value as Json, json};
 
 /// A field of a Pod, as the engine knows it: `spec.containers[0].image` is another place than

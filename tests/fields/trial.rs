@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use sandgate::{json::pod_from_str, policy::Spec, rules};
+use sandgate_engine::{json::pod_from_str, policy::Spec, rules};
 use serde_json::{Value as Json, json};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Values to put into a field, of the kind that it takes.
 
-use sandgate::pod::schema::Kind;
+use sandgate_engine::pod::schema::Kind;
 use serde_json::{Value as Json, json};
 
 /// Values of the kind, absence among them: small and large, sound and hostile.

@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{Rest, eventually},
     pods::pods_path,
     shared::{NAMESPACE, cluster, cluster_alone},
 };
+use testbed::{Rest, eventually};
 
 /// What each does, the Pod's spec besides its container, what its container has besides a name and an image, and the
 /// rules that see it.
@@ -112,7 +112,7 @@ fn pod(spec: &Value, container: &Value) -> Value {
     pod
 }
 
-async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, crate::bed::Refusal> {
+async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, testbed::Refusal> {
     rest.post(&pods_path("?dryRun=All"), pod).await
 }
 

@@ -6,10 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{
-    bed::{cannot_run, eventually, is_skipped, program},
-    shared::cluster_alone,
-};
+use crate::shared::cluster_alone;
+use testbed::{cannot_run, eventually, is_skipped, program};
 
 /// The program behind `make cluster`, which cargo builds for tests.
 fn make_cluster() -> PathBuf {

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use crate::{
-    bed::{
-        Result, eventually, is_ready,
-        load::{Creates, Load, Seen},
-    },
     pods::pod,
     shared::{Bed, NAMESPACE, cluster_alone},
+};
+use testbed::{
+    Result, eventually, is_ready,
+    load::{Creates, Load, Seen},
 };
 
 /// Whether creates may fail meanwhile.

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::{
-    bed::{eventually, free_port, plain_http},
     pods::pod,
     shared::{NAMESPACE, cluster},
 };
+use testbed::{eventually, free_port, plain_http};
 
 #[tokio::test]
 async fn logs_exec_and_cp_work_as_everywhere() {

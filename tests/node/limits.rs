@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::{Result, eventually},
     pods::pod,
     shared::{Bed, cluster},
 };
+use testbed::{Result, eventually};
 
 fn with_limits(name: &str, script: &str, limits: Value) -> Value {
     let mut pod = pod(name, script);

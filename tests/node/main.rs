@@ -2,11 +2,7 @@
 //!
 //! Needs root on Linux and some packages; where the cluster cannot be had the tests are skipped, and say why.
 
-#![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
-
-#[path = "../bed/mod.rs"]
-mod bed;
 
 mod attacks;
 mod doors;

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{Rest, Result, eventually, is_ready},
-    shared::{Bed, NAMESPACE},
-};
+use crate::shared::{Bed, NAMESPACE};
+use testbed::{Rest, Result, eventually, is_ready};
 
 /// The image with a shell.
 pub(crate) const IMAGE: &str = "busybox:bed";

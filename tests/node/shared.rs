@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::bed::{Cluster, Rest, Result, cannot_run, is_skipped, program, say};
+use testbed::{Cluster, Rest, Result, cannot_run, is_skipped, program, say};
 
 /// The namespace of the built-in policy.
 pub(crate) const NAMESPACE: &str = "workflows";

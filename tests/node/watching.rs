@@ -1,10 +1,10 @@
 //! What the metrics of a node say of a sandbox.
 
 use crate::{
-    bed::eventually,
     pods::pod,
     shared::{Bed, NAMESPACE, cluster},
 };
+use testbed::eventually;
 
 #[tokio::test]
 async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_containers() {

@@ -1,6 +1,6 @@
 //! The wording of remedies, read as a person reads it, together with the path and what is wanted.
 
-use sandgate::verdict::Violation;
+use sandgate_engine::verdict::Violation;
 use serde_json::{Value as Json, json};
 
 use crate::{apiserver::items, sweep::keys};

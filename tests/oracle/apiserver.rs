@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Pod;
-use sandgate::{
+use sandgate_engine::{
     policy::{PolicySet, Source},
     review::{Endpoint, answer},
 };

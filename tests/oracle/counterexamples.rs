@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use sandgate::{policy::PolicySet, review::Endpoint};
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
 use crate::{apiserver::create, sweep::is_sound};

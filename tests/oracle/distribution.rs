@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use sandgate::{policy::PolicySet, rules};
+use sandgate_engine::{policy::PolicySet, rules};
 use serde_json::Value as Json;
 
 use crate::{

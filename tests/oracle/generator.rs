@@ -11,7 +11,7 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
 };
-use sandgate::{policy::PolicySet, review::Endpoint};
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{

@@ -5,10 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[cfg(feature = "server")]
-#[path = "../bed/mod.rs"]
-mod bed;
-
 mod advice;
 mod apiserver;
 mod counterexamples;
@@ -22,7 +18,6 @@ mod remedies;
 mod rooms;
 mod schema;
 mod shrink;
-#[cfg(feature = "server")]
 mod stored;
 mod sweep;
 mod words;

@@ -1,7 +1,7 @@
 //! What holds beyond a single verdict: order, updates, modes, and filling again.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use sandgate::{
+use sandgate_engine::{
     policy::PolicySet,
     review::{Endpoint, answer},
 };

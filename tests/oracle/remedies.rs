@@ -1,6 +1,6 @@
 //! What a refusal advises helps: following the remedy of a violation, as a person would, removes it.
 
-use sandgate::{
+use sandgate_engine::{
     policy::PolicySet,
     review::{Endpoint, answer},
     verdict::Violation,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use sandgate::pod::schema::{Kind, POD, Type};
+use sandgate_engine::pod::schema::{Kind, POD, Type};
 use serde_json::{Map, Value as Json, json};
 
 use crate::words;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandgate::{policy::PolicySet, review::Endpoint};
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
 use crate::{

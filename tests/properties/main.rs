@@ -7,7 +7,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::{prelude::*, sample::select};
-use sandgate::{
+use sandgate_engine::{
     json::{pod_from_str, value_from_str, write_patch},
     pod::Quantity,
     policy::{Policy, PolicySet},

@@ -8,12 +8,10 @@ use std::{env, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{
-        ControlPlane, Result, eventually, is_skipped,
-        load::{Creates, Load, Seen},
-    },
-    installed::{CHART, Installed},
+use crate::installed::{CHART, Installed};
+use testbed::{
+    ControlPlane, Result, eventually, is_skipped,
+    load::{Creates, Load, Seen},
 };
 
 /// Certificates of less than a minute: a CA goes through its whole life while creates go on.

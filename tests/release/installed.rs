@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bed::{
+use testbed::{
     ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually,
     load::{is_sandboxed, plain_pod},
 };

@@ -4,13 +4,11 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{
-        eventually,
-        load::{Creates, Load, is_sandboxed, plain_pod},
-        shared,
-    },
-    installed::{CHART, Installed},
+use crate::installed::{CHART, Installed};
+use testbed::{
+    eventually,
+    load::{Creates, Load, is_sandboxed, plain_pod},
+    shared,
 };
 
 async fn before(name: &str) -> Option<Installed<'static>> {

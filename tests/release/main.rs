@@ -3,11 +3,6 @@
 //!
 //! With `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so. `make ha` runs them for longer, and prints figures.
 
-#![cfg(feature = "server")]
-
-#[path = "../bed/mod.rs"]
-mod bed;
-
 mod availability;
 mod installed;
 mod lifecycle;

@@ -5,10 +5,8 @@ use std::fs;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{eventually, shared},
-    installed::{CHART, Installed},
-};
+use crate::installed::{CHART, Installed};
+use testbed::{eventually, shared};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

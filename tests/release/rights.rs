@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    bed::{Result, eventually, load::plain_pod, shared},
-    installed::{CHART, Installed},
-};
+use crate::installed::{CHART, Installed};
+use testbed::{Result, eventually, load::plain_pod, shared};
 
 /// Where a verb stands among the rights.
 struct Right {

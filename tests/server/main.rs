@@ -5,8 +5,6 @@
 mod admin;
 mod audit;
 mod client;
-#[path = "../bed/collector.rs"]
-mod collector;
 mod lifecycle;
 mod limits;
 mod logs;

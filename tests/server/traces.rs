@@ -14,10 +14,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client::{Http1, Target, hostile_pod, metric, plain_pod, post, review},
-    collector::{Collector, attribute},
     pki::Ca,
     process::{Server, command, until},
 };
+use testbed::{Collector, attribute};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 

@@ -1,6 +1,6 @@
 //! Rows of a table and of CSV, safe for whoever opens them.
 
-use crate::text::visible;
+use sandgate_engine::text::visible;
 
 /// A row of CSV, as RFC 4180 has it.
 pub(super) fn csv<'c>(cells: impl IntoIterator<Item = &'c str>) -> Vec<u8> {

@@ -3,7 +3,8 @@
 use clap::Args;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
-use crate::{audit::Verdict, review::Outcome};
+use crate::audit::Verdict;
+use sandgate_engine::review::Outcome;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]

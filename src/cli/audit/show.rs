@@ -11,8 +11,8 @@ use crate::{
         Failure, Status, print,
         terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
     },
-    text::visible,
 };
+use sandgate_engine::text::visible;
 
 /// Show one request with all that was wrong with it
 #[derive(Debug, Args)]

@@ -14,8 +14,8 @@ use crate::{
         Failure, Status, input, print,
         terminal::{BAD, GOOD, count, fit, paint},
     },
-    text::visible,
 };
+use sandgate_engine::text::visible;
 
 /// Find lines of the audit trail that were removed, moved or edited
 ///

@@ -13,7 +13,7 @@ use super::{
     print,
     subject::{Finding, Judgement, Subject, SubjectArgs},
 };
-use crate::{
+use sandgate_engine::{
     json::changed_paths,
     policy::{Mode, PolicySet},
 };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Checked, Report};
-use crate::{
-    cli::subject::Finding,
+use crate::cli::subject::Finding;
+use sandgate_engine::{
     policy::Mode,
     rules::{self, Rule},
 };

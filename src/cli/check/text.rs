@@ -3,13 +3,11 @@
 use std::fmt::Write;
 
 use super::{CheckResult, Checked, Report, Verdict};
-use crate::{
-    cli::{
-        subject::Finding,
-        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, fit, paint},
-    },
-    policy::Mode,
+use crate::cli::{
+    subject::Finding,
+    terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, fit, paint},
 };
+use sandgate_engine::policy::Mode;
 
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();

@@ -19,10 +19,8 @@ use self::{
     series::{Book, Now, Write},
 };
 use super::api::{Api, Target, Trouble};
-use crate::{
-    review::Record,
-    telemetry::{Metrics, Seldom},
-};
+use crate::telemetry::{Metrics, Seldom};
+use sandgate_engine::review::Record;
 
 /// As many refusals wait for their turn. One that finds no room is dropped and counted.
 const QUEUE: usize = 1024;

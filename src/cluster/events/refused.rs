@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
+use sandgate_engine::{
     json::Object,
     pod::Pod,
     review::{Operation, Outcome, Record},
@@ -101,7 +101,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
+    use sandgate_engine::{
         policy::PolicySet,
         review::{Endpoint, answer},
     };
@@ -185,7 +185,7 @@ mod tests {
             let text = format!(
                 "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{mode: {mode}}}}}"
             );
-            let source = crate::policy::Source { name: "policy.yaml".into(), text };
+            let source = sandgate_engine::policy::Source { name: "policy.yaml".into(), text };
             assert_eq!(told_by(&PolicySet::from_sources(&[source]).unwrap(), &json!({})), None, "{mode}");
         }
     }

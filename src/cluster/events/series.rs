@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::refused::Refused;
-use crate::hash::short_hash;
+use sandgate_engine::hash::short_hash;
 
 /// As many series are kept.
 const MOST: usize = 1024;

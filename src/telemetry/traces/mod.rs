@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{self, Sender};
 
 use self::{context::Context, export::Exporter};
 use super::Metrics;
-use crate::review::{Endpoint, Record};
+use sandgate_engine::review::{Endpoint, Record};
 
 pub use export::CollectorError;
 

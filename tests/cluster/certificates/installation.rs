@@ -14,10 +14,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{
-    bed::{ControlPlane, Replica, Rest, Result, eventually, free_port, shared},
-    examples::plain_pod,
-};
+use crate::examples::plain_pod;
+use testbed::{ControlPlane, Replica, Rest, Result, eventually, free_port, shared};
 
 pub(crate) const KINDS: [(&str, &str); 2] =
     [("mutatingwebhookconfigurations", "Mutating"), ("validatingwebhookconfigurations", "Validating")];

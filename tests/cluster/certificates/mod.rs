@@ -8,10 +8,8 @@ use std::{process::Command, time::Duration};
 use serde_json::{Value, json};
 
 use self::installation::{Installation, KINDS};
-use crate::{
-    bed::{eventually, program},
-    examples::plain_pod,
-};
+use crate::examples::plain_pod;
+use testbed::{eventually, program};
 
 /// A CA lives for half a minute.
 const QUICK: [&str; 8] =

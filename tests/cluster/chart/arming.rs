@@ -3,11 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{items, releases::Release, render, strings};
-use crate::{
-    bed::{Replica, Rest, eventually, free_port},
-    examples::plain_pod,
-    sandboxed::assert_sandboxed,
-};
+use crate::{examples::plain_pod, sandboxed::assert_sandboxed};
+use testbed::{Replica, Rest, eventually, free_port};
 
 #[tokio::test]
 async fn the_rights_and_flags_of_the_chart_are_enough_to_arm_the_webhooks_and_keep_them_armed() {

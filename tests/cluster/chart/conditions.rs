@@ -5,11 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::template;
-use crate::{
-    bed::{Refusal, eventually},
-    examples::plain_pod,
-    sandbox::Sandbox,
-};
+use crate::{examples::plain_pod, sandbox::Sandbox};
+use testbed::{Refusal, eventually};
 
 const JUDGED: [&str; 2] = ["mutate.sandgate.dev", "validate.sandgate.dev"];
 

@@ -2,14 +2,12 @@
 
 use std::{env, fs, path::Path};
 
-use sandgate::{
-    policy::{PolicySet, json_schema},
-    telemetry::Metrics,
-};
+use sandgate::telemetry::Metrics;
+use sandgate_engine::policy::{PolicySet, json_schema};
 use serde_json::Value;
 
 use super::{CHART, render_scenario, scenario};
-use crate::bed::{chart_readme, is_skipped};
+use testbed::{chart_readme, is_skipped};
 
 #[tokio::test]
 async fn the_readme_is_written_from_the_comments_of_the_values() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bed::{Rest, eventually};
+use testbed::{Rest, eventually};
 
 /// What the API server must know of each: group, version, kind, plural.
 const KINDS: [(&str, &str, &str, &str); 5] = [

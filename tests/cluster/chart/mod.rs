@@ -16,7 +16,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::bed::{Output, helm};
+use testbed::{Output, helm};
 
 /// The folder of the chart.
 pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");

@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{render, strings};
-use crate::{bed::Output, sandbox::Sandbox};
+use crate::sandbox::Sandbox;
+use testbed::Output;
 
 #[tokio::test]
 async fn a_gate_that_stands_is_seen_from_outside() {

@@ -1,7 +1,7 @@
 //! Wrong values fail before anything is installed, and say where they are wrong.
 
 use super::template;
-use crate::bed::is_skipped;
+use testbed::is_skipped;
 
 /// Flags, and what the complaint must say.
 const WRONG: &[(&[&str], &[&str])] = &[

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CHART, items};
-use crate::bed::{ControlPlane, Rest, shared};
+use testbed::{ControlPlane, Rest, shared};
 
 /// In mode managed sandgate puts CA and rules into configurations that are Helm's.
 #[tokio::test]

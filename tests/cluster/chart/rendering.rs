@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use sandgate::policy::{PolicySet, Source};
+use sandgate_engine::policy::{PolicySet, Source};
 use serde_json::{Value, json};
 
 use super::{CHART, Objects, items, render, render_scenario, scenario, scenarios, strings, title};
-use crate::bed::{helm, is_skipped};
+use testbed::{helm, is_skipped};
 
 #[tokio::test]
 async fn every_scenario_passes_a_strict_lint() {

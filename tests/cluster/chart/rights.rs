@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario};
-use crate::bed::is_skipped;
+use testbed::is_skipped;
 
 #[tokio::test]
 async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_write_events_and_nothing_else() {

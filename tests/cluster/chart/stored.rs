@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Objects, kinds, scenarios, template};
-use crate::bed::{ControlPlane, Rest, shared};
+use testbed::{ControlPlane, Rest, shared};
 
 /// Strictly: a field that the API server does not know is an error, not a warning.
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario};
-use crate::bed::is_skipped;
+use testbed::is_skipped;
 
 #[tokio::test]
 async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {

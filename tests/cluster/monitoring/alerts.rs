@@ -10,10 +10,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::has_prometheus;
-use crate::{
-    bed::is_skipped,
-    chart::{CHART, items, render},
-};
+use crate::chart::{CHART, items, render};
+use testbed::is_skipped;
 
 const CASES: &str = include_str!("alerts.test.yaml");
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");

@@ -30,10 +30,12 @@ use super::{
     prometheus::{Prometheus, Scrape, serve_growing, value},
 };
 use crate::{
-    bed::{ControlPlane, Reinvocation, Replica, Rest, Sandgate, Webhook, WebhookKind, free_port, is_skipped},
     certificates::installation::{Installation, KINDS},
     chart::{CHART, items},
     examples::plain_pod,
+};
+use testbed::{
+    ControlPlane, Reinvocation, Replica, Rest, Sandgate, Webhook, WebhookKind, free_port, is_skipped,
 };
 
 /// What Grafana puts in place of its variables; the longer names first.

@@ -6,7 +6,7 @@ mod prometheus;
 
 use std::{process::Command, thread};
 
-use crate::bed::say;
+use testbed::say;
 
 /// Whether Prometheus is there; says so where it is not.
 fn has_prometheus() -> bool {

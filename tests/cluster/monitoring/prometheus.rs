@@ -14,7 +14,7 @@ use axum::{Router, routing::get};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::bed::{ControlPlane, Process, eventually, free_port};
+use testbed::{ControlPlane, Process, eventually, free_port};
 
 /// What is scraped: a port of 127.0.0.1, and the labels that a Prometheus in a cluster would give it.
 pub(super) struct Scrape {

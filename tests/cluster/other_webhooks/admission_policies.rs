@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::eventually, examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
+use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
+use testbed::eventually;
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 

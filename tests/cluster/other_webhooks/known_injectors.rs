@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::removals::add;
 use crate::{
-    bed::Reinvocation,
     examples::plain_pod,
     hostile::{main, merge},
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed},
     webhooks::{Injector, Place},
 };
+use testbed::Reinvocation;
 
 const PLACES: [Place; 2] = [Place::BeforeSandgate, Place::AfterSandgate];
 

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::removals::add_container;
 use crate::{
-    bed::Reinvocation,
     examples::{complete_pod, plain_pod},
     sandbox::Sandbox,
     sandboxed::{assert_sandboxed, containers},
     webhooks::{Injector, Place},
 };
+use testbed::Reinvocation;
 
 #[tokio::test]
 async fn an_injected_sidecar_is_sandboxed_and_shares_the_budget() {

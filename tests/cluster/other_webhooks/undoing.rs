@@ -8,18 +8,18 @@
 
 use std::collections::BTreeSet;
 
-use sandgate::rules::ALL;
+use sandgate_engine::rules::ALL;
 use serde_json::{Value, json};
 
 use super::removals::{Removal, at_its_own_cost, of_a_strict_policy, removals};
 use crate::{
-    bed::{Refusal, Reinvocation},
     examples::{complete_pod, plain_pod},
     hostile::{attempts, make_what_they_refer_to},
     sandbox::Sandbox,
     sandboxed::{assert_confined, assert_sandboxed},
     webhooks::{Injector, Place},
 };
+use testbed::{Refusal, Reinvocation};
 
 const REINVOCATIONS: [Reinvocation; 2] = [Reinvocation::IfNeeded, Reinvocation::Never];
 

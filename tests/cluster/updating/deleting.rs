@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::{bed::eventually, sandbox::Sandbox};
+use crate::sandbox::Sandbox;
+use testbed::eventually;
 
 #[tokio::test]
 async fn a_guarded_namespace_can_be_deleted_with_its_pods_also_while_sandgate_is_down() {

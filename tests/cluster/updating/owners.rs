@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::{
-    bed::eventually,
     examples::{plain_pod, with_template},
     sandbox::Sandbox,
     sandboxed::assert_sandboxed,
 };
+use testbed::eventually;
 
 #[tokio::test]
 async fn an_owner_may_be_added_and_removed() {

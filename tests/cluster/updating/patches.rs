@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::Refusal, examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
+use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
+use testbed::Refusal;
 
 type Answer = Result<Value, Refusal>;
 

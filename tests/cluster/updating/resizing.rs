@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bed::Refusal,
     examples::{plain_pod, pod_of_four},
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed},
 };
+use testbed::Refusal;
 
 #[tokio::test]
 async fn a_resize_may_not_pass_the_ceiling() {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{bed::eventually, sandbox::Sandbox, sandboxed::assert_fields};
+use crate::{sandbox::Sandbox, sandboxed::assert_fields};
+use testbed::eventually;
 
 #[tokio::test]
 async fn a_status_update_cannot_change_the_spec() {

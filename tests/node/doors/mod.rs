@@ -10,10 +10,10 @@ use self::{
     probed::probed,
 };
 use crate::{
-    bed::Page,
     pods::pod,
     shared::{cluster, cluster_alone},
 };
+use testbed::Page;
 
 /// The parts of the README that have the table.
 const KERNEL: &str = "attack-matrix";

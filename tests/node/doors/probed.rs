@@ -7,10 +7,10 @@ use tokio::sync::OnceCell;
 
 use super::matrix::{Column, Matrix};
 use crate::{
-    bed::Cluster,
     pods::{has_ended, until},
     shared::{Bed, NAMESPACE},
 };
+use testbed::Cluster;
 
 const IMAGE: &str = "localhost/probe:bed";
 

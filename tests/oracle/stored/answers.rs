@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value as Json;
 
-use crate::{bed::Refusal, sweep::without_digits};
+use crate::sweep::without_digits;
+use testbed::Refusal;
 
 pub(super) enum Answer {
     /// The object as it is stored, or would be.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use sandgate::{policy::PolicySet, review::Endpoint};
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
 use super::{

@@ -1,15 +1,12 @@
 //! Three namespaces of one cluster: sandgate guards the first, Pod Security the first and the second, nobody the third.
 
 use k8s_openapi::api::core::v1::Pod;
-use sandgate::policy::PolicySet;
+use sandgate_engine::policy::PolicySet;
 use serde_json::{Value as Json, json};
 
 use super::answers::Answer;
-use crate::{
-    apiserver::policy_with,
-    bed::{ControlPlane, PATIENCE, Refusal, Rest, Sandgate, shared},
-    generator::yaml,
-};
+use crate::{apiserver::policy_with, generator::yaml};
+use testbed::{ControlPlane, PATIENCE, Refusal, Rest, Sandgate, shared};
 
 /// A policy to prove.
 pub(super) struct Proof {

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
-use sandgate::{policy::PolicySet, review::Endpoint};
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::{Value as Json, json};
 
 use super::{

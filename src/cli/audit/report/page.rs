@@ -14,14 +14,12 @@ use super::{
     digest::{DIMENSIONS, Digest, MOST_NAMES, Policy, Refusal, Totals, Violated},
     shown::Shown,
 };
-use crate::{
-    cli::audit::{
-        source::{FileRead, Kind, Reading},
-        tally::{Counts, Tally},
-        top::By,
-    },
-    rules::{self, Rule},
+use crate::cli::audit::{
+    source::{FileRead, Kind, Reading},
+    tally::{Counts, Tally},
+    top::By,
 };
+use sandgate_engine::rules::{self, Rule};
 
 /// How each page begins, and by what it is known again.
 pub(super) const DOCTYPE: &str = "<!doctype html>\n<!-- sandgate audit report -->\n";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::visible;
+use sandgate_engine::text::visible;
 
 /// A text of a record: of bounded length, with nothing in it that hides or turns the writing direction. The template
 /// escapes it like everything else.

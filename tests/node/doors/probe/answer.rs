@@ -1,6 +1,6 @@
 //! What an answer of the kernel means.
 
-use crate::system::{self, Errno};
+use crate::{system::{self, Errno}};
 
 /// Whether a door is open, and in which words it was said.
 pub(crate) struct Answer {

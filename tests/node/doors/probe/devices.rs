@@ -7,7 +7,7 @@ use std::{
     process,
 };
 
-use crate::system::{ENOENT, Errno, call, errno, may_write, number, pointer, text};
+use crate::{system::{ENOENT, Errno, call, errno, may_write, number, pointer, text}};
 
 /// What a node says: its type, and the device's major and minor number.
 pub(crate) type Node = (i64, i64, i64);

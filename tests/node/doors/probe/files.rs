@@ -6,11 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    Door,
-    answer::Answer,
-    system::{errno, may_write},
-};
+use crate::{Door, answer::Answer, system::{errno, may_write}};
 
 pub(crate) const DOORS: &[Door] = &[
     Door {

@@ -1,11 +1,6 @@
 //! System calls that reach deep into the kernel.
 
-use crate::{
-    Door,
-    answer::Answer,
-    devices::{self, FUSE, NULL},
-    system::{ENOENT, call, number, pointer, text},
-};
+use crate::{Door, answer::Answer, devices::{self, FUSE, NULL}, system::{ENOENT, call, number, pointer, text}};
 
 const NO_FILE: i64 = -1;
 

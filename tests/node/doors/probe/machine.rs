@@ -2,13 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use crate::{
-    Door,
-    answer::Answer,
-    devices::{self, KMSG, KVM, MEM},
-    files::{entries, readable},
-    system::errno,
-};
+use crate::{Door, answer::Answer, devices::{self, KMSG, KVM, MEM}, files::{entries, readable}, system::errno};
 
 pub(crate) const DOORS: &[Door] = &[
     Door {

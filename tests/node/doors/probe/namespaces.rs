@@ -2,11 +2,7 @@
 
 use std::{fs::File, os::fd::AsRawFd};
 
-use crate::{
-    Door,
-    answer::Answer,
-    system::{ENODEV, ENOENT, Errno, call, errno, number, pointer, text},
-};
+use crate::{Door, answer::Answer, system::{ENODEV, ENOENT, Errno, call, errno, number, pointer, text}};
 
 const NEW_MOUNTS: i64 = 0x0002_0000;
 const NEW_UTS: i64 = 0x0400_0000;

@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::{
-    Door,
-    answer::Answer,
-    system::{call, number},
-};
+use crate::{Door, answer::Answer, system::{call, number}};
 
 pub(crate) const DOORS: &[Door] = &[
     Door {

@@ -1,11 +1,6 @@
 //! Other processes of the Pod, and what a process may make of itself.
 
-use crate::{
-    Door,
-    answer::Answer,
-    own,
-    system::{call, number, pointer},
-};
+use crate::{Door, answer::Answer, own, system::{call, number, pointer}};
 
 pub(crate) const DOORS: &[Door] = &[
     Door {

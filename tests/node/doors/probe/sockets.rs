@@ -1,10 +1,6 @@
 //! Sockets of families and kinds with much code behind them.
 
-use crate::{
-    Door,
-    answer::Answer,
-    system::{Errno, call, number},
-};
+use crate::{Door, answer::Answer, system::{Errno, call, number}};
 
 /// Family, type and protocol.
 pub(crate) type Kind = [i64; 3];

@@ -1,0 +1,113 @@
+//! What the tests of all rules share: two Pods, and words to say what becomes of them.
+
+use serde_json::{Value as Json, json};
+
+use crate::{json, policy::Spec};
+
+/// A Pod that sets everything as the default policy wants it: the README's.
+pub(crate) fn complete_pod() -> Json {
+    serde_saphyr::from_str(include_str!("../../../examples/pods/complete.yaml")).unwrap()
+}
+
+/// A Pod that asks for nothing.
+pub(crate) fn plain_pod() -> Json {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "plain", "namespace": "workflows"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
+    })
+}
+
+/// The complete Pod with a second container and an init container, all of them complete.
+pub(crate) fn complete_pod_of_three() -> Json {
+    let mut pod = complete_pod();
+    let mut container = pod["spec"]["containers"][0].clone();
+    container["resources"]["limits"] = json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "5Gi"});
+    let named = |name: &str| {
+        let mut container = container.clone();
+        container["name"] = json!(name);
+        container
+    };
+    pod["spec"]["containers"] = json!([named("main"), named("second")]);
+    pod["spec"]["initContainers"] = json!([named("init")]);
+    pod
+}
+
+/// `pod` after the fill of the default policy.
+pub(crate) fn filled(pod: &Json) -> Json {
+    filled_by(&Spec::default(), pod)
+}
+
+/// `pod` after the fill of `spec`.
+pub(crate) fn filled_by(spec: &Spec, pod: &Json) -> Json {
+    let text = pod.to_string();
+    let mut tree = json::pod_from_str(&text).unwrap();
+    super::fill(spec, &mut tree);
+    let patch = json::write_patch(&tree);
+    let mut patched = pod.clone();
+    if !patch.is_empty() {
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+        json_patch::patch(&mut patched, &patch).unwrap();
+    }
+    let mut judged = patched.clone();
+    // What the reader skips.
+    for (parent, key) in [("", "status"), ("/metadata", "managedFields")] {
+        judged.pointer_mut(parent).and_then(Json::as_object_mut).map(|object| object.remove(key));
+    }
+    assert_eq!(judged, serde_json::to_value(&tree).unwrap(), "the patch makes the filled object");
+    patched
+}
+
+/// The violations of `pod`, each as `rule path`.
+pub(crate) fn violations(pod: &Json) -> Vec<String> {
+    violations_of(&Spec::default(), pod)
+}
+
+/// The violations of `pod` under `spec`, each as `rule path`.
+pub(crate) fn violations_of(spec: &Spec, pod: &Json) -> Vec<String> {
+    let text = pod.to_string();
+    let violations = super::check(spec, &json::pod_from_str(&text).unwrap());
+    violations.iter().map(|violation| format!("{} {}", violation.rule, violation.path)).collect()
+}
+
+/// The complete Pod, changed so, violates just this, filled or not.
+pub(crate) fn rejects(expected: &str, change: impl FnOnce(&mut Json)) {
+    rejects_under(&Spec::default(), expected, change);
+}
+
+/// The complete Pod, changed so, violates just this under `spec`.
+pub(crate) fn rejects_under(spec: &Spec, expected: &str, change: impl FnOnce(&mut Json)) {
+    let mut pod = complete_pod();
+    change(&mut pod);
+    assert_eq!(violations_of(spec, &pod), [expected], "as it is");
+    assert_eq!(violations_of(spec, &filled_by(spec, &pod)), [expected], "after the fill");
+}
+
+/// The complete Pod, changed so, is complete all the same: nothing to fill, nothing to refuse.
+pub(crate) fn accepts(change: impl FnOnce(&mut Json)) {
+    accepts_under(&Spec::default(), change);
+}
+
+/// The complete Pod, changed so, is complete under `spec`.
+pub(crate) fn accepts_under(spec: &Spec, change: impl FnOnce(&mut Json)) {
+    let mut pod = complete_pod();
+    change(&mut pod);
+    assert_eq!(violations_of(spec, &pod), Vec::<String>::new());
+    assert_eq!(filled_by(spec, &pod), pod);
+}
+
+/// The complete Pod, changed so, violates this before the fill, and nothing after it.
+pub(crate) fn fills(expected: &str, change: impl FnOnce(&mut Json)) -> Json {
+    let mut pod = complete_pod();
+    change(&mut pod);
+    assert_eq!(violations(&pod), [expected]);
+    let filled = filled(&pod);
+    assert_eq!(violations(&filled), Vec::<String>::new());
+    filled
+}
+
+/// Takes `key` out of an object.
+pub(crate) fn without(object: &mut Json, key: &str) {
+    object.as_object_mut().unwrap().remove(key).unwrap();
+}

@@ -1,0 +1,72 @@
+//! Policy files on disk: one file, or a folder such as a mounted `ConfigMap`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use sandgate_engine::policy::Source;
+
+/// Reads the file, or every `*.yaml`, `*.yml` and `*.json` of the folder, in the order of their names.
+///
+/// # Errors
+/// When something cannot be read; the message names it.
+pub fn read(path: &Path) -> io::Result<Vec<Source>> {
+    let files = if fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
+        files_of(path)?
+    } else {
+        vec![path.to_path_buf()]
+    };
+    files.iter().map(|file| read_file(file)).collect()
+}
+
+fn read_file(path: &Path) -> io::Result<Source> {
+    let text = fs::read_to_string(path).map_err(|error| named(path, &error))?;
+    Ok(Source { name: path.display().to_string(), text })
+}
+
+/// A mounted `ConfigMap` keeps its files in hidden folders and shows them as links; hidden entries are skipped.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| named(folder, &error))? {
+        let path = entry.map_err(|error| named(folder, &error))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let is_policy = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+        if is_policy && !hidden {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let problem = format!("{}: no *.yaml, *.yml or *.json in this folder", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+    }
+    Ok(files)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_its_names_without_the_hidden_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yaml", "a.yml", "c.json", ".hidden.yaml", "notes.txt"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        let texts: Vec<String> = read(folder.path()).unwrap().into_iter().map(|source| source.text).collect();
+        assert_eq!(texts, ["a.yml", "b.yaml", "c.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing.yaml");
+        assert!(read(&missing).unwrap_err().to_string().contains("missing.yaml"));
+        assert!(read(folder.path()).unwrap_err().to_string().contains("no *.yaml"));
+    }
+}

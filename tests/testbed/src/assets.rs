@@ -1,0 +1,311 @@
+//! Where the programs come from: the folder `KUBEBUILDER_ASSETS`, else a cache, else a build from Go modules into it.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use tempfile::TempDir;
+
+use super::{Result, say};
+
+/// Which Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The one that the tests were written against.
+    Usual,
+    /// The newest that there is.
+    Newest,
+}
+
+impl Version {
+    /// What `SANDGATE_BED_KUBERNETES` says, for example 1.37; else the usual one.
+    ///
+    /// # Errors
+    /// When it says something else.
+    pub fn chosen() -> Result<Self> {
+        let Some(wanted) = env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) else {
+            return Ok(Self::Usual);
+        };
+        let both = [Self::Usual, Self::Newest];
+        let minor = |version: Self| version.number().rsplit_once('.').map(|(minor, _)| minor);
+        let found = both.into_iter().find(|version| minor(*version).is_some_and(|minor| wanted == minor));
+        found.ok_or_else(|| {
+            let known = both.map(|version| minor(version).unwrap_or_default()).join(" or ");
+            format!("SANDGATE_BED_KUBERNETES is {}: use {known}", wanted.display()).into()
+        })
+    }
+
+    fn number(self) -> &'static str {
+        let go_mod = match self {
+            Self::Usual => include_str!("../kubernetes/go.mod"),
+            Self::Newest => include_str!("../kubernetes-next/go.mod"),
+        };
+        required(go_mod, "k8s.io/kubernetes")
+    }
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::Usual => "kubernetes",
+            Self::Newest => "kubernetes-next",
+        }
+    }
+}
+
+/// Finds the programs of the control plane; builds what is missing.
+#[derive(Clone, Copy)]
+pub(super) struct Assets(pub(super) Version);
+
+/// Where a program is; an error says what to do about one that is missing.
+type Found = Result<PathBuf>;
+
+impl Assets {
+    /// One etcd does for every Kubernetes.
+    pub(super) fn etcd() -> Found {
+        let package = "go.etcd.io/etcd/server/v3";
+        kubernetes(Version::Usual, "etcd", package, "etcd").find()
+    }
+
+    pub(super) fn apiserver(self) -> Found {
+        self.kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")
+    }
+
+    pub(super) fn controller_manager(self) -> Found {
+        self.kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager")
+    }
+
+    pub(super) fn kubectl(self) -> Found {
+        self.kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl")
+    }
+
+    pub(super) fn scheduler(self) -> Found {
+        self.kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler")
+    }
+
+    pub(super) fn kubelet(self) -> Found {
+        self.kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet")
+    }
+
+    pub(super) fn proxy(self) -> Found {
+        self.kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy")
+    }
+
+    fn kubernetes(self, name: &'static str, package: &'static str) -> Found {
+        kubernetes(self.0, name, package, self.0.module()).find()
+    }
+}
+
+fn kubernetes(of: Version, name: &'static str, package: &'static str, module: &'static str) -> Program {
+    let version = of.number();
+    Program {
+        name,
+        package,
+        module,
+        folder: format!("k8s-{version}-etcd-{}", etcd_version()),
+        // Else it calls itself v0.0.0-master.
+        stamp: format!("k8s.io/component-base/version.gitVersion=v{version}"),
+        // The ecosystem's folder has the usual version.
+        may_be_given: of == Version::Usual,
+        patch: None,
+    }
+}
+
+/// helm, which knows no version of Kubernetes.
+pub(super) fn helm() -> Found {
+    let package = "helm.sh/helm/v4/cmd/helm";
+    let version = required(include_str!("../helm/go.mod"), "helm.sh/helm/v4");
+    let stamp = format!("helm.sh/helm/v4/internal/version.version=v{version}");
+    tool("helm", package, "helm", version, stamp).find()
+}
+
+/// What writes the chart's README.
+pub(super) fn helm_docs() -> Found {
+    let package = "github.com/norwoodj/helm-docs/cmd/helm-docs";
+    let version = required(include_str!("../helm-docs/go.mod"), "github.com/norwoodj/helm-docs");
+    tool("helm-docs", package, "helm-docs", version, format!("main.version={version}")).find()
+}
+
+fn tool(
+    name: &'static str,
+    package: &'static str,
+    module: &'static str,
+    version: &str,
+    stamp: String,
+) -> Program {
+    let folder = format!("{module}-{version}");
+    Program { name, package, module, folder, stamp, may_be_given: false, patch: None }
+}
+
+/// containerd, its client and its shim for runc, in one folder.
+pub(super) fn containerd() -> Found {
+    let module = "github.com/containerd/containerd/v2";
+    let version = required(include_str!("../containerd/go.mod"), module);
+    let stamp = || format!("{module}/version.Version=v{version}");
+    let find = |name, package| tool(name, package, "containerd", version, stamp()).find();
+    find("ctr", "github.com/containerd/containerd/v2/cmd/ctr")?;
+    find("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2")?;
+    find("containerd", "github.com/containerd/containerd/v2/cmd/containerd")
+}
+
+/// gVisor's runtime and its shim, in one folder.
+pub(super) fn gvisor() -> Found {
+    let version = required(include_str!("../gvisor/go.mod"), "gvisor.dev/gvisor");
+    let stamp = || format!("gvisor.dev/gvisor/runsc/version.version={version}");
+    let shim = "gvisor.dev/gvisor/shim";
+    let shim = tool("containerd-shim-runsc-v1", shim, "gvisor", version, stamp());
+    Program { patch: Some(SHIM_WITHOUT_SYS_RESOURCE), ..shim }.find()?;
+    tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
+}
+
+/// The shim wants to be the last that the kernel kills for memory, which takes `CAP_SYS_RESOURCE`, and ends where it may
+/// not. Here it goes on.
+const SHIM_WITHOUT_SYS_RESOURCE: Patch = Patch {
+    module: "gvisor.dev/gvisor",
+    file: "pkg/shim/v1/service.go",
+    old: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil {",
+    new: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
+};
+
+/// One line of somebody's program that is changed.
+struct Patch {
+    module: &'static str,
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+}
+
+/// One program and how it is built.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+    /// The folder with `go.mod`, beside this file.
+    module: &'static str,
+    /// Where in the cache it is: one for each version.
+    folder: String,
+    /// The variable that holds its version, and the version.
+    stamp: String,
+    /// Whether the one of `KUBEBUILDER_ASSETS` does.
+    may_be_given: bool,
+    /// What is changed in it first.
+    patch: Option<Patch>,
+}
+
+impl Program {
+    fn find(&self) -> Found {
+        if let Some(given) = self.given() {
+            return Ok(given);
+        }
+        let cache = cache()?.join(&self.folder);
+        let cached = cache.join(self.name);
+        if cached.is_file() {
+            return Ok(cached);
+        }
+        fs::create_dir_all(&cache)?;
+        let lock = File::create(cache.join("lock"))?;
+        lock.lock()?;
+        // Another test binary may have built it meanwhile.
+        if !cached.is_file() {
+            self.build(&cached)?;
+        }
+        Ok(cached)
+    }
+
+    /// The ecosystem's folder seldom has a controller manager: what it lacks comes from here.
+    fn given(&self) -> Option<PathBuf> {
+        let folder = env::var_os("KUBEBUILDER_ASSETS").filter(|_| self.may_be_given)?;
+        Some(Path::new(&folder).join(self.name)).filter(|path| path.is_file())
+    }
+
+    /// Builds under another name first: a build that is broken off leaves nothing that looks finished.
+    fn build(&self, target: &Path) -> Result<()> {
+        let Self { name, package, module, stamp, .. } = self;
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
+        say(&format!("building {name} from {package}, once; minutes on a small machine"));
+        let started = Instant::now();
+        let unfinished = target.with_extension("unfinished");
+        let patched = self.patch.as_ref().map(|patch| patch.apply(&module)).transpose()?;
+        let modfile = patched.iter().flat_map(|folder| {
+            let go_mod = folder.path().join("go.mod");
+            ["-modfile".into(), go_mod.into_os_string()]
+        });
+        let status = Command::new("go")
+            .arg("-C")
+            .arg(&module)
+            .args(["build", "-trimpath", "-buildvcs=false"])
+            .args(["-ldflags", &format!("-s -w -X {stamp}")])
+            .args(modfile)
+            // What runs in a container or a sandbox finds no C library there.
+            .env("CGO_ENABLED", "0")
+            .arg("-o")
+            .arg(&unfinished)
+            .arg(package)
+            .status()
+            .map_err(|error| self.missing(&format!("go does not start ({error})")))?;
+        if !status.success() {
+            return Err(self.missing(&format!("go build failed ({status})")).into());
+        }
+        fs::rename(&unfinished, target)?;
+        say(&format!("built {name} in {} s", started.elapsed().as_secs()));
+        Ok(())
+    }
+
+    fn missing(&self, problem: &str) -> String {
+        let Self { name, .. } = self;
+        let or = if self.may_be_given {
+            format!(", or set KUBEBUILDER_ASSETS to a folder with {name}")
+        } else {
+            String::new()
+        };
+        format!("the test bed has no {name}: {problem}; install Go{or}")
+    }
+}
+
+impl Patch {
+    /// A folder with the changed module, and a `go.mod` like that of `of` that takes it from there.
+    fn apply(&self, of: &Path) -> Result<TempDir> {
+        let Self { module, file, old, new } = self;
+        let folder = tempfile::tempdir()?;
+        let go = |arguments: &[&str]| Command::new("go").arg("-C").arg(of).args(arguments).output();
+        go(&["mod", "download", module])?;
+        let original = go(&["list", "-m", "-f", "{{.Dir}}", module])?.stdout;
+        let original = String::from_utf8(original)?;
+        let copy = folder.path().join("module");
+        // Modules are stored without the right to write.
+        let copied =
+            Command::new("cp").args(["-r", "--no-preserve=mode", original.trim()]).arg(&copy).status()?;
+        let source = fs::read_to_string(copy.join(file))?;
+        if !copied.success() || !source.contains(old) {
+            return Err(format!("{module} has no {file} with the line that is to be changed: {old}").into());
+        }
+        fs::write(copy.join(file), source.replace(old, new))?;
+        let replace = format!("replace {module} => {}", copy.display());
+        let go_mod = fs::read_to_string(of.join("go.mod"))?;
+        fs::write(folder.path().join("go.mod"), format!("{go_mod}\n{replace}\n"))?;
+        fs::copy(of.join("go.sum"), folder.path().join("go.sum"))?;
+        Ok(folder)
+    }
+}
+
+/// Outside the checkout, so that a fresh clone builds nothing again.
+fn cache() -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(env::home_dir()?.join(".cache")))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(base.join("sandgate/bed"))
+}
+
+fn etcd_version() -> &'static str {
+    required(include_str!("../etcd/go.mod"), "go.etcd.io/etcd/server/v3")
+}
+
+/// The version of `module` that a `go.mod` requires.
+fn required(go_mod: &'static str, module: &str) -> &'static str {
+    let version =
+        |line: &'static str| line.trim().strip_prefix(module)?.strip_prefix(" v")?.split(' ').next();
+    go_mod.lines().find_map(version).expect("go.mod requires what is built from it")
+}

@@ -1,0 +1,267 @@
+//! A real cluster of one node, with gVisor: control plane, scheduler, kubelet, kube-proxy, containerd and runsc, in
+//! namespaces of their own. It needs root on Linux, and some packages: see [`ground`].
+//!
+//! ```ignore
+//! let cluster = Cluster::start().await?;
+//! cluster.install_sandgate(&program()).await?;
+//! cluster.bed.kubectl(&["run", "hello", "--image=busybox:bed", "-n", "workflows"]).await;
+//! ```
+//!
+//! The node carries the taint and the label of the built-in policy, so nothing runs on it that does not ask for it.
+
+mod enclosure;
+mod ground;
+mod images;
+mod node;
+mod programs;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+pub(crate) use self::enclosure::{ADDRESS, Enclosure};
+pub use self::ground::missing;
+use self::{images::Images, node::Node};
+use super::{
+    ControlPlane, Output, Result,
+    assets::helm,
+    command,
+    control_plane::{NODE, work_folder},
+    eventually,
+    load::{is_sandboxed, plain_pod},
+    place::Place,
+    process::Process,
+    rest::is_ready,
+    say,
+};
+
+/// The cluster; everything of it is gone when it is dropped, or when this process is killed.
+pub struct Cluster {
+    // Ends in this order.
+    node: tokio::sync::Mutex<Option<Node>>,
+    /// Its control plane.
+    pub bed: ControlPlane,
+    programs: node::Programs,
+    enclosure: Arc<Enclosure>,
+}
+
+impl Cluster {
+    /// Starts all of it, and waits until the node is ready.
+    ///
+    /// # Errors
+    /// What is missing, or which part ended, with the end of its log.
+    pub async fn start() -> Result<Self> {
+        if let Some(missing) = missing() {
+            return Err(missing.into());
+        }
+        let programs = tokio::task::spawn_blocking(node::Programs::find).await??;
+        let (folder, guard) = work_folder()?;
+        say("starting the namespaces and the control plane …");
+        let enclosure = Arc::new(Enclosure::start(&folder).await?);
+        let bed = ControlPlane::start_in(Place::Enclosure(Arc::clone(&enclosure)), folder, guard).await?;
+        say("starting the node …");
+        let node = Node::start(&programs, &enclosure, bed.folder()).await?;
+        let cluster = Self { node: Some(node).into(), bed, programs, enclosure };
+        cluster.images().import_usual()?;
+        cluster.until_ready().await?;
+        Ok(cluster)
+    }
+
+    /// # Errors
+    /// When a part of it has ended by itself: with the end of its log.
+    pub async fn check(&self) -> Result<()> {
+        self.enclosure.check()?;
+        self.node.lock().await.as_mut().map_or(Ok(()), Node::check)
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let rest = self.bed.rest().await?;
+        eventually("the node is ready", async || {
+            self.check().await?;
+            let node = rest.get(&format!("/api/v1/nodes/{NODE}")).await.unwrap_or_default();
+            Ok(is_ready(&node).then_some(()))
+        })
+        .await
+    }
+
+    /// Puts an image with these files on the node; `NAME:TAG` is how pods name it.
+    ///
+    /// # Errors
+    /// When it cannot be packed or imported.
+    pub fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
+        self.images().import(name, files, entrypoint)
+    }
+
+    /// Compiles a program of the tests, whose sources stand around this `main.rs`, and puts an image of it on the node.
+    ///
+    /// # Errors
+    /// What the compiler says, or as [`Self::import`].
+    pub fn import_source(&self, name: &str, source: &Path) -> Result<()> {
+        let program = programs::compile(source, self.folder())?;
+        self.images().import_program(name, &program)
+    }
+
+    fn images(&self) -> Images {
+        Images { ctr: self.containerd_client() }
+    }
+
+    /// How to call containerd's client in the node.
+    pub fn containerd_client(&self) -> Vec<String> {
+        self.programs.containerd_client(&self.enclosure)
+    }
+
+    /// What containerd says, asked by its own client.
+    ///
+    /// # Errors
+    /// When it says no.
+    pub fn ctr(&self, arguments: &[&str]) -> Result<Output> {
+        command::run(command::of(&self.containerd_client()).args(arguments), "")
+    }
+
+    /// Runs a program in the node, beside the kubelet.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn run_in_node(&self, arguments: &[&str]) -> Result<Output> {
+        command::run(command::of(&self.enclosure.node()).args(arguments), "")
+    }
+
+    /// Kills the kubelet, the proxy, containerd and every container at once, and starts the node again.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn restart_node(&self) -> Result<()> {
+        let mut slot = self.node.lock().await;
+        drop(slot.take());
+        // Whatever is left in the node but its first process and this one.
+        let killed = r#"for pid in $(ls /proc); do case $pid in 1|$$|*[!0-9]*) ;; *) kill -KILL "$pid" 2>/dev/null ;; esac; done; :"#;
+        self.run_in_node(&["sh", "-c", killed])?;
+        *slot = Some(Node::start(&self.programs, &self.enclosure, self.bed.folder()).await?);
+        drop(slot);
+        self.until_ready().await
+    }
+
+    /// What a pod must tolerate to run on the node.
+    pub fn toleration() -> Value {
+        node::toleration()
+    }
+
+    /// Where the parts of it write their logs, and where the kubeconfig is.
+    pub fn folder(&self) -> &Path {
+        self.bed.folder()
+    }
+
+    /// How to call a program of the machine so that it sees the cluster's network.
+    pub fn network(&self) -> Vec<String> {
+        self.enclosure.network()
+    }
+
+    /// The real helm.
+    ///
+    /// # Errors
+    /// When it is not there and cannot be built.
+    pub fn helm_program() -> Result<PathBuf> {
+        helm()
+    }
+
+    /// Starts a kubectl that goes on until it is dropped.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_kubectl(&self, name: &str, arguments: &[String]) -> Result<Process> {
+        let kubeconfig = format!("--kubeconfig={}", self.bed.kubeconfig().display());
+        let arguments = [&[kubeconfig], arguments].concat();
+        Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
+    }
+
+    /// Installs the chart with this binary in an image, and waits until it judges.
+    ///
+    /// # Errors
+    /// When helm says no.
+    pub async fn install_sandgate(&self, program: &Path) -> Result<()> {
+        self.images().import_program(&format!("{}:{}", SANDGATE_IMAGE.0, SANDGATE_IMAGE.1), program)?;
+        self.helm_sandgate("install", &[]).await
+    }
+
+    /// The same with the image that `make image` has written.
+    ///
+    /// # Errors
+    /// When it is none, or helm says no.
+    pub async fn install_sandgate_from(&self, archive: &Path) -> Result<()> {
+        self.images().import_archive(archive)?;
+        self.helm_sandgate("install", &[concat!("--set=image.tag=", env!("CARGO_PKG_VERSION"))]).await
+    }
+
+    /// Upgrades it to the same, with these flags besides.
+    ///
+    /// # Errors
+    /// When helm says no.
+    pub async fn upgrade_sandgate(&self, flags: &[&str]) -> Result<()> {
+        self.helm_sandgate("upgrade", flags).await
+    }
+
+    async fn helm_sandgate(&self, command: &str, flags: &[&str]) -> Result<()> {
+        let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/sandgate");
+        let values = self.folder().join("sandgate-values.yaml");
+        fs::write(&values, sandgate_values().to_string())?;
+        let values = format!("--values={}", values.display());
+        let usual = [command, "sandgate", chart, &values, "--namespace=sandgate", "--wait", "--timeout=110s"];
+        let first: &[&str] = if command == "install" { &["--create-namespace"] } else { &[] };
+        let done = self.bed.helm(&[&usual, first, flags].concat()).await;
+        if !done.success {
+            return Err(format!("helm {command} failed: {}{}", done.stderr, done.stdout).into());
+        }
+        self.until_guarded().await
+    }
+
+    /// Waits until the validating webhook is armed too, some seconds after the other.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn until_validated(&self) -> Result<()> {
+        let rest = self.bed.rest().await?;
+        let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sandgate";
+        eventually("the validating webhook is armed", async || {
+            let configuration = rest.get(path).await?;
+            let webhooks = configuration["webhooks"].as_array().ok_or("it has webhooks")?;
+            Ok(webhooks.iter().all(|webhook| webhook["rules"].is_array()).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until pods are judged.
+    ///
+    /// # Errors
+    /// When they are not in time, or a part of the cluster has ended.
+    pub async fn until_guarded(&self) -> Result<()> {
+        let rest = self.bed.rest().await?;
+        eventually("pods are judged", async || {
+            self.check().await?;
+            let answer = rest.post("/api/v1/namespaces/workflows/pods?dryRun=All", &plain_pod()).await;
+            Ok(answer.ok().filter(is_sandboxed).map(drop))
+        })
+        .await
+    }
+}
+
+/// What the image with the sandgate of this checkout is called.
+const SANDGATE_IMAGE: (&str, &str) = ("localhost/sandgate", "bed");
+
+/// What the chart is told here.
+fn sandgate_values() -> Value {
+    let (repository, tag) = SANDGATE_IMAGE;
+    json!({
+        "image": {"repository": repository, "tag": tag},
+        // Nothing else runs on this node without it.
+        "tolerations": [node::toleration()],
+        "runtimeClass": {"create": true, "overhead": node::overhead()},
+        "workflowNamespaces": {"names": ["workflows"]},
+        "test": {"image": images::BUSYBOX},
+        // One node's proxy follows within a second.
+        "server": {"extraArgs": ["--arm-after=1"]},
+    })
+}

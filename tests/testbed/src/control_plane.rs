@@ -1,0 +1,437 @@
+//! etcd, kube-apiserver and kube-controller-manager, started and ready.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Child,
+    sync::Mutex,
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+
+use super::{
+    Output, Rest, Result,
+    assets::{Assets, Version},
+    eventually, free_port, helm, kubectl,
+    place::Place,
+    process::{Process, remove_at_the_end},
+};
+
+/// A cluster without nodes, where it is alone: pods are stored and never run.
+pub struct ControlPlane {
+    kubectl: PathBuf,
+    // Ends first.
+    _controllers: Process,
+    apiserver: ApiServer,
+}
+
+/// Only etcd and the API server, which is enough to be asked what it knows.
+pub struct ApiServer {
+    folder: PathBuf,
+    place: Place,
+    program: PathBuf,
+    ports: Ports,
+    flags: Vec<String>,
+    /// Ends before etcd; `None` while it is restarted.
+    process: Mutex<Option<Process>>,
+    _etcd: Process,
+    _guard: Option<Child>,
+}
+
+impl ApiServer {
+    /// Starts both, which takes some seconds once the programs are there.
+    ///
+    /// # Errors
+    /// When a program is missing, or ends, or is not ready in time: with the end of its log.
+    pub async fn start(version: Version) -> Result<Self> {
+        let (folder, guard) = work_folder()?;
+        Self::start_in(Place::Machine, version, folder, guard, Vec::new()).await
+    }
+
+    /// Starts both, and traces every request, for a collector that is not there.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_tracing(version: Version) -> Result<Self> {
+        let configuration = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "TracingConfiguration",
+            "endpoint": format!("127.0.0.1:{}", free_port()),
+            "samplingRatePerMillion": 1_000_000,
+        });
+        let (folder, guard) = work_folder()?;
+        let path = folder.join("tracing.json");
+        fs::write(&path, configuration.to_string())?;
+        let flags = vec![format!("--tracing-config-file={}", path.display())];
+        Self::start_in(Place::Machine, version, folder, guard, flags).await
+    }
+
+    /// Starts both, the API server with further flags. `guard` lives as long.
+    async fn start_in(
+        place: Place,
+        version: Version,
+        folder: PathBuf,
+        guard: Option<Child>,
+        flags: Vec<String>,
+    ) -> Result<Self> {
+        let assets = Assets(version);
+        let (etcd, program) = find(move || Ok((Assets::etcd()?, assets.apiserver()?))).await?;
+        let ports = Ports { etcd: free_port(), apiserver: free_port() };
+        write_credentials(&folder)?;
+
+        let mut etcd = start_etcd(&place, &etcd, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&place, &program, &folder, &ports, &flags)?;
+        eventually("the API server has a certificate", async || {
+            apiserver.check()?;
+            Ok(certificate(&folder).is_file().then_some(()))
+        })
+        .await?;
+        write_kubeconfig(&folder, &server(&place, &ports))?;
+        place.enter()?;
+        let rest = Rest::new(client(&folder).await?);
+        eventually("the API server is ready", async || {
+            etcd.check()?;
+            apiserver.check()?;
+            Ok(rest.get("/api/v1/namespaces/default").await.ok())
+        })
+        .await?;
+        let process = Mutex::new(Some(apiserver));
+        Ok(Self { folder, place, program, ports, flags, process, _etcd: etcd, _guard: guard })
+    }
+
+    /// Ends it as an upgrade of the control plane does, and starts it again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    async fn restart(&self) -> Result<()> {
+        let slot = || self.process.lock().expect("no holder panics");
+        let ending = slot().take().ok_or("it is being restarted")?;
+        ending.signals().send("TERM")?;
+        // Then at once: it would wait a minute for those who watch it.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(ending);
+        let Self { place, program, folder, ports, flags, .. } = self;
+        *slot() = Some(start_apiserver(place, program, folder, ports, flags)?);
+        let rest = self.rest().await?;
+        eventually("the API server is ready", async || {
+            slot().as_mut().map_or(Ok(()), Process::check)?;
+            Ok(rest.get("/api/v1/namespaces/default").await.ok())
+        })
+        .await
+        .map(drop)
+    }
+
+    /// The API in plain JSON.
+    pub async fn rest(&self) -> Result<Rest> {
+        self.place.enter()?;
+        Ok(Rest::new(client(&self.folder).await?))
+    }
+}
+
+/// Finding a program may mean building it.
+async fn find<T: Send + 'static>(finding: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(finding).await?
+}
+
+impl ControlPlane {
+    /// Starts all of it, of the version that `SANDGATE_BED_KUBERNETES` names.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub async fn start() -> Result<Self> {
+        let (folder, guard) = work_folder()?;
+        let bed = Self::start_in(Place::Machine, folder, guard).await?;
+        create_runtime_classes(&bed.rest().await?).await?;
+        Ok(bed)
+    }
+
+    /// The same elsewhere, and without a RuntimeClass. `guard` lives as long.
+    pub(super) async fn start_in(place: Place, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
+        let version = Version::chosen()?;
+        let assets = Assets(version);
+        let (controller_manager, kubectl) =
+            find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
+        let apiserver = ApiServer::start_in(place, version, folder, guard, Vec::new()).await?;
+        let rest = apiserver.rest().await?;
+        let mut controllers =
+            start_controller_manager(&apiserver.place, &controller_manager, &apiserver.folder)?;
+        eventually("the controllers work", async || {
+            controllers.check()?;
+            Ok(rest.get(&default_account("default")).await.ok())
+        })
+        .await?;
+        Ok(Self { kubectl, _controllers: controllers, apiserver })
+    }
+
+    /// Restarts the API server; whoever watches it loses his connection.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub async fn restart_apiserver(&self) -> Result<()> {
+        self.apiserver.restart().await
+    }
+
+    /// A folder for files and logs; removed at the end.
+    pub fn folder(&self) -> &Path {
+        &self.apiserver.folder
+    }
+
+    /// The real kubectl.
+    pub fn kubectl_program(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// For the user's own kubectl.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder().join(KUBECONFIG)
+    }
+
+    /// A kubeconfig for somebody with this token, in the same folder.
+    pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
+        kubeconfig["users"][0]["user"]["token"] = json!(token);
+        let path = self.folder().join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig.to_string())?;
+        Ok(path)
+    }
+
+    /// A client of one's own: it belongs to the runtime of the test that asks for it.
+    pub async fn client(&self) -> Result<Client> {
+        self.apiserver.place.enter()?;
+        client(self.folder()).await
+    }
+
+    /// The API in plain JSON.
+    pub async fn rest(&self) -> Result<Rest> {
+        self.apiserver.rest().await
+    }
+
+    /// Runs kubectl as the cluster's admin.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_reading("", arguments).await
+    }
+
+    /// Runs kubectl with `input` on its standard input, for `-f -`.
+    pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Output {
+        let command = self.apiserver.place.command(&self.kubectl);
+        let (kubeconfig, input) = (self.kubeconfig(), input.to_owned());
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        // Webhooks of the test may live in the same thread.
+        let running =
+            tokio::task::spawn_blocking(move || kubectl::run(command, &kubeconfig, &arguments, &input));
+        running.await.expect("running kubectl does not panic").expect("kubectl starts")
+    }
+
+    /// Runs helm as the cluster's admin.
+    pub async fn helm(&self, arguments: &[&str]) -> Output {
+        let place = self.apiserver.place.clone();
+        helm::run(place, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+    }
+
+    /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
+    /// with its name, which the API server may have drawn.
+    pub async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
+        let namespace = rest.post("/api/v1/namespaces", &json!({"metadata": metadata})).await?;
+        let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
+        let account = json!({"metadata": {"name": "workflow-runner"}});
+        rest.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await?;
+        // Pods are refused before the controller manager has made it.
+        eventually("the default service account is there", async || {
+            Ok(rest.get(&default_account(name)).await.ok())
+        })
+        .await?;
+        Ok(name.to_owned())
+    }
+
+    /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
+    pub fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
+        let of_pods = |event: &Value| {
+            let object = &event["objectRef"];
+            object["namespace"] == namespace && object["resource"] == "pods"
+        };
+        Ok(self.audit_log(namespace)?.into_iter().filter(of_pods).collect())
+    }
+
+    /// Where the API server writes its audit log.
+    pub fn audit_log_file(&self) -> PathBuf {
+        self.folder().join(AUDIT_LOG)
+    }
+
+    /// What the API server's audit log says so far about anything, where it has this word in it.
+    pub fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.audit_log_file())?;
+        let lines = log.lines().filter(|line| line.contains(word));
+        // The last line may be half written.
+        Ok(lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect())
+    }
+}
+
+struct Ports {
+    etcd: u16,
+    apiserver: u16,
+}
+
+const KUBECONFIG: &str = "kubeconfig";
+const TOKENS: &str = "tokens.csv";
+const ACCOUNT_KEY: &str = "sa.key";
+const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
+const CERTIFICATES: &str = "apiserver";
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+const AUDIT_LOG: &str = "audit.log";
+
+/// Nobody else reaches these addresses, and the cluster dies with us.
+const TOKEN: &str = "bed-admin";
+pub(super) const NODE_TOKEN: &str = "bed-node";
+
+/// The one node's name, where there is one.
+pub(super) const NODE: &str = "node";
+
+/// `SANDGATE_BED_KEEP=1` keeps the folder, and says where it is.
+pub(super) fn work_folder() -> Result<(PathBuf, Option<Child>)> {
+    let folder = tempfile::Builder::new().prefix("sandgate-bed-").tempdir()?.keep();
+    if env::var_os("SANDGATE_BED_KEEP").is_some() {
+        super::say(&format!("logs are kept in {}", folder.display()));
+        return Ok((folder, None));
+    }
+    let guard = remove_at_the_end(&folder)?;
+    Ok((folder, Some(guard)))
+}
+
+fn write_credentials(folder: &Path) -> Result<()> {
+    let key = KeyPair::generate()?;
+    fs::write(folder.join(ACCOUNT_KEY), key.serialize_pem())?;
+    fs::write(folder.join(ACCOUNT_PUBLIC_KEY), key.public_key_pem())?;
+    let tokens =
+        format!("{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n");
+    fs::write(folder.join(TOKENS), tokens)?;
+    // The one that people are told to use.
+    fs::write(folder.join(AUDIT_POLICY), include_str!("../../../examples/audit-policy.yaml"))?;
+    Ok(())
+}
+
+fn start_etcd(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+    let client = format!("http://127.0.0.1:{}", ports.etcd);
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let arguments = [
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync".into(),
+    ];
+    Process::start_in(place.prefix(), "etcd", program, &arguments, folder)
+}
+
+fn start_apiserver(
+    place: &Place,
+    program: &Path,
+    folder: &Path,
+    ports: &Ports,
+    flags: &[String],
+) -> Result<Process> {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let usual = [
+        format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+        format!("--secure-port={}", ports.apiserver),
+        format!("--bind-address={}", place.address()),
+        format!("--advertise-address={}", place.address()),
+        format!("--cert-dir={}", file(CERTIFICATES)),
+        format!("--token-auth-file={}", file(TOKENS)),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        format!("--service-account-key-file={}", file(ACCOUNT_PUBLIC_KEY)),
+        format!("--service-account-signing-key-file={}", file(ACCOUNT_KEY)),
+        "--service-cluster-ip-range=10.96.0.0/16".into(),
+        "--allow-privileged=true".into(),
+        format!("--audit-policy-file={}", file(AUDIT_POLICY)),
+        format!("--audit-log-path={}", file(AUDIT_LOG)),
+    ];
+    let more: &[&str] = match place {
+        // Loopback addresses may not be endpoints, and nobody routes to a ClusterIP.
+        Place::Machine => &[
+            "--authorization-mode=RBAC",
+            "--endpoint-reconciler-type=none",
+            "--enable-aggregator-routing=true",
+        ],
+        Place::Enclosure(_) => &[
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--kubelet-preferred-address-types=InternalIP",
+        ],
+    };
+    let arguments: Vec<_> =
+        usual.into_iter().chain(more.iter().map(ToString::to_string)).chain(flags.iter().cloned()).collect();
+    Process::start_in(place.prefix(), "kube-apiserver", program, &arguments, folder)
+}
+
+/// Only the controllers that a test needs; all where there is a node.
+fn start_controller_manager(place: &Place, program: &Path, folder: &Path) -> Result<Process> {
+    const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
+        root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
+        job-controller,cronjob-controller,replicaset-controller,deployment-controller,\
+        statefulset-controller,daemonset-controller";
+    let file = |name: &str| folder.join(name).display().to_string();
+    let arguments = [
+        format!("--kubeconfig={}", file(KUBECONFIG)),
+        format!("--service-account-private-key-file={}", file(ACCOUNT_KEY)),
+        format!("--root-ca-file={}", certificate(folder).display()),
+        format!("--controllers={}", if matches!(place, Place::Machine) { CONTROLLERS } else { "*" }),
+        "--leader-elect=false".into(),
+        "--secure-port=0".into(),
+        "--kube-api-qps=200".into(),
+        "--kube-api-burst=400".into(),
+    ];
+    Process::start_in(place.prefix(), "kube-controller-manager", program, &arguments, folder)
+}
+
+/// The API server makes one for itself, with the CA in it.
+fn certificate(folder: &Path) -> PathBuf {
+    folder.join(CERTIFICATES).join("apiserver.crt")
+}
+
+fn server(place: &Place, ports: &Ports) -> String {
+    format!("https://{}:{}", place.address(), ports.apiserver)
+}
+
+fn write_kubeconfig(folder: &Path, server: &str) -> Result<()> {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "bed",
+        "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": "admin"}}],
+        "clusters": [{"name": "bed", "cluster": {
+            "server": server,
+            "certificate-authority": certificate(folder),
+        }}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+    });
+    fs::write(folder.join(KUBECONFIG), kubeconfig.to_string())?;
+    Ok(())
+}
+
+async fn client(folder: &Path) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(folder.join(KUBECONFIG))?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    Ok(Client::try_from(config)?)
+}
+
+fn default_account(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/serviceaccounts/default")
+}
+
+/// `gvisor` is what the policy wants; `runc` is what an attacker would like, and exists.
+async fn create_runtime_classes(rest: &Rest) -> Result<()> {
+    for (name, handler) in [("gvisor", "runsc"), ("runc", "runc")] {
+        let class = json!({"metadata": {"name": name}, "handler": handler});
+        rest.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! A real control plane to test against: etcd, kube-apiserver, kube-controller-manager and kubectl on loopback
+//! addresses and free ports, with the real sandgate in front.
+//!
+//! ```ignore
+//! let bed = ControlPlane::start().await?;
+//! let rest = bed.rest().await?;
+//! bed.namespace(&rest, &json!({"name": "workflows"})).await?;
+//! let sandgate = Sandgate::start(&bed, &["workflows"]).await?;
+//! sandgate.guard(&bed, &rest).await?;
+//! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
+//! ```
+//!
+//! It is of the Kubernetes that `kubernetes/go.mod` names; `SANDGATE_BED_KUBERNETES=1.37` takes the newest one, that of
+//! `kubernetes-next/go.mod`, for everything that starts a [`ControlPlane`].
+//!
+//! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
+
+mod assets;
+mod cluster;
+mod collector;
+mod command;
+mod control_plane;
+mod helm;
+mod kubectl;
+pub mod load;
+mod node;
+mod page;
+mod place;
+pub mod plain_http;
+mod ports;
+mod process;
+mod rest;
+mod sandgate;
+mod shared;
+mod spreader;
+mod webhook;
+
+use std::{
+    error,
+    io::{self, Write},
+    time::Duration,
+};
+
+pub use self::{
+    assets::Version,
+    cluster::{Cluster, missing as cannot_run},
+    collector::{Collector, attribute},
+    command::Output,
+    control_plane::{ApiServer, ControlPlane},
+    helm::{chart_readme, helm},
+    node::{Node, NodePod},
+    page::Page,
+    ports::free_port,
+    process::Process,
+    rest::{Refusal, Rest, is_ready},
+    sandgate::{Replica, Sandgate, program},
+    shared::{is_skipped, shared},
+    spreader::Spreader,
+    webhook::{Reinvocation, Webhook, WebhookKind},
+};
+
+/// Whatever goes wrong in the bed; its text is for people.
+pub type Error = Box<dyn error::Error + Send + Sync>;
+
+/// What the bed's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// No step of the bed takes as long, on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Asks `probe` until it has an answer, and gives up after [`PATIENCE`].
+///
+/// # Errors
+/// What `probe` fails with, or that there is no answer; the text says what was waited for.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let asking = async {
+        loop {
+            if let Some(answer) = probe().await? {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, asking).await;
+    answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into()))
+}
+
+/// Tells people what takes so long, past the test harness, which keeps what `eprintln!` prints to itself.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "test bed: {line}");
+}

@@ -1,0 +1,185 @@
+//! Pods that are created all the time, and what becomes of them.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{Refusal, Rest};
+
+/// How many creates are under way at once.
+const CLIENTS: u32 = 8;
+
+/// How many are begun each second, by all of them.
+const RATE: u32 = 120;
+
+/// What becomes of a pod that is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creates {
+    /// It is stored, and deleted soon after.
+    Stored,
+    /// It was a dry run: nothing runs it.
+    Tried,
+}
+
+/// Creates that go on until [`Load::stop`].
+pub struct Load {
+    seen: Arc<Mutex<Seen>>,
+    is_over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+/// What became of them.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// Stored, and sandboxed.
+    pub sandboxed: usize,
+    /// Stored as they were: nobody was asked.
+    pub open: usize,
+    /// Refused because no sandgate answered, with the API server's words.
+    pub failed: Vec<String>,
+    /// No answer of the API server itself.
+    pub unanswered: usize,
+    /// Refused for any other reason, which has no place here.
+    pub refused: Vec<String>,
+    /// How long the answers took.
+    pub took: Vec<Duration>,
+}
+
+impl Load {
+    /// Begins to create pods that ask for nothing, in a namespace that is guarded.
+    pub fn start(rest: &Rest, namespace: &str, creates: Creates) -> Self {
+        let pods = |query: &str| format!("/api/v1/namespaces/{namespace}/pods{query}");
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let create = |_| {
+            let path = pods(if creates == Creates::Tried { "?dryRun=All" } else { "" });
+            tokio::spawn(create(rest.clone(), path, Arc::clone(&seen), Arc::clone(&is_over)))
+        };
+        let mut clients: Vec<_> = (0..CLIENTS).map(create).collect();
+        if creates == Creates::Stored {
+            let path = pods("?gracePeriodSeconds=0");
+            clients.push(tokio::spawn(sweep(rest.clone(), path, Arc::clone(&is_over))));
+        }
+        Self { seen, is_over, clients }
+    }
+
+    /// What became of those so far.
+    pub fn so_far(&self) -> Seen {
+        self.seen.lock().expect("no holder panics").clone()
+    }
+
+    /// Begins no more, waits for those under way, and says what became of all.
+    pub async fn stop(self) -> Seen {
+        self.is_over.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.await.expect("a client does not panic");
+        }
+        Arc::into_inner(self.seen).and_then(|seen| seen.into_inner().ok()).expect("nobody else has it")
+    }
+}
+
+async fn create(rest: Rest, path: String, seen: Arc<Mutex<Seen>>, is_over: Arc<AtomicBool>) {
+    let mut beat = tokio::time::interval(Duration::from_secs(1) * CLIENTS / RATE);
+    // A client that was held up does not make up for it.
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !is_over.load(Ordering::Relaxed) {
+        beat.tick().await;
+        let begun = Instant::now();
+        let answer = rest.post(&path, &plain_pod()).await;
+        let mut seen = seen.lock().expect("no holder panics");
+        seen.took.push(begun.elapsed());
+        match answer {
+            Ok(pod) if is_sandboxed(&pod) => seen.sandboxed += 1,
+            Ok(_) => seen.open += 1,
+            Err(refusal) => seen.note(refusal),
+        }
+    }
+}
+
+/// Deletes what was created: an API server with thousands of pods is another one.
+async fn sweep(rest: Rest, path: String, is_over: Arc<AtomicBool>) {
+    while !is_over.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // It may be restarting.
+        let _ = rest.delete(&path).await;
+    }
+}
+
+impl Seen {
+    /// What stands above the columns of [`Seen`]'s own row; times are in milliseconds.
+    pub const HEAD: &str = "   tried  sandboxed  failed   open  unanswered      p50  longest";
+
+    fn note(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal { code: 0, .. } => self.unanswered += 1,
+            Refusal { message, .. } if message.contains("failed calling webhook") => {
+                self.failed.push(message)
+            }
+            // The API server is ending, or not ready yet.
+            Refusal { code: 429 | 503 | 504, .. } => self.unanswered += 1,
+            other => self.refused.push(other.to_string()),
+        }
+    }
+
+    /// What the failures say, and how often.
+    pub fn kinds_of_failure(&self) -> BTreeMap<&str, usize> {
+        let mut kinds = BTreeMap::new();
+        for failure in &self.failed {
+            let said =
+                failure.split_once("failed calling webhook ").map_or(failure.as_str(), |(_, said)| said);
+            *kinds.entry(said).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// How many were tried.
+    pub fn all(&self) -> usize {
+        self.took.len()
+    }
+
+    fn took(&self, percent: usize) -> Duration {
+        let mut took = self.took.clone();
+        took.sort();
+        let at = (took.len() * percent / 100).min(took.len().saturating_sub(1));
+        took.get(at).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Seen {
+    /// A row of the table that `make ha` prints.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { sandboxed, open, failed, unanswered, .. } = self;
+        let milliseconds = |percent| self.took(percent).as_millis();
+        write!(
+            f,
+            "{:>8} {sandboxed:>10} {:>7} {open:>6} {unanswered:>11} {:>8} {:>8}",
+            self.all(),
+            failed.len(),
+            milliseconds(50),
+            milliseconds(100),
+        )
+    }
+}
+
+/// A pod that asks for nothing.
+pub fn plain_pod() -> Value {
+    json!({
+        "metadata": {"generateName": "plain-"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
+    })
+}
+
+/// Whether sandgate has filled it.
+pub fn is_sandboxed(pod: &Value) -> bool {
+    pod["spec"]["runtimeClassName"] == "gvisor"
+        && pod["metadata"]["annotations"]["sandgate.dev/policy"].is_string()
+}

@@ -1,0 +1,223 @@
+//! What a scheduler and a kubelet do, as far as sandgate's own pods need it: each pod of one namespace is placed, its
+//! program started as a process on loopback, probed, restarted, and ended as the pod says.
+//!
+//! What differs: every pod has the address 127.0.0.1, so each of its ports is a free one; what would be mounted is a
+//! folder elsewhere; and the token of its service account comes in a kubeconfig. Arguments and variables that name one
+//! of these are rewritten. Endpoints follow a moment after the pods, as kube-proxy does.
+
+mod mounts;
+mod probe;
+mod running;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use self::running::Running;
+use super::{
+    ControlPlane, Rest, Result, plain_http,
+    process::{Signals, tail},
+    spreader::Endpoints,
+};
+
+/// How long endpoints take to follow: a node of a real cluster hears of a change some moments after it.
+const ENDPOINT_LAG: Duration = Duration::from_secs(1);
+
+/// How often the node looks at its pods.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Works until it is dropped; then the programs of its pods end at once.
+pub struct Node {
+    pods: Pods,
+    work: JoinHandle<()>,
+}
+
+/// The pods as they were at the last look.
+type Pods = Arc<Mutex<Vec<NodePod>>>;
+
+/// A pod of the node, as a test sees it.
+#[derive(Debug, Clone)]
+pub struct NodePod {
+    /// The name of the Pod.
+    pub name: String,
+    /// Whether its readiness probe succeeds.
+    pub is_ready: bool,
+    /// Whether it has been deleted and is shutting down.
+    pub is_ending: bool,
+    /// How often its program was started again.
+    pub restarts: u32,
+    /// The port of 127.0.0.1 that stands for this one of the container.
+    pub ports: BTreeMap<u64, u16>,
+    process: Signals,
+    log: PathBuf,
+}
+
+impl NodePod {
+    /// Where the files are of a volume of its own.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(name)
+    }
+
+    /// The value of a metric, as the port says that stands for 8080; `None` where nothing answers.
+    pub async fn metric(&self, name: &str) -> Option<i64> {
+        plain_http::metric(*self.ports.get(&8080)?, name).await
+    }
+}
+
+/// What the node knows of its cluster.
+struct Cluster {
+    rest: Rest,
+    namespace: String,
+    program: PathBuf,
+    kubeconfig: Value,
+    folder: PathBuf,
+}
+
+impl Node {
+    /// Runs the pods of `namespace`, all of them by sandgate's program; `endpoints` get those that are ready, by the
+    /// port that stands for 10250.
+    ///
+    /// # Errors
+    /// When sandgate is not built, or the bed cannot be asked.
+    pub async fn start(bed: &ControlPlane, namespace: &str, endpoints: Endpoints) -> Result<Self> {
+        let folder = bed.folder().join(format!("node-{namespace}"));
+        fs::create_dir_all(&folder)?;
+        let cluster = Cluster {
+            rest: bed.rest().await?,
+            namespace: namespace.to_owned(),
+            program: super::sandgate::program()?,
+            kubeconfig: serde_json::from_slice(&fs::read(bed.kubeconfig())?)?,
+            folder,
+        };
+        let pods = Pods::default();
+        let work = tokio::spawn(work(cluster, Arc::clone(&pods), endpoints));
+        Ok(Self { pods, work })
+    }
+
+    /// The pods that run here now, by name.
+    pub fn pods(&self) -> Vec<NodePod> {
+        self.pods.lock().expect("no holder panics").clone()
+    }
+
+    /// Sends the program of a pod a signal, such as `KILL` or `STOP`.
+    ///
+    /// # Errors
+    /// When there is no such pod, or its program is not running.
+    pub fn signal(&self, pod: &str, signal: &str) -> Result<()> {
+        let pods = self.pods();
+        let found = pods.iter().find(|running| running.name == pod);
+        found.ok_or_else(|| format!("no pod {pod} runs here"))?.process.send(signal)
+    }
+
+    /// What the pods' programs wrote last.
+    pub fn logs(&self) -> String {
+        let logs = self.pods().into_iter().map(|pod| format!("--- {}\n{}\n", pod.name, tail(&pod.log)));
+        logs.collect::<Vec<_>>().concat()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+async fn work(cluster: Cluster, pods: Pods, endpoints: Endpoints) {
+    let mut running = BTreeMap::new();
+    let mut told = Vec::new();
+    loop {
+        // The API server may be restarting.
+        if let Err(error) = look(&cluster, &mut running).await {
+            eprintln!("node: {error}");
+        }
+        let seen: Vec<NodePod> = running.values().map(Running::seen).collect();
+        let ready = ready_ports(&seen);
+        *pods.lock().expect("no holder panics") = seen;
+        if ready != told {
+            told.clone_from(&ready);
+            let endpoints = endpoints.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(ENDPOINT_LAG).await;
+                endpoints.set(ready);
+            });
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Where reviews are taken, of the pods that are ready and not about to end.
+fn ready_ports(pods: &[NodePod]) -> Vec<u16> {
+    const REVIEWS: u64 = 10250;
+    let ready = pods.iter().filter(|pod| pod.is_ready && !pod.is_ending);
+    ready.filter_map(|pod| pod.ports.get(&REVIEWS).copied()).collect()
+}
+
+/// Looks once at every pod there is, and at those that are no more.
+async fn look(cluster: &Cluster, running: &mut BTreeMap<String, Running>) -> Result<()> {
+    let list = cluster.rest.get(&cluster.path("/pods")).await?;
+    let list: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
+    // Deleted without a farewell: the program ends with its entry.
+    running.retain(|uid, _| list.iter().any(|pod| pod["metadata"]["uid"] == uid.as_str()));
+    for pod in list {
+        if let Err(error) = tend(cluster, running, pod).await {
+            eprintln!("node: pod {}: {error}", pod["metadata"]["name"]);
+        }
+    }
+    Ok(())
+}
+
+/// One look at one pod.
+async fn tend(cluster: &Cluster, running: &mut BTreeMap<String, Running>, pod: &Value) -> Result<()> {
+    let uid = pod["metadata"]["uid"].as_str().ok_or("a pod has a uid")?;
+    if let Some(here) = running.get_mut(uid) {
+        if !here.tend(cluster, pod).await? {
+            running.remove(uid);
+        }
+        return Ok(());
+    }
+    if pod["metadata"]["deletionTimestamp"].is_string() {
+        return cluster.forget(pod).await;
+    }
+    if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+        return Ok(());
+    }
+    cluster.place(pod).await?;
+    running.insert(uid.to_owned(), Running::start(cluster, pod).await?);
+    Ok(())
+}
+
+impl Cluster {
+    /// The path of the namespace, or of what is in it.
+    fn path(&self, rest: &str) -> String {
+        format!("/api/v1/namespaces/{}{rest}", self.namespace)
+    }
+
+    fn pod_path(&self, pod: &Value, rest: &str) -> String {
+        self.path(&format!("/pods/{}{rest}", pod["metadata"]["name"].as_str().unwrap_or_default()))
+    }
+
+    async fn place(&self, pod: &Value) -> Result<()> {
+        if pod["spec"]["nodeName"].is_string() {
+            return Ok(());
+        }
+        let binding = json!({
+            "metadata": {"name": pod["metadata"]["name"]},
+            "target": {"kind": "Node", "name": "node-1"},
+        });
+        self.rest.post(&self.pod_path(pod, "/binding"), &binding).await?;
+        Ok(())
+    }
+
+    /// The last word of a kubelet: nothing of the pod is left.
+    async fn forget(&self, pod: &Value) -> Result<()> {
+        self.rest.delete(&self.pod_path(pod, "?gracePeriodSeconds=0")).await?;
+        Ok(())
+    }
+}

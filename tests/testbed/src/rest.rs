@@ -1,0 +1,132 @@
+//! The API in plain JSON: what is stored is looked at as it is, not as a type of some version sees it.
+
+use axum::http::{Method, Request, header};
+use kube::Client;
+use serde_json::Value;
+
+/// Sends JSON, and answers with JSON or a refusal.
+#[derive(Clone)]
+pub struct Rest {
+    client: Client,
+}
+
+/// The API server's no.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The HTTP status code.
+    pub code: u16,
+    /// The reason of the `Status`, such as `Forbidden`.
+    pub reason: String,
+    /// The message that kubectl shows.
+    pub message: String,
+    /// What it finds wrong, piece by piece, where it says so.
+    pub causes: Vec<Cause>,
+}
+
+impl Refusal {
+    /// Whether sandgate's message names this rule.
+    pub fn names(&self, rule: &str) -> bool {
+        self.message.contains(&format!("({rule})"))
+    }
+}
+
+/// One piece of what is wrong.
+#[derive(Debug)]
+pub struct Cause {
+    /// The kind of fault; sandgate names the rule.
+    pub reason: String,
+    pub field: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { code, reason, message, .. } = self;
+        write!(f, "{code} {reason}: {message}")
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<kube::Error> for Refusal {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                let causes = status.details.map(|details| details.causes).unwrap_or_default();
+                let causes =
+                    causes.into_iter().map(|cause| Cause { reason: cause.reason, field: cause.field });
+                Self {
+                    code: status.code,
+                    reason: status.reason,
+                    message: status.message,
+                    causes: causes.collect(),
+                }
+            }
+            other => {
+                Self { code: 0, reason: "NoAnswer".into(), message: other.to_string(), causes: Vec::new() }
+            }
+        }
+    }
+}
+
+/// Whether the conditions of a Pod, or of a node, say that it is ready.
+pub fn is_ready(object: &Value) -> bool {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+}
+
+type Answer = Result<Value, Refusal>;
+
+impl Rest {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads an object or a list.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, "application/json", None).await
+    }
+
+    /// Creates an object.
+    pub async fn post(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::POST, path, "application/json", Some(object)).await
+    }
+
+    /// Changes an object by a merge patch.
+    pub async fn merge(&self, path: &str, changes: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/merge-patch+json", Some(changes)).await
+    }
+
+    /// Changes an object by a strategic merge patch, which merges lists by their keys.
+    pub async fn strategic_merge(&self, path: &str, changes: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(changes)).await
+    }
+
+    /// Changes an object by a JSON patch.
+    pub async fn json_patch(&self, path: &str, operations: &Value) -> Answer {
+        self.send(Method::PATCH, path, "application/json-patch+json", Some(operations)).await
+    }
+
+    /// Applies an object by server-side apply, as the field manager `applier`; `force` takes fields from others.
+    pub async fn apply(&self, path: &str, object: &Value, force: bool) -> Answer {
+        let path = format!("{path}?fieldManager=applier&force={force}");
+        // JSON is YAML.
+        self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
+    }
+
+    /// Replaces an object.
+    pub async fn put(&self, path: &str, object: &Value) -> Answer {
+        self.send(Method::PUT, path, "application/json", Some(object)).await
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, "application/json", None).await
+    }
+
+    async fn send(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
+        let request = request.body(body).expect("a path of the API is a URI");
+        Ok(self.client.request(request).await?)
+    }
+}
