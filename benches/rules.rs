@@ -14,7 +14,7 @@ use sandgate_engine::{
     policy::{Policy, PolicySet, Spec},
     review::{self, Answer, Endpoint, Request},
     rules::{self, Rule},
-    verdict::Violations,
+    violations::Violations,
 };
 
 use reviews::{Kind, SMALL};
@@ -134,7 +134,7 @@ impl Group {
 }
 
 static GROUPS: [Group; 15] = [
-    Group { name: "shape", rules: &["pod-shape"] },
+    Group { name: "shape", rules: &["pod-schema"] },
     Group { name: "metadata", rules: &["labels", "mirror-pod"] },
     Group { name: "runtime", rules: &["runtime-class", "gvisor-annotations"] },
     Group {
@@ -213,7 +213,7 @@ fn check(bencher: Bencher, group: &Group) {
     bencher.bench_local(|| {
         let mut violations = Violations::default();
         for rule in &rules {
-            (rule.check)(spec(), &pod, &mut violations);
+            rule.check_into(spec(), &pod, &mut violations);
         }
         black_box(violations);
     });

@@ -1,12 +1,18 @@
-//! A short name for content.
+//! Names for content, made from its SHA-256.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// The first 16 hexadecimal digits of the SHA-256 of `content`.
+/// Returns the first 16 hexadecimal digits of the SHA-256 of `content`.
+#[must_use]
 pub fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(8).fold(String::new(), |mut hex, byte| {
+    hex_digest(content, 8)
+}
+
+/// Returns the first `bytes` bytes of the SHA-256 of `content` in hexadecimal.
+pub(crate) fn hex_digest(content: &[u8], bytes: usize) -> String {
+    Sha256::digest(content).iter().take(bytes).fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })

@@ -2,13 +2,14 @@
 //! neither the time nor a cluster.
 //!
 //! In the order data flows: [`json`] reads a Pod, [`policy`] says what it must look like, [`rules`] fill and check it,
-//! [`verdict`] collects what violates it, [`review`] answers the API server.
+//! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields.
 
 pub mod hash;
 pub mod json;
+pub mod path;
 pub mod pod;
 pub mod policy;
 pub mod review;
 pub mod rules;
 pub mod text;
-pub mod verdict;
+pub mod violations;

@@ -1,22 +1,25 @@
-//! What may stand in a line for people: a message, a log, a record.
+//! Text that is safe to show to people: in a message, a log line, an audit record.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Replaces what [`is_deceptive`]: names are chosen by whoever is refused.
-pub fn visible(text: &str) -> String {
-    text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect()
+use crate::hash::hex_digest;
+
+/// Returns `text` with U+FFFD for each character that [`is_unsafe_for_display`]: the author of a Pod chooses its names.
+#[must_use]
+pub fn sanitize(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe_for_display(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Escapes the characters that `forges` names as JSON does, so that a line of JSON stays what it is.
-pub fn escaped(text: &str, forges: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&forges) {
+/// Returns `text` with the characters for which `is_unsafe` holds escaped as in JSON, so that one line stays one line.
+pub fn escape(text: &str, is_unsafe: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
-            '\n' if forges(c) => escaped.push_str("\\n"),
-            c if forges(c) => {
+            '\n' if is_unsafe(c) => escaped.push_str("\\n"),
+            c if is_unsafe(c) => {
                 let _ = write!(escaped, "\\u{:04x}", u32::from(c));
             }
             c => escaped.push(c),
@@ -25,25 +28,72 @@ pub fn escaped(text: &str, forges: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character could forge a line, turn the writing direction, or hide.
-pub fn is_deceptive(c: char) -> bool {
+/// Returns whether a character could forge a line, change the writing direction, or is invisible.
+#[must_use]
+pub fn is_unsafe_for_display(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
+
+/// Returns `text` in quotes, sanitized and cut after 80 characters.
+///
+/// Two texts that differ are quoted differently: if characters were cut or replaced, length and hash follow.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let (shown, rest) = shorten(text);
+    format!("\"{shown}\"{rest}")
+}
+
+/// Returns the part of `text` that is shown, and length and hash of the whole if that part is not all of it.
+pub(crate) fn shorten(text: &str) -> (String, String) {
+    const MAX_CHARS: usize = 80;
+    let identity =
+        || format!(" ({} bytes, SHA-256 {}…)", text.len(), hex_digest(text.as_bytes(), HASH_BYTES));
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => (format!("{}…", sanitize(&text[..end])), identity()),
+        None if text.contains(is_unsafe_for_display) => (sanitize(text), identity()),
+        None => (text.into(), String::new()),
+    }
+}
+
+/// So many bytes of a hash stand for a value that is not shown whole: a second value with the same ones takes 2^64 tries.
+pub(crate) const HASH_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_could_forge_a_line_is_replaced() {
+    fn characters_that_could_forge_a_line_are_replaced() {
         let text = "a\r\n\t\u{1b}[31m\u{7f}\u{9b}\u{200b}\u{200f}\u{2028}\u{202e}\u{2066}\u{2069}\u{feff}b";
-        assert_eq!(visible(text), format!("a{0}{0}{0}{0}[31m{0}{0}{0}{0}{0}{0}{0}{0}{0}b", '\u{fffd}'));
+        assert_eq!(sanitize(text), format!("a{0}{0}{0}{0}[31m{0}{0}{0}{0}{0}{0}{0}{0}{0}b", '\u{fffd}'));
     }
 
     #[test]
     fn every_other_character_stays() {
         let text = "workflow-runner ünïcödé \u{200a}\u{2010}\u{2027}\u{202f}\u{2065}\u{206a} 沙";
-        assert_eq!(visible(text), text);
+        assert_eq!(sanitize(text), text);
+        assert_eq!(quote(text), format!("\"{text}\""));
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_forge_a_line() {
+        let quoted = quote("a\nverdict: admitted\u{202e}\u{1b}[31m");
+        assert!(
+            quoted.starts_with("\"a\u{fffd}verdict: admitted\u{fffd}\u{fffd}[31m\" (27 bytes, SHA-256 "),
+            "{quoted}"
+        );
+    }
+
+    /// An update may keep a value that violates the policy, but not exchange it for another one.
+    #[test]
+    fn texts_that_differ_are_quoted_differently() {
+        let long = "x".repeat(80);
+        let texts =
+            ["on\u{200b}", "on\u{202e}", "on\t", "on\u{fffd}", &format!("{long}y"), &format!("{long}z")];
+        for (index, text) in texts.iter().enumerate() {
+            assert!(texts[..index].iter().all(|other| quote(other) != quote(text)), "{text:?}");
+        }
+        assert_eq!(quote(&long), format!("\"{long}\""));
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Status, print, wait_for};
 use crate::cluster::{self, Access};
-use sandgate_engine::{review::POLICY_ANNOTATION, text::visible};
+use sandgate_engine::{review::POLICY_ANNOTATION, text::sanitize};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
@@ -48,7 +48,7 @@ async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
                 ("FAILED", text)
             }
         };
-        print(&format!("{word}: {}\n", visible(&text)))?;
+        print(&format!("{word}: {}\n", sanitize(&text)))?;
     }
     Ok(status)
 }

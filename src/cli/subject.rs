@@ -19,8 +19,8 @@ use sandgate_engine::{
     json,
     policy::{EVERY_OTHER, Policy, PolicySet},
     review::judge,
-    text::visible,
-    verdict::{Violation, Violations, quote},
+    text::{quote, sanitize},
+    violations::{Violation, Violations},
 };
 
 /// Which objects to look at, and how.
@@ -192,10 +192,10 @@ impl Subject {
     /// The violations, each at its line, or at that of the nearest thing above it that is written down.
     pub(super) fn findings(&self, violations: &Violations) -> Vec<Finding> {
         let locate = |violation: &Violation| {
-            let path = self.path(&violation.path);
+            let path = self.path(&violation.path.to_string());
             let line = self.document.line(self.object.nearest(&path));
             let Violation { rule, path: _, found, wanted, remedy } = violation.clone();
-            Finding { rule, path, line, found, wanted, remedy }
+            Finding { rule: rule.id, path, line, found, wanted, remedy }
         };
         violations.iter().map(locate).collect()
     }
@@ -261,8 +261,8 @@ impl Finder<'_> {
 
     /// `listed` are the version and kind of the items of a typed list, which need not say them again.
     fn object(&mut self, document: &Rc<Document>, mut node: Node, listed: Option<(&str, &str)>) {
-        let api_version = node.str("apiVersion").or(listed.map(|(version, _)| version)).map(visible);
-        let kind = node.str("kind").or(listed.map(|(_, kind)| kind)).map(visible);
+        let api_version = node.str("apiVersion").or(listed.map(|(version, _)| version)).map(sanitize);
+        let kind = node.str("kind").or(listed.map(|(_, kind)| kind)).map(sanitize);
         let (Some(api_version), Some(kind)) = (api_version, kind) else {
             let problem = "not a Kubernetes object: it needs an apiVersion and a kind, both of them strings";
             return self.problem(document, &node, problem);
@@ -334,7 +334,7 @@ impl Finder<'_> {
                 quote(own),
                 quote(wanted)
             )),
-            (Some(namespace), _, _) => Ok(visible(namespace)),
+            (Some(namespace), _, _) => Ok(sanitize(namespace)),
             (None, Some(namespace), _) => Ok(namespace.clone()),
             (None, None, [policy]) if policy.spec.namespaces[0] != EVERY_OTHER => {
                 Ok(policy.spec.namespaces[0].clone())
@@ -359,7 +359,7 @@ fn name_of(node: &Node) -> String {
     let text = |key| metadata.and_then(|metadata| metadata.str(key)).filter(|text| !text.is_empty());
     let generated = || text("generateName").map(|prefix| format!("{prefix}*"));
     let name = text("name").map(str::to_string).or_else(generated);
-    name.map_or_else(|| "(no name)".into(), |name| visible(&name))
+    name.map_or_else(|| "(no name)".into(), |name| sanitize(&name))
 }
 
 /// By the paths that the user named. One that leads nowhere is a mistake: its Pods would go unseen.

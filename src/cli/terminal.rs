@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use sandgate_engine::text::visible;
+use sandgate_engine::text::sanitize;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -29,7 +29,7 @@ pub(super) fn note(text: &str) {
 }
 
 fn tell(label: &str, style: Style, text: &str) {
-    let text = visible(text);
+    let text = sanitize(text);
     let text = if io::stderr().is_terminal() { wrap(&text, label.len() + 2, 4) } else { text };
     // Nobody is left to be told when this cannot be written.
     let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {text}");

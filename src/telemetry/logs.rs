@@ -9,7 +9,7 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
-use sandgate_engine::text::{escaped, is_deceptive};
+use sandgate_engine::text::{escape, is_unsafe_for_display};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -123,8 +123,8 @@ impl<W: Write> Write for Lines<W> {
 /// Escapes what could forge a line as JSON does, so that a line of JSON stays what it is.
 fn one_line(event: &str, colours: bool) -> Cow<'_, str> {
     let line = event.strip_suffix('\n').unwrap_or(event);
-    let forges = |c: char| is_deceptive(c) && !(colours && c == '\u{1b}');
-    match escaped(line, forges) {
+    let forges = |c: char| is_unsafe_for_display(c) && !(colours && c == '\u{1b}');
+    match escape(line, forges) {
         Cow::Borrowed(_) => Cow::Borrowed(event),
         Cow::Owned(escaped) => Cow::Owned(escaped + "\n"),
     }

@@ -300,13 +300,11 @@ impl Metrics {
         let endpoint = record.endpoint as usize;
         self.policies.observe(record);
         for violation in record.violations() {
-            if let Some(index) = rules::ALL.iter().position(|rule| rule.id == violation.rule) {
-                self.violations[index].inc();
-            }
+            self.violations[position(violation.rule)].inc();
         }
         if record.is_patched() {
             for filled in &record.findings.filled {
-                if let Some(counter) = &self.filled[filled.rule] {
+                if let Some(counter) = &self.filled[position(filled.rule)] {
                     counter.inc_by(filled.fields as u64);
                 }
             }
@@ -385,6 +383,11 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();
     registry.register(name, help, gauge.clone());
     gauge
+}
+
+/// Returns the place of a rule in [`rules::ALL`], which has every rule.
+fn position(rule: &'static rules::Rule) -> usize {
+    rules::ALL.iter().position(|other| *other == rule).unwrap_or_default()
 }
 
 #[cfg(test)]

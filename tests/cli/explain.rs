@@ -29,7 +29,7 @@ fn a_rule_is_explained_with_its_setting_in_force() {
 
 #[test]
 fn a_rule_without_a_setting_says_so() {
-    let text = sandgate(&["explain", "pod-shape"]).fine();
+    let text = sandgate(&["explain", "pod-schema"]).fine();
     assert!(text.ends_with("Fills    no, it only checks\nPolicy   has no setting for it\n"), "{text}");
 }
 

@@ -33,7 +33,7 @@ fn the_document_names_every_rule_and_no_other() {
     let table = Table::read();
     let mut named: BTreeSet<_> = table.lines().flat_map(|(.., line)| rules_of(&line.judged)).collect();
     // It judges the fields that are unknown.
-    named.insert("pod-shape");
+    named.insert("pod-schema");
     let all: BTreeSet<_> = rules::ALL.iter().map(|rule| rule.id).collect();
     assert_same(&named, &all, "rules::ALL");
 }
@@ -103,7 +103,7 @@ fn an_unknown_field_is_refused_wherever_it_stands() {
             let path = format!("{}.{field}", stage.path.rsplit_once('.').map_or("", |(above, _)| above));
             for value in ["x".into(), 0.into(), serde_json::json!({}), serde_json::json!([])] {
                 let pod = stage.with(&serde_json::json!({field: value}));
-                let refused = violations(&pod).into_iter().any(|v| v.rule == "pod-shape" && v.path == path);
+                let refused = violations(&pod).into_iter().any(|v| v.rule == "pod-schema" && v.path == path);
                 assert!(refused, "{path}: {value} is admitted");
             }
         }

@@ -22,7 +22,7 @@ pub(crate) enum Judged {
     Checked(Vec<String>),
     /// Nobody, for the reason that stands there.
     Harmless,
-    /// The rule `pod-shape`, which refuses the field itself.
+    /// The rule `pod-schema`, which refuses the field itself.
     Unknown,
 }
 
@@ -68,8 +68,8 @@ fn read_line(text: &str) -> Result<(String, Line), &'static str> {
         "checked" => Judged::Checked(read_rules(how)?),
         "harmless" if how.is_empty() => return Err("a harmless field has a reason"),
         "harmless" => Judged::Harmless,
-        "unknown" if how.starts_with("refused by `pod-shape`: ") => Judged::Unknown,
-        "unknown" => return Err("an unknown field is refused by `pod-shape`: with a reason"),
+        "unknown" if how.starts_with("refused by `pod-schema`: ") => Judged::Unknown,
+        "unknown" => return Err("an unknown field is refused by `pod-schema`: with a reason"),
         _ => return Err("a field is checked, harmless or unknown"),
     };
     Ok((field.to_owned(), Line { since, judged }))

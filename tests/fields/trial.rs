@@ -112,5 +112,8 @@ pub(crate) fn violations(pod: &Json) -> Vec<Fault> {
     });
     let text = pod.to_string();
     let violations = rules::check(&POLICY, &pod_from_str(&text).expect("a Pod can be read"));
-    violations.iter().map(|violation| Fault { rule: violation.rule, path: violation.path.clone() }).collect()
+    violations
+        .iter()
+        .map(|violation| Fault { rule: violation.rule.id, path: violation.path.to_string() })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The wording of remedies, read as a person reads it, together with the path and what is wanted.
 
-use sandgate_engine::verdict::Violation;
+use sandgate_engine::violations::Violation;
 use serde_json::{Value as Json, json};
 
 use crate::{apiserver::items, sweep::keys};
@@ -35,6 +35,7 @@ type Change = Box<dyn Fn(&mut Json)>;
 
 fn meaning(text: &str, violation: &Violation) -> Option<Change> {
     let Violation { path, wanted, .. } = violation;
+    let path = &path.to_string();
     let first = first_of(wanted);
     Some(match text {
         "remove it"
@@ -45,7 +46,7 @@ fn meaning(text: &str, violation: &Violation) -> Option<Change> {
         "set it" | "set it so" => setting(path, yaml(first)),
         "send a Pod" => setting(path, json!("Pod")),
         "name an allowed class" | "name an allowed Secret" => setting(path, json!(first)),
-        "write it as the Pod API has it" => setting(path, example(path, wanted)?),
+        "write it as the Pod API defines it" => setting(path, example(path, wanted)?),
         "add a container" => push(path, container()),
         "use an allowed type" => another_source(path, first),
         "mount it there" | "use an image from an allowed place" => setting(path, json!(format!("{first}/x"))),
@@ -105,7 +106,7 @@ fn example(path: &str, wanted: &str) -> Option<Json> {
         "a string" => json!("x"),
         "true or false" => json!(false),
         "a quantity" => json!("1"),
-        "a whole number" | "a whole number or a string" => json!(1),
+        "an integer" | "an integer or a string" => json!(1),
         _ => return None,
     })
 }

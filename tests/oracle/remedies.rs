@@ -1,9 +1,10 @@
 //! What a refusal advises helps: following the remedy of a violation, as a person would, removes it.
 
 use sandgate_engine::{
+    path::Step,
     policy::PolicySet,
     review::{Endpoint, answer},
-    verdict::Violation,
+    violations::Violation,
 };
 use serde_json::{Value as Json, json};
 
@@ -54,11 +55,10 @@ fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
 
 /// What stands in something of the wrong kind is mended after that; nothing is filled where no metadata can be read.
 fn is_within_a_wrong_shape(violation: &Violation, told: &[Violation]) -> bool {
-    let mut shapes = told.iter().filter(|other| other.rule == "pod-shape");
+    let mut shapes = told.iter().filter(|other| other.rule.id == "pod-schema");
     shapes.any(|shape| {
-        let says_nothing_of_owners = shape.path == "metadata";
-        let below = violation.path.strip_prefix(shape.path.as_str());
-        says_nothing_of_owners || below.is_some_and(|below| below.starts_with(['.', '[']))
+        let [shape, path] = [&shape.path, &violation.path].map(|path| path.steps().collect::<Vec<_>>());
+        shape == [Step::Field("metadata")] || (path.len() > shape.len() && path.starts_with(&shape))
     })
 }
 
@@ -97,14 +97,16 @@ fn follow(
 
 /// What is wrong with the whole Pod, and with an image, may be more than one thing.
 fn is_same(one: &Violation, other: &Violation) -> bool {
-    let is_of_many = matches!(one.rule, "pod-budget" | "images");
+    let is_of_many = matches!(one.rule.id, "pod-budget" | "images");
     one.rule == other.rule && one.path == other.path && (!is_of_many || one.wanted == other.wanted)
 }
 
 /// How many violations are like this one: where an item goes, the next one takes its index.
 fn count(told: &[Violation], like: &Violation) -> usize {
     let shape = |path: &str| without_digits(path);
-    let alike = |other: &&Violation| other.rule == like.rule && shape(&other.path) == shape(&like.path);
+    let alike = |other: &&Violation| {
+        other.rule == like.rule && shape(&other.path.to_string()) == shape(&like.path.to_string())
+    };
     told.iter().filter(alike).count()
 }
 

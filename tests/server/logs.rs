@@ -108,7 +108,7 @@ async fn no_level_shows_the_values_of_environment_variables() {
     // What cannot be read is quoted in part.
     let broken = review("CREATE", &pods[1]).replace(r#""hostPID":true"#, r#""hostPID":true,"hostPID":1"#);
     target.post("/mutate", broken).await;
-    server.audit.wait_for("pod-shape");
+    server.audit.wait_for("pod-schema");
     server.logged("TRACE");
     for (what, text) in [("log", server.logs()), ("audit trail", server.audit.all().join("\n"))] {
         let line = text.lines().find(|line| line.contains("do-not-log-me"));

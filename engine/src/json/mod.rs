@@ -8,7 +8,8 @@ mod patch;
 mod read;
 mod value;
 
-pub use patch::{changed_paths, is_changed, write_patch};
+pub(crate) use patch::{JsonStep, each_change};
+pub use patch::{is_changed, write_patch};
 pub use read::{Text, pod_from_str, value_from_str};
 pub(crate) use value::is_same;
 pub use value::{List, Object, Value};

@@ -1,20 +1,25 @@
 //! From the marks in a tree to the JSON patch (RFC 6902) that makes the same changes.
 
-use std::fmt::Write as _;
-
 use super::value::{List, Object, State, Value};
 
-/// One step on the way to a value.
-#[derive(Clone, Copy)]
-enum Step<'p> {
+/// One step from a value to a value inside it, as JSON has it: an object does not show whether it is a map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum JsonStep<'p> {
+    /// The name of a member of an object.
     Key(&'p str),
+    /// A position in a list.
     Index(usize),
 }
 
-/// Receives each change, with the way to it.
-trait Sink {
-    fn removed(&mut self, path: &[Step]);
-    fn set(&mut self, path: &[Step], state: State, value: &Value);
+/// What became of a value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change<'v, 'a> {
+    /// It was removed.
+    Removed,
+    /// It was added whole.
+    Added(&'v Value<'a>),
+    /// It replaced another value.
+    Replaced(&'v Value<'a>),
 }
 
 /// Writes the patch that turns the tree as it was read into the tree as it is; empty if nothing changed.
@@ -27,17 +32,9 @@ pub fn write_patch(root: &Value) -> Vec<u8> {
         return Vec::new();
     }
     let mut writer = PatchWriter { out: Vec::with_capacity(4096), pointer: String::with_capacity(128) };
-    walk(root, &mut writer);
+    each_change(root, &mut |path, change| writer.write(path, change));
     writer.out.push(b']');
     writer.out
-}
-
-/// The paths of what was added or replaced, in the notation of Kubernetes (`spec.containers[0].resources`).
-#[must_use]
-pub fn changed_paths(root: &Value) -> Vec<String> {
-    let mut paths = Paths { paths: Vec::new() };
-    walk(root, &mut paths);
-    paths.paths
 }
 
 /// Whether anything in the tree differs from what was read.
@@ -54,27 +51,32 @@ pub fn is_changed(root: &Value) -> bool {
     }
 }
 
-fn walk(root: &Value, sink: &mut impl Sink) {
+/// Calls `visit` for each change with the steps to it, removals first.
+pub(crate) fn each_change(root: &Value, visit: &mut impl FnMut(&[JsonStep], Change)) {
     let mut path = Vec::with_capacity(8);
-    walk_removed(root, &mut path, sink);
-    walk_set(root, &mut path, sink);
+    walk_removed(root, &mut path, visit);
+    walk_set(root, &mut path, visit);
 }
 
-fn walk_removed<'p>(value: &'p Value, path: &mut Vec<Step<'p>>, sink: &mut impl Sink) {
+fn walk_removed<'p>(
+    value: &'p Value,
+    path: &mut Vec<JsonStep<'p>>,
+    visit: &mut impl FnMut(&[JsonStep], Change),
+) {
     match value {
         Value::Object(Object { members }) => {
             for member in members.iter().filter(|member| member.state == State::Kept) {
-                path.push(Step::Key(&member.key));
-                walk_removed(&member.value, path, sink);
+                path.push(JsonStep::Key(&member.key));
+                walk_removed(&member.value, path, visit);
                 path.pop();
             }
         }
         Value::List(List { items }) => {
             for (index, (item, state)) in items.iter().enumerate().rev() {
-                path.push(Step::Index(index));
+                path.push(JsonStep::Index(index));
                 match state {
-                    State::Removed => sink.removed(path),
-                    State::Kept => walk_removed(item, path, sink),
+                    State::Removed => visit(path, Change::Removed),
+                    State::Kept => walk_removed(item, path, visit),
                     State::Added | State::Replaced => {}
                 }
                 path.pop();
@@ -84,20 +86,20 @@ fn walk_removed<'p>(value: &'p Value, path: &mut Vec<Step<'p>>, sink: &mut impl 
     }
 }
 
-fn walk_set<'p>(value: &'p Value, path: &mut Vec<Step<'p>>, sink: &mut impl Sink) {
+fn walk_set<'p>(value: &'p Value, path: &mut Vec<JsonStep<'p>>, visit: &mut impl FnMut(&[JsonStep], Change)) {
     match value {
         Value::Object(Object { members }) => {
             for member in members {
-                path.push(Step::Key(&member.key));
-                visit(&member.value, member.state, path, sink);
+                path.push(JsonStep::Key(&member.key));
+                walk_item(&member.value, member.state, path, visit);
                 path.pop();
             }
         }
         Value::List(List { items }) => {
             let standing = items.iter().filter(|(_, state)| *state != State::Removed);
             for (index, (item, state)) in standing.enumerate() {
-                path.push(Step::Index(index));
-                visit(item, *state, path, sink);
+                path.push(JsonStep::Index(index));
+                walk_item(item, *state, path, visit);
                 path.pop();
             }
         }
@@ -105,10 +107,16 @@ fn walk_set<'p>(value: &'p Value, path: &mut Vec<Step<'p>>, sink: &mut impl Sink
     }
 }
 
-fn visit<'p>(value: &'p Value, state: State, path: &mut Vec<Step<'p>>, sink: &mut impl Sink) {
+fn walk_item<'p>(
+    value: &'p Value,
+    state: State,
+    path: &mut Vec<JsonStep<'p>>,
+    visit: &mut impl FnMut(&[JsonStep], Change),
+) {
     match state {
-        State::Kept => walk_set(value, path, sink),
-        State::Added | State::Replaced => sink.set(path, state, value),
+        State::Kept => walk_set(value, path, visit),
+        State::Added => visit(path, Change::Added(value)),
+        State::Replaced => visit(path, Change::Replaced(value)),
         State::Removed => {}
     }
 }
@@ -120,7 +128,14 @@ struct PatchWriter {
 }
 
 impl PatchWriter {
-    fn begin(&mut self, op: &str, path: &[Step]) {
+    fn write(&mut self, path: &[JsonStep], change: Change) {
+        // In a list "add" at an index inserts there; what was added stands at the end, so this appends.
+        let (op, value) = match change {
+            Change::Removed => ("remove", None),
+            Change::Added(value) => ("add", Some(value)),
+            Change::Replaced(value) => ("replace", Some(value)),
+        };
+
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });
         self.out.extend_from_slice(br#"{"op":""#);
         self.out.extend_from_slice(op.as_bytes());
@@ -128,6 +143,11 @@ impl PatchWriter {
         self.pointer.clear();
         write_pointer(path, &mut self.pointer);
         write_json(&self.pointer, &mut self.out);
+        if let Some(value) = value {
+            self.out.extend_from_slice(br#","value":"#);
+            write_json(value, &mut self.out);
+        }
+        self.out.push(b'}');
     }
 }
 
@@ -135,68 +155,18 @@ fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("writing JSON to memory cannot fail");
 }
 
-impl Sink for PatchWriter {
-    fn removed(&mut self, path: &[Step]) {
-        self.begin("remove", path);
-        self.out.push(b'}');
-    }
-
-    fn set(&mut self, path: &[Step], state: State, value: &Value) {
-        // In a list "add" at an index inserts there; what was added stands at the end, so this appends.
-        let op = if state == State::Replaced { "replace" } else { "add" };
-        self.begin(op, path);
-        self.out.extend_from_slice(br#","value":"#);
-        write_json(value, &mut self.out);
-        self.out.push(b'}');
-    }
-}
-
 /// The JSON pointer (RFC 6901): `~` is written `~0`, `/` is written `~1`.
-fn write_pointer(path: &[Step], out: &mut String) {
+fn write_pointer(path: &[JsonStep], out: &mut String) {
     for step in path {
         out.push('/');
         match step {
-            Step::Index(index) => out.push_str(&index.to_string()),
-            Step::Key(key) if key.contains(['~', '/']) => {
+            JsonStep::Index(index) => out.push_str(&index.to_string()),
+            JsonStep::Key(key) if key.contains(['~', '/']) => {
                 out.push_str(&key.replace('~', "~0").replace('/', "~1"));
             }
-            Step::Key(key) => out.push_str(key),
+            JsonStep::Key(key) => out.push_str(key),
         }
     }
-}
-
-struct Paths {
-    paths: Vec<String>,
-}
-
-impl Sink for Paths {
-    fn removed(&mut self, path: &[Step]) {
-        self.paths.push(field_path(path));
-    }
-
-    fn set(&mut self, path: &[Step], _state: State, _value: &Value) {
-        self.paths.push(field_path(path));
-    }
-}
-
-fn field_path(path: &[Step]) -> String {
-    /// Fields with free keys, which Kubernetes writes in brackets.
-    const MAPS: [&str; 6] = ["annotations", "labels", "limits", "nodeSelector", "overhead", "requests"];
-
-    let mut out = String::with_capacity(48);
-    let mut in_map = false;
-    for step in path {
-        let key_of_map = std::mem::replace(&mut in_map, matches!(step, Step::Key(key) if MAPS.contains(key)));
-        match step {
-            Step::Index(index) => {
-                let _ = write!(out, "[{index}]");
-            }
-            Step::Key(key) if key_of_map => out.extend(["[", key, "]"]),
-            Step::Key(key) if out.is_empty() => out.push_str(key),
-            Step::Key(key) => out.extend([".", key]),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -260,16 +230,5 @@ mod tests {
     fn null_counts_as_absent() {
         let (_, document) = patched(r#"{"a":null}"#, |root| assert!(root.set_default("a", 5i64)));
         assert_eq!(document["a"], 5);
-    }
-
-    #[test]
-    fn paths_of_changes_read_like_kubernetes_field_paths() {
-        let mut root = value_from_str(r#"{"metadata":{"annotations":{}},"spec":{"c":[{}]}}"#).unwrap();
-        let object = root.as_object_mut().unwrap();
-        object.object_mut("metadata").unwrap().object_mut("annotations").unwrap().set("x.dev/y", "1");
-        for (_, item) in object.object_mut("spec").unwrap().list_mut("c").unwrap().iter_mut() {
-            item.as_object_mut().unwrap().set("r", 1i64);
-        }
-        assert_eq!(changed_paths(&root), ["metadata.annotations[x.dev/y]", "spec.c[0].r"]);
     }
 }

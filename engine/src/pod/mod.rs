@@ -1,11 +1,16 @@
 //! A Pod as the rules see it: views to check, access to fill.
 
+mod changes;
 mod quantity;
 pub mod schema;
 
+pub use changes::changed_paths;
 pub use quantity::{Quantity, QuantityError};
 
-use crate::json::{Object, Value};
+use crate::{
+    json::{Object, Value},
+    path::{LazyPath, SPEC},
+};
 
 static NOTHING: Object<'static> = Object::EMPTY;
 
@@ -36,7 +41,11 @@ impl ContainerKind {
 /// The lists of containers of a Pod's spec.
 pub const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
-/// One container, with where it stands.
+/// The paths of [`CONTAINER_LISTS`].
+static LIST_PATHS: [LazyPath<'static>; 3] =
+    [SPEC.child("initContainers"), SPEC.child("containers"), SPEC.child("ephemeralContainers")];
+
+/// One container, with its path.
 #[derive(Debug, Clone, Copy)]
 pub struct Container<'p, 'a> {
     /// Its kind.
@@ -45,15 +54,14 @@ pub struct Container<'p, 'a> {
     pub object: &'p Object<'a>,
     /// Its `securityContext`, empty if it has none.
     pub security: &'p Object<'a>,
-    list: &'static str,
-    index: usize,
+    path: LazyPath<'static>,
 }
 
 impl<'p, 'a> Container<'p, 'a> {
-    /// The path of one of its fields: `spec.containers[0].securityContext.privileged`.
+    /// Returns the path of one of its fields: `spec.containers[0].image`.
     #[must_use]
-    pub fn at(&self, field: &str) -> String {
-        format!("spec.{}[{}].{field}", self.list, self.index)
+    pub fn at<'c>(&'c self, field: &'c str) -> LazyPath<'c> {
+        self.path.child(field)
     }
 
     /// Its probes, each with the name of its field.
@@ -88,19 +96,18 @@ pub struct Pod<'p, 'a> {
 }
 
 impl<'p, 'a> Pod<'p, 'a> {
-    /// The view of `root`. What has the wrong type counts as absent here; the rule `pod-shape` reports it.
+    /// The view of `root`. What has the wrong type counts as absent here; the rule `pod-schema` reports it.
     #[must_use]
     pub fn of(root: &'p Value<'a>) -> Self {
         let root = root.as_object().unwrap_or(&NOTHING);
         let metadata = root.object("metadata").unwrap_or(&NOTHING);
         let spec = root.object("spec").unwrap_or(&NOTHING);
-        let containers = CONTAINER_LISTS.into_iter().flat_map(|list| {
+        let containers = CONTAINER_LISTS.into_iter().zip(&LIST_PATHS).flat_map(|(list, path)| {
             spec.objects(list).map(move |(index, object)| Container {
                 kind: ContainerKind::of(list, object),
                 object,
                 security: object.object("securityContext").unwrap_or(&NOTHING),
-                list,
-                index,
+                path: path.index(index),
             })
         });
         Self {

@@ -6,6 +6,9 @@
 
 use crate::json::is_same;
 
+/// The versions of Kubernetes whose Pod API the table holds.
+pub const VERSIONS: &str = "1.36 and 1.37";
+
 /// What kind of value a field takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {

@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde_saphyr::{Options, Spanned};
 
 use super::{Policy, SandboxPolicy, contradictions::contradictions};
-use crate::text::visible;
+use crate::text::sanitize;
 
 /// One text a policy is read from: a file, or the built-in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +97,8 @@ impl Document<'_> {
         LoadError {
             file: self.file.into(),
             line,
-            path: visible(&path.into()),
-            problem: visible(&problem.into()),
+            path: sanitize(&path.into()),
+            problem: sanitize(&problem.into()),
         }
     }
 

@@ -4,7 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Outcome, Record};
-use crate::{json::write_patch, pod::Pod, verdict::Violations};
+use crate::{
+    json::write_patch,
+    path::{FieldPath, Step},
+    pod::Pod,
+    violations::Violations,
+};
 
 /// An answer ready for the wire.
 #[derive(Debug)]
@@ -77,7 +82,7 @@ struct Response<'r> {
     uid: &'r str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
+    status: Option<Status<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit_annotations: Option<AuditAnnotations<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -97,10 +102,10 @@ struct AuditAnnotations<'r> {
 
 /// A `meta/v1` `Status` that refuses.
 #[derive(Serialize)]
-struct Status {
+struct Status<'r> {
     code: u16,
     reason: &'static str,
-    message: String,
+    message: &'r str,
     details: Details,
 }
 
@@ -117,16 +122,15 @@ struct Cause {
     field: String,
 }
 
-impl Status {
-    fn of(record: &Record) -> Self {
+impl<'r> Status<'r> {
+    fn of(record: &'r Record) -> Self {
         const MOST_CAUSES: usize = 50;
-        let policy = record.policy.map_or("", |policy| &policy.name);
         let causes = record.violations().iter().take(MOST_CAUSES).map(|violation| Cause {
-            reason: violation.rule,
+            reason: violation.rule.id,
             message: violation.to_string(),
-            field: violation.path.clone(),
+            field: violation.path.to_string(),
         });
-        let message = record.violations().message(policy);
+        let message = record.message();
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
     }
 }
@@ -140,9 +144,8 @@ fn filled(record: &Record) -> Option<String> {
         return None;
     }
     let paths = record.filled_paths();
-    let fields = paths.iter().filter_map(|path| path.strip_prefix("spec."));
-    let mut of_pod: Vec<&str> = fields.filter(|field| !field.contains('[')).collect();
-    of_pod.sort_by_key(|field| *field != "runtimeClassName");
+    let mut of_pod: Vec<String> = paths.iter().filter_map(field_of_pod).collect();
+    of_pod.sort_by_key(|field| field != "runtimeClassName");
     let named = &of_pod[..of_pod.len().min(NAMED)];
     let what = match (named, paths.len() - named.len()) {
         (_, 0) if named.is_empty() => return None,
@@ -151,6 +154,12 @@ fn filled(record: &Record) -> Option<String> {
         (_, more) => format!("{} and {more} more", named.join(", ")),
     };
     Some(format!("sandgate: filled {what} for policy {}", policy.name))
+}
+
+/// Returns the path below `spec` if it is one of the Pod itself, and not of a container, an item or an entry of a map.
+fn field_of_pod(path: &FieldPath) -> Option<String> {
+    let field = path.below("spec")?;
+    field.steps().all(|step| matches!(step, Step::Field(_))).then(|| field.to_string())
 }
 
 /// Whether a person will see the answer: neither a service account nor a controller has made the Pod.

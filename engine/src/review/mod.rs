@@ -8,10 +8,11 @@ use std::cell::OnceCell;
 
 use crate::{
     json::{Value, is_changed},
+    path::LazyPath,
     pod::metadata_mut,
     policy::{Mode, Policy, PolicySet},
     rules::{self, Filled},
-    verdict::{Violation, Violations},
+    violations::{Reporter, Violation, Violations},
 };
 
 pub use answer::Answer;
@@ -110,6 +111,7 @@ pub fn answer<'a>(
         object,
         findings,
         filled: OnceCell::new(),
+        message: OnceCell::new(),
     }))
 }
 
@@ -195,13 +197,14 @@ fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
 /// An update is refused only for violations that the Pod did not have before. A Pod that is being deleted is no
 /// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
 fn judge_update(policy: &Policy, request: &Request) -> Findings {
-    let mut violations = rules::check(&policy.spec, &request.object);
+    let violations = rules::check(&policy.spec, &request.object);
     if violations.is_empty() || request.old_object == Value::Null {
         return violations.into();
     }
-    let mut forgiven = violations.retain_new(&rules::check(&policy.spec, &request.old_object));
-    forgiven.retain(|violation| violation.rule != rules::ONLY_ON_CREATE.id);
-    Findings { violations, filled: Vec::new(), forgiven }
+    let rules::Update { new, mut old } =
+        rules::check_update(&policy.spec, &request.object, &request.old_object);
+    old.retain(|violation| violation.rule != rules::ONLY_ON_CREATE);
+    Findings { violations: new, filled: Vec::new(), forgiven: old }
 }
 
 /// A Binding is refused for what its labels and annotations violate. It is no Pod, so all that it violates without them
@@ -212,15 +215,17 @@ fn judge_binding(policy: &Policy, binding: &Value) -> Violations {
         metadata.set("labels", Value::Null);
         metadata.set("annotations", Value::Null);
     }
-    let mut violations = rules::check(&policy.spec, binding);
-    violations.retain_new(&rules::check(&policy.spec, &bare));
-    violations
+    rules::check_update(&policy.spec, binding, &bare).new
 }
 
 fn unreadable(problem: &str) -> Violations {
     let mut violations = Violations::default();
-    violations.begin("pod-shape");
-    violations.report("object", problem, "a Pod", "send a Pod that can be read without doubt");
+    Reporter::new(rules::POD_SCHEMA, &mut violations).report(
+        LazyPath::root("object"),
+        problem,
+        "a Pod",
+        "send a Pod that can be read without doubt",
+    );
     violations
 }
 

@@ -7,11 +7,12 @@ use serde_json::ser::{Formatter, Serializer};
 
 use super::{Endpoint, Findings, Operation, Outcome, request::RequestInfo};
 use crate::{
-    json::{Object, Value, changed_paths},
-    pod::Pod,
+    json::{Object, Value},
+    path::FieldPath,
+    pod::{Pod, changed_paths},
     policy::{Mode, Policy},
-    text::{escaped, is_deceptive},
-    verdict::{Violation, Violations},
+    text::{escape, is_unsafe_for_display},
+    violations::{Violation, Violations},
 };
 
 /// One verdict, with all that is recorded of it.
@@ -30,7 +31,9 @@ pub struct Record<'a> {
     /// What the rules found.
     pub findings: Findings,
     /// [`Self::filled_paths`], once somebody has asked.
-    pub(super) filled: OnceCell<Vec<String>>,
+    pub(super) filled: OnceCell<Vec<FieldPath>>,
+    /// [`Self::message`], once it is asked for.
+    pub(super) message: OnceCell<String>,
 }
 
 impl Record<'_> {
@@ -46,6 +49,13 @@ impl Record<'_> {
         &self.findings.violations
     }
 
+    /// Returns the message of a denial. The answer and the Event have the same one, so it is written once.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        let policy = self.policy.map_or("", |policy| &policy.name);
+        self.message.get_or_init(|| self.violations().message(policy))
+    }
+
     /// Whether what was filled goes out, as a patch. Only where the whole object is right: half a repair can make an
     /// object that the API server refuses with an error of its own, which hides ours.
     #[must_use]
@@ -58,7 +68,7 @@ impl Record<'_> {
 
     /// Where something was filled, in the notation of Kubernetes. The answer and the audit line both tell.
     #[must_use]
-    pub fn filled_paths(&self) -> &[String] {
+    pub fn filled_paths(&self) -> &[FieldPath] {
         self.filled.get_or_init(|| changed_paths(&self.object))
     }
 
@@ -122,7 +132,7 @@ impl Record<'_> {
                 .violations()
                 .iter()
                 .map(|violation| LineViolation {
-                    rule: violation.rule,
+                    rule: violation.rule.id,
                     path: &violation.path,
                     found: &violation.found,
                     wanted: &violation.wanted,
@@ -143,7 +153,7 @@ impl Record<'_> {
 }
 
 fn joined_rules<'v>(violations: impl IntoIterator<Item = &'v Violation>) -> String {
-    let mut rules: Vec<&str> = violations.into_iter().map(|violation| violation.rule).collect();
+    let mut rules: Vec<&str> = violations.into_iter().map(|violation| violation.rule.id).collect();
     rules.dedup();
     rules.join(",")
 }
@@ -157,7 +167,7 @@ impl Formatter for EscapeDeceptive {
         if text.bytes().all(|byte| byte < 0x7f) {
             return out.write_all(text.as_bytes());
         }
-        out.write_all(escaped(text, is_deceptive).as_bytes())
+        out.write_all(escape(text, is_unsafe_for_display).as_bytes())
     }
 }
 
@@ -195,7 +205,7 @@ struct Line<'r> {
     policy: &'r str,
     policy_hash: &'r str,
     mode: &'r str,
-    filled: &'r [String],
+    filled: &'r [FieldPath],
     violations: Vec<LineViolation<'r>>,
     images: Vec<Cow<'r, str>>,
     duration_micros: u64,
@@ -210,7 +220,7 @@ struct Owner<'r> {
 #[derive(Serialize)]
 struct LineViolation<'r> {
     rule: &'r str,
-    path: &'r str,
+    path: &'r FieldPath,
     found: &'r str,
     wanted: &'r str,
 }

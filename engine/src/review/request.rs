@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     json::{Text, Value},
-    verdict::quote,
+    text::quote,
 };
 
 /// Bytes that are no `AdmissionReview`; `Display` says why in one line.

@@ -267,7 +267,7 @@ fn a_violation_with_another_value_is_a_new_one_however_long_or_deep_it_is() {
     for (old, new, rule) in [
         (annotated("x"), annotated("y"), "gvisor-annotations"),
         (profiled(json!({"type": "Unconfined"})), profiled(json!({})), "seccomp"),
-        (unknown("a"), unknown("b"), "pod-shape"),
+        (unknown("a"), unknown("b"), "pod-schema"),
     ] {
         assert_eq!(validate(&update(&old, &old)).response["allowed"], true);
         assert_eq!(validate(&update(&old, &new)).response["auditAnnotations"]["rules"], rule);
@@ -542,6 +542,28 @@ fn a_hundred_thousand_containers_are_refused_within_bounds() {
     let told = mutate(&create(&pod));
     assert_eq!(told.response["allowed"], false);
     assert!(told.response.to_string().len() < 100_000);
+}
+
+/// More violations than are kept must not hide the ones that an update adds.
+#[test]
+fn an_update_of_a_pod_with_thousands_of_violations_adds_none() {
+    let annotated = |count: usize| {
+        let mut pod = complete_pod();
+        let annotations = (0..count).map(|i| (format!("dev.gvisor.x{i:05}"), json!("1")));
+        pod["metadata"]["annotations"] = Json::Object(annotations.collect());
+        pod
+    };
+    let old = annotated(3000);
+    let allowed = |new: &Json| validate(&update(&old, new)).response["allowed"].as_bool().unwrap();
+    assert!(allowed(&old), "nothing is new");
+    assert!(allowed(&annotated(2990)), "some are gone");
+    assert!(!allowed(&annotated(3001)), "one more");
+    let mut fewer = annotated(2990);
+    fewer["spec"]["tolerations"].as_array_mut().unwrap().push(json!({"operator": "Exists"}));
+    assert!(!allowed(&fewer), "another rule, although there are fewer in all");
+    let mut changed = annotated(3000);
+    changed["metadata"]["annotations"]["dev.gvisor.x02999"] = json!("2");
+    assert!(!allowed(&changed), "another value beyond those that are kept");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::Rule;
 use crate::{
     json::Value,
+    path::{LazyPath, SPEC},
     pod::Pod,
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static POD_ANTI_AFFINITY: Rule = Rule {
@@ -19,23 +20,31 @@ pub(super) static POD_ANTI_AFFINITY: Rule = Rule {
     check: check_pod_anti_affinity,
 };
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+static AFFINITY: LazyPath<'static> = SPEC.child("affinity");
+static ANTI_AFFINITY: LazyPath<'static> = AFFINITY.child("podAntiAffinity");
+static TERMS: LazyPath<'static> = ANTI_AFFINITY.child(REQUIRED);
 const NODE: &str = "kubernetes.io/hostname";
 
-fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Violations) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let anti_affinity = pod.spec.object("affinity").and_then(|affinity| affinity.object("podAntiAffinity"));
     for (index, term) in anti_affinity.into_iter().flat_map(|affinity| affinity.objects(REQUIRED)) {
-        let at = |field: &str| format!("spec.affinity.podAntiAffinity.{REQUIRED}[{index}].{field}");
+        let at = TERMS.index(index);
         let topology = term.get("topologyKey");
         if topology.and_then(Value::as_str) != Some(NODE) {
-            out.report(at("topologyKey"), show(topology), NODE, "set it, or prefer instead of require");
+            out.report(at.child("topologyKey"), show(topology), NODE, "set it, or prefer instead of require");
         }
         if term.list("namespaces").next().is_some() {
-            out.report(at("namespaces"), show(term.get("namespaces")), "unset", "remove namespaces");
+            out.report(at.child("namespaces"), show(term.get("namespaces")), "unset", "remove namespaces");
         }
         // An empty selector selects every namespace.
         if let Some(selector) = term.get("namespaceSelector") {
-            out.report(at("namespaceSelector"), show(Some(selector)), "unset", "remove namespaceSelector");
+            out.report(
+                at.child("namespaceSelector"),
+                show(Some(selector)),
+                "unset",
+                "remove namespaceSelector",
+            );
         }
     }
 }

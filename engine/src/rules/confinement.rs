@@ -2,36 +2,38 @@
 
 use std::fmt;
 
-use super::{AnyOf, Rule, Wanted, check_inherited};
+use super::{
+    Rule,
+    helpers::{AnyOf, Expected, SECURITY_CONTEXT, check_inherited},
+};
 use crate::{
     json::{Object, Value},
+    path::{ANNOTATIONS, LazyPath, SPEC},
     pod::{Pod, spec_mut},
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
-/// The security contexts of a Pod and of its containers, with the path of `field` in each.
-fn security_contexts<'p, 'a>(
-    pod: &'p Pod<'p, 'a>,
-    field: &'static str,
-) -> impl Iterator<Item = (String, &'p Value<'a>)> {
-    let of_pod = pod.security.get(field).map(|value| (format!("spec.securityContext.{field}"), value));
-    let of_containers = pod.containers.iter().filter_map(move |container| {
-        let value = container.security.get(field)?;
-        Some((container.at(&format!("securityContext.{field}")), value))
-    });
-    of_pod.into_iter().chain(of_containers)
+/// Calls `check` with `field` of the security contexts of the Pod and of its containers where it is set, and its path.
+fn each_security_context(pod: &Pod, field: &str, mut check: impl FnMut(LazyPath, &Value)) {
+    if let Some(value) = pod.security.get(field) {
+        check(SECURITY_CONTEXT.child(field), value);
+    }
+    for container in &pod.containers {
+        if let Some(value) = container.security.get(field) {
+            check(container.at("securityContext").child(field), value);
+        }
+    }
 }
 
 /// Reports annotations under one of `prefixes` whose value is not one of `admitted`.
-fn check_annotations(pod: &Pod, prefixes: &[&str], admitted: &[&str], out: &mut Violations) {
+fn check_annotations(pod: &Pod, prefixes: &[&str], admitted: &[&str], out: &mut Reporter) {
     for (key, value) in
         pod.annotations.iter().filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix)))
     {
         if !value.as_str().is_some_and(|value| admitted.contains(&value)) {
-            let path = format!("metadata.annotations[{key}]");
             out.report(
-                path,
+                ANNOTATIONS.key(key),
                 show(Some(value)),
                 "absent",
                 "remove the annotation, use the securityContext field",
@@ -60,14 +62,14 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     security.set_default("seccompProfile", object).into()
 }
 
-fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.security.seccomp;
     // Every Pod is checked and few are refused: it is written when it is read.
     let remedy = fmt::from_fn(|f| match allowed.first() {
         Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
         None => f.write_str("leave it out"),
     });
-    let wanted = Wanted { field: "seccompProfile", text: &AnyOf(allowed), remedy: &remedy };
+    let wanted = Expected { field: "seccompProfile", wanted: &AnyOf(allowed), remedy: &remedy };
     check_inherited(pod, &wanted, out, |profile| {
         profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
     });
@@ -103,13 +105,13 @@ pub(super) static APPARMOR: Rule = Rule {
     check: check_apparmor,
 };
 
-fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Violations) {
-    for (path, profile) in security_contexts(pod, "appArmorProfile") {
+fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    each_security_context(pod, "appArmorProfile", |path, profile| {
         let kind = profile.as_object().and_then(|profile| profile.get("type"));
         if kind.and_then(Value::as_str) != Some("RuntimeDefault") {
-            out.report(format!("{path}.type"), show(kind), "RuntimeDefault", "remove appArmorProfile");
+            out.report(path.child("type"), show(kind), "RuntimeDefault", "remove appArmorProfile");
         }
-    }
+    });
     check_annotations(pod, &["container.apparmor.security.beta.kubernetes.io/"], &["runtime/default"], out);
 }
 
@@ -122,14 +124,14 @@ pub(super) static SELINUX: Rule = Rule {
     check: check_selinux,
 };
 
-fn check_selinux(_: &Spec, pod: &Pod, out: &mut Violations) {
-    for (path, options) in security_contexts(pod, "seLinuxOptions") {
+fn check_selinux(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    each_security_context(pod, "seLinuxOptions", |path, options| {
         for (key, value) in options.as_object().into_iter().flat_map(Object::iter) {
             if value.as_str() != Some("") {
-                out.report(format!("{path}.{key}"), show(Some(value)), "unset", "remove seLinuxOptions");
+                out.report(path.child(key), show(Some(value)), "unset", "remove seLinuxOptions");
             }
         }
-    }
+    });
 }
 
 pub(super) static PROC_MOUNT: Rule = Rule {
@@ -141,12 +143,12 @@ pub(super) static PROC_MOUNT: Rule = Rule {
     check: check_proc_mount,
 };
 
-fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Violations) {
-    for (path, value) in security_contexts(pod, "procMount") {
+fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    each_security_context(pod, "procMount", |path, value| {
         if value.as_str() != Some("Default") {
             out.report(path, show(Some(value)), "Default or unset", "remove procMount");
         }
-    }
+    });
 }
 
 pub(super) static SYSCTLS: Rule = Rule {
@@ -158,11 +160,11 @@ pub(super) static SYSCTLS: Rule = Rule {
     check: check_sysctls,
 };
 
-fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for (index, sysctl) in pod.security.list("sysctls") {
         let name = sysctl.as_object().and_then(|sysctl| sysctl.get("name"));
         out.report(
-            format!("spec.securityContext.sysctls[{index}]"),
+            SECURITY_CONTEXT.child("sysctls").index(index),
             show(name),
             "absent",
             "remove this sysctl",
@@ -179,14 +181,14 @@ pub(super) static WINDOWS: Rule = Rule {
     check: check_windows,
 };
 
-fn check_windows(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_windows(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let os = pod.spec.object("os").and_then(|os| os.get("name"));
     if os.is_some_and(|name| name.as_str() != Some("linux")) {
-        out.report("spec.os.name", show(os), "linux or unset", "remove os");
+        out.report(SPEC.child("os").child("name"), show(os), "linux or unset", "remove os");
     }
-    for (path, options) in security_contexts(pod, "windowsOptions") {
+    each_security_context(pod, "windowsOptions", |path, options| {
         out.report(path, show(Some(options)), "unset", "remove windowsOptions");
-    }
+    });
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Rule;
 use crate::{
     pod::Pod,
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static IMAGES: Rule = Rule {
@@ -17,7 +17,7 @@ pub(super) static IMAGES: Rule = Rule {
     check: check_images,
 };
 
-fn check_images(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_images(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.images;
     for container in &pod.containers {
         let image = container.object.get("image");

@@ -3,9 +3,10 @@
 use super::Rule;
 use crate::{
     json::Object,
-    pod::{Container, Pod},
+    path::{LazyPath, SPEC},
+    pod::Pod,
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static HOST_NAMESPACES: Rule = Rule {
@@ -30,10 +31,10 @@ pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     check: |_, pod, out| refuse_true(pod, "shareProcessNamespace", out),
 };
 
-fn refuse_true(pod: &Pod, field: &str, out: &mut Violations) {
+fn refuse_true(pod: &Pod, field: &str, out: &mut Reporter) {
     let found = pod.spec.get(field);
     if found.is_some_and(|value| value.as_bool() != Some(false)) {
-        out.report(format!("spec.{field}"), show(found), "false or unset", format_args!("remove {field}"));
+        out.report(SPEC.child(field), show(found), "false or unset", format_args!("remove {field}"));
     }
 }
 
@@ -46,13 +47,13 @@ pub(super) static HOST_PORTS: Rule = Rule {
     check: check_host_ports,
 };
 
-fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         for (index, port) in container.object.objects("ports") {
             let found = port.get("hostPort");
             if found.is_some_and(|value| value.as_i64() != Some(0)) {
                 out.report(
-                    container.at(&format!("ports[{index}].hostPort")),
+                    container.at("ports").index(index).child("hostPort"),
                     show(found),
                     "unset",
                     "remove hostPort",
@@ -72,31 +73,27 @@ pub(super) static PROBE_HOSTS: Rule = Rule {
     check: check_probe_hosts,
 };
 
-fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
-        for (path, handler) in handlers(container) {
-            for action in ["httpGet", "tcpSocket"] {
-                let host = handler.object(action).and_then(|action| action.get("host"));
-                if host.is_some_and(|host| host.as_str() != Some("")) {
-                    out.report(
-                        container.at(&format!("{path}.{action}.host")),
-                        show(host),
-                        "unset",
-                        "remove host",
-                    );
-                }
+        for (probe, handler) in container.probes() {
+            check_handler(container.at(probe), handler, out);
+        }
+        let lifecycle = container.at("lifecycle");
+        for hook in ["postStart", "preStop"] {
+            if let Some(handler) = container.object.object("lifecycle").and_then(|hooks| hooks.object(hook)) {
+                check_handler(lifecycle.child(hook), handler, out);
             }
         }
     }
 }
 
-fn handlers<'p, 'a>(container: &'p Container<'p, 'a>) -> impl Iterator<Item = (String, &'p Object<'a>)> {
-    let probes = container.probes().map(|(name, probe)| (name.to_string(), probe));
-    let lifecycle = container.object.object("lifecycle");
-    let hooks = ["postStart", "preStop"]
-        .into_iter()
-        .filter_map(move |hook| Some((format!("lifecycle.{hook}"), lifecycle?.object(hook)?)));
-    probes.chain(hooks)
+fn check_handler(path: LazyPath, handler: &Object, out: &mut Reporter) {
+    for action in ["httpGet", "tcpSocket"] {
+        let host = handler.object(action).and_then(|action| action.get("host"));
+        if host.is_some_and(|host| host.as_str() != Some("")) {
+            out.report(path.child(action).child("host"), show(host), "unset", "remove host");
+        }
+    }
 }
 
 pub(super) static DNS_POLICY: Rule = Rule {
@@ -109,11 +106,11 @@ pub(super) static DNS_POLICY: Rule = Rule {
     check: check_dns_policy,
 };
 
-fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let found = pod.spec.get("dnsPolicy");
     let admitted = ["ClusterFirst", "ClusterFirstWithHostNet", "None"];
     if found.is_some_and(|value| !value.as_str().is_some_and(|policy| admitted.contains(&policy))) {
-        out.report("spec.dnsPolicy", show(found), "ClusterFirst or unset", "remove dnsPolicy");
+        out.report(SPEC.child("dnsPolicy"), show(found), "ClusterFirst or unset", "remove dnsPolicy");
     }
 }
 
@@ -129,7 +126,7 @@ pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
 
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let found = container.object.get("terminationMessagePath");
         if found.is_some_and(|path| !matches!(path.as_str(), Some("" | TERMINATION_LOG))) {

@@ -3,9 +3,10 @@
 use super::Rule;
 use crate::{
     json::Value,
+    path::{LazyPath, SPEC},
     pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
     policy::{RestartPolicyValue, Spec},
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static RESTART_POLICY: Rule = Rule {
@@ -34,7 +35,7 @@ fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     1
 }
 
-fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.lifecycle.restart_policy;
     let owner = pod.controller();
     let of_job = owner.is_some_and(is_job);
@@ -54,7 +55,7 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Violations) {
         Some(_) => format!("set it to {default}"),
         None => format!("set it to {default} or leave it out"),
     };
-    out.report("spec.restartPolicy", show(pod.spec.get("restartPolicy")), default, remedy);
+    out.report(SPEC.child("restartPolicy"), show(pod.spec.get("restartPolicy")), default, remedy);
 }
 
 pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
@@ -67,7 +68,7 @@ pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     check: check_container_restart_rules,
 };
 
-fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let own = container.object.get("restartPolicy");
         let harmless = container.kind == ContainerKind::Sidecar
@@ -107,13 +108,13 @@ fn fill_active_deadline<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     pod.set_default("activeDeadlineSeconds", default).into()
 }
 
-fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let max = spec.lifecycle.active_deadline_seconds.max;
     let found = pod.spec.get("activeDeadlineSeconds");
     if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
         let wanted = format!("1 to {max}");
         out.report(
-            "spec.activeDeadlineSeconds",
+            SPEC.child("activeDeadlineSeconds"),
             show(found),
             wanted,
             format_args!("set it to at most {max} or leave it out on create"),
@@ -147,20 +148,20 @@ fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     1
 }
 
-fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
-    let mut check = |path: &dyn Fn() -> String, found: Option<&Value>, unset: i64| {
+    let mut check = |path: LazyPath, found: Option<&Value>, unset: i64| {
         let seconds = found.map_or(Some(unset), Value::as_i64);
         if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
             let wanted = format_args!("0 to {max}");
-            out.report(path(), show(found), wanted, format_args!("set it to at most {max}"));
+            out.report(path, show(found), wanted, format_args!("set it to at most {max}"));
         }
     };
-    check(&|| format!("spec.{GRACE}"), pod.spec.get(GRACE), API_DEFAULT_GRACE);
+    check(SPEC.child(GRACE), pod.spec.get(GRACE), API_DEFAULT_GRACE);
     for container in &pod.containers {
         for (probe, settings) in container.probes() {
             // An unset one is the Pod's, which is checked above.
-            check(&|| container.at(&format!("{probe}.{GRACE}")), settings.get(GRACE), 0);
+            check(container.at(probe).child(GRACE), settings.get(GRACE), 0);
         }
     }
 }

@@ -3,9 +3,11 @@
 use super::Rule;
 use crate::{
     json::Value,
+    path::{ANNOTATIONS, LazyPath, METADATA},
     pod::{Pod, metadata_mut},
     policy::Spec,
-    verdict::{Violations, quote, show},
+    text::quote,
+    violations::{Reporter, show},
 };
 
 pub(super) static LABELS: Rule = Rule {
@@ -27,15 +29,16 @@ fn fill_labels<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     spec.labels.iter().filter(|(key, value)| labels.set_default(key, value.as_str())).count()
 }
 
-fn check_labels(spec: &Spec, pod: &Pod, out: &mut Violations) {
+static LABELS_PATH: LazyPath<'static> = METADATA.child("labels");
+
+fn check_labels(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let labels = pod.metadata.object("labels");
     for (key, wanted) in &spec.labels {
         let found = labels.and_then(|labels| labels.get(key));
         if found.and_then(Value::as_str) == Some(wanted) {
             continue;
         }
-        let path = format!("metadata.labels[{key}]");
-        out.report(path, show(found), quote(wanted), "set it so or leave it out on create");
+        out.report(LABELS_PATH.key(key), show(found), quote(wanted), "set it so or leave it out on create");
     }
 }
 
@@ -51,14 +54,9 @@ pub(super) static MIRROR_POD: Rule = Rule {
     check: check_mirror_pod,
 };
 
-fn check_mirror_pod(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_mirror_pod(_: &Spec, pod: &Pod, out: &mut Reporter) {
     if let Some(value) = pod.annotations.get(MIRROR) {
-        out.report(
-            format!("metadata.annotations[{MIRROR}]"),
-            show(Some(value)),
-            "absent",
-            "remove the annotation",
-        );
+        out.report(ANNOTATIONS.key(MIRROR), show(Some(value)), "absent", "remove the annotation");
     }
 }
 

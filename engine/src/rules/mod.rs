@@ -1,10 +1,10 @@
-//! The rules, each in its room: what it fills, what it checks, why, and its tests.
+//! The rules: what each fills and checks, why, and its tests.
 //!
-//! A new rule is a `Rule` in the file where a reader would look for it, and a line in [`ALL`].
+//! A new rule is a [`Rule`] in the file of its subject, and a line in [`ALL`].
 
 mod anti_affinity;
 mod confinement;
-mod identity;
+mod helpers;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -14,30 +14,31 @@ mod privileges;
 mod resource_limits;
 mod resources;
 mod runtime;
+mod schema;
 mod secrets;
-mod shape;
+mod service_account;
 mod users;
 mod volumes;
 
-use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
     pod::Pod,
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Baseline, Ratchet, Reporter, Sink, Violation, Violations},
 };
 
-/// One property of the policy.
+/// One property that the policy demands of a Pod. Two rules are equal if their ids are.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its id, as it stands in messages, metrics and audit records.
+    /// The id, as messages, metrics and audit records have it.
     pub id: &'static str,
-    /// What must hold, in one line.
+    /// What must hold, in one sentence.
     pub title: &'static str,
-    /// Why, and what is done about a Pod that leaves it open.
+    /// Why it must hold, and what is done about a Pod that leaves it open.
     pub why: &'static str,
-    /// The part of the policy that sets it; empty where it is not to be set.
+    /// The field of the policy that sets it; empty if no field does.
     pub setting: &'static str,
     /// Fills what the Pod leaves open; never overwrites what a person wrote.
     pub fill: Option<Fill>,
@@ -45,24 +46,52 @@ pub struct Rule {
     pub check: Check,
 }
 
-/// Changes a Pod in place, where the tree remembers what was changed; says how many fields it set.
+/// Changes a Pod in place, where the tree marks each change, and returns how many fields it set.
 pub type Fill = for<'a> fn(&'a Spec, &mut Value<'a>) -> usize;
+
+/// Reports each violation of one rule in a Pod.
+pub type Check = fn(&Spec, &Pod, &mut Reporter);
+
+impl Rule {
+    /// Adds the violations of this rule in `pod` to `violations`.
+    pub fn check_into(&'static self, spec: &Spec, pod: &Pod, violations: &mut Violations) {
+        (self.check)(spec, pod, &mut Reporter::new(self, violations));
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Rule {}
+
+impl Hash for Rule {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
 
 /// What one rule filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filled {
-    /// The rule's place in [`ALL`].
-    pub rule: usize,
+    /// The rule.
+    pub rule: &'static Rule,
     /// How many fields it set.
     pub fields: usize,
 }
 
-/// Looks at a Pod and reports violations.
-pub type Check = fn(&Spec, &Pod, &mut Violations);
-
 /// Every rule, in the order in which they fill and report.
+///
+/// Orders that matter (a test holds each of them):
+///
+/// - `pod-schema` reports first: it explains why other rules see nothing in a value of the wrong type.
+/// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
+/// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
+/// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
-    &shape::POD_SHAPE,
+    &schema::POD_SCHEMA,
     &metadata::LABELS,
     &metadata::MIRROR_POD,
     &runtime::RUNTIME_CLASS,
@@ -73,8 +102,8 @@ pub static ALL: &[&Rule] = &[
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
     &anti_affinity::POD_ANTI_AFFINITY,
-    &identity::SERVICE_ACCOUNT,
-    &identity::TOKEN_VOLUMES,
+    &service_account::SERVICE_ACCOUNT,
+    &service_account::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
@@ -115,73 +144,65 @@ pub static ALL: &[&Rule] = &[
     &images::IMAGES,
 ];
 
-/// What it forbids on create, the scheduler does later: every Pod that runs violates it.
+/// The rule that reports a Pod that cannot be read.
+pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
+
+/// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
 
-/// The rule with this id.
+/// Returns the rule with this id.
 #[must_use]
 pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
-/// Fills what `pod` leaves open, and says which rules did so. A Pod of too many containers is left alone: it is refused
-/// anyway, and filling it would make a small request large.
+/// Fills what `pod` leaves open, and returns what each rule filled. A Pod of too many containers is left alone: it is
+/// denied anyway, and filling it would make a small request large.
 pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> Vec<Filled> {
-    if Pod::of(pod).containers.len() > shape::MOST_CONTAINERS {
+    if Pod::of(pod).containers.len() > helpers::MAX_CONTAINERS {
         return Vec::new();
     }
-    let fills = ALL.iter().enumerate().filter_map(|(rule, it)| Some((rule, it.fill?)));
+    let fills = ALL.iter().filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(spec, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
 }
 
-/// Every violation of `pod`.
+/// Returns every violation of `pod`.
 #[must_use]
 pub fn check(spec: &Spec, pod: &Value) -> Violations {
-    let pod = Pod::of(pod);
     let mut violations = Violations::default();
-    for rule in ALL {
-        violations.begin(rule.id);
-        (rule.check)(spec, &pod, &mut violations);
-    }
+    check_into(spec, pod, &mut violations);
     violations
 }
 
-/// What a rule wants of a security context field that containers inherit from the Pod.
-struct Wanted<'w> {
-    field: &'static str,
-    text: &'w dyn fmt::Display,
-    remedy: &'w dyn fmt::Display,
+/// The violations of an updated object.
+#[derive(Debug, Default)]
+pub struct Update {
+    /// The violations that the object did not have before.
+    pub new: Violations,
+    /// The violations that the object had before: same rule, same path, same value.
+    pub old: Vec<Violation>,
 }
 
-/// Words of which any will do; joined only when somebody reads them.
-struct AnyOf<'w>(&'w [String]);
-
-impl fmt::Display for AnyOf<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0.join(" or "))
-    }
+/// Compares the violations of `new` with those of `old`, all of them, however many are kept in the end.
+#[must_use]
+pub fn check_update(spec: &Spec, new: &Value, old: &Value) -> Update {
+    let mut baseline = Baseline::default();
+    check_into(spec, old, &mut baseline);
+    let mut ratchet = Ratchet::new(&baseline);
+    check_into(spec, new, &mut ratchet);
+    Update { new: ratchet.new, old: ratchet.old.into_kept() }
 }
 
-/// Checks the effective value of an inherited security context field: the Pod's where a container has none.
-/// Where neither has one, the Pod's is reported, once.
-fn check_inherited(pod: &Pod, wanted: &Wanted, out: &mut Violations, fits: impl Fn(&Value) -> bool) {
-    let Wanted { field, text, remedy } = wanted;
-    let of_pod = pod.security.get(field);
-    let inherits = || pod.containers.iter().any(|container| container.security.get(field).is_none());
-    if of_pod.is_some_and(|value| !fits(value)) || (of_pod.is_none() && inherits()) {
-        out.report(format!("spec.securityContext.{field}"), show(of_pod), text, remedy);
-    }
-    for container in &pod.containers {
-        let own = container.security.get(field);
-        if own.is_some_and(|value| !fits(value)) {
-            out.report(container.at(&format!("securityContext.{field}")), show(own), text, remedy);
-        }
+fn check_into(spec: &Spec, pod: &Value, sink: &mut dyn Sink) {
+    let pod = Pod::of(pod);
+    for rule in ALL {
+        (rule.check)(spec, &pod, &mut Reporter::new(rule, sink));
     }
 }
 
 #[cfg(test)]
-mod said;
+mod message_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -213,7 +234,7 @@ mod tests {
             let mut tree = crate::json::pod_from_str(&text).unwrap();
             let spec = Spec::default();
             let filled = fill(&spec, &mut tree);
-            filled.iter().map(|filled| (ALL[filled.rule].id, filled.fields)).collect::<Vec<_>>()
+            filled.iter().map(|filled| (filled.rule.id, filled.fields)).collect::<Vec<_>>()
         };
         let of_plain = [
             ("labels", 1),
@@ -259,6 +280,20 @@ mod tests {
                 assert_eq!(fields > 0, changed, "{}", rule.id);
             }
         }
+    }
+
+    #[test]
+    fn rules_stand_in_an_order_that_their_fills_and_reports_need() {
+        let position = |id: &str| ALL.iter().position(|rule| rule.id == id).unwrap();
+        for (first, second) in [
+            ("token-volumes", "empty-dir"),
+            ("token-volumes", "writable-paths"),
+            ("empty-dir", "writable-paths"),
+        ] {
+            assert!(position(first) < position(second), "{first} comes before {second}");
+        }
+        assert_eq!(ALL[0].id, "pod-schema");
+        assert_eq!(ALL.iter().rfind(|rule| rule.fill.is_some()).unwrap().id, "resource-limits");
     }
 
     #[test]

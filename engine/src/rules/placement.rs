@@ -1,16 +1,21 @@
 //! On which nodes the Pod may land, and by whose hand.
 
-use super::{AnyOf, Rule};
+use super::{Rule, helpers::AnyOf};
 use crate::{
     json::{Object, Value},
+    path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
     policy::{NodeOperator, NodeRequirement, Spec, TaintEffect, Toleration, TolerationOperator},
-    verdict::{Violations, quote, show},
+    text::quote,
+    violations::{Reporter, show},
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-const TERMS: &str =
-    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+static AFFINITY: LazyPath<'static> = SPEC.child("affinity");
+static NODE_AFFINITY_PATH: LazyPath<'static> = AFFINITY.child("nodeAffinity");
+static REQUIRED_PATH: LazyPath<'static> = NODE_AFFINITY_PATH.child(REQUIRED);
+static TERMS: LazyPath<'static> = REQUIRED_PATH.child("nodeSelectorTerms");
+static TOLERATIONS_PATH: LazyPath<'static> = SPEC.child("tolerations");
 
 pub(super) static NODE_AFFINITY: Rule = Rule {
     id: "node-affinity",
@@ -64,7 +69,7 @@ fn requirement(wanted: &NodeRequirement) -> Object<'_> {
     object
 }
 
-fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let required = pod.spec.object("affinity").and_then(|affinity| affinity.object("nodeAffinity"));
     let terms = required
         .and_then(|affinity| affinity.object(REQUIRED))
@@ -85,7 +90,7 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 let text = describe(wanted);
                 let found = format!("without {text}");
                 out.report(
-                    format!("{TERMS}[{index}]"),
+                    TERMS.index(index),
                     found,
                     format_args!("with {text}"),
                     format_args!("add {} to its matchExpressions", requirement_text(wanted)),
@@ -173,7 +178,7 @@ fn toleration(wanted: &Toleration) -> Object<'_> {
     object
 }
 
-fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let wanted = &spec.placement.tolerations;
     let wanted_text =
         || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
@@ -184,18 +189,13 @@ fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Violations) {
         if !admitted {
             let key = item.as_object().map_or_else(|| show(Some(item)), summary);
             let text = format!("one of the policy's ({})", wanted_text());
-            out.report(format!("spec.tolerations[{index}]"), key, text, "remove this toleration");
+            out.report(TOLERATIONS_PATH.index(index), key, text, "remove this toleration");
         }
     }
     for wanted in wanted {
         if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
             let text = format!("with {}={}", wanted.key, wanted.value);
-            out.report(
-                "spec.tolerations",
-                "without it",
-                text,
-                format_args!("add {}", toleration_text(wanted)),
-            );
+            out.report(TOLERATIONS_PATH, "without it", text, format_args!("add {}", toleration_text(wanted)));
         }
     }
 }
@@ -267,9 +267,14 @@ pub(super) static NODE_NAME: Rule = Rule {
     check: check_node_name,
 };
 
-fn check_node_name(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
     if pod.spec.str("nodeName").is_some_and(|name| !name.is_empty()) {
-        out.report("spec.nodeName", show(pod.spec.get("nodeName")), "unset on create", "remove nodeName");
+        out.report(
+            SPEC.child("nodeName"),
+            show(pod.spec.get("nodeName")),
+            "unset on create",
+            "remove nodeName",
+        );
     }
 }
 
@@ -297,11 +302,11 @@ fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     1
 }
 
-fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.placement.schedulers;
     let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
     if !allowed.iter().any(|name| name == found) {
-        out.report("spec.schedulerName", quote(found), AnyOf(allowed), "leave schedulerName out");
+        out.report(SPEC.child("schedulerName"), quote(found), AnyOf(allowed), "leave schedulerName out");
     }
 }
 
@@ -314,14 +319,14 @@ pub(super) static PRIORITY_CLASS: Rule = Rule {
     check: check_priority_class,
 };
 
-fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let Some(found) = pod.spec.str("priorityClassName").filter(|name| !name.is_empty()) else { return };
     let allowed = &spec.placement.priority_classes;
     if allowed.iter().any(|name| name == found) {
         return;
     }
     let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {}", AnyOf(allowed)) };
-    out.report("spec.priorityClassName", quote(found), wanted, "remove priorityClassName");
+    out.report(SPEC.child("priorityClassName"), quote(found), wanted, "remove priorityClassName");
 }
 
 #[cfg(test)]

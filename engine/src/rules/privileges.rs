@@ -5,7 +5,8 @@ use crate::{
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
     policy::Spec,
-    verdict::{Violations, quote, show},
+    text::quote,
+    violations::{Reporter, show},
 };
 
 /// Fills the security context of each app and init container; `fill` says how many fields it set.
@@ -18,12 +19,17 @@ fn fill_of_containers<'a>(pod: &mut Value<'a>, fill: impl Fn(&mut Object<'a>) ->
 }
 
 /// Reports each container whose `securityContext.field` is not `wanted`.
-fn check_of_containers(pod: &Pod, field: &str, wanted: bool, out: &mut Violations) {
+fn check_of_containers(pod: &Pod, field: &str, wanted: bool, out: &mut Reporter) {
     for container in &pod.containers {
         let found = container.security.get(field);
         if found.and_then(Value::as_bool) != Some(wanted) {
-            let path = container.at(&format!("securityContext.{field}"));
-            out.report(path, show(found), wanted, remedy(container, &format!("set it to {wanted}")));
+            let security = container.at("securityContext");
+            out.report(
+                security.child(field),
+                show(found),
+                wanted,
+                remedy(container, &format!("set it to {wanted}")),
+            );
         }
     }
 }
@@ -45,12 +51,12 @@ pub(super) static PRIVILEGED: Rule = Rule {
     check: check_privileged,
 };
 
-fn check_privileged(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_privileged(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let found = container.security.get("privileged");
         if found.is_some_and(|value| value.as_bool() != Some(false)) {
             out.report(
-                container.at("securityContext.privileged"),
+                container.at("securityContext").child("privileged"),
                 show(found),
                 "false or unset",
                 "remove privileged",
@@ -89,7 +95,7 @@ fn fill_read_only_root<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     fill_of_containers(pod, |security| security.set_default(READ_ONLY, true).into())
 }
 
-fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     if spec.security.read_only_root_filesystem {
         check_of_containers(pod, READ_ONLY, true, out);
     }
@@ -127,23 +133,35 @@ fn fill_capabilities<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     })
 }
 
-fn check_capabilities(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_capabilities(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.security.capabilities;
     for container in &pod.containers {
         let capabilities = container.security.object("capabilities");
         for wanted in &settings.drop {
             let drops = |c: &Object| c.list("drop").any(|(_, name)| name.as_str() == Some(wanted));
             if !capabilities.is_some_and(drops) {
-                let path = container.at("securityContext.capabilities.drop");
+                let security = container.at("securityContext");
+                let path = security.child("capabilities");
                 let remedy = remedy(container, &format!("add {wanted}"));
-                out.report(path, format_args!("without {wanted}"), format_args!("with {wanted}"), remedy);
+                out.report(
+                    path.child("drop"),
+                    format_args!("without {wanted}"),
+                    format_args!("with {wanted}"),
+                    remedy,
+                );
             }
         }
         for (index, name) in capabilities.into_iter().flat_map(|c| c.list("add")) {
             if !name.as_str().is_some_and(|name| settings.allowed_add.iter().any(|allowed| allowed == name)) {
-                let path = container.at(&format!("securityContext.capabilities.add[{index}]"));
+                let security = container.at("securityContext");
+                let path = security.child("capabilities");
                 let found = name.as_str().map_or_else(|| show(Some(name)), quote);
-                out.report(path, found, allowed(&settings.allowed_add), "remove this capability");
+                out.report(
+                    path.child("add").index(index),
+                    found,
+                    allowed(&settings.allowed_add),
+                    "remove this capability",
+                );
             }
         }
     }

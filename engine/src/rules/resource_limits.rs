@@ -4,12 +4,15 @@
 //! rounds of admission, what was filled may be lowered to make room; what a person wrote may not. The annotation can
 //! be forged, but only ever lets an amount be lowered.
 
-use super::{Rule, resources::overhead, shape::MOST_CONTAINERS, volumes::amount};
+use super::{
+    Rule,
+    helpers::{MAX_CONTAINERS, amount, overhead},
+};
 use crate::{
     json::{Object, Value, value_from_str},
     pod::{Container, ContainerKind, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
     policy::{Amounts, Resource, Spec},
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 /// The annotation that remembers what was filled: container → `limits`/`requests` → resource → amount.
@@ -26,7 +29,7 @@ pub(super) static RESOURCE_LIMITS: Rule = Rule {
     check: check_resource_limits,
 };
 
-fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let ceilings = &spec.resources.container.limits;
     for container in pod.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
         let resources = container.object.object("resources");
@@ -38,19 +41,24 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Violations) {
             };
             let limit = of("limits").and_then(|limits| limits.get(name));
             if !fits(limit) {
-                let path = container.at(&format!("resources.limits[{name}]"));
+                let resources = container.at("resources");
+                let limits = resources.child("limits");
                 let remedy = match limit {
                     None => "set it, the others leave nothing to fill in".into(),
                     Some(_) => format!("set it to at most {ceiling} or leave it out on create"),
                 };
-                out.report(path, show(limit), format_args!("more than 0, at most {ceiling}"), remedy);
+                out.report(
+                    limits.key(name),
+                    show(limit),
+                    format_args!("more than 0, at most {ceiling}"),
+                    remedy,
+                );
             }
             let request = of("requests").and_then(|requests| requests.get(name));
             let request_fits = amount(request).is_some_and(|a| !a.is_negative() && a <= ceiling.value);
             if request.is_some() && !request_fits {
-                let path = container.at(&format!("resources.requests[{name}]"));
                 out.report(
-                    path,
+                    container.at("resources").child("requests").key(name),
                     show(request),
                     format_args!("0 or more, at most {ceiling}"),
                     format_args!("set it to at most {ceiling} or leave it out on create"),
@@ -295,7 +303,7 @@ impl Filled {
             }
         }
         // A forged annotation must not make a small Pod costly.
-        entries.truncate(6 * MOST_CONTAINERS);
+        entries.truncate(6 * MAX_CONTAINERS);
         Self { entries, changed: 0 }
     }
 

@@ -1,11 +1,15 @@
 //! What the Pod as a whole may use.
 
-use super::{Rule, volumes::amount};
+use super::{
+    Rule,
+    helpers::{amount, overhead},
+};
 use crate::{
     json::Object,
-    pod::{Container, ContainerKind, Pod, Quantity},
+    path::{LazyPath, SPEC},
+    pod::{ContainerKind, Pod, Quantity},
     policy::{Resource, Spec},
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static RESOURCE_KINDS: Rule = Rule {
@@ -17,14 +21,14 @@ pub(super) static RESOURCE_KINDS: Rule = Rule {
     check: check_resource_kinds,
 };
 
-fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let known = |name: &str| Resource::ALL.into_iter().any(|resource| resource.as_str() == name);
-    for (owner, resources) in all_resources(pod) {
+    for (path, resources) in all_resources(pod) {
         for kind in ["requests", "limits"] {
             for (name, value) in resources.object(kind).into_iter().flat_map(Object::iter) {
                 if !known(name) {
                     out.report(
-                        path_of(owner, &format!("{kind}[{name}]")),
+                        path.child(kind).key(name),
                         show(Some(value)),
                         "absent",
                         "remove this resource",
@@ -35,24 +39,17 @@ fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Violations) {
     }
 }
 
-/// Whose resources they are: a container's, or the Pod's own.
-type Owner<'p, 'a> = Option<&'p Container<'p, 'a>>;
+static OVERHEAD: LazyPath<'static> = SPEC.child("overhead");
+static RESOURCES: LazyPath<'static> = SPEC.child("resources");
 
-/// `resources` of the Pod and of each container.
-fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (Owner<'p, 'a>, &'p Object<'a>)> {
-    let of_pod = pod.spec.object("resources").map(|resources| (None, resources));
+/// Returns `resources` of the Pod and of each container, with its path.
+fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (LazyPath<'p>, &'p Object<'a>)> {
+    let of_pod = pod.spec.object("resources").map(|resources| (RESOURCES, resources));
     let of_containers = pod.containers.iter().filter_map(|container| {
         let resources = container.object.object("resources")?;
-        Some((Some(container), resources))
+        Some((container.at("resources"), resources))
     });
     of_pod.into_iter().chain(of_containers)
-}
-
-fn path_of(owner: Owner, field: &str) -> String {
-    match owner {
-        Some(container) => container.at(&format!("resources.{field}")),
-        None => format!("spec.resources.{field}"),
-    }
 }
 
 pub(super) static RESOURCE_CLAIMS: Rule = Rule {
@@ -64,14 +61,14 @@ pub(super) static RESOURCE_CLAIMS: Rule = Rule {
     check: check_resource_claims,
 };
 
-fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Reporter) {
     if pod.spec.list("resourceClaims").next().is_some() {
         let found = show(pod.spec.get("resourceClaims"));
-        out.report("spec.resourceClaims", found, "unset", "remove resourceClaims");
+        out.report(SPEC.child("resourceClaims"), found, "unset", "remove resourceClaims");
     }
-    for (owner, resources) in all_resources(pod) {
+    for (path, resources) in all_resources(pod) {
         if resources.list("claims").next().is_some() {
-            out.report(path_of(owner, "claims"), show(resources.get("claims")), "unset", "remove claims");
+            out.report(path.child("claims"), show(resources.get("claims")), "unset", "remove claims");
         }
     }
 }
@@ -87,7 +84,7 @@ pub(super) static POD_BUDGET: Rule = Rule {
     check: check_pod_budget,
 };
 
-fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for resource in Resource::ALL {
         let name = resource.as_str();
         let budget = spec.resources.pod.limits.of(resource);
@@ -95,13 +92,17 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
         if total > budget.value && overhead(pod.spec, resource) >= budget.value {
             // No limit of a container, however low, would help: a limit of 0 is none.
             let found = pod.spec.object("overhead").and_then(|overhead| overhead.get(name));
-            let path = format!("spec.overhead[{name}]");
             let remedy = "leave the overhead to the runtime class";
-            out.report(path, show(found), format_args!("less than {budget}, the Pod's budget"), remedy);
+            out.report(
+                OVERHEAD.key(name),
+                show(found),
+                format_args!("less than {budget}, the Pod's budget"),
+                remedy,
+            );
         } else if total > budget.value {
             let wanted = format!("at most {budget} {name} for the Pod");
             out.report(
-                "spec.containers",
+                SPEC.child("containers"),
                 format_args!("{total} {name} in total"),
                 wanted,
                 "lower the containers' limits and requests",
@@ -117,9 +118,8 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
             let fits =
                 amount(Some(found)).is_some_and(|found| found > Quantity::ZERO && found <= budget.value);
             if !fits {
-                let path = format!("spec.resources.{kind}[{name}]");
                 out.report(
-                    path,
+                    RESOURCES.child(kind).key(name),
                     show(Some(found)),
                     format_args!("more than 0, at most {budget}"),
                     format_args!("set it to at most {budget} or remove spec.resources"),
@@ -130,12 +130,11 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Violations) {
 }
 
 /// What cannot be read counts for nothing in the total, and what is below zero would raise the budget.
-fn check_overhead(pod: &Pod, name: &str, out: &mut Violations) {
+fn check_overhead(pod: &Pod, name: &str, out: &mut Reporter) {
     let Some(found) = pod.spec.object("overhead").and_then(|overhead| overhead.get(name)) else { return };
     if amount(Some(found)).is_none_or(|overhead| overhead < Quantity::ZERO) {
-        let path = format!("spec.overhead[{name}]");
         out.report(
-            path,
+            OVERHEAD.key(name),
             show(Some(found)),
             "a quantity of 0 or more",
             "leave the overhead to the runtime class",
@@ -158,12 +157,6 @@ fn effective_total(pod: &Pod, resource: Resource) -> Quantity {
         }
     }
     running.max(starting).plus(overhead(pod.spec, resource))
-}
-
-/// What the runtime class adds to the Pod.
-pub(super) fn overhead(pod: &Object, resource: Resource) -> Quantity {
-    let overhead = pod.object("overhead").and_then(|overhead| overhead.get(resource.as_str()));
-    amount(overhead).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The runtime class, and the annotations that reach runsc.
 
-use super::{AnyOf, Rule};
+use super::{Rule, helpers::AnyOf};
 use crate::{
     json::Value,
+    path::{ANNOTATIONS, SPEC},
     pod::{Pod, spec_mut},
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static RUNTIME_CLASS: Rule = Rule {
@@ -24,14 +25,19 @@ fn fill_runtime_class<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     pod.set_default("runtimeClassName", spec.runtime_class.default.as_str()).into()
 }
 
-fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let found = pod.spec.str("runtimeClassName");
     let allowed = &spec.runtime_class.allowed;
     if found.is_some_and(|name| allowed.iter().any(|class| class == name)) {
         return;
     }
     let found = show(pod.spec.get("runtimeClassName"));
-    out.report("spec.runtimeClassName", found, AnyOf(allowed), "leave it out or name an allowed class");
+    out.report(
+        SPEC.child("runtimeClassName"),
+        found,
+        AnyOf(allowed),
+        "leave it out or name an allowed class",
+    );
 }
 
 pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
@@ -47,16 +53,11 @@ pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
 
 const PREFIX: &str = "dev.gvisor.";
 
-fn check_gvisor_annotations(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_gvisor_annotations(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for (key, value) in pod.annotations.iter() {
         let Some(setting) = key.strip_prefix(PREFIX) else { continue };
         if !is_mount_hint(pod, setting, value) {
-            out.report(
-                format!("metadata.annotations[{key}]"),
-                show(Some(value)),
-                "absent",
-                "remove the annotation",
-            );
+            out.report(ANNOTATIONS.key(key), show(Some(value)), "absent", "remove the annotation");
         }
     }
 }

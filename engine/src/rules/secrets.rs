@@ -1,11 +1,12 @@
 //! Which Secrets reach the sandbox, and how.
 
-use super::Rule;
+use super::{Rule, helpers::VOLUMES};
 use crate::{
     json::Object,
+    path::LazyPath,
     pod::Pod,
     policy::Spec,
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 pub(super) static SECRETS: Rule = Rule {
@@ -19,37 +20,36 @@ pub(super) static SECRETS: Rule = Rule {
     check: check_secrets,
 };
 
-fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.secrets;
-    let mut check =
-        |path: &dyn Fn() -> String, reference: &Object, key: &str, in_environment: Option<&str>| {
-            let name = reference.get(key);
-            if let Some(field) = in_environment.filter(|_| !settings.environment) {
-                out.report(
-                    path(),
-                    show(name),
-                    "absent",
-                    format_args!("remove {field}: the policy gives no Secret to the environment"),
-                );
-                return;
-            }
-            let names = &settings.allowed_names;
-            if !names.is_empty()
-                && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
-            {
-                out.report(
-                    path(),
-                    show(name),
-                    format_args!("one of {}", names.join(", ")),
-                    "name an allowed Secret",
-                );
-            }
-        };
+    let mut check = |path: LazyPath, reference: &Object, key: &str, in_environment: Option<&str>| {
+        let name = reference.get(key);
+        if let Some(field) = in_environment.filter(|_| !settings.environment) {
+            out.report(
+                path.child(key),
+                show(name),
+                "absent",
+                format_args!("remove {field}: the policy gives no Secret to the environment"),
+            );
+            return;
+        }
+        let names = &settings.allowed_names;
+        if !names.is_empty()
+            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
+        {
+            out.report(
+                path.child(key),
+                show(name),
+                format_args!("one of {}", names.join(", ")),
+                "name an allowed Secret",
+            );
+        }
+    };
     for container in &pod.containers {
         for (index, variable) in container.object.objects("env") {
             if let Some(secret) = variable.object("valueFrom").and_then(|from| from.object("secretKeyRef")) {
                 check(
-                    &|| container.at(&format!("env[{index}].valueFrom.secretKeyRef.name")),
+                    container.at("env").index(index).child("valueFrom").child("secretKeyRef"),
                     secret,
                     "name",
                     Some("secretKeyRef"),
@@ -59,7 +59,7 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
         for (index, source) in container.object.objects("envFrom") {
             if let Some(secret) = source.object("secretRef") {
                 check(
-                    &|| container.at(&format!("envFrom[{index}].secretRef.name")),
+                    container.at("envFrom").index(index).child("secretRef"),
                     secret,
                     "name",
                     Some("secretRef"),
@@ -69,12 +69,13 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Violations) {
     }
     for (index, volume) in pod.spec.objects("volumes") {
         if let Some(secret) = volume.object("secret") {
-            check(&|| format!("spec.volumes[{index}].secret.secretName"), secret, "secretName", None);
+            check(VOLUMES.index(index).child("secret"), secret, "secretName", None);
         }
         for (position, source) in volume.object("projected").into_iter().flat_map(|p| p.objects("sources")) {
             if let Some(secret) = source.object("secret") {
-                let path = || format!("spec.volumes[{index}].projected.sources[{position}].secret.name");
-                check(&path, secret, "name", None);
+                let volume = VOLUMES.index(index);
+                let sources = volume.child("projected");
+                check(sources.child("sources").index(position).child("secret"), secret, "name", None);
             }
         }
     }
@@ -89,14 +90,13 @@ pub(super) static FILE_KEY_REF: Rule = Rule {
     check: check_file_key_ref,
 };
 
-fn check_file_key_ref(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_file_key_ref(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         for (index, variable) in container.object.objects("env") {
             let reference = variable.object("valueFrom").and_then(|from| from.get("fileKeyRef"));
             if reference.is_some() {
-                let path = container.at(&format!("env[{index}].valueFrom.fileKeyRef"));
                 out.report(
-                    path,
+                    container.at("env").index(index).child("valueFrom").child("fileKeyRef"),
                     show(reference),
                     "absent",
                     "remove fileKeyRef: the container can read the file itself",

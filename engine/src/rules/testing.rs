@@ -68,7 +68,7 @@ pub(crate) fn violations(pod: &Json) -> Vec<String> {
 pub(crate) fn violations_of(spec: &Spec, pod: &Json) -> Vec<String> {
     let text = pod.to_string();
     let violations = super::check(spec, &json::pod_from_str(&text).unwrap());
-    violations.iter().map(|violation| format!("{} {}", violation.rule, violation.path)).collect()
+    violations.iter().map(|violation| format!("{} {}", violation.rule.id, violation.path)).collect()
 }
 
 /// The complete Pod, changed so, violates just this, filled or not.

@@ -1,11 +1,14 @@
 //! The user and groups that processes run as.
 
-use super::{Rule, Wanted, check_inherited};
+use super::{
+    Rule,
+    helpers::{Expected, SECURITY_CONTEXT, check_inherited},
+};
 use crate::{
     json::Value,
     pod::{Pod, spec_mut},
     policy::{IdRange, Spec},
-    verdict::{Violations, show},
+    violations::{Reporter, show},
 };
 
 /// Fills a field of `spec.securityContext`, which containers inherit.
@@ -24,8 +27,8 @@ pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
     check: check_run_as_non_root,
 };
 
-fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Violations) {
-    let wanted = Wanted { field: "runAsNonRoot", text: &true, remedy: &"set it to true or leave it out" };
+fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    let wanted = Expected { field: "runAsNonRoot", wanted: &true, remedy: &"set it to true or leave it out" };
     check_inherited(pod, &wanted, out, |value| value.as_bool() == Some(true));
 }
 
@@ -48,9 +51,9 @@ pub(super) static RUN_AS_GROUP: Rule = Rule {
     check: |spec, pod, out| check_id("runAsGroup", spec.security.run_as_group, pod, out),
 };
 
-fn check_id(field: &'static str, range: IdRange, pod: &Pod, out: &mut Violations) {
+fn check_id(field: &'static str, range: IdRange, pod: &Pod, out: &mut Reporter) {
     let remedy = format_args!("set it to {} or leave it out", range.default);
-    let wanted = Wanted { field, text: &range, remedy: &remedy };
+    let wanted = Expected { field, wanted: &range, remedy: &remedy };
     check_inherited(pod, &wanted, out, |value| value.as_i64().is_some_and(|id| range.contains(id)));
 }
 
@@ -64,12 +67,12 @@ pub(super) static FS_GROUP: Rule = Rule {
     check: check_fs_group,
 };
 
-fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let range = spec.security.fs_group;
     let found = pod.security.get("fsGroup");
     if !found.and_then(Value::as_i64).is_some_and(|id| range.contains(id)) {
         let remedy = format!("set it to {} or leave it out", range.default);
-        out.report("spec.securityContext.fsGroup", show(found), range, remedy);
+        out.report(SECURITY_CONTEXT.child("fsGroup"), show(found), range, remedy);
     }
 }
 
@@ -82,12 +85,12 @@ pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
     check: check_supplemental_groups,
 };
 
-fn check_supplemental_groups(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_supplemental_groups(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let range = spec.security.fs_group;
     for (index, group) in pod.security.list("supplementalGroups") {
         if !group.as_i64().is_some_and(|id| range.contains(id)) {
-            let path = format!("spec.securityContext.supplementalGroups[{index}]");
-            out.report(path, show(Some(group)), range, "remove this group");
+            let groups = SECURITY_CONTEXT.child("supplementalGroups");
+            out.report(groups.index(index), show(Some(group)), range, "remove this group");
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What is mounted, and where the sandbox can write.
 
-use super::{Rule, identity::is_api_token_volume};
+use super::{
+    Rule,
+    helpers::{VOLUMES, amount, is_api_token_volume},
+};
 use crate::{
     json::{Object, Value},
     pod::{Container, Pod, Quantity, each_container_mut, spec_mut},
     policy::{Amount, Spec, Writable},
-    verdict::{Violations, quote, show},
+    text::quote,
+    violations::{Reporter, show},
 };
 
 pub(super) static VOLUME_TYPES: Rule = Rule {
@@ -18,7 +22,7 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
     check: check_volume_types,
 };
 
-fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.volumes.allowed;
     for (index, volume) in pod.spec.objects("volumes") {
         if spec.service_account.automount_token && is_api_token_volume(volume) {
@@ -29,8 +33,8 @@ fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Violations) {
                 [] => ("no volume".into(), "remove this volume"),
                 _ => (allowed.join(" or "), "remove this volume or use an allowed type"),
             };
-            let path = format!("spec.volumes[{index}].{kind}");
-            out.report(path, format_args!("a {kind} volume"), wanted, remedy);
+            let volume = VOLUMES.index(index);
+            out.report(volume.child(kind), format_args!("a {kind} volume"), wanted, remedy);
         }
     }
 }
@@ -83,35 +87,26 @@ fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s 
     }
 }
 
-fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for (index, volume) in pod.spec.objects("volumes").filter(|(_, volume)| is_empty_dir(volume)) {
         let dir = volume.object("emptyDir");
+        let path = VOLUMES.index(index);
+        let path = path.child("emptyDir");
         let medium = dir.and_then(|dir| dir.str("medium")).unwrap_or_default();
         if !matches!(medium, "" | "Memory") {
-            let path = format!("spec.volumes[{index}].emptyDir.medium");
-            out.report(path, quote(medium), "unset or Memory", "remove medium");
+            out.report(path.child("medium"), quote(medium), "unset or Memory", "remove medium");
         }
         let ceiling = size_ceiling(spec, volume.str("name"), medium == "Memory");
         let limit = dir.and_then(|dir| dir.get("sizeLimit"));
         let fits = amount(limit).is_some_and(|limit| limit > Quantity::ZERO && limit <= ceiling.value);
         if !fits {
-            let path = format!("spec.volumes[{index}].emptyDir.sizeLimit");
             out.report(
-                path,
+                path.child("sizeLimit"),
                 show(limit),
                 format_args!("more than 0, at most {ceiling}"),
                 format_args!("set it to at most {ceiling} or leave it out on create"),
             );
         }
-    }
-}
-
-/// A quantity in a Pod: a string, or a bare number.
-pub(super) fn amount(value: Option<&Value>) -> Option<Quantity> {
-    match value? {
-        Value::String(text) => Quantity::parse(text).ok(),
-        Value::Number(number) => Quantity::parse(&number.to_string()).ok(),
-        _ => None,
     }
 }
 
@@ -162,7 +157,7 @@ fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) -> bool {
     true
 }
 
-fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let paths: Vec<&str> = spec.volumes.writable.iter().map(|writable| writable.path.as_str()).collect();
     for container in &pod.containers {
         for (index, mount) in mounts(container) {
@@ -178,7 +173,6 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     Some(_) if paths.is_empty() => "readOnly: true".into(),
                     Some(_) => format!("in {}, or readOnly: true", paths.join(" or ")),
                 };
-                let path_of = container.at(&format!("volumeMounts[{index}].mountPath"));
                 // A path that climbs is refused read-only too.
                 let remedy = match (&normal, paths.first()) {
                     (None, Some(root)) => format!("mount it in {root}"),
@@ -186,7 +180,12 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Violations) {
                     (Some(_), None) => "mount it read-only".into(),
                     (Some(_), Some(_)) => "mount it there or read-only".into(),
                 };
-                out.report(path_of, show(path), wanted, remedy);
+                out.report(
+                    container.at("volumeMounts").index(index).child("mountPath"),
+                    show(path),
+                    wanted,
+                    remedy,
+                );
             }
         }
     }
@@ -235,15 +234,14 @@ pub(super) static SUB_PATHS: Rule = Rule {
     check: check_sub_paths,
 };
 
-fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         for (index, mount) in mounts(container) {
             for field in ["subPath", "subPathExpr"] {
                 let Some(path) = mount.str(field) else { continue };
                 if path.starts_with('/') || path.split('/').any(|part| part == "..") {
-                    let path_of = container.at(&format!("volumeMounts[{index}].{field}"));
                     out.report(
-                        path_of,
+                        container.at("volumeMounts").index(index).child(field),
                         quote(path),
                         "a relative path without '..'",
                         "name a folder of the volume",
@@ -263,12 +261,12 @@ pub(super) static VOLUME_DEVICES: Rule = Rule {
     check: check_volume_devices,
 };
 
-fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         for (index, device) in container.object.list("volumeDevices") {
             let name = device.as_object().and_then(|device| device.get("name"));
             out.report(
-                container.at(&format!("volumeDevices[{index}]")),
+                container.at("volumeDevices").index(index),
                 show(name),
                 "absent",
                 "remove this device",
@@ -286,13 +284,18 @@ pub(super) static MOUNT_PROPAGATION: Rule = Rule {
     check: check_mount_propagation,
 };
 
-fn check_mount_propagation(_: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_mount_propagation(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         for (index, mount) in mounts(container) {
             let found = mount.get("mountPropagation");
             if found.is_some_and(|value| !matches!(value.as_str(), Some("None" | "HostToContainer"))) {
-                let path = container.at(&format!("volumeMounts[{index}].mountPropagation"));
-                out.report(path, show(found), "None or unset", "remove mountPropagation");
+                let mounts = container.at("volumeMounts");
+                out.report(
+                    mounts.index(index).child("mountPropagation"),
+                    show(found),
+                    "None or unset",
+                    "remove mountPropagation",
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Rows of a table and of CSV, safe for whoever opens them.
 
-use sandgate_engine::text::visible;
+use sandgate_engine::text::sanitize;
 
 /// A row of CSV, as RFC 4180 has it.
 pub(super) fn csv<'c>(cells: impl IntoIterator<Item = &'c str>) -> Vec<u8> {
@@ -14,7 +14,7 @@ pub(super) fn csv<'c>(cells: impl IntoIterator<Item = &'c str>) -> Vec<u8> {
 
 /// A spreadsheet takes what begins so for a formula, and computes it for whoever opens the file.
 fn harmless(cell: &str) -> String {
-    let cell = visible(cell);
+    let cell = sanitize(cell);
     if cell.trim_start().starts_with(['=', '+', '-', '@']) { format!("'{cell}") } else { cell }
 }
 
@@ -22,7 +22,7 @@ fn harmless(cell: &str) -> String {
 pub(super) fn row(cells: &[&str], widths: &[usize]) -> String {
     let mut row = String::new();
     for (index, cell) in cells.iter().enumerate() {
-        let cell = if cell.is_empty() { "-".into() } else { visible(cell) };
+        let cell = if cell.is_empty() { "-".into() } else { sanitize(cell) };
         let width = widths.get(index).copied().unwrap_or_default();
         row.push_str(&cell);
         if index + 1 < cells.len() {

@@ -12,7 +12,7 @@ use crate::{
         terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
     },
 };
-use sandgate_engine::text::visible;
+use sandgate_engine::text::sanitize;
 
 /// Show one request with all that was wrong with it
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ fn text(verdict: &Verdict) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "{} {}", paint(FAINT, format_args!("{label:<15}")), visible(value));
+            let _ = writeln!(text, "{} {}", paint(FAINT, format_args!("{label:<15}")), sanitize(value));
         }
     };
     let style = match &*verdict.verdict {
@@ -89,12 +89,13 @@ fn text(verdict: &Verdict) -> String {
     line("policy", &format!("{} {} {}", verdict.policy, verdict.policy_hash, verdict.mode));
     line("endpoint", &verdict.endpoint);
     line("filled", &verdict.filled.join(", "));
-    let mut text = format!("{}\n{text}", paint(style, visible(&verdict.verdict)));
+    let mut text = format!("{}\n{text}", paint(style, sanitize(&verdict.verdict)));
     for Violation { rule, path, found, wanted } in &verdict.violations {
-        let _ = writeln!(text, "  {} {}", paint(BAD, visible(rule)), paint(PLACE, visible(path)));
+        let _ = writeln!(text, "  {} {}", paint(BAD, sanitize(rule)), paint(PLACE, sanitize(path)));
         for (label, value) in [("found", found), ("wanted", wanted)] {
             if !value.is_empty() {
-                let _ = writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), visible(value));
+                let _ =
+                    writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), sanitize(value));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         terminal::{BAD, GOOD, count, fit, paint},
     },
 };
-use sandgate_engine::text::visible;
+use sandgate_engine::text::sanitize;
 
 /// Find lines of the audit trail that were removed, moved or edited
 ///
@@ -115,7 +115,7 @@ fn tell(chain: &mut Chain) -> Result<usize, Failure> {
 }
 
 fn problem(text: &str) -> String {
-    format!("{} {}\n", paint(BAD, "broken"), fit(visible(text), 7, 4))
+    format!("{} {}\n", paint(BAD, "broken"), fit(sanitize(text), 7, 4))
 }
 
 fn summary(chain: &Chain, last: &Last, problems: usize) -> String {

@@ -14,7 +14,7 @@ use super::{
     subject::{Finding, Judgement, Subject, SubjectArgs},
 };
 use sandgate_engine::{
-    json::changed_paths,
+    pod::changed_paths,
     policy::{Mode, PolicySet},
 };
 
@@ -167,7 +167,7 @@ impl<'r> CheckResult<'r> {
             policy: &policy.name,
             policy_hash: &policy.hash,
             mode: policy.spec.mode,
-            filled: changed_paths(pod).iter().map(|path| subject.path(path)).collect(),
+            filled: changed_paths(pod).iter().map(|path| subject.path(&path.to_string())).collect(),
             omitted: violations.len() - findings.len(),
             violations: findings,
         }

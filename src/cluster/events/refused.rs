@@ -6,7 +6,7 @@ use sandgate_engine::{
     json::Object,
     pod::Pod,
     review::{Operation, Outcome, Record},
-    text::is_deceptive,
+    text::is_unsafe_for_display,
 };
 
 /// The object that an Event is about.
@@ -45,10 +45,9 @@ impl Refused {
         let namespace = &*request.namespace;
         let controller = Pod::of(&record.object).controller();
         let regarding = controller.and_then(|owner| Regarding::controller(owner, namespace));
-        let policy = record.policy.map_or("", |policy| &policy.name);
         Some(Self {
             regarding: regarding.unwrap_or_else(|| Regarding::namespace(namespace)),
-            note: note(&record.violations().message(policy)),
+            note: note(record.message()),
         })
     }
 }
@@ -81,7 +80,7 @@ impl Regarding {
 
 fn fits(text: &str) -> bool {
     const LONGEST: usize = 253;
-    (1..=LONGEST).contains(&text.len()) && !text.chars().any(is_deceptive)
+    (1..=LONGEST).contains(&text.len()) && !text.chars().any(is_unsafe_for_display)
 }
 
 /// What kubectl shows, on one line, and no longer than an Event may say.

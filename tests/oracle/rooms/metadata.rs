@@ -7,7 +7,7 @@ use super::{Room, room};
 pub(super) fn rooms() -> Vec<Room> {
     vec![
         room(
-            "pod-shape",
+            "pod-schema",
             vec![
                 ("spec/newField", vec![json!(true), json!({})]),
                 ("spec/Containers", vec![json!([])]),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sandgate_engine::text::visible;
+use sandgate_engine::text::sanitize;
 
 /// A text of a record: of bounded length, with nothing in it that hides or turns the writing direction. The template
 /// escapes it like everything else.
@@ -25,8 +25,8 @@ impl Shown {
 impl From<&str> for Shown {
     fn from(text: &str) -> Self {
         match text.char_indices().nth(Self::LONGEST) {
-            None => Self(visible(text)),
-            Some((end, _)) => Self(format!("{}… ({} bytes)", visible(&text[..end]), text.len())),
+            None => Self(sanitize(text)),
+            Some((end, _)) => Self(format!("{}… ({} bytes)", sanitize(&text[..end]), text.len())),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! As whom the Pod speaks to the API server: as nobody.
 
-use super::Rule;
+use super::{
+    Rule,
+    helpers::{VOLUMES, is_api_token_volume},
+};
 use crate::{
     json::{Object, Value},
+    path::SPEC,
     pod::{Pod, each_container_mut, spec_mut},
     policy::Spec,
-    verdict::{Violations, quote, show},
+    text::quote,
+    violations::{Reporter, show},
 };
 
 pub(super) static SERVICE_ACCOUNT: Rule = Rule {
@@ -30,12 +35,12 @@ fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     1
 }
 
-fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let wanted = &spec.service_account.name;
     let remedy = "leave it out on create, it is filled in";
     let (field, name) = account_field(pod.spec).unzip();
     if name != Some(wanted) {
-        let path = format!("spec.{}", field.unwrap_or("serviceAccountName"));
+        let path = SPEC.child(field.unwrap_or("serviceAccountName"));
         out.report(path, name.map_or_else(|| "unset".into(), quote), quote(wanted), remedy);
     }
     // The API server writes the name beside it, which is no second fault.
@@ -43,7 +48,7 @@ fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Violations) {
     if alias.is_some_and(|alias| alias != wanted && alias != DEFAULT_ACCOUNT) {
         let alias = show(pod.spec.get("serviceAccount"));
         let found = format_args!("{alias} beside the name {}", quote(name.unwrap_or_default()));
-        out.report("spec.serviceAccount", found, quote(wanted), remedy);
+        out.report(SPEC.child("serviceAccount"), found, quote(wanted), remedy);
     }
 }
 
@@ -97,45 +102,12 @@ fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     filled
 }
 
-/// The volume that the `ServiceAccount` admission plugin adds. The name alone proves nothing, since a person may
-/// choose it; the shape alone may be a person's own wish.
-pub(super) fn is_api_token_volume(volume: &Object) -> bool {
-    let named = volume.str("name").is_some_and(|name| name.starts_with("kube-api-access-"));
-    let Some(projected) = volume.object("projected") else { return false };
-    let mut seen = [false; 3];
-    for (_, source) in projected.list("sources") {
-        let Some(source) = source.as_object() else { return false };
-        let mut kinds = source.iter();
-        let position = match (kinds.next(), kinds.next()) {
-            (Some(("serviceAccountToken", _)), None) => 0,
-            (Some(("configMap", Value::Object(map))), None)
-                if map.str("name") == Some("kube-root-ca.crt") =>
-            {
-                1
-            }
-            (Some(("downwardAPI", Value::Object(api))), None) if gives_namespace_only(api) => 2,
-            _ => return false,
-        };
-        if std::mem::replace(&mut seen[position], true) {
-            return false;
-        }
-    }
-    named && seen == [true; 3]
-}
-
-fn gives_namespace_only(api: &Object) -> bool {
-    api.list("items").all(|(_, item)| {
-        let field = item.as_object().and_then(|item| item.object("fieldRef"));
-        field.and_then(|field| field.str("fieldPath")) == Some("metadata.namespace")
-    })
-}
-
-fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
+fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let automount = spec.service_account.automount_token;
     if !automount && pod.spec.bool("automountServiceAccountToken") != Some(false) {
         let found = show(pod.spec.get("automountServiceAccountToken"));
         out.report(
-            "spec.automountServiceAccountToken",
+            SPEC.child("automountServiceAccountToken"),
             found,
             "false",
             "set it to false or leave it out on create",
@@ -148,9 +120,8 @@ fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Violations) {
         for (position, source) in volume.object("projected").into_iter().flat_map(|p| p.objects("sources")) {
             for kind in ["serviceAccountToken", "podCertificate"] {
                 if source.get(kind).is_some() {
-                    let path = format!("spec.volumes[{index}].projected.sources[{position}].{kind}");
                     out.report(
-                        path,
+                        VOLUMES.index(index).child("projected").child("sources").index(position).child(kind),
                         "requested",
                         "absent",
                         "remove this source: the sandbox has no credentials",

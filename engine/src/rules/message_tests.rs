@@ -97,7 +97,7 @@ fn a_value_of_the_wrong_kind_is_shown_with_the_right_one() {
     }
     for (field, wanted) in [
         ("hostname", "a string"),
-        ("priority", "a whole number"),
+        ("priority", "an integer"),
         ("hostAliases", "a list"),
         ("nodeSelector", "an object"),
         ("dnsConfig", "an object"),
@@ -286,7 +286,7 @@ fn the_bound_itself_is_admitted() {
         (0..500).map(|index| json!({"name": format!("c{index}"), "image": "i"})).collect();
     let mut pod = plain_pod();
     pod["spec"]["containers"] = json!(containers);
-    assert!(!violations(&pod).contains(&"pod-shape spec.containers".to_owned()), "500 containers");
+    assert!(!violations(&pod).contains(&"pod-schema spec.containers".to_owned()), "500 containers");
     assert_ne!(filled(&pod), pod, "500 containers are filled");
 }
 

@@ -1,0 +1,78 @@
+//! The paths of what was changed in a Pod.
+
+use super::schema::{self, Kind};
+use crate::{
+    json::{JsonStep, Value, each_change},
+    path::{FieldPath, Step},
+};
+
+/// Returns the paths of what was added, replaced or removed in a Pod since it was read.
+#[must_use]
+pub fn changed_paths(pod: &Value) -> Vec<FieldPath> {
+    let mut paths = Vec::new();
+    each_change(pod, &mut |steps, _| paths.push(field_path(steps)));
+    paths
+}
+
+/// The table of the Pod API knows which objects are maps, whose keys Kubernetes writes in brackets.
+fn field_path(steps: &[JsonStep]) -> FieldPath {
+    let mut kind = Some(Kind::Object(&schema::POD));
+    let typed = steps.iter().map(|step| {
+        let (step, inner) = match (*step, kind) {
+            (JsonStep::Index(index), Some(Kind::List(of))) => (Step::Index(index), Some(*of)),
+            (JsonStep::Index(index), _) => (Step::Index(index), None),
+            (JsonStep::Key(key), Some(Kind::Map(of))) => (Step::Key(key), Some(*of)),
+            (JsonStep::Key(key), Some(Kind::Object(of))) => (Step::Field(key), of.field(key)),
+            (JsonStep::Key(key), _) => (Step::Field(key), None),
+        };
+        kind = inner;
+        step
+    });
+    typed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::pod_from_str;
+
+    #[test]
+    fn paths_of_changes_have_the_notation_of_kubernetes() {
+        let mut root = pod_from_str(
+            r#"{"metadata":{"annotations":{"limits":""}},"spec":{"containers":[{"name":"c"}],"volumes":[{"name":"v"}]}}"#,
+        )
+        .unwrap();
+        let object = root.as_object_mut().unwrap();
+        let annotations = object.object_mut("metadata").unwrap().object_mut("annotations").unwrap();
+        annotations.set("x.dev/y", "1");
+        annotations.set("limits", "2");
+        let spec = object.object_mut("spec").unwrap();
+        for (_, item) in spec.list_mut("containers").unwrap().iter_mut() {
+            let resources = item.as_object_mut().unwrap();
+            resources.set("image", "i");
+        }
+        spec.object_mut("nodeSelector").unwrap().set("a/b", "c");
+        spec.list_mut("volumes").unwrap().remove_where(|_| true);
+        let paths: Vec<String> = changed_paths(&root).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            paths,
+            [
+                "spec.volumes[0]",
+                "metadata.annotations[limits]",
+                "metadata.annotations[x.dev/y]",
+                "spec.containers[0].image",
+                "spec.nodeSelector",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_field_that_the_table_does_not_have_is_written_all_the_same() {
+        let mut root = pod_from_str(r#"{"spec":{"new":[{"labels":{}}]}}"#).unwrap();
+        let spec = root.as_object_mut().unwrap().object_mut("spec").unwrap();
+        for (_, item) in spec.list_mut("new").unwrap().iter_mut() {
+            item.as_object_mut().unwrap().object_mut("labels").unwrap().set("k", 1i64);
+        }
+        assert_eq!(changed_paths(&root)[0].to_string(), "spec.new[0].labels.k");
+    }
+}

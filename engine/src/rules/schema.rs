@@ -1,0 +1,187 @@
+//! The types of the Pod API: unknown fields and values of the wrong type.
+
+use super::{Rule, helpers::MAX_CONTAINERS};
+use crate::{
+    hash::hex_digest,
+    json::Value,
+    path::{LazyPath, SPEC},
+    pod::{
+        Pod,
+        schema::{self, Kind, Type},
+    },
+    policy::Spec,
+    text::{HASH_BYTES, quote},
+    violations::{Reporter, show},
+};
+
+pub(super) static POD_SCHEMA: Rule = Rule {
+    id: "pod-schema",
+    title: "Every field is in the Pod API of this build, with a value of its type.",
+    why: "A field that the rules do not know cannot be checked: it comes from a newer API server and may allow an \
+          escape. A value of the wrong type, such as a string in place of a list, hides what it contains. Both are denied.",
+    setting: "",
+    fill: None,
+    check: check_pod_schema,
+};
+
+fn check_pod_schema(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    if pod.root.get("kind").is_some_and(|kind| kind.as_str() != Some("Pod")) {
+        out.report(LazyPath::root("kind"), show(pod.root.get("kind")), "Pod", "send a Pod");
+        return;
+    }
+    let count = pod.containers.len();
+    if count > MAX_CONTAINERS {
+        out.report(
+            SPEC.child("containers"),
+            format_args!("{count} containers"),
+            format_args!("at most {MAX_CONTAINERS}"),
+            "split the work into several Pods",
+        );
+    }
+    for (key, value) in pod.root.iter() {
+        walk_field(LazyPath::root(key), key, value, &schema::POD, out);
+    }
+    if pod.spec.list("containers").next().is_none()
+        && pod.spec.get("containers").is_none_or(|list| list.as_list().is_some())
+    {
+        out.report(
+            SPEC.child("containers"),
+            show(pod.spec.get("containers")),
+            "at least one container",
+            "add a container",
+        );
+    }
+}
+
+fn walk_field(path: LazyPath, key: &str, value: &Value, of: &Type, out: &mut Reporter) {
+    if let Some(kind) = of.field(key) {
+        walk(value, kind, path, out);
+        return;
+    }
+    // The hash makes two values of the field differ for an update.
+    let content = hex_digest(serde_json::to_string(value).unwrap_or_default().as_bytes(), HASH_BYTES);
+    out.report(
+        path,
+        format_args!(
+            "an unknown field (not in {} of Kubernetes {}; content {content})",
+            of.name,
+            schema::VERSIONS
+        ),
+        "absent",
+        "remove the field, or update sandgate if Kubernetes is newer",
+    );
+}
+
+fn walk(value: &Value, kind: Kind, path: LazyPath, out: &mut Reporter) {
+    match (kind, value) {
+        (Kind::Any, _)
+        | (Kind::String | Kind::Quantity | Kind::IntOrString, Value::String(_))
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::Quantity, Value::Number(_)) => {}
+        // All integers of the API fit 64 bits; many only 32, and the API server rejects the rest.
+        (Kind::Integer | Kind::IntOrString, Value::Number(number)) if number.is_i64() => {}
+        (Kind::Object(of), Value::Object(object)) => {
+            for (key, value) in object.iter() {
+                walk_field(path.child(key), key, value, of, out);
+            }
+        }
+        (Kind::Map(of), Value::Object(object)) => {
+            for (key, value) in object.iter() {
+                walk(value, *of, path.key(key), out);
+            }
+        }
+        (Kind::List(of), Value::List(list)) => {
+            for (index, item) in list.iter() {
+                walk(item, *of, path.index(index), out);
+            }
+        }
+        _ => out.report(path, found(value), wanted(kind), "write it as the Pod API defines it"),
+    }
+}
+
+fn found(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the string {}", quote(text)),
+        value => value.describe().into(),
+    }
+}
+
+fn wanted(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "a string",
+        Kind::Integer => "an integer",
+        Kind::Boolean => "true or false",
+        Kind::Quantity => "a quantity",
+        Kind::IntOrString => "an integer or a string",
+        Kind::Any => "anything",
+        Kind::List(_) => "a list",
+        Kind::Map(_) | Kind::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::*;
+
+    #[test]
+    fn a_field_of_a_newer_kubernetes_is_refused_wherever_it_stands() {
+        rejects("pod-schema spec.hostEverything", |pod| pod["spec"]["hostEverything"] = json!(true));
+        rejects("pod-schema spec.containers[0].securityContext.newDoor", |pod| {
+            pod["spec"]["containers"][0]["securityContext"]["newDoor"] = json!({});
+        });
+        rejects("pod-schema spec.Containers", |pod| pod["spec"]["Containers"] = json!([]));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused() {
+        rejects("pod-schema spec.dnsConfig", |pod| pod["spec"]["dnsConfig"] = json!("x"));
+        rejects("pod-schema spec.hostAliases[0]", |pod| pod["spec"]["hostAliases"] = json!([null]));
+        rejects("pod-schema spec.containers[0].stdin", |pod| {
+            pod["spec"]["containers"][0]["stdin"] = json!("true")
+        });
+        rejects("pod-schema metadata.annotations[a]", |pod| pod["metadata"]["annotations"] = json!({"a": 1}));
+        rejects("pod-schema spec.containers[0].ports[0].containerPort", |pod| {
+            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 80.5}]);
+        });
+        rejects("pod-schema spec.priority", |pod| pod["spec"]["priority"] = json!(u64::MAX));
+    }
+
+    #[test]
+    fn a_string_where_a_list_belongs_hides_nothing() {
+        for list in ["containers", "initContainers", "volumes", "tolerations"] {
+            let mut pod = complete_pod();
+            pod["spec"][list] = json!("x");
+            let expected = format!("pod-schema spec.{list}");
+            assert!(violations(&filled(&pod)).contains(&expected), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_pod_has_containers_and_is_a_pod() {
+        rejects("pod-schema spec.containers", |pod| pod["spec"]["containers"] = json!([]));
+        rejects("pod-schema kind", |pod| pod["kind"] = json!("Deployment"));
+    }
+
+    #[test]
+    fn a_pod_of_too_many_containers_is_refused() {
+        rejects("pod-schema spec.containers", |pod| {
+            let tiny = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
+            let container = &mut pod["spec"]["containers"][0];
+            container["resources"] = json!({"requests": tiny, "limits": tiny});
+            pod["spec"]["containers"] = vec![container.clone(); 501].into();
+        });
+    }
+
+    #[test]
+    fn null_counts_as_absent() {
+        accepts(|pod| pod["spec"]["hostNetwork"] = json!(null));
+    }
+
+    #[test]
+    fn status_and_managed_fields_are_not_looked_at() {
+        accepts(|pod| pod["status"] = json!({"phase": 1}));
+        accepts(|pod| pod["metadata"]["managedFields"] = json!("x"));
+    }
+}
