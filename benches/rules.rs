@@ -13,16 +13,13 @@ use sandgate_engine::{
     pod::Pod,
     policy::{Policy, PolicySet, Spec},
     review::{self, Answer, Endpoint, Request},
-    rules::{self, Rule},
+    rules::{self, Group},
     violations::Violations,
 };
 
 use reviews::{Kind, SMALL};
 
 fn main() {
-    let grouped: Vec<&str> = GROUPS.iter().flat_map(|group| group.rules).copied().collect();
-    assert!(grouped.iter().all(|id| rules::by_id(id).is_some()), "every grouped rule exists");
-    assert!(rules::ALL.iter().all(|rule| grouped.contains(&rule.id)), "every rule has its group");
     divan::main();
 }
 
@@ -89,7 +86,7 @@ fn serde_json_value(bencher: Bencher, case: &Case) {
 #[divan::bench(args = Kind::ALL)]
 fn judge(bencher: Bencher, kind: Kind) {
     bencher.with_inputs(|| read_pod(kind)).bench_local_refs(|pod| {
-        black_box(review::judge(policy(), pod, true));
+        black_box(review::evaluate(policy(), pod, review::Defaults::Fill));
     });
 }
 
@@ -115,88 +112,23 @@ fn record_line(bencher: Bencher, kind: Kind) {
     });
 }
 
-/// The rules of one file of `src/rules`.
-struct Group {
-    name: &'static str,
-    rules: &'static [&'static str],
-}
+/// A group of rules, shown by its name.
+struct NamedGroup(Group);
 
-impl fmt::Display for Group {
+impl fmt::Display for NamedGroup {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name)
+        f.write_str(self.0.as_str())
     }
 }
 
-impl Group {
-    fn rules(&self) -> Vec<&'static Rule> {
-        self.rules.iter().filter_map(|id| rules::by_id(id)).collect()
-    }
+fn groups() -> Vec<NamedGroup> {
+    Group::ALL.map(NamedGroup).into()
 }
-
-static GROUPS: [Group; 15] = [
-    Group { name: "shape", rules: &["pod-schema"] },
-    Group { name: "metadata", rules: &["labels", "mirror-pod"] },
-    Group { name: "runtime", rules: &["runtime-class", "gvisor-annotations"] },
-    Group {
-        name: "placement",
-        rules: &[
-            "node-affinity",
-            "tolerations",
-            "node-name",
-            "scheduler",
-            "priority-class",
-            "pod-anti-affinity",
-        ],
-    },
-    Group { name: "identity", rules: &["service-account", "token-volumes"] },
-    Group {
-        name: "lifecycle",
-        rules: &["restart-policy", "container-restart-rules", "active-deadline", "grace-period"],
-    },
-    Group {
-        name: "users",
-        rules: &["run-as-non-root", "run-as-user", "run-as-group", "fs-group", "supplemental-groups"],
-    },
-    Group {
-        name: "privileges",
-        rules: &["privileged", "privilege-escalation", "capabilities", "read-only-root"],
-    },
-    Group {
-        name: "confinement",
-        rules: &["seccomp", "apparmor", "selinux", "proc-mount", "sysctls", "windows"],
-    },
-    Group {
-        name: "isolation",
-        rules: &[
-            "host-namespaces",
-            "shared-process-namespace",
-            "host-ports",
-            "probe-hosts",
-            "dns-policy",
-            "termination-message-path",
-        ],
-    },
-    Group {
-        name: "volumes",
-        rules: &[
-            "volume-types",
-            "empty-dir",
-            "writable-paths",
-            "sub-paths",
-            "volume-devices",
-            "mount-propagation",
-        ],
-    },
-    Group { name: "secrets", rules: &["secrets", "file-key-ref"] },
-    Group { name: "resources", rules: &["resource-kinds", "resource-claims", "pod-budget"] },
-    Group { name: "resource_limits", rules: &["resource-limits"] },
-    Group { name: "images", rules: &["images"] },
-];
 
 /// The fill of one group, of a Pod that has nothing.
-#[divan::bench(args = &GROUPS)]
-fn fill(bencher: Bencher, group: &Group) {
-    let rules = group.rules();
+#[divan::bench(args = groups())]
+fn fill(bencher: Bencher, group: &NamedGroup) {
+    let rules: Vec<_> = group.0.rules().collect();
     bencher.with_inputs(|| read_pod(Kind::Plain)).bench_local_refs(|pod| {
         for fill in rules.iter().filter_map(|rule| rule.fill) {
             fill(spec(), pod);
@@ -205,9 +137,9 @@ fn fill(bencher: Bencher, group: &Group) {
 }
 
 /// The check of one group, of a Pod that has everything.
-#[divan::bench(args = &GROUPS)]
-fn check(bencher: Bencher, group: &Group) {
-    let rules = group.rules();
+#[divan::bench(args = groups())]
+fn check(bencher: Bencher, group: &NamedGroup) {
+    let rules: Vec<_> = group.0.rules().collect();
     let root = read_pod(Kind::Complete);
     let pod = Pod::of(&root);
     bencher.bench_local(|| {

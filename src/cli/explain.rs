@@ -78,7 +78,7 @@ fn table() -> String {
 
 fn explain(rule: &Rule, policies: &PolicySet) -> String {
     const INDENT: usize = 9;
-    let Rule { id, title, why, setting, fill, check: _ } = rule;
+    let Rule { id, title, why, setting, fill, .. } = rule;
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
     let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, 0, 0));
     let mut row = |label: &str, words: &str| {
@@ -131,7 +131,7 @@ struct Explanation {
 
 impl Explanation {
     fn of(rule: &Rule) -> Self {
-        let Rule { id, title, why, setting, fill, check: _ } = *rule;
+        let Rule { id, title, why, setting, fill, .. } = *rule;
         Self { id, title, why, setting: (!setting.is_empty()).then_some(setting), fills: fill.is_some() }
     }
 }

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::{Failure, Status, print, wait_for};
 use crate::cluster::{self, Access};
-use sandgate_engine::{review::POLICY_ANNOTATION, text::sanitize};
+use sandgate_engine::{
+    review::{POLICY_ANNOTATION, annotations},
+    text::sanitize,
+};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
@@ -80,7 +83,8 @@ fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, Failure> {
     let message = status.message;
     let webhook = message.split_once("admission webhook \"").and_then(|(_, rest)| {
         let (name, rest) = rest.split_once('"')?;
-        (name.ends_with(".sandgate.dev") && rest.starts_with(" denied the request")).then(|| name.to_owned())
+        (annotations::endpoint_of(name).is_some() && rest.starts_with(" denied the request"))
+            .then(|| name.to_owned())
     });
     match webhook {
         Some(webhook) => Ok(Outcome::Denied { webhook, message }),

@@ -18,7 +18,7 @@ use super::{
 use sandgate_engine::{
     json,
     policy::{EVERY_OTHER, Policy, PolicySet},
-    review::judge,
+    review::{Defaults, evaluate},
     text::{quote, sanitize},
     violations::{Violation, Violations},
 };
@@ -213,7 +213,7 @@ impl Subject {
     pub(super) fn judge<'a>(&'a self, policies: &'a PolicySet) -> Result<Option<Judgement<'a>>, Problem> {
         let Some(policy) = policies.of_namespace(&self.namespace) else { return Ok(None) };
         let mut pod = self.pod()?;
-        let violations = judge(policy, &mut pod, true).violations;
+        let violations = evaluate(policy, &mut pod, Defaults::Fill).violations;
         Ok(Some(Judgement { policy, pod, violations }))
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     audit::Waiting,
     telemetry::{Counted, Limit, Span},
 };
-use sandgate_engine::review::{self, Answer, Endpoint, NotAReview, Outcome, Record};
+use sandgate_engine::review::{self, Answer, Endpoint, Outcome, Record, ReviewError};
 
 /// The routes of the TLS port.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -112,7 +112,7 @@ fn respond(
 fn respond_with<'a>(
     shared: &Shared,
     span: Option<&mut Span>,
-    judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>,
+    judge: impl FnOnce() -> Result<Answer<'a>, ReviewError>,
 ) -> (Response, Option<Waiting>) {
     let start = Instant::now();
     // The engine does not panic. Should it do so all the same, the answer is an error, never an allow.

@@ -191,7 +191,7 @@ fn a_review_of_another_shape_is_refused_or_no_review() {
         (json!({"request": null}), "not an AdmissionReview that can be answered: it has no request"),
         (
             json!({"apiVersion": "admission.k8s.io/v2"}),
-            "apiVersion \"admission.k8s.io/v2\" is not spoken here; send admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+            "unsupported apiVersion \"admission.k8s.io/v2\": send admission.k8s.io/v1 or admission.k8s.io/v1beta1",
         ),
         (json!({"kind": "Pod"}), "not an AdmissionReview: kind is \"Pod\""),
     ] {

@@ -43,7 +43,7 @@ fn meaning(text: &str, violation: &Violation) -> Option<Change> {
         | "remove the field"
         | "leave it out"
         | "leave the overhead to the runtime class" => removal(path),
-        "set it" | "set it so" => setting(path, yaml(first)),
+        "set it" | "set a limit" => setting(path, yaml(first)),
         "send a Pod" => setting(path, json!("Pod")),
         "name an allowed class" | "name an allowed Secret" => setting(path, json!(first)),
         "write it as the Pod API defines it" => setting(path, example(path, wanted)?),

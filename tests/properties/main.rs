@@ -11,7 +11,7 @@ use sandgate_engine::{
     json::{pod_from_str, value_from_str, write_patch},
     pod::Quantity,
     policy::{Policy, PolicySet},
-    review::{Endpoint, answer, judge},
+    review::{Defaults, Endpoint, answer, evaluate},
     rules,
 };
 use serde_json::{Value as Json, json};
@@ -184,7 +184,7 @@ fn put(pod: &mut Json, place: &str, value: Option<Json>) {
 fn filled(policy: &Policy, pod: &Json) -> Json {
     let text = pod.to_string();
     let mut tree = pod_from_str(&text).unwrap();
-    let _ = judge(policy, &mut tree, true);
+    let _ = evaluate(policy, &mut tree, Defaults::Fill);
     serde_json::to_value(&tree).unwrap()
 }
 
@@ -212,7 +212,7 @@ proptest! {
         let text = pod.to_string();
         let policy = Policy::default();
         let mut tree = pod_from_str(&text).unwrap();
-        let _ = judge(&policy, &mut tree, true);
+        let _ = evaluate(&policy, &mut tree, Defaults::Fill);
         let patch = write_patch(&tree);
         let mut patched = pod.clone();
         if !patch.is_empty() {
@@ -266,7 +266,7 @@ proptest! {
         let text = json.to_string();
         let policy = Policy::default();
         let mut tree = pod_from_str(&text).unwrap();
-        let violations = judge(&policy, &mut tree, true).violations;
+        let violations = evaluate(&policy, &mut tree, Defaults::Fill).violations;
         prop_assert!(!violations.is_empty(), "no random JSON is a sandboxed Pod");
         let _ = rules::check(&policy.spec, &value_from_str(&text).unwrap());
     }

@@ -1,3 +1,5 @@
+//! Reading JSON into the tree, with its text borrowed.
+
 use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::de::{
@@ -29,10 +31,13 @@ fn read(text: &str, place: Place) -> Result<Value<'_>, serde_json::Error> {
     Ok(value)
 }
 
-/// A Pod inside a larger document.
-impl<'de> Deserialize<'de> for Value<'de> {
+/// A Pod inside a larger document, read without `status` and `metadata.managedFields`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodTree<'a>(pub Value<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for PodTree<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Place::Pod.deserialize(deserializer)
+        Place::Pod.deserialize(deserializer).map(Self)
     }
 }
 

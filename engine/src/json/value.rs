@@ -1,3 +1,5 @@
+//! The tree: values that borrow their text and mark what was changed.
+
 use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};

@@ -5,7 +5,7 @@ mod quantity;
 pub mod schema;
 
 pub use changes::changed_paths;
-pub use quantity::{Quantity, QuantityError};
+pub use quantity::{Grain, Quantity, QuantityError};
 
 use crate::{
     json::{Object, Value},

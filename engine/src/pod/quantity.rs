@@ -9,6 +9,15 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Quantity(i128);
 
+/// What a share is rounded down to, so that it is written without a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grain {
+    /// A thousandth of a core.
+    Millicore,
+    /// A mebibyte, or a byte if the share is less than a mebibyte.
+    Mebibyte,
+}
+
 /// Why a text is no quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
@@ -62,18 +71,17 @@ impl Quantity {
         Self(self.0.saturating_sub(other.0).max(0))
     }
 
-    /// An equal share for each of `count`, rounded down to what is written without a fraction:
-    /// a thousandth of a core where `whole_unit` is false, else a mebibyte (or a byte where there is less).
+    /// Returns an equal share for each of `count`, rounded down to a whole number of `grain`.
     #[must_use]
-    pub fn share(self, count: usize, whole_unit: bool) -> Self {
+    pub fn share(self, count: usize, grain: Grain) -> Self {
         let share = self.0 / i128::try_from(count.max(1)).unwrap_or(i128::MAX);
         let mebibyte = NANO << 20;
-        let grain = match whole_unit {
-            false => MILLI,
-            true if share >= mebibyte => mebibyte,
-            true => NANO,
+        let step = match grain {
+            Grain::Millicore => MILLI,
+            Grain::Mebibyte if share >= mebibyte => mebibyte,
+            Grain::Mebibyte => NANO,
         };
-        Self(share / grain * grain)
+        Self(share / step * step)
     }
 
     /// Whether it is less than nothing.
@@ -226,9 +234,9 @@ mod tests {
 
     #[test]
     fn shares_are_rounded_down_and_never_exceed_the_whole() {
-        assert_eq!(quantity("2").share(3, false).to_string(), "666m");
-        assert_eq!(quantity("4Gi").share(3, true).to_string(), "1365Mi");
-        assert_eq!(quantity("10").share(3, true).to_string(), "3");
+        assert_eq!(quantity("2").share(3, Grain::Millicore).to_string(), "666m");
+        assert_eq!(quantity("4Gi").share(3, Grain::Mebibyte).to_string(), "1365Mi");
+        assert_eq!(quantity("10").share(3, Grain::Mebibyte).to_string(), "3");
         assert_eq!(quantity("1").minus(quantity("2")), Quantity::ZERO);
     }
 }

@@ -1,9 +1,11 @@
 //! Writing the answer to a review.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Outcome, Record};
+use super::{Outcome, Record, annotations};
 use crate::{
     json::write_patch,
     path::{FieldPath, Step},
@@ -16,7 +18,7 @@ use crate::{
 pub struct Answer<'a> {
     /// The `AdmissionReview` as JSON.
     pub body: Vec<u8>,
-    /// What to record of it.
+    /// The record of the verdict.
     pub record: Record<'a>,
 }
 
@@ -35,14 +37,9 @@ fn write(record: &Record) -> Vec<u8> {
             uid: &record.request.uid,
             allowed: !denied,
             status: denied.then(|| Status::of(record)),
-            audit_annotations: record.policy.map(|policy| AuditAnnotations {
-                verdict: record.outcome.as_str(),
-                rules: record.rules(),
-                policy: &policy.name,
-                policy_hash: &policy.hash,
-            }),
+            audit_annotations: audit_annotations(record),
             warnings: match record.outcome {
-                Outcome::Warned => would_be(record.violations()),
+                Outcome::Warned => would_deny(record.violations()),
                 _ => filled(record).into_iter().collect(),
             },
         },
@@ -84,23 +81,27 @@ struct Response<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    audit_annotations: Option<AuditAnnotations<'r>>,
+    audit_annotations: Option<BTreeMap<&'static str, Cow<'r, str>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-/// What the API server writes to its own audit log, each key behind the webhook's name.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct AuditAnnotations<'r> {
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    rules: String,
-    policy: &'r str,
-    policy_hash: &'r str,
+/// Returns what the API server writes to its own audit log; `None` if no policy applied.
+fn audit_annotations<'r>(record: &'r Record) -> Option<BTreeMap<&'static str, Cow<'r, str>>> {
+    let policy = record.policy?;
+    let mut annotations = BTreeMap::from([
+        (annotations::VERDICT, record.outcome.as_str().into()),
+        (annotations::POLICY, Cow::from(&policy.name)),
+        (annotations::POLICY_HASH, Cow::from(&policy.hash)),
+    ]);
+    let rules = record.rules();
+    if !rules.is_empty() {
+        annotations.insert(annotations::RULES, rules.into());
+    }
+    Some(annotations)
 }
 
-/// A `meta/v1` `Status` that refuses.
+/// The `meta/v1` `Status` of a denial.
 #[derive(Serialize)]
 struct Status<'r> {
     code: u16,
@@ -124,8 +125,8 @@ struct Cause {
 
 impl<'r> Status<'r> {
     fn of(record: &'r Record) -> Self {
-        const MOST_CAUSES: usize = 50;
-        let causes = record.violations().iter().take(MOST_CAUSES).map(|violation| Cause {
+        const MAX_CAUSES: usize = 50;
+        let causes = record.violations().iter().take(MAX_CAUSES).map(|violation| Cause {
             reason: violation.rule.id,
             message: violation.to_string(),
             field: violation.path.to_string(),
@@ -135,8 +136,8 @@ impl<'r> Status<'r> {
     }
 }
 
-/// One short line for a person about what was filled: two fields of the Pod itself, the sandbox before all, and
-/// how many there are besides. It has only words of the Pod API and the policy's name in it.
+/// Returns one short line for a person about what was filled: two fields of the Pod itself, the runtime class first, and
+/// the number of further fields. It has only words of the Pod API and the policy's name in it.
 fn filled(record: &Record) -> Option<String> {
     const NAMED: usize = 2;
     let policy = record.policy.filter(|policy| policy.spec.warnings.filled)?;
@@ -162,27 +163,28 @@ fn field_of_pod(path: &FieldPath) -> Option<String> {
     field.steps().all(|step| matches!(step, Step::Field(_))).then(|| field.to_string())
 }
 
-/// Whether a person will see the answer: neither a service account nor a controller has made the Pod.
+/// Returns whether a person will see the answer: neither a service account nor a controller has made the Pod.
 fn is_interactive(record: &Record) -> bool {
     let is_account = record.request.user.starts_with("system:serviceaccount:");
     !is_account && Pod::of(&record.object).controller().is_none()
 }
 
-/// What enforcing would refuse. The API server cuts a warning after 256 runes and all of them after 4096.
-fn would_be(violations: &Violations) -> Vec<String> {
-    const LONGEST: usize = 256;
-    const ALL: usize = 4096;
+/// Returns the warnings about what mode enforce would deny. The API server cuts a warning after 256 runes and all of them after 4096.
+fn would_deny(violations: &Violations) -> Vec<String> {
+    const MAX_WARNING_CHARS: usize = 256;
+    const MAX_TOTAL_CHARS: usize = 4096;
     let mut warnings = Vec::new();
-    let mut room = ALL - LONGEST;
+    let mut left = MAX_TOTAL_CHARS - MAX_WARNING_CHARS;
     let lines = violations.lines();
     for (index, line) in lines.iter().enumerate() {
-        let warning: String = format!("sandgate would refuse this: {line}").chars().take(LONGEST).collect();
+        let warning: String =
+            format!("sandgate would deny this: {line}").chars().take(MAX_WARNING_CHARS).collect();
         let length = warning.chars().count();
-        if length > room {
-            warnings.push(format!("sandgate would refuse this for {} more reasons", lines.len() - index));
+        if length > left {
+            warnings.push(format!("sandgate would deny this for {} more reasons", lines.len() - index));
             break;
         }
-        room -= length;
+        left -= length;
         warnings.push(warning);
     }
     warnings

@@ -1,10 +1,11 @@
-//! The way of one admission review: bytes in, bytes and a record out. No socket, no clock, no cluster.
+//! One admission review, from its bytes to the bytes of the answer and a record. No socket, no clock, no cluster.
 
+pub mod annotations;
 mod answer;
 mod record;
 mod request;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, str::FromStr};
 
 use crate::{
     json::{Value, is_changed},
@@ -12,29 +13,62 @@ use crate::{
     pod::metadata_mut,
     policy::{Mode, Policy, PolicySet},
     rules::{self, Filled},
+    text::quote,
     violations::{Reporter, Violation, Violations},
 };
 
 pub use answer::Answer;
 pub use record::Record;
-pub use request::{NotAReview, Operation, Request, RequestInfo};
+pub use request::{Operation, Request, RequestInfo, ReviewError};
 
 /// The annotation that names the policy a Pod was filled by.
 pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
 /// The annotation with the hash of that policy's content.
 pub const HASH_ANNOTATION: &str = "sandgate.dev/policy-hash";
 
-/// Which webhook is asked.
+/// The endpoint that a webhook calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `POST /mutate`: fills, then judges.
+    /// `POST /mutate`: fills defaults, then checks the object.
     Mutate,
-    /// `POST /validate`: judges the final object.
+    /// `POST /validate`: checks the final object.
     Validate,
 }
 
+/// A text that is none of the words of a type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not one of: {1}")]
+pub struct UnknownWord(String, String);
+
+impl UnknownWord {
+    fn new(text: &str, words: impl IntoIterator<Item = &'static str>) -> Self {
+        Self(quote(text), words.into_iter().collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|endpoint| endpoint.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new(text, Self::ALL.map(Self::as_str)))
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|outcome| outcome.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new(text, Self::ALL.map(Self::as_str)))
+    }
+}
+
 impl Endpoint {
-    /// The word in records and metrics.
+    /// Both endpoints.
+    pub const ALL: [Self; 2] = [Self::Mutate, Self::Validate];
+
+    /// Returns the word in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,27 +78,27 @@ impl Endpoint {
     }
 }
 
-/// What became of a request.
+/// The verdict on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Admitted, perhaps filled.
+    /// The request is admitted, with defaults filled if the Pod left fields open.
     Admitted,
-    /// Refused.
+    /// The request is denied.
     Denied,
-    /// Admitted with warnings, where enforcing would have refused (mode warn).
+    /// The request is admitted with warnings: mode enforce would have denied it (mode warn).
     Warned,
-    /// Admitted, where enforcing would have refused (mode audit).
+    /// The request is admitted: mode enforce would have denied it (mode audit).
     WouldDeny,
-    /// Admitted unjudged: the policy exempts the user or one of the groups.
+    /// The request is admitted without a check: the policy exempts the user or one of the groups.
     Exempt,
-    /// Allowed: no policy covers the namespace, so the webhook's selector and the policies disagree.
+    /// The request is allowed: no policy covers the namespace, so the webhook's selector and the policies disagree.
     NoPolicy,
-    /// Allowed: nothing that a rule judges (DELETE, CONNECT, another resource).
+    /// The request is allowed: no rule checks it (DELETE, CONNECT, another resource).
     NotJudged,
 }
 
 impl Outcome {
-    /// All of them.
+    /// Every verdict.
     pub const ALL: [Self; 7] = [
         Self::Admitted,
         Self::Denied,
@@ -75,7 +109,7 @@ impl Outcome {
         Self::NotJudged,
     ];
 
-    /// The word in records and metrics.
+    /// Returns the word in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,16 +124,16 @@ impl Outcome {
     }
 }
 
-/// Judges one review.
+/// Evaluates one review and writes the answer.
 ///
 /// # Errors
-/// When `body` is no `AdmissionReview` of a version we speak. A review whose Pod cannot be read is no error: it is
-/// refused, with the reason.
+/// Fails if `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read is not an
+/// error: it is denied, with the reason.
 pub fn answer<'a>(
     policies: &'a PolicySet,
     endpoint: Endpoint,
     body: &'a [u8],
-) -> Result<Answer<'a>, NotAReview> {
+) -> Result<Answer<'a>, ReviewError> {
     let mut request = Request::read(body)?;
     let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
     let Request { info, object, .. } = request;
@@ -115,14 +149,14 @@ pub fn answer<'a>(
     }))
 }
 
-/// What the rules found, and what they did.
+/// What the rules found and filled in one object.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What violates the policy.
+    /// The violations of the policy.
     pub violations: Violations,
-    /// What was filled, by rule.
+    /// The rules that filled defaults, with the number of fields.
     pub filled: Vec<Filled>,
-    /// Of an update: what the stored Pod violates already, which is not held against the update.
+    /// The violations that the stored Pod had before an update; they do not count against the update.
     pub forgiven: Vec<Violation>,
 }
 
@@ -148,12 +182,13 @@ fn decide<'a>(
     }
     let findings = match (&request.malformed, request.info.operation) {
         (Some(problem), _) => unreadable(problem).into(),
-        (None, Operation::Update) => judge_update(policy, request),
-        (None, _) if request.is_binding() => judge_binding(policy, &request.object).into(),
-        // Where nothing is enforced the record must say what enforcing would do, so the fill is tried there too.
+        (None, Operation::Update) => evaluate_update(policy, request),
+        (None, _) if request.is_binding() => evaluate_binding(policy, &request.object).into(),
+        // If nothing is enforced the record states what enforcing would do, so defaults are filled there too.
         (None, _) => {
-            let fills = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
-            judge(policy, &mut request.object, fills)
+            let is_filled = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
+            let defaults = if is_filled { Defaults::Fill } else { Defaults::Skip };
+            evaluate(policy, &mut request.object, defaults)
         }
     };
     let outcome = match policy.spec.mode {
@@ -165,18 +200,27 @@ fn decide<'a>(
     (outcome, Some(policy), findings)
 }
 
-/// Fills `pod` if asked to, and says what still violates the policy.
+/// Whether the policy's defaults are filled before a Pod is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defaults {
+    /// Fields that the Pod leaves open are filled, as the mutating webhook does.
+    Fill,
+    /// The Pod is checked as it is, as the validating webhook does.
+    Skip,
+}
+
+/// Fills `pod` if `defaults` demands it, and returns what violates the policy after that.
 #[must_use]
-pub fn judge<'a>(policy: &'a Policy, pod: &mut Value<'a>, fills: bool) -> Findings {
+pub fn evaluate<'a>(policy: &'a Policy, pod: &mut Value<'a>, defaults: Defaults) -> Findings {
     let mut filled = Vec::new();
-    if fills {
+    if defaults == Defaults::Fill {
         filled = rules::fill(&policy.spec, pod);
         stamp(policy, pod);
     }
     Findings { violations: rules::check(&policy.spec, pod), filled, forgiven: Vec::new() }
 }
 
-/// A Pod that was filled says by which policy; one that says so already must say the truth.
+/// Names the policy in a Pod that was filled, and corrects a Pod that names another one.
 fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
     let annotations =
         pod.as_object().and_then(|pod| pod.object("metadata")).and_then(|meta| meta.object("annotations"));
@@ -194,9 +238,9 @@ fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
     }
 }
 
-/// An update is refused only for violations that the Pod did not have before. A Pod that is being deleted is no
+/// An update is denied only for violations that the Pod did not have before. A Pod that is being deleted is no
 /// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
-fn judge_update(policy: &Policy, request: &Request) -> Findings {
+fn evaluate_update(policy: &Policy, request: &Request) -> Findings {
     let violations = rules::check(&policy.spec, &request.object);
     if violations.is_empty() || request.old_object == Value::Null {
         return violations.into();
@@ -207,9 +251,9 @@ fn judge_update(policy: &Policy, request: &Request) -> Findings {
     Findings { violations: new, filled: Vec::new(), forgiven: old }
 }
 
-/// A Binding is refused for what its labels and annotations violate. It is no Pod, so all that it violates without them
+/// A Binding is denied for what its labels and annotations violate. It is not a Pod, so what it violates without them
 /// does not count.
-fn judge_binding(policy: &Policy, binding: &Value) -> Violations {
+fn evaluate_binding(policy: &Policy, binding: &Value) -> Violations {
     let mut bare = binding.clone();
     if let Some(metadata) = metadata_mut(&mut bare) {
         metadata.set("labels", Value::Null);

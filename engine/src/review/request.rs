@@ -3,21 +3,21 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    json::{Text, Value},
+    json::{PodTree, Text, Value},
     text::quote,
 };
 
 /// Bytes that are no `AdmissionReview`; `Display` says why in one line.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum NotAReview {
+pub enum ReviewError {
     #[error("not an AdmissionReview: not UTF-8, at byte {0}")]
     NotUtf8(usize),
     #[error("not an AdmissionReview: {0}")]
     NotJson(serde_json::Error),
     #[error("not an AdmissionReview: kind is {0}")]
     WrongKind(String),
-    #[error("apiVersion {0} is not spoken here; send admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
+    #[error("unsupported apiVersion {0}: send admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
     WrongVersion(String),
     #[error("not an AdmissionReview that can be answered: it has no request")]
     NoRequest,
@@ -42,13 +42,13 @@ impl Operation {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
 
-    fn read(word: &str) -> Result<Self, NotAReview> {
+    fn read(word: &str) -> Result<Self, ReviewError> {
         match word {
             "CREATE" => Ok(Self::Create),
             "UPDATE" => Ok(Self::Update),
             "DELETE" => Ok(Self::Delete),
             "CONNECT" => Ok(Self::Connect),
-            other => Err(NotAReview::UnknownOperation(quote(other))),
+            other => Err(ReviewError::UnknownOperation(quote(other))),
         }
     }
 
@@ -101,9 +101,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// When `body` is no `AdmissionReview` of a version we speak.
-    pub fn read(body: &'a [u8]) -> Result<Self, NotAReview> {
-        let text = std::str::from_utf8(body).map_err(|error| NotAReview::NotUtf8(error.valid_up_to()))?;
-        match serde_json::from_str::<Envelope<Value>>(text) {
+    pub fn read(body: &'a [u8]) -> Result<Self, ReviewError> {
+        let text = std::str::from_utf8(body).map_err(|error| ReviewError::NotUtf8(error.valid_up_to()))?;
+        match serde_json::from_str::<Envelope<PodTree>>(text) {
             Ok(envelope) => {
                 let (info, object, old_object) = envelope.open()?;
                 let missing =
@@ -111,15 +111,15 @@ impl<'a> Request<'a> {
                 let malformed = missing.then(|| "missing".to_string());
                 Ok(Self::new(
                     info,
-                    object.unwrap_or(Value::Null),
-                    old_object.unwrap_or(Value::Null),
+                    object.map_or(Value::Null, |PodTree(object)| object),
+                    old_object.map_or(Value::Null, |PodTree(object)| object),
                     malformed,
                 ))
             }
             Err(problem) => {
                 // Is it the envelope or the Pod?
                 let envelope: Envelope<IgnoredAny> =
-                    serde_json::from_str(text).map_err(NotAReview::NotJson)?;
+                    serde_json::from_str(text).map_err(ReviewError::NotJson)?;
                 let (info, _, _) = envelope.open()?;
                 Ok(Self::new(info, Value::Null, Value::Null, Some(problem.to_string())))
             }
@@ -210,20 +210,20 @@ struct UserInfo<'a> {
 }
 
 impl<'a, O> Envelope<'a, O> {
-    fn open(self) -> Result<(RequestInfo<'a>, Option<O>, Option<O>), NotAReview> {
+    fn open(self) -> Result<(RequestInfo<'a>, Option<O>, Option<O>), ReviewError> {
         if &*self.kind != "AdmissionReview" {
-            return Err(NotAReview::WrongKind(if self.kind.is_empty() {
+            return Err(ReviewError::WrongKind(if self.kind.is_empty() {
                 "unset".into()
             } else {
                 quote(&self.kind)
             }));
         }
         if !matches!(&*self.api_version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1") {
-            return Err(NotAReview::WrongVersion(quote(&self.api_version)));
+            return Err(ReviewError::WrongVersion(quote(&self.api_version)));
         }
-        let request = self.request.ok_or(NotAReview::NoRequest)?;
+        let request = self.request.ok_or(ReviewError::NoRequest)?;
         if request.uid.is_empty() {
-            return Err(NotAReview::NoUid);
+            return Err(ReviewError::NoUid);
         }
         let GroupVersionResource { group, resource } = request.resource;
         let resource = if group.is_empty() {

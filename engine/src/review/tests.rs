@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 
-use super::{Endpoint, answer};
+use super::{Endpoint, Outcome, annotations, answer};
 use crate::{
     policy::{PolicySet, Source},
     rules::testing::{complete_pod, plain_pod},
@@ -372,7 +372,7 @@ fn mode_warn_fills_and_admits_with_warnings() {
         assert!(told.response.get("patch").is_none(), "half a repair could make an invalid object");
         let warning = told.response["warnings"][0].as_str().unwrap();
         assert!(
-            warning.starts_with("sandgate would refuse this: spec.containers[0].securityContext.privileged"),
+            warning.starts_with("sandgate would deny this: spec.containers[0].securityContext.privileged"),
             "{warning}"
         );
         assert_eq!(told.record["verdict"], "warned");
@@ -486,7 +486,7 @@ fn what_is_no_review_is_an_error_that_says_why() {
     };
     assert!(
         with(&|r| r["apiVersion"] = json!("admission.k8s.io/v2"))
-            .contains("\"admission.k8s.io/v2\" is not spoken here")
+            .contains("unsupported apiVersion \"admission.k8s.io/v2\"")
     );
     assert!(with(&|r| r["request"] = json!(null)).contains("has no request"));
     assert!(with(&|r| r["request"]["uid"] = json!("")).contains("request.uid is empty"));
@@ -685,4 +685,28 @@ fn what_is_filled_goes_out_only_with_a_patch() {
     assert!(!patched(&PolicySet::builtin(), Endpoint::Validate, &plain));
     assert!(!patched(&policies("audit"), Endpoint::Mutate, &plain));
     assert!(!patched(&PolicySet::builtin(), Endpoint::Mutate, &create(&privileged())));
+}
+
+#[test]
+fn words_of_records_are_read_back() {
+    for outcome in Outcome::ALL {
+        assert_eq!(outcome.as_str().parse(), Ok(outcome));
+    }
+    for endpoint in Endpoint::ALL {
+        assert_eq!(endpoint.as_str().parse(), Ok(endpoint));
+    }
+    let error = "labelled".parse::<Endpoint>().unwrap_err();
+    assert_eq!(error.to_string(), "\"labelled\" is not one of: mutate, validate");
+}
+
+#[test]
+fn audit_annotations_have_the_keys_of_the_module() {
+    let told = ask(&policies("enforce"), Endpoint::Mutate, &create(&privileged()));
+    let annotations = told.response["auditAnnotations"].as_object().unwrap();
+    let mut keys: Vec<&str> = annotations.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [annotations::POLICY, annotations::POLICY_HASH, annotations::RULES, annotations::VERDICT]
+    );
 }

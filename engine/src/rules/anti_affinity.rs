@@ -1,6 +1,6 @@
 //! Whom the Pod keeps away from where it runs.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     json::Value,
     path::{LazyPath, SPEC},
@@ -11,10 +11,14 @@ use crate::{
 
 pub(super) static POD_ANTI_AFFINITY: Rule = Rule {
     id: "pod-anti-affinity",
-    title: "The Pod keeps nobody but Pods of its own namespace away, and from its own node only.",
-    why: "A required anti-affinity works both ways: while the Pod runs, the scheduler keeps every Pod that it selects \
-          out of the topology that it names. Over a zone, or over other namespaces, one sandbox would shut out the \
-          work of others and the node's own daemons. A preferred one keeps nobody away.",
+    group: Group::Placement,
+    title: "Required pod anti-affinity is limited to the own namespace and hostname topology.",
+    why: "A required anti-affinity works in both directions: while the Pod runs, the scheduler keeps every Pod that \
+          it selects out of its topology domain. Over a zone, or over other namespaces, one sandbox would keep out \
+          the workloads of others and the daemons of nodes. A preferred anti-affinity keeps no Pod out.",
+    references: &[
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity",
+    ],
     setting: "",
     fill: None,
     check: check_pod_anti_affinity,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{AnyOf, Expected, SECURITY_CONTEXT, check_inherited},
 };
 use crate::{
@@ -44,9 +44,14 @@ fn check_annotations(pod: &Pod, prefixes: &[&str], admitted: &[&str], out: &mut 
 
 pub(super) static SECCOMP: Rule = Rule {
     id: "seccomp",
+    group: Group::Confinement,
     title: "Every container runs under an allowed seccomp profile.",
-    why: "Seccomp keeps system calls from the kernel. The policy's first profile is filled for the Pod where none is \
-          set. The legacy annotations, which old clusters obey, must not say otherwise.",
+    why: "Seccomp limits the system calls that reach the kernel. The policy's first profile is filled for the Pod \
+          if none is set. The legacy annotations, which old clusters obey, must not contradict it.",
+    references: &[
+        "Pod Security Standards, Restricted: Seccomp",
+        "https://kubernetes.io/docs/tutorials/security/seccomp/",
+    ],
     setting: "spec.security.seccomp",
     fill: Some(fill_seccomp),
     check: check_seccomp,
@@ -97,9 +102,11 @@ fn is_allowed(profile: &Object, allowed: &[String]) -> bool {
 
 pub(super) static APPARMOR: Rule = Rule {
     id: "apparmor",
-    title: "No container leaves the runtime's AppArmor profile.",
-    why: "Unconfined switches AppArmor off and Localhost names any profile on the node. The API server copies the \
-          legacy annotation into the field after this webhook has seen the Pod, so both are judged.",
+    group: Group::Confinement,
+    title: "Every container keeps the runtime's AppArmor profile.",
+    why: "Unconfined switches AppArmor off and Localhost names any profile of the node. The API server copies the \
+          legacy annotation into the field after this webhook has seen the Pod, so both are checked.",
+    references: &["Pod Security Standards, Baseline: AppArmor"],
     setting: "",
     fill: None,
     check: check_apparmor,
@@ -117,8 +124,10 @@ fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static SELINUX: Rule = Rule {
     id: "selinux",
-    title: "No SELinux label is chosen.",
-    why: "A label such as spc_t takes the confinement away. The runtime picks one; the Pod must not.",
+    group: Group::Confinement,
+    title: "No SELinux label is set.",
+    why: "A label such as spc_t removes the confinement. The runtime chooses the label; the Pod must not.",
+    references: &["Pod Security Standards, Baseline: SELinux"],
     setting: "",
     fill: None,
     check: check_selinux,
@@ -136,8 +145,10 @@ fn check_selinux(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static PROC_MOUNT: Rule = Rule {
     id: "proc-mount",
-    title: "/proc is masked as usual.",
-    why: "procMount: Unmasked shows the parts of /proc that a runtime hides for good reason.",
+    group: Group::Confinement,
+    title: "procMount is Default.",
+    why: "procMount: Unmasked shows the parts of /proc that the runtime hides.",
+    references: &["Pod Security Standards, Baseline: /proc Mount Type"],
     setting: "",
     fill: None,
     check: check_proc_mount,
@@ -153,8 +164,10 @@ fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static SYSCTLS: Rule = Rule {
     id: "sysctls",
-    title: "No kernel parameter is changed.",
-    why: "Sysctls change the kernel under the Pod, some of them for its neighbours too.",
+    group: Group::Confinement,
+    title: "No sysctl is set.",
+    why: "Sysctls change the kernel under the Pod, some of them for other Pods of the node too.",
+    references: &["Pod Security Standards, Baseline: Sysctls"],
     setting: "",
     fill: None,
     check: check_sysctls,
@@ -174,8 +187,10 @@ fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static WINDOWS: Rule = Rule {
     id: "windows",
+    group: Group::Confinement,
     title: "The Pod is a Linux Pod.",
-    why: "There is no gVisor on Windows, and a Windows Pod turns the Linux settings filled here into errors.",
+    why: "gVisor does not run on Windows, and in a Windows Pod the Linux settings that are filled here are errors.",
+    references: &["Pod Security Standards, Baseline: HostProcess"],
     setting: "",
     fill: None,
     check: check_windows,

@@ -1,6 +1,6 @@
 //! Where images come from.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     pod::Pod,
     policy::Spec,
@@ -9,9 +9,11 @@ use crate::{
 
 pub(super) static IMAGES: Rule = Rule {
     id: "images",
-    title: "Images come from allowed places, pinned where the policy says so.",
-    why: "Off unless the policy sets it. A prefix ends at a boundary of the reference: registry.example.com/team does \
-          not admit registry.example.com/team-of-others.",
+    group: Group::Images,
+    title: "Images come from allowed places, pinned if the policy demands it.",
+    why: "Off unless the policy sets it. A prefix ends at a boundary of the reference: registry.example.com/team \
+          does not allow registry.example.com/team-of-others.",
+    references: &["https://kubernetes.io/docs/concepts/containers/images/"],
     setting: "spec.images",
     fill: None,
     check: check_images,

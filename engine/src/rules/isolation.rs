@@ -1,6 +1,6 @@
 //! What the Pod shares with its node and its neighbours: nothing.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     json::Object,
     path::{LazyPath, SPEC},
@@ -11,8 +11,10 @@ use crate::{
 
 pub(super) static HOST_NAMESPACES: Rule = Rule {
     id: "host-namespaces",
+    group: Group::Isolation,
     title: "The Pod shares no namespace with its node.",
-    why: "hostNetwork, hostPID and hostIPC put the Pod on the node's network, among its processes and its shared memory.",
+    why: "hostNetwork, hostPID and hostIPC give the Pod the network, the processes and the shared memory of its node.",
+    references: &["Pod Security Standards, Baseline: Host Namespaces"],
     setting: "",
     fill: None,
     check: |_, pod, out| {
@@ -24,8 +26,10 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
 
 pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     id: "shared-process-namespace",
-    title: "Containers do not see each other's processes.",
+    group: Group::Isolation,
+    title: "shareProcessNamespace is not set.",
     why: "With shareProcessNamespace each container can read the environment, and the secrets, of all others.",
+    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/"],
     setting: "",
     fill: None,
     check: |_, pod, out| refuse_true(pod, "shareProcessNamespace", out),
@@ -40,8 +44,10 @@ fn refuse_true(pod: &Pod, field: &str, out: &mut Reporter) {
 
 pub(super) static HOST_PORTS: Rule = Rule {
     id: "host-ports",
-    title: "No container takes a port of its node.",
-    why: "A host port makes the sandbox reachable, and able to listen, as if it were the node.",
+    group: Group::Isolation,
+    title: "No container uses a port of its node.",
+    why: "A host port makes the sandbox reachable at the address of its node.",
+    references: &["Pod Security Standards, Baseline: Host Ports"],
     setting: "",
     fill: None,
     check: check_host_ports,
@@ -65,9 +71,11 @@ fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static PROBE_HOSTS: Rule = Rule {
     id: "probe-hosts",
-    title: "Probes and lifecycle hooks only reach the Pod itself.",
-    why: "The kubelet makes these connections from the node: a host of the Pod's choice would let it speak to the \
-          cloud's metadata service or to anything the node can reach.",
+    group: Group::Isolation,
+    title: "Probes and lifecycle hooks connect to the Pod itself only.",
+    why: "The kubelet makes these connections from the node: with a host of its choice a Pod could reach the \
+          cloud's metadata service and everything else that the node can reach.",
+    references: &["Pod Security Standards, Baseline: Host Probes / Lifecycle Hooks"],
     setting: "",
     fill: None,
     check: check_probe_hosts,
@@ -98,9 +106,13 @@ fn check_handler(path: LazyPath, handler: &Object, out: &mut Reporter) {
 
 pub(super) static DNS_POLICY: Rule = Rule {
     id: "dns-policy",
+    group: Group::Isolation,
     title: "The Pod does not use its node's resolver.",
-    why: "dnsPolicy: Default hands the node's resolv.conf to the Pod: internal domains and resolvers of the \
+    why: "With dnsPolicy: Default the Pod gets the node's resolv.conf: internal domains and resolvers of the \
           infrastructure.",
+    references: &[
+        "https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy",
+    ],
     setting: "",
     fill: None,
     check: check_dns_policy,
@@ -116,9 +128,11 @@ fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
     id: "termination-message-path",
-    title: "The termination message is written where it always is.",
-    why: "The kubelet mounts a writable file of the node at terminationMessagePath, also on a read-only root: \
-          elsewhere it would cover a file of the image.",
+    group: Group::Isolation,
+    title: "terminationMessagePath is the default.",
+    why: "The kubelet mounts a writable file of the node at terminationMessagePath, also on a read-only root. At \
+          another path it would cover a file of the image.",
+    references: &["https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"],
     setting: "",
     fill: None,
     check: check_termination_message_path,

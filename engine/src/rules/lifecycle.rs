@@ -1,6 +1,6 @@
 //! How long the Pod lives, and who starts it again.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     json::Value,
     path::{LazyPath, SPEC},
@@ -11,10 +11,12 @@ use crate::{
 
 pub(super) static RESTART_POLICY: Rule = Rule {
     id: "restart-policy",
-    title: "The Pod is not restarted without end.",
-    why: "Unset and the API default Always cannot be told apart; on a Pod without a controller both become the \
-          policy's. A controller other than a Job would make a new Pod each time one ends, so its Pods are refused: \
-          run the work as a Job. A Job's OnFailure stays, the deadline bounds it.",
+    group: Group::Lifecycle,
+    title: "restartPolicy is the policy's.",
+    why: "An unset restartPolicy and the API default Always look the same; on a Pod without a controller both \
+          become the policy's. A controller other than a Job would create a new Pod each time one ends, so its Pods \
+          are denied: run the work as a Job. OnFailure of a Job's Pod is allowed, since the deadline limits it.",
+    references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy"],
     setting: "spec.lifecycle.restartPolicy",
     fill: Some(fill_restart_policy),
     check: check_restart_policy,
@@ -60,9 +62,14 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     id: "container-restart-rules",
-    title: "No container overrides the Pod's restart policy.",
-    why: "Since Kubernetes 1.34 a container may carry a restart policy or rules of its own, which beat the Pod's \
-          Never. Only Always on an init container is admitted: it makes a native sidecar, which ends with the Pod.",
+    group: Group::Lifecycle,
+    title: "No container overrides the restartPolicy of the Pod.",
+    why: "Since Kubernetes 1.34 a container may have a restart policy or restart rules of its own, which take \
+          precedence over the Pod's Never. Only Always on an init container is allowed: it makes a native sidecar, \
+          which ends with the Pod.",
+    references: &[
+        "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules",
+    ],
     setting: "",
     fill: None,
     check: check_container_restart_rules,
@@ -94,9 +101,13 @@ fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     id: "active-deadline",
-    title: "The Pod ends by its deadline.",
-    why: "Without activeDeadlineSeconds a Pod may run for ever. It is filled where unset and may be shorter than the \
+    group: Group::Lifecycle,
+    title: "activeDeadlineSeconds is set and bounded.",
+    why: "Without activeDeadlineSeconds a Pod may run for ever. It is filled if unset. It may be shorter than the \
           policy's maximum, not longer.",
+    references: &[
+        "https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup",
+    ],
     setting: "spec.lifecycle.activeDeadlineSeconds",
     fill: Some(fill_active_deadline),
     check: check_active_deadline,
@@ -124,9 +135,11 @@ fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static GRACE_PERIOD: Rule = Rule {
     id: "grace-period",
-    title: "The Pod does not cling to life when it is to end.",
-    why: "A long terminationGracePeriodSeconds, of the Pod or of a probe, outlives the deadline. The API default of \
-          30 seconds is lowered where the policy allows less.",
+    group: Group::Lifecycle,
+    title: "terminationGracePeriodSeconds is bounded.",
+    why: "With a long terminationGracePeriodSeconds, of the Pod or of a probe, the Pod runs on after its deadline. \
+          The API default of 30 seconds is lowered if the policy allows less.",
+    references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"],
     setting: "spec.lifecycle.terminationGracePeriodSeconds",
     fill: Some(fill_grace_period),
     check: check_grace_period,

@@ -1,6 +1,6 @@
 //! Labels and annotations that others select by or act on.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     json::Value,
     path::{ANNOTATIONS, LazyPath, METADATA},
@@ -12,10 +12,12 @@ use crate::{
 
 pub(super) static LABELS: Rule = Rule {
     id: "labels",
-    title: "The Pod carries the policy's labels.",
-    why: "Network policies select Pods by label: a Pod without the label, or with another value, stands outside \
-          of them. Absent labels are filled. A conflicting one is refused, since overwriting it would break the \
-          selector of a ReplicaSet and make it create Pods without end.",
+    group: Group::Metadata,
+    title: "The Pod has the policy's labels.",
+    why: "Network policies select Pods by label: a Pod without the label, or with another value, is outside of \
+          them. Absent labels are filled. A conflicting label is denied: overwriting it would break the selector of \
+          a ReplicaSet and make it create Pods without end.",
+    references: &["https://kubernetes.io/docs/concepts/services-networking/network-policies/"],
     setting: "spec.labels",
     fill: Some(fill_labels),
     check: check_labels,
@@ -38,7 +40,9 @@ fn check_labels(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         if found.and_then(Value::as_str) == Some(wanted) {
             continue;
         }
-        out.report(LABELS_PATH.key(key), show(found), quote(wanted), "set it so or leave it out on create");
+        let wanted = quote(wanted);
+        let remedy = format_args!("set it to {wanted} or leave it out on create");
+        out.report(LABELS_PATH.key(key), show(found), &wanted, remedy);
     }
 }
 
@@ -46,9 +50,13 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 pub(super) static MIRROR_POD: Rule = Rule {
     id: "mirror-pod",
-    title: "The Pod does not pose as a mirror of a static Pod.",
-    why: "The API server treats a Pod with the annotation kubernetes.io/config.mirror as the kubelet's own and skips \
-          the service account. Anyone may write the annotation, so it earns no exemption here.",
+    group: Group::Metadata,
+    title: "The Pod does not claim to be the mirror of a static Pod.",
+    why: "The API server treats a Pod with the annotation kubernetes.io/config.mirror as the kubelet's own and does \
+          not give it a service account. Anyone can write the annotation, so it exempts from nothing here.",
+    references: &[
+        "https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror",
+    ],
     setting: "",
     fill: None,
     check: check_mirror_pod,

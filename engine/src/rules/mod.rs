@@ -34,16 +34,86 @@ use crate::{
 pub struct Rule {
     /// The id, as messages, metrics and audit records have it.
     pub id: &'static str,
+    /// The subject that the rule belongs to.
+    pub group: Group,
     /// What must hold, in one sentence.
     pub title: &'static str,
     /// Why it must hold, and what is done about a Pod that leaves it open.
     pub why: &'static str,
+    /// Controls of the Pod Security Standards, CVEs and pages of Kubernetes or gVisor that the rule rests on.
+    pub references: &'static [&'static str],
     /// The field of the policy that sets it; empty if no field does.
     pub setting: &'static str,
     /// Fills what the Pod leaves open; never overwrites what a person wrote.
     pub fill: Option<Fill>,
     /// Reports what contradicts the policy.
     pub check: Check,
+}
+
+/// The subject of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Group {
+    Schema,
+    Metadata,
+    Runtime,
+    Placement,
+    ServiceAccount,
+    Lifecycle,
+    Users,
+    Privileges,
+    Confinement,
+    Isolation,
+    Volumes,
+    Secrets,
+    Resources,
+    Images,
+}
+
+impl Group {
+    /// Every group, in the order of [`ALL`].
+    pub const ALL: [Self; 14] = [
+        Self::Schema,
+        Self::Metadata,
+        Self::Runtime,
+        Self::Placement,
+        Self::ServiceAccount,
+        Self::Lifecycle,
+        Self::Users,
+        Self::Privileges,
+        Self::Confinement,
+        Self::Isolation,
+        Self::Volumes,
+        Self::Secrets,
+        Self::Resources,
+        Self::Images,
+    ];
+
+    /// Returns the name of the group, as a heading has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schema => "Pod schema",
+            Self::Metadata => "Labels and annotations",
+            Self::Runtime => "Runtime class",
+            Self::Placement => "Placement",
+            Self::ServiceAccount => "Service account",
+            Self::Lifecycle => "Lifecycle",
+            Self::Users => "Users and groups",
+            Self::Privileges => "Privileges",
+            Self::Confinement => "Confinement",
+            Self::Isolation => "Isolation",
+            Self::Volumes => "Volumes",
+            Self::Secrets => "Secrets",
+            Self::Resources => "Resources",
+            Self::Images => "Images",
+        }
+    }
+
+    /// Returns the rules of the group, in the order of [`ALL`].
+    pub fn rules(self) -> impl Iterator<Item = &'static Rule> {
+        ALL.iter().copied().filter(move |rule| rule.group == self)
+    }
 }
 
 /// Changes a Pod in place, where the tree marks each change, and returns how many fields it set.
@@ -300,8 +370,27 @@ mod tests {
     fn every_rule_has_an_id_of_its_own_and_says_why() {
         for (index, rule) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
-            assert!(!rule.title.is_empty() && rule.why.len() > 40, "{} explains itself", rule.id);
+            assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
         }
+    }
+
+    #[test]
+    fn every_rule_has_references() {
+        let is_known = |reference: &str| {
+            reference.starts_with("Pod Security Standards, ")
+                || reference.starts_with("CVE-")
+                || reference.starts_with("https://")
+        };
+        for rule in ALL {
+            assert!(!rule.references.is_empty(), "{} has a reference", rule.id);
+            assert!(rule.references.iter().copied().all(is_known), "{}: {:?}", rule.id, rule.references);
+        }
+    }
+
+    #[test]
+    fn every_group_has_rules_and_none_is_left_out() {
+        assert!(Group::ALL.iter().all(|group| group.rules().next().is_some()));
+        assert_eq!(Group::ALL.iter().map(|group| group.rules().count()).sum::<usize>(), ALL.len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! On which nodes the Pod may land, and by whose hand.
 
-use super::{Rule, helpers::AnyOf};
+use super::{Group, Rule, helpers::AnyOf};
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
@@ -19,10 +19,12 @@ static TOLERATIONS_PATH: LazyPath<'static> = SPEC.child("tolerations");
 
 pub(super) static NODE_AFFINITY: Rule = Rule {
     id: "node-affinity",
+    group: Group::Placement,
     title: "The Pod can only be scheduled to the policy's nodes.",
-    why: "Node selector terms are alternatives: one term without the requirement lets the Pod go anywhere. So the \
-          requirement is filled into every term, also one that only has matchFields; an empty term matches no \
-          node and is left alone.",
+    why: "Node selector terms are alternatives: one term without the requirement lets the Pod run on any node. So \
+          the requirement is filled into every term, also into one that only has matchFields. An empty term matches \
+          no node and is not changed.",
+    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity"],
     setting: "spec.placement.nodeAffinity",
     fill: Some(fill_node_affinity),
     check: check_node_affinity,
@@ -141,9 +143,11 @@ fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
 
 pub(super) static TOLERATIONS: Rule = Rule {
     id: "tolerations",
-    title: "The Pod tolerates the taint of the sandbox nodes, and no other.",
-    why: "Taints keep Pods off nodes that are not theirs. The policy's tolerations are filled in; besides them only \
-          the two that the API server adds itself (not-ready, unreachable) are admitted.",
+    group: Group::Placement,
+    title: "The Pod tolerates the policy's taints and no other.",
+    why: "Taints keep Pods off nodes that are not for them. The policy's tolerations are filled in. Besides them \
+          only the two that the API server adds itself (not-ready, unreachable) are allowed.",
+    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"],
     setting: "spec.placement.tolerations",
     fill: Some(fill_tolerations),
     check: check_tolerations,
@@ -260,8 +264,10 @@ fn effect<'o>(toleration: &'o Object) -> Option<&'o str> {
 
 pub(super) static NODE_NAME: Rule = Rule {
     id: "node-name",
+    group: Group::Placement,
     title: "The scheduler places the Pod.",
-    why: "A Pod that names its node skips the scheduler, and with it taints and affinity.",
+    why: "A Pod that names its node bypasses the scheduler, and with it taints and affinity.",
+    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename"],
     setting: "",
     fill: None,
     check: check_node_name,
@@ -280,9 +286,11 @@ fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static SCHEDULER: Rule = Rule {
     id: "scheduler",
+    group: Group::Placement,
     title: "An allowed scheduler places the Pod.",
-    why: "A second scheduler may ignore affinity and taints. The API default default-scheduler cannot be told from \
-          unset and gives way to the policy's first scheduler where it is not allowed itself.",
+    why: "Another scheduler may ignore affinity and taints. The API default default-scheduler looks like an unset \
+          field, so it is replaced by the policy's first scheduler if it is not allowed itself.",
+    references: &["https://kubernetes.io/docs/tasks/extend-kubernetes/configure-multiple-schedulers/"],
     setting: "spec.placement.schedulers",
     fill: Some(fill_scheduler),
     check: check_scheduler,
@@ -312,8 +320,10 @@ fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static PRIORITY_CLASS: Rule = Rule {
     id: "priority-class",
+    group: Group::Placement,
     title: "The Pod has no priority class, or an allowed one.",
-    why: "A high priority evicts other people's Pods; system-node-critical evicts nearly anything.",
+    why: "A Pod of high priority preempts Pods of others; system-node-critical preempts nearly every Pod.",
+    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/"],
     setting: "spec.placement.priorityClasses",
     fill: None,
     check: check_priority_class,

@@ -1,6 +1,6 @@
 //! What a container may do beyond its user id.
 
-use super::Rule;
+use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
@@ -44,8 +44,10 @@ fn remedy(container: &Container, what: &str) -> String {
 
 pub(super) static PRIVILEGED: Rule = Rule {
     id: "privileged",
+    group: Group::Privileges,
     title: "No container is privileged.",
     why: "A privileged container has every capability and every device of its node.",
+    references: &["Pod Security Standards, Baseline: Privileged Containers"],
     setting: "",
     fill: None,
     check: check_privileged,
@@ -67,8 +69,11 @@ fn check_privileged(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     id: "privilege-escalation",
-    title: "No process gains privileges that its parent does not have.",
-    why: "allowPrivilegeEscalation: false sets no_new_privs, so setuid programs gain nothing. It is filled where unset.",
+    group: Group::Privileges,
+    title: "allowPrivilegeEscalation is false.",
+    why: "allowPrivilegeEscalation: false sets no_new_privs, so that a process cannot gain privileges from setuid \
+          programs. It is filled if unset.",
+    references: &["Pod Security Standards, Restricted: Privilege Escalation"],
     setting: "",
     fill: Some(|_, pod| {
         fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false).into())
@@ -78,9 +83,11 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
 
 pub(super) static READ_ONLY_ROOT: Rule = Rule {
     id: "read-only-root",
+    group: Group::Privileges,
     title: "The root file system is read-only.",
-    why: "What cannot be written cannot be replaced, and only the writable paths count against the disk limit. It is \
-          filled where unset.",
+    why: "A program of the image cannot be replaced, and only the writable paths count against the disk limit. It \
+          is filled if unset.",
+    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.readOnlyRootFilesystem",
     fill: Some(fill_read_only_root),
     check: check_read_only_root,
@@ -103,9 +110,12 @@ fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static CAPABILITIES: Rule = Rule {
     id: "capabilities",
-    title: "Every container drops the policy's capabilities and adds none but the allowed.",
-    why: "A container runtime gives more than a dozen capabilities by default. What is missing in drop is filled; an \
-          added capability that the policy does not allow is refused. Names are compared as written.",
+    group: Group::Privileges,
+    title: "Every container drops the policy's capabilities and adds only allowed ones.",
+    why: "A container runtime grants more than a dozen capabilities by default. Capabilities that are missing in \
+          drop are filled; an added capability that the policy does not allow is denied. Names are compared as \
+          written.",
+    references: &["Pod Security Standards, Restricted: Capabilities"],
     setting: "spec.security.capabilities",
     fill: Some(fill_capabilities),
     check: check_capabilities,

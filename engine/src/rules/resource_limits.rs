@@ -5,12 +5,12 @@
 //! be forged, but only ever lets an amount be lowered.
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{MAX_CONTAINERS, amount, overhead},
 };
 use crate::{
     json::{Object, Value, value_from_str},
-    pod::{Container, ContainerKind, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
+    pod::{Container, ContainerKind, Grain, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
     policy::{Amounts, Resource, Spec},
     violations::{Reporter, show},
 };
@@ -20,10 +20,12 @@ pub(super) const FILLED: &str = "sandgate.dev/filled-resources";
 
 pub(super) static RESOURCE_LIMITS: Rule = Rule {
     id: "resource-limits",
+    group: Group::Resources,
     title: "Every container has limits, none above the policy's.",
-    why: "A container without a limit takes what the node has, and a limit of 0 is none. Containers without limits \
-          share equally what the Pod's budget leaves; requests are filled and never exceed the limit. Ephemeral \
-          containers cannot have resources and run within the Pod's.",
+    why: "A container without a limit can use the whole node, and a limit of 0 is no limit. Containers without \
+          limits share equally what the Pod's budget leaves; requests are filled and never exceed the limit. \
+          Ephemeral containers cannot have resources and run within the Pod's.",
+    references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
     setting: "spec.resources.container",
     fill: Some(fill_resource_limits),
     check: check_resource_limits,
@@ -44,7 +46,7 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                 let resources = container.at("resources");
                 let limits = resources.child("limits");
                 let remedy = match limit {
-                    None => "set it, the others leave nothing to fill in".into(),
+                    None => "set a limit: the Pod's budget is used up by the other containers".into(),
                     Some(_) => format!("set it to at most {ceiling} or leave it out on create"),
                 };
                 out.report(
@@ -69,26 +71,26 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 }
 
 fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    let earlier = Filled::of(pod);
+    let earlier = FilledResources::of(pod);
     if earlier.entries.is_empty() && Pod::of(pod).containers.iter().all(has_all_amounts) {
         return 0;
     }
-    let mut needs = needs(pod, &earlier);
+    let mut demands = demands(pod, &earlier);
     let Some(pod_spec) = spec_mut(pod) else { return 0 };
     for resource in Resource::ALL {
         let budget = spec.resources.pod.limits.of(resource).value.minus(overhead(pod_spec, resource));
         let own = of_pod(pod_spec, "limits", resource);
         let budget = own.map_or(budget, |own| own.min(budget));
-        share(&mut needs, resource, budget, spec.resources.container.limits.of(resource).value);
+        distribute(&mut demands, resource, budget, spec.resources.container.limits.of(resource).value);
         if let Some(most) = of_pod(pod_spec, "requests", resource) {
-            share_requests(&mut needs, resource, most);
+            distribute_requests(&mut demands, resource, most);
         }
     }
     let mut filled = earlier;
-    let mut next = needs.iter();
+    let mut next = demands.iter();
     each_container_mut(pod, |_, container| {
-        if let Some(need) = next.next() {
-            write(need, container, &spec.resources.container.requests, &mut filled);
+        if let Some(demand) = next.next() {
+            write(demand, container, &spec.resources.container.requests, &mut filled);
         }
     });
     filled.remember(pod);
@@ -101,7 +103,7 @@ fn of_pod(pod_spec: &Object, kind: &str, resource: Resource) -> Option<Quantity>
     amount(amounts.and_then(|amounts| amounts.get(resource.as_str())))
 }
 
-/// Most Pods that set anything set all; nothing needs to be reckoned for them.
+/// Most Pods that set anything set all; nothing demands to be reckoned for them.
 fn has_all_amounts(container: &Container) -> bool {
     let Some(resources) = container.object.object("resources") else { return false };
     let is_full =
@@ -110,15 +112,15 @@ fn has_all_amounts(container: &Container) -> bool {
 }
 
 /// What one container has and lacks, for each of [`Resource::ALL`].
-struct Need {
+struct ContainerDemand {
     name: String,
     kind: ContainerKind,
-    slots: [Slot; 3],
+    slots: [ResourceSlot; 3],
 }
 
 /// One resource of one container.
 #[derive(Clone, Copy, Default)]
-struct Slot {
+struct ResourceSlot {
     /// The limit and the request as they stand; `None` where absent or unreadable.
     limit: Option<Quantity>,
     request: Option<Quantity>,
@@ -131,21 +133,21 @@ struct Slot {
     most_request: Option<Quantity>,
 }
 
-impl Slot {
+impl ResourceSlot {
     /// What the limit must at least be: a request that a person wrote.
-    fn floor(&self) -> Quantity {
+    fn minimum(&self) -> Quantity {
         self.request.filter(|_| !self.open_request).unwrap_or_default()
     }
 }
 
-impl Need {
+impl ContainerDemand {
     fn is_met(&self) -> bool {
         self.slots.iter().all(|slot| !slot.open_limit && !slot.open_request)
     }
 }
 
-fn needs(pod: &mut Value, earlier: &Filled) -> Vec<Need> {
-    let mut needs = Vec::new();
+fn demands(pod: &mut Value, earlier: &FilledResources) -> Vec<ContainerDemand> {
+    let mut demands = Vec::new();
     each_container_mut(pod, |kind, container| {
         let name = container.str("name").unwrap_or_default().to_owned();
         let slots = Resource::ALL.map(|resource| {
@@ -157,46 +159,53 @@ fn needs(pod: &mut Value, earlier: &Filled) -> Vec<Need> {
                 (amount(found), found.is_none() || ours)
             };
             let ((limit, open_limit), (request, open_request)) = (read("limits"), read("requests"));
-            Slot { limit, request, open_limit, open_request, share: None, most_request: None }
+            ResourceSlot { limit, request, open_limit, open_request, share: None, most_request: None }
         });
-        needs.push(Need { name, kind, slots });
+        demands.push(ContainerDemand { name, kind, slots });
     });
-    needs
+    demands
+}
+
+/// Returns what shares of `resource` are rounded to.
+fn grain(resource: Resource) -> Grain {
+    if resource == Resource::Cpu { Grain::Millicore } else { Grain::Mebibyte }
 }
 
 /// Gives each open limit of `resource` its share of `budget`.
-fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quantity) {
+fn distribute(demands: &mut [ContainerDemand], resource: Resource, budget: Quantity, ceiling: Quantity) {
     let at = resource as usize;
-    let runs = |need: &Need| need.kind != ContainerKind::Init;
-    let fixed = needs.iter().filter(|need| runs(need) && !need.slots[at].open_limit);
-    let mut left = fixed.fold(budget, |left, need| left.minus(need.slots[at].limit.unwrap_or_default()));
+    let runs = |demand: &ContainerDemand| demand.kind != ContainerKind::Init;
+    let fixed = demands.iter().filter(|demand| runs(demand) && !demand.slots[at].open_limit);
+    let mut left = fixed.fold(budget, |left, demand| left.minus(demand.slots[at].limit.unwrap_or_default()));
 
     // The largest wish first: whoever asks for more than an equal share takes it from what the others share.
     let mut open: Vec<usize> =
-        (0..needs.len()).filter(|i| runs(&needs[*i]) && needs[*i].slots[at].open_limit).collect();
-    open.sort_by_key(|i| std::cmp::Reverse(needs[*i].slots[at].floor()));
-    let mut sharers = open.len();
-    let mut equal = left.share(sharers, resource != Resource::Cpu);
+        (0..demands.len()).filter(|i| runs(&demands[*i]) && demands[*i].slots[at].open_limit).collect();
+    open.sort_by_key(|i| std::cmp::Reverse(demands[*i].slots[at].minimum()));
+    let mut recipients = open.len();
+    let mut equal = left.share(recipients, grain(resource));
     for index in open {
-        let slot = &mut needs[index].slots[at];
-        let floor = slot.floor();
-        if floor > equal {
-            left = left.minus(floor);
-            sharers -= 1;
-            equal = left.share(sharers, resource != Resource::Cpu);
+        let slot = &mut demands[index].slots[at];
+        let minimum = slot.minimum();
+        if minimum > equal {
+            left = left.minus(minimum);
+            recipients -= 1;
+            equal = left.share(recipients, grain(resource));
         }
         // A request above the ceiling is refused itself; a limit that follows it would only be a second fault.
-        slot.share = Some(equal.min(ceiling).max(floor.min(ceiling)));
+        slot.share = Some(equal.min(ceiling).max(minimum.min(ceiling)));
     }
 
     // An init container runs alone but for the sidecars started before it.
-    let mut beside = Quantity::ZERO;
-    for need in needs {
-        let slot = &mut need.slots[at];
-        match need.kind {
-            ContainerKind::Sidecar => beside = beside.plus(slot.share.or(slot.limit).unwrap_or_default()),
+    let mut concurrent = Quantity::ZERO;
+    for demand in demands {
+        let slot = &mut demand.slots[at];
+        match demand.kind {
+            ContainerKind::Sidecar => {
+                concurrent = concurrent.plus(slot.share.or(slot.limit).unwrap_or_default())
+            }
             ContainerKind::Init if slot.open_limit => {
-                slot.share = Some(budget.minus(beside).min(ceiling).max(slot.floor().min(ceiling)));
+                slot.share = Some(budget.minus(concurrent).min(ceiling).max(slot.minimum().min(ceiling)));
             }
             _ => {}
         }
@@ -204,37 +213,43 @@ fn share(needs: &mut [Need], resource: Resource, budget: Quantity, ceiling: Quan
 }
 
 /// Gives each open request of `resource` its share of what the Pod requests, if only nothing.
-fn share_requests(needs: &mut [Need], resource: Resource, most: Quantity) {
+fn distribute_requests(demands: &mut [ContainerDemand], resource: Resource, most: Quantity) {
     let at = resource as usize;
-    let running = || needs.iter().filter(|need| need.kind != ContainerKind::Init).map(|need| need.slots[at]);
-    let left = running().fold(most, |left, slot| left.minus(slot.floor()));
-    let sharers = running().filter(|slot| slot.open_request).count();
-    let equal = left.share(sharers, resource != Resource::Cpu);
-    let mut beside = Quantity::ZERO;
-    for Need { kind, slots, .. } in needs {
+    let running =
+        || demands.iter().filter(|demand| demand.kind != ContainerKind::Init).map(|demand| demand.slots[at]);
+    let left = running().fold(most, |left, slot| left.minus(slot.minimum()));
+    let recipients = running().filter(|slot| slot.open_request).count();
+    let equal = left.share(recipients, grain(resource));
+    let mut concurrent = Quantity::ZERO;
+    for ContainerDemand { kind, slots, .. } in demands {
         let slot = &mut slots[at];
         if *kind == ContainerKind::Init {
-            slot.most_request = Some(most.minus(beside));
+            slot.most_request = Some(most.minus(concurrent));
             continue;
         }
         slot.most_request = Some(equal);
         if *kind == ContainerKind::Sidecar {
-            beside = beside.plus(if slot.open_request { equal } else { slot.floor() });
+            concurrent = concurrent.plus(if slot.open_request { equal } else { slot.minimum() });
         }
     }
 }
 
 /// Writes the shares into a container; what stands there is only ever lowered.
-fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, filled: &mut Filled) {
-    if need.is_met() {
+fn write<'a>(
+    demand: &ContainerDemand,
+    container: &mut Object<'a>,
+    requests: &'a Amounts,
+    filled: &mut FilledResources,
+) {
+    if demand.is_met() {
         return;
     }
     let Some(resources) = container.object_mut("resources") else { return };
-    for (slot, resource) in need.slots.iter().zip(Resource::ALL) {
+    for (slot, resource) in demand.slots.iter().zip(Resource::ALL) {
         let lower = |found: Option<Quantity>, wanted: Quantity| found.is_none_or(|found| wanted < found);
         let limit = slot.share.filter(|share| *share > Quantity::ZERO && lower(slot.limit, *share));
         if let Some(limit) = limit {
-            set(resources, "limits", resource, limit.to_string(), need, filled);
+            set(resources, "limits", resource, limit.to_string(), demand, filled);
         }
         // Below a limit that is refused itself there is no request that would not be refused too.
         let ceiling = limit.or(slot.limit).filter(|ceiling| !ceiling.is_negative());
@@ -243,7 +258,7 @@ fn write<'a>(need: &Need, container: &mut Object<'a>, requests: &'a Amounts, fil
         let request = wanted.value.min(ceiling).min(slot.most_request.unwrap_or(ceiling));
         if lower(slot.request, request) {
             let text = if request == wanted.value { wanted.text.clone() } else { request.to_string() };
-            set(resources, "requests", resource, text, need, filled);
+            set(resources, "requests", resource, text, demand, filled);
         }
     }
 }
@@ -253,18 +268,18 @@ fn set(
     kind: &'static str,
     resource: Resource,
     text: String,
-    need: &Need,
-    filled: &mut Filled,
+    demand: &ContainerDemand,
+    filled: &mut FilledResources,
 ) {
     if let Some(amounts) = resources.object_mut(kind) {
-        filled.put(&need.name, kind, resource, &text);
+        filled.put(&demand.name, kind, resource, &text);
         amounts.set(resource.as_str(), text);
     }
 }
 
 /// What earlier rounds filled, as the annotation says, and what this one adds.
 #[derive(Default)]
-struct Filled {
+struct FilledResources {
     entries: Vec<Entry>,
     /// How many amounts this one set.
     changed: usize,
@@ -284,7 +299,7 @@ impl Entry {
     }
 }
 
-impl Filled {
+impl FilledResources {
     fn of(pod: &Value) -> Self {
         let metadata = pod.as_object().and_then(|pod| pod.object("metadata"));
         let text =

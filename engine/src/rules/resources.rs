@@ -1,7 +1,7 @@
 //! What the Pod as a whole may use.
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{amount, overhead},
 };
 use crate::{
@@ -14,8 +14,10 @@ use crate::{
 
 pub(super) static RESOURCE_KINDS: Rule = Rule {
     id: "resource-kinds",
-    title: "The Pod asks for cpu, memory and ephemeral-storage only.",
-    why: "Extended resources are devices of the node, huge pages are outside every limit checked here.",
+    group: Group::Resources,
+    title: "The Pod requests cpu, memory and ephemeral-storage only.",
+    why: "Extended resources are devices of the node, and huge pages are outside every limit that is checked here.",
+    references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
     setting: "",
     fill: None,
     check: check_resource_kinds,
@@ -54,8 +56,10 @@ fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (LazyPath
 
 pub(super) static RESOURCE_CLAIMS: Rule = Rule {
     id: "resource-claims",
+    group: Group::Resources,
     title: "The Pod claims no devices.",
-    why: "A resource claim (dynamic resource allocation) hands a device of the node to the Pod.",
+    why: "A resource claim (dynamic resource allocation) gives a device of the node to the Pod.",
+    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/"],
     setting: "",
     fill: None,
     check: check_resource_claims,
@@ -75,10 +79,15 @@ fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static POD_BUDGET: Rule = Rule {
     id: "pod-budget",
+    group: Group::Resources,
     title: "The Pod as a whole stays within its budget.",
-    why: "Inside one gVisor sandbox only the Pod's limits are enforced, so the total is capped: the app containers and \
-          sidecars together, or an init container with the sidecars before it if that is more, plus the overhead of \
-          the runtime class. spec.resources is capped too.",
+    why: "Inside one gVisor sandbox only the Pod's limits are enforced, so the total is limited: the app containers \
+          and sidecars together, or an init container with the sidecars before it if that is more, plus the \
+          overhead of the runtime class. spec.resources is limited too.",
+    references: &[
+        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/pod-overhead/",
+    ],
     setting: "spec.resources.pod.limits",
     fill: None,
     check: check_pod_budget,

@@ -1,6 +1,6 @@
 //! The runtime class, and the annotations that reach runsc.
 
-use super::{Rule, helpers::AnyOf};
+use super::{Group, Rule, helpers::AnyOf};
 use crate::{
     json::Value,
     path::{ANNOTATIONS, SPEC},
@@ -11,10 +11,12 @@ use crate::{
 
 pub(super) static RUNTIME_CLASS: Rule = Rule {
     id: "runtime-class",
+    group: Group::Runtime,
     title: "The Pod runs under an allowed runtime class.",
-    why: "The runtime class is the sandbox. A Pod without one is given the default. Another class that was set \
-          explicitly is refused, never rewritten: its overhead, node selector and tolerations are already merged \
-          into the Pod and would stay behind.",
+    why: "The runtime class is the sandbox. A Pod without one gets the default. Another class that was set \
+          explicitly is denied and never rewritten: its overhead, node selector and tolerations are already merged \
+          into the Pod and would remain.",
+    references: &["https://kubernetes.io/docs/concepts/containers/runtime-class/"],
     setting: "spec.runtimeClass",
     fill: Some(fill_runtime_class),
     check: check_runtime_class,
@@ -42,10 +44,13 @@ fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
     id: "gvisor-annotations",
+    group: Group::Runtime,
     title: "No annotation reconfigures gVisor.",
-    why: "containerd can pass annotations of the prefix dev.gvisor. to runsc, where they open host sockets, replace \
-          the root file system or switch off protections. Admitted are only the mount hints that gVisor's own \
-          admission webhook, on GKE too, adds for emptyDir volumes: type, share and options, with the values it uses.",
+    why: "containerd can pass annotations with the prefix dev.gvisor. to runsc, where they open host sockets, \
+          replace the root file system or switch off protections. Only the mount hints are allowed that gVisor's \
+          own admission webhook, also on GKE, adds for emptyDir volumes: type, share and options, with the values \
+          that it uses.",
+    references: &["https://gvisor.dev/docs/user_guide/containerd/configuration/"],
     setting: "",
     fill: None,
     check: check_gvisor_annotations,

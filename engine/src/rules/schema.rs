@@ -1,6 +1,6 @@
 //! The types of the Pod API: unknown fields and values of the wrong type.
 
-use super::{Rule, helpers::MAX_CONTAINERS};
+use super::{Group, Rule, helpers::MAX_CONTAINERS};
 use crate::{
     hash::hex_digest,
     json::Value,
@@ -16,9 +16,12 @@ use crate::{
 
 pub(super) static POD_SCHEMA: Rule = Rule {
     id: "pod-schema",
+    group: Group::Schema,
     title: "Every field is in the Pod API of this build, with a value of its type.",
     why: "A field that the rules do not know cannot be checked: it comes from a newer API server and may allow an \
-          escape. A value of the wrong type, such as a string in place of a list, hides what it contains. Both are denied.",
+          escape. A value of the wrong type, such as a string in place of a list, hides what it contains. Both are \
+          denied.",
+    references: &["https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"],
     setting: "",
     fill: None,
     check: check_pod_schema,

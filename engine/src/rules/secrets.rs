@@ -1,6 +1,6 @@
 //! Which Secrets reach the sandbox, and how.
 
-use super::{Rule, helpers::VOLUMES};
+use super::{Group, Rule, helpers::VOLUMES};
 use crate::{
     json::Object,
     path::LazyPath,
@@ -11,10 +11,12 @@ use crate::{
 
 pub(super) static SECRETS: Rule = Rule {
     id: "secrets",
+    group: Group::Secrets,
     title: "Only allowed Secrets are read.",
-    why: "A legacy service account token is a Secret like any other, and secretKeyRef reads it. A policy can name the \
-          Secrets that the sandbox may see, or forbid them in the environment. Secret files are a matter of the rule \
-          volume-types.",
+    why: "A legacy service account token is a Secret like any other, and secretKeyRef reads it. A policy can list \
+          the Secrets that the sandbox may read, or forbid Secrets in the environment. The rule volume-types \
+          decides about Secret volumes.",
+    references: &["https://kubernetes.io/docs/concepts/configuration/secret/"],
     setting: "spec.secrets",
     fill: None,
     check: check_secrets,
@@ -83,8 +85,12 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static FILE_KEY_REF: Rule = Rule {
     id: "file-key-ref",
+    group: Group::Secrets,
     title: "No environment variable is read from a file of a volume.",
     why: "For fileKeyRef the kubelet, on the node, opens a file that the sandbox has written.",
+    references: &[
+        "https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-via-file/",
+    ],
     setting: "",
     fill: None,
     check: check_file_key_ref,

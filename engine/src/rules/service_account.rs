@@ -1,7 +1,7 @@
 //! As whom the Pod speaks to the API server: as nobody.
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{VOLUMES, is_api_token_volume},
 };
 use crate::{
@@ -15,9 +15,11 @@ use crate::{
 
 pub(super) static SERVICE_ACCOUNT: Rule = Rule {
     id: "service-account",
+    group: Group::ServiceAccount,
     title: "The Pod runs as the policy's service account.",
-    why: "Rights are given to service accounts; the policy's has none. It is filled where the Pod has none or the \
-          API default. The deprecated alias serviceAccount must not name another one.",
+    why: "RBAC is granted to service accounts; this one should have none. It is filled if the Pod has no account or \
+          the API default. The deprecated alias serviceAccount must not name another one.",
+    references: &["https://kubernetes.io/docs/concepts/security/service-accounts/"],
     setting: "spec.serviceAccount.name",
     fill: Some(fill_service_account),
     check: check_service_account,
@@ -65,10 +67,14 @@ fn account_field<'o>(pod: &'o Object) -> Option<(&'static str, &'o str)> {
 
 pub(super) static TOKEN_VOLUMES: Rule = Rule {
     id: "token-volumes",
+    group: Group::ServiceAccount,
     title: "No container gets a service account token.",
-    why: "A token is a key to the API server. automountServiceAccountToken is set to false, and the volume that the \
-          API server has already mounted is taken out with its mounts, or the next round would keep it. A token, \
-          certificate or bundle that the Pod projects itself is refused.",
+    why: "A token is a credential for the API server. automountServiceAccountToken is set to false, and the volume \
+          that the API server has already added is removed with its mounts. A token, certificate or trust bundle \
+          that the Pod projects itself is denied.",
+    references: &[
+        "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#opt-out-of-api-credential-automounting",
+    ],
     setting: "spec.serviceAccount.automountToken",
     fill: Some(fill_token_volumes),
     check: check_token_volumes,

@@ -1,7 +1,7 @@
 //! The user and groups that processes run as.
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{Expected, SECURITY_CONTEXT, check_inherited},
 };
 use crate::{
@@ -19,9 +19,14 @@ fn fill_of_pod<'a>(pod: &mut Value<'a>, field: &'static str, value: impl Into<Va
 
 pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
     id: "run-as-non-root",
+    group: Group::Users,
     title: "No container runs as root.",
-    why: "runAsNonRoot makes the kubelet refuse to start a container whose image would run as uid 0. It is filled \
-          for the Pod; a container that says false is refused. hostUsers: false does not relax this.",
+    why: "With runAsNonRoot the kubelet does not start a container whose image would run as uid 0. It is filled for \
+          the Pod; a container that sets false is denied. hostUsers: false does not relax this rule.",
+    references: &[
+        "Pod Security Standards, Restricted: Running as Non-root",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "",
     fill: Some(|_, pod| fill_of_pod(pod, "runAsNonRoot", true)),
     check: check_run_as_non_root,
@@ -34,9 +39,14 @@ fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static RUN_AS_USER: Rule = Rule {
     id: "run-as-user",
+    group: Group::Users,
     title: "Every container runs as an allowed user id.",
-    why: "The image's own user is not to be trusted. The id is filled for the Pod where unset; what a container sets \
-          itself must lie in the range.",
+    why: "The user of an image is chosen by its author. The id is filled for the Pod if unset; an id that a \
+          container sets must be in the policy's range.",
+    references: &[
+        "Pod Security Standards, Restricted: Running as Non-root user",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "spec.security.runAsUser",
     fill: Some(|spec, pod| fill_of_pod(pod, "runAsUser", i64::from(spec.security.run_as_user.default))),
     check: |spec, pod, out| check_id("runAsUser", spec.security.run_as_user, pod, out),
@@ -44,8 +54,10 @@ pub(super) static RUN_AS_USER: Rule = Rule {
 
 pub(super) static RUN_AS_GROUP: Rule = Rule {
     id: "run-as-group",
+    group: Group::Users,
     title: "Every container runs as an allowed group id.",
-    why: "Without runAsGroup the primary group is the image's, often root's. It is filled for the Pod where unset.",
+    why: "Without runAsGroup the primary group is the image's, often root's. It is filled for the Pod if unset.",
+    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.runAsGroup",
     fill: Some(|spec, pod| fill_of_pod(pod, "runAsGroup", i64::from(spec.security.run_as_group.default))),
     check: |spec, pod, out| check_id("runAsGroup", spec.security.run_as_group, pod, out),
@@ -59,9 +71,11 @@ fn check_id(field: &'static str, range: IdRange, pod: &Pod, out: &mut Reporter) 
 
 pub(super) static FS_GROUP: Rule = Rule {
     id: "fs-group",
+    group: Group::Users,
     title: "Volumes belong to an allowed group.",
-    why: "The kubelet hands volumes to fsGroup; without it the writable paths belong to root and the Pod cannot write \
-          to them. It is filled where unset.",
+    why: "The kubelet changes the group of volumes to fsGroup; without it the writable paths belong to root and the \
+          Pod cannot write to them. It is filled if unset.",
+    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.fsGroup",
     fill: Some(|spec, pod| fill_of_pod(pod, "fsGroup", i64::from(spec.security.fs_group.default))),
     check: check_fs_group,
@@ -78,8 +92,10 @@ fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
     id: "supplemental-groups",
-    title: "Further groups keep to the range of fsGroup.",
-    why: "A supplemental group such as 0 or docker's opens files and sockets that the user may not touch.",
+    group: Group::Users,
+    title: "supplementalGroups are in the fsGroup range.",
+    why: "A supplemental group such as 0 or docker's opens files and sockets that the user may not open.",
+    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.fsGroup",
     fill: None,
     check: check_supplemental_groups,

@@ -1,7 +1,7 @@
 //! What is mounted, and where the sandbox can write.
 
 use super::{
-    Rule,
+    Group, Rule,
     helpers::{VOLUMES, amount, is_api_token_volume},
 };
 use crate::{
@@ -14,9 +14,11 @@ use crate::{
 
 pub(super) static VOLUME_TYPES: Rule = Rule {
     id: "volume-types",
+    group: Group::Volumes,
     title: "Every volume is of an allowed type.",
-    why: "A hostPath is the node's disk, a Secret or a projected volume may be a credential, a CSI driver runs on the \
-          node. Only the listed types are admitted, so a type that did not exist when this was built is not.",
+    why: "A hostPath is the node's disk, a Secret or a projected volume may be a credential, a CSI driver runs on \
+          the node. Only the listed types are allowed, so a type that is newer than this build is denied.",
+    references: &["Pod Security Standards, Restricted: Volume Types", "CVE-2024-10220"],
     setting: "spec.volumes.allowed",
     fill: None,
     check: check_volume_types,
@@ -46,9 +48,11 @@ fn sources<'v, 'a>(volume: &'v Object<'a>) -> impl Iterator<Item = (&'v str, &'v
 
 pub(super) static EMPTY_DIR: Rule = Rule {
     id: "empty-dir",
-    title: "Every emptyDir has a size limit and lies on disk or in memory.",
-    why: "An emptyDir without a limit, or with 0, fills the node's disk. The limit is filled where unset: the \
-          policy's for its own volumes, the Pod's budget for others. Huge pages are refused.",
+    group: Group::Volumes,
+    title: "Every emptyDir has a size limit and is on disk or in memory.",
+    why: "An emptyDir without a limit, or with 0, can fill the node's disk. The limit is filled if unset: the \
+          policy's for its own volumes, the Pod's budget for others. Huge pages are denied.",
+    references: &["https://kubernetes.io/docs/concepts/storage/volumes/#emptydir"],
     setting: "spec.volumes.writable",
     fill: Some(fill_empty_dir),
     check: check_empty_dir,
@@ -112,9 +116,12 @@ fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static WRITABLE_PATHS: Rule = Rule {
     id: "writable-paths",
+    group: Group::Volumes,
     title: "Containers write to the policy's paths and nowhere else.",
-    why: "With a read-only root a program still needs a place to work: every container gets the policy's volumes \
-          where nothing is mounted yet. A writable mount elsewhere is refused; a read-only one may be anywhere.",
+    why: "With a read-only root a program still needs writable paths: every container gets the policy's volumes, \
+          except at paths where it mounts one itself. A writable mount at another path is denied; a read-only one \
+          may be at any path.",
+    references: &["https://kubernetes.io/docs/concepts/storage/volumes/"],
     setting: "spec.volumes.writable",
     fill: Some(fill_writable_paths),
     check: check_writable_paths,
@@ -226,9 +233,11 @@ fn lies_in(path: &str, root: &str) -> bool {
 
 pub(super) static SUB_PATHS: Rule = Rule {
     id: "sub-paths",
+    group: Group::Volumes,
     title: "A sub-path stays inside its volume.",
-    why: "The kubelet resolves subPath and subPathExpr on the node; a path that climbs with .. or starts at the root \
-          has escaped volumes before.",
+    why: "The kubelet resolves subPath and subPathExpr on the node. Paths that climb with .. or begin at the root \
+          have been used to escape volumes.",
+    references: &["CVE-2017-1002101", "CVE-2021-25741"],
     setting: "",
     fill: None,
     check: check_sub_paths,
@@ -254,8 +263,10 @@ fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static VOLUME_DEVICES: Rule = Rule {
     id: "volume-devices",
+    group: Group::Volumes,
     title: "No container gets a block device.",
     why: "A raw device bypasses the file system and its limits.",
+    references: &["https://kubernetes.io/docs/concepts/storage/persistent-volumes/#raw-block-volume-support"],
     setting: "",
     fill: None,
     check: check_volume_devices,
@@ -277,8 +288,10 @@ fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 pub(super) static MOUNT_PROPAGATION: Rule = Rule {
     id: "mount-propagation",
-    title: "Mounts of the container stay in the container.",
-    why: "With Bidirectional what the container mounts appears on the node.",
+    group: Group::Volumes,
+    title: "No mount propagation to the host.",
+    why: "With Bidirectional the mounts that the container makes appear on the node.",
+    references: &["https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation"],
     setting: "",
     fill: None,
     check: check_mount_propagation,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sandgate_engine::review::{Endpoint, annotations};
 use serde::Deserialize;
 
 use crate::audit::{Owner, Verdict, Violation};
@@ -87,17 +88,25 @@ impl Event {
     /// The verdicts of our webhooks, one for each that was asked.
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
         let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
-            let webhook = key.strip_suffix("/verdict")?;
-            // Somebody else's webhook may give verdicts too.
-            let policy_hash = self.annotations.get(&format!("{webhook}/policy-hash"))?;
-            Some(self.verdict(webhook, verdict, policy_hash))
+            let webhook = annotations::webhook_of_verdict(key)?;
+            let endpoint = annotations::endpoint_of(webhook)?;
+            Some(self.verdict(webhook, endpoint, verdict))
         });
         webhooks.collect()
     }
 
-    fn verdict(&self, webhook: &str, verdict: &str, policy_hash: &str) -> Verdict {
-        let annotation = |key| self.annotations.get(&format!("{webhook}/{key}")).cloned().unwrap_or_default();
-        let rules = annotation("rules");
+    /// Returns whether the request was a dry run, as its query demands: `?dryRun=All`.
+    fn is_dry_run(&self) -> bool {
+        let query = self.request_uri.split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
+    }
+
+    fn verdict(&self, webhook: &str, endpoint: Endpoint, verdict: &str) -> Verdict {
+        let annotation = |key| {
+            let key = annotations::audit_key(webhook, key);
+            self.annotations.get(&key).cloned().unwrap_or_default()
+        };
+        let rules = annotation(annotations::RULES);
         let rules = rules.split(',').filter(|rule| !rule.is_empty());
         let operation = match &*self.verb {
             "patch" | "update" => "UPDATE".into(),
@@ -110,9 +119,9 @@ impl Event {
         Verdict {
             time: self.request_received_timestamp.clone(),
             verdict: verdict.into(),
-            endpoint: webhook.split('.').next().unwrap_or_default().into(),
+            endpoint: endpoint.as_str().into(),
             uid: self.audit_id.clone(),
-            dry_run: self.request_uri.contains("dryRun=All"),
+            dry_run: self.is_dry_run(),
             operation,
             resource: self.object_ref.resource.clone(),
             subresource: self.object_ref.subresource.clone(),
@@ -123,8 +132,8 @@ impl Event {
             user: user.username.clone(),
             groups: user.groups.clone(),
             service_account: spec.service_account_name.clone(),
-            policy: annotation("policy"),
-            policy_hash: policy_hash.into(),
+            policy: annotation(annotations::POLICY),
+            policy_hash: annotation(annotations::POLICY_HASH),
             violations: rules.map(|rule| Violation { rule: rule.into(), ..Violation::default() }).collect(),
             images: containers.map(|container| container.image.clone()).collect(),
             ..Verdict::default()
@@ -152,6 +161,35 @@ mod tests {
         assert_eq!((&*verdict.operation, verdict.dry_run), ("CREATE", true));
         let rules: Vec<_> = verdict.violations.iter().map(|violation| &*violation.rule).collect();
         assert_eq!(rules, ["privileged", "host-ports"]);
+    }
+
+    #[test]
+    fn every_webhook_of_the_chart_is_recorded_with_the_endpoint_that_it_calls() {
+        for (webhook, endpoint) in [
+            ("labelled.mutate", "mutate"),
+            ("validate", "validate"),
+            ("status", "validate"),
+            ("labelled.binding", "validate"),
+        ] {
+            let event = DENIED.replace("\"mutate.sandgate.dev", &format!("\"{webhook}.sandgate.dev"));
+            let event: Event = serde_json::from_str(&event).unwrap();
+            assert_eq!(event.verdicts()[0].endpoint, endpoint, "{webhook}");
+        }
+    }
+
+    #[test]
+    fn only_the_parameter_dry_run_makes_a_dry_run() {
+        for (query, is_dry_run) in [
+            ("?dryRun=All", true),
+            ("?pretty=true&dryRun=%41ll", true),
+            ("?fieldManager=dryRun=All", false),
+            ("?fieldManager=x%26dryRun%3DAll", false),
+            ("", false),
+        ] {
+            let event = DENIED.replace("?dryRun=All&fieldManager=x", query);
+            let event: Event = serde_json::from_str(&event).unwrap();
+            assert_eq!(event.verdicts()[0].dry_run, is_dry_run, "{query}");
+        }
     }
 
     #[test]

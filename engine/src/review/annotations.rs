@@ -1,0 +1,85 @@
+//! The names under which the API server knows a verdict: the webhooks, and the keys of the audit annotations.
+//!
+//! The API server writes each annotation of an answer to its audit log, under the name of the webhook and the key:
+//! `mutate.sandgate.dev/verdict`.
+
+use super::Endpoint;
+
+/// The key of the verdict, a word of [`super::Outcome`].
+pub const VERDICT: &str = "verdict";
+/// The key of the ids of the violated rules, joined by commas.
+pub const RULES: &str = "rules";
+/// The key of the policy's name.
+pub const POLICY: &str = "policy";
+/// The key of the hash of the policy's content.
+pub const POLICY_HASH: &str = "policy-hash";
+
+/// The prefix of a webhook that the chart registers a second time, for namespaces that are chosen by label.
+const LABELLED: &str = "labelled.";
+
+/// The webhooks that the chart registers, and the endpoint that each calls.
+const WEBHOOKS: [(&str, Endpoint); 4] = [
+    ("mutate.sandgate.dev", Endpoint::Mutate),
+    ("validate.sandgate.dev", Endpoint::Validate),
+    ("status.sandgate.dev", Endpoint::Validate),
+    ("binding.sandgate.dev", Endpoint::Validate),
+];
+
+/// Returns the endpoint that the webhook of this name calls; `None` if it is not one of sandgate's.
+#[must_use]
+pub fn endpoint_of(webhook: &str) -> Option<Endpoint> {
+    let name = webhook.strip_prefix(LABELLED).unwrap_or(webhook);
+    WEBHOOKS.into_iter().find(|(known, _)| *known == name).map(|(_, endpoint)| endpoint)
+}
+
+/// Returns the key in the API server's audit log of one annotation of a webhook.
+#[must_use]
+pub fn audit_key(webhook: &str, key: &str) -> String {
+    format!("{webhook}/{key}")
+}
+
+/// Returns the webhook whose verdict stands under this key of the API server's audit log.
+#[must_use]
+pub fn webhook_of_verdict(audit_key: &str) -> Option<&str> {
+    let (webhook, key) = audit_key.rsplit_once('/')?;
+    (key == VERDICT && endpoint_of(webhook).is_some()).then_some(webhook)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_webhook_of_the_chart_calls_a_known_endpoint() {
+        let chart = include_str!("../../../charts/sandgate/templates/_helpers.tpl");
+        for (name, _) in WEBHOOKS {
+            assert!(chart.contains(&format!("\n{name}:")), "the chart registers {name}");
+        }
+        let registered =
+            chart.lines().filter(|line| line.contains(".sandgate.dev:") && !line.starts_with(' '));
+        assert_eq!(registered.count(), WEBHOOKS.len());
+        assert!(chart.contains(&format!("\"prefix\" \"{LABELLED}\"")));
+    }
+
+    #[test]
+    fn a_webhook_maps_to_the_endpoint_that_it_calls() {
+        assert_eq!(endpoint_of("mutate.sandgate.dev"), Some(Endpoint::Mutate));
+        assert_eq!(endpoint_of("labelled.mutate.sandgate.dev"), Some(Endpoint::Mutate));
+        assert_eq!(endpoint_of("status.sandgate.dev"), Some(Endpoint::Validate));
+        assert_eq!(endpoint_of("labelled.binding.sandgate.dev"), Some(Endpoint::Validate));
+        for other in
+            ["", "sandgate.dev", "other.sandgate.dev", "mutate.sandgate.dev.example.com", "labelled."]
+        {
+            assert_eq!(endpoint_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_verdict_of_sandgate_is_found() {
+        let key = audit_key("validate.sandgate.dev", VERDICT);
+        assert_eq!(webhook_of_verdict(&key), Some("validate.sandgate.dev"));
+        for other in ["validate.sandgate.dev/rules", "other.example.com/verdict", "verdict", "/verdict"] {
+            assert_eq!(webhook_of_verdict(other), None, "{other}");
+        }
+    }
+}
