@@ -1,7 +1,7 @@
 //! The engine of sandgate: from the bytes of an admission review to a verdict. It opens no socket and no file, and knows
 //! neither the time nor a cluster.
 //!
-//! In the order data flows: [`json`] reads a Pod, [`policy`] says what it must look like, [`rules`] fill and check it,
+//! In the order data flows: [`json`] reads a Pod, [`policy`] defines what it must look like, [`rules`] fill and check it,
 //! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields.
 
 pub mod hash;

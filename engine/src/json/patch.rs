@@ -11,7 +11,7 @@ pub(crate) enum JsonStep<'p> {
     Index(usize),
 }
 
-/// What became of a value.
+/// The change of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change<'v, 'a> {
     /// It was removed.
@@ -37,7 +37,7 @@ pub fn write_patch(root: &Value) -> Vec<u8> {
     writer.out
 }
 
-/// Whether anything in the tree differs from what was read.
+/// Returns whether anything in the tree differs from what was read.
 #[must_use]
 pub fn is_changed(root: &Value) -> bool {
     match root {

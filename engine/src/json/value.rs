@@ -21,7 +21,7 @@ pub enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// What became of a value since it was read.
+/// The state of a value since it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// As it was read (though something inside it may have changed).
@@ -107,7 +107,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What kind of value it is, for a message: `a string`, `a list`…
+    /// Returns the type of the value for a message: `a string`, `a list`…
     #[must_use]
     pub fn describe(&self) -> &'static str {
         match self {
@@ -183,7 +183,7 @@ impl<'a> List<'a> {
         standing.map(|(index, (value, _))| (index, value))
     }
 
-    /// Whether no item stands.
+    /// Returns whether the list has no item.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -256,7 +256,7 @@ impl<'a> Object<'a> {
         standing.map(|member| (member.key.as_ref(), &member.value))
     }
 
-    /// Whether it has no member that is not null.
+    /// Returns whether every member is null.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
@@ -276,7 +276,7 @@ impl<'a> Object<'a> {
         member.value = value;
     }
 
-    /// Sets `key` where it is absent or null; says whether it did.
+    /// Sets `key` if it is absent or null; returns whether it did.
     pub fn set_default(&mut self, key: &'a str, value: impl Into<Value<'a>>) -> bool {
         let is_open = self.get(key).is_none();
         if is_open {
@@ -321,7 +321,7 @@ impl Member<'_> {
     }
 }
 
-/// Whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several times
+/// Returns whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several times
 /// faster than a call that compares memory.
 pub(crate) fn is_same(left: &str, right: &str) -> bool {
     left.len() == right.len() && left.as_bytes().first() == right.as_bytes().first() && left == right

@@ -48,11 +48,11 @@ static LIST_PATHS: [LazyPath<'static>; 3] =
 /// One container, with its path.
 #[derive(Debug, Clone, Copy)]
 pub struct Container<'p, 'a> {
-    /// Its kind.
+    /// The kind of the container.
     pub kind: ContainerKind,
     /// The object itself.
     pub object: &'p Object<'a>,
-    /// Its `securityContext`, empty if it has none.
+    /// The `securityContext` of the container, empty if it has none.
     pub security: &'p Object<'a>,
     path: LazyPath<'static>,
 }
@@ -64,14 +64,14 @@ impl<'p, 'a> Container<'p, 'a> {
         self.path.child(field)
     }
 
-    /// Its probes, each with the name of its field.
+    /// Returns the probes of the container, each with the name of its field.
     pub fn probes(&self) -> impl Iterator<Item = (&'static str, &'p Object<'a>)> + use<'p, 'a> {
         let object = self.object;
         let names = ["livenessProbe", "readinessProbe", "startupProbe"];
         names.into_iter().filter_map(move |name| Some((name, object.object(name)?)))
     }
 
-    /// Its name, or a stand-in where it has none.
+    /// Returns the name of the container, or a placeholder if it has none.
     #[must_use]
     pub fn name(&self) -> &'p str {
         self.object.str("name").unwrap_or("(no name)")
@@ -120,7 +120,7 @@ impl<'p, 'a> Pod<'p, 'a> {
         }
     }
 
-    /// The controller that made the Pod, by the owner reference that says `controller: true`.
+    /// Returns the controller that made the Pod: the owner reference with `controller: true`.
     #[must_use]
     pub fn controller(&self) -> Option<&'p Object<'a>> {
         controller(self.metadata)
@@ -136,7 +136,7 @@ pub fn controller<'p, 'a>(metadata: &'p Object<'a>) -> Option<&'p Object<'a>> {
         .find(|owner| owner.bool("controller") == Some(true))
 }
 
-/// Whether an owner reference names a Job: one of `batch/v1`, the only version that the Job controller writes.
+/// Returns whether an owner reference names a Job: one of `batch/v1`, the only version that the Job controller writes.
 #[must_use]
 pub fn is_job(owner: &Object) -> bool {
     owner.str("kind") == Some("Job") && owner.str("apiVersion") == Some("batch/v1")

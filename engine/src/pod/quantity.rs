@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Quantity(i128);
 
-/// What a share is rounded down to, so that it is written without a fraction.
+/// The unit that a share is rounded down to, so that it is written without a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grain {
     /// A thousandth of a core.
@@ -41,7 +41,7 @@ impl Quantity {
     /// Reads a quantity.
     ///
     /// # Errors
-    /// When the text is none, or one that cannot be compared exactly.
+    /// Fails if the text is not a quantity, or is one that cannot be compared exactly.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let (negative, unsigned) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
@@ -84,7 +84,7 @@ impl Quantity {
         Self(share / step * step)
     }
 
-    /// Whether it is less than nothing.
+    /// Returns whether the amount is below zero.
     #[must_use]
     pub fn is_negative(self) -> bool {
         self.0 < 0
@@ -145,7 +145,7 @@ fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result
     if whole.is_empty() && fraction.is_empty() {
         return Ok(0);
     }
-    // More digits than an i128 holds are refused before any arithmetic, so a text of megabytes costs nothing.
+    // More digits than an i128 holds are rejected before any arithmetic, so a text of megabytes costs nothing.
     if whole.len() + fraction.len() > 39 {
         return Err(QuantityError::OutOfRange);
     }

@@ -2,14 +2,14 @@
 //!
 //! Written from the OpenAPI documents of Kubernetes 1.36 and 1.37 (`api/openapi-spec/v3/api__v1_openapi.json`), less the
 //! fields that `docs/pod-fields.md` calls unknown. Tests hold this table against that document, and that document
-//! against running API servers. A field that is not in this table is one that no rule can have judged.
+//! against running API servers. A field that is not in this table is one that no rule checks.
 
 use crate::json::is_same;
 
 /// The versions of Kubernetes whose Pod API the table holds.
 pub const VERSIONS: &str = "1.36 and 1.37";
 
-/// What kind of value a field takes.
+/// The type of value that a field takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     /// A string.
@@ -22,7 +22,7 @@ pub enum Kind {
     Quantity,
     /// An `intstr.IntOrString`.
     IntOrString,
-    /// Anything; nothing in it is judged.
+    /// Any value; no rule checks what it contains.
     Any,
     /// A list of values of one kind.
     List(&'static Kind),

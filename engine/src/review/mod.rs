@@ -149,7 +149,7 @@ pub fn answer<'a>(
     }))
 }
 
-/// What the rules found and filled in one object.
+/// The violations and the filled defaults of one object.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The violations of the policy.
@@ -200,7 +200,7 @@ fn decide<'a>(
     (outcome, Some(policy), findings)
 }
 
-/// Whether the policy's defaults are filled before a Pod is checked.
+/// Selects whether the policy's defaults are filled before a Pod is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defaults {
     /// Fields that the Pod leaves open are filled, as the mutating webhook does.

@@ -1,4 +1,4 @@
-//! Whom the Pod keeps away from where it runs.
+//! The Pods that this one keeps off its node.
 
 use super::{Group, Rule};
 use crate::{

@@ -69,7 +69,7 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.security.seccomp;
-    // Every Pod is checked and few are refused: it is written when it is read.
+    // Every Pod is checked and few are denied: the text is only made for those.
     let remedy = fmt::from_fn(|f| match allowed.first() {
         Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
         None => f.write_str("leave it out"),

@@ -18,7 +18,7 @@ pub(super) static SECURITY_CONTEXT: LazyPath<'static> = SPEC.child("securityCont
 /// `spec.volumes` of a Pod.
 pub(super) static VOLUMES: LazyPath<'static> = SPEC.child("volumes");
 
-/// What a rule expects of a security context field that containers inherit from the Pod.
+/// The value that a rule expects of a security context field that containers inherit from the Pod.
 pub(super) struct Expected<'w> {
     pub(super) field: &'static str,
     pub(super) wanted: &'w dyn fmt::Display,

@@ -1,4 +1,4 @@
-//! Where images come from.
+//! The origin of images.
 
 use super::{Group, Rule};
 use crate::{

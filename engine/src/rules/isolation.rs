@@ -1,4 +1,4 @@
-//! What the Pod shares with its node and its neighbours: nothing.
+//! Isolation of the Pod from its node and from other Pods.
 
 use super::{Group, Rule};
 use crate::{

@@ -1,4 +1,4 @@
-//! How long the Pod lives, and who starts it again.
+//! The lifetime of the Pod and its restarts.
 
 use super::{Group, Rule};
 use crate::{

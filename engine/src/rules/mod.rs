@@ -36,9 +36,9 @@ pub struct Rule {
     pub id: &'static str,
     /// The subject that the rule belongs to.
     pub group: Group,
-    /// What must hold, in one sentence.
+    /// The property that must hold, in one sentence.
     pub title: &'static str,
-    /// Why it must hold, and what is done about a Pod that leaves it open.
+    /// The reason for it, and what is done about a Pod that leaves it open.
     pub why: &'static str,
     /// Controls of the Pod Security Standards, CVEs and pages of Kubernetes or gVisor that the rule rests on.
     pub references: &'static [&'static str],
@@ -143,12 +143,12 @@ impl Hash for Rule {
     }
 }
 
-/// What one rule filled.
+/// The number of fields that one rule filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filled {
     /// The rule.
     pub rule: &'static Rule,
-    /// How many fields it set.
+    /// The number of fields that it set.
     pub fields: usize,
 }
 
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(fields(&pod), [("read-only-root", 2)]);
     }
 
-    /// A fill that counts wrong would tell of what it did not do.
+    /// A fill that counts wrong would report what it did not do.
     #[test]
     fn a_rule_that_fills_nothing_changes_nothing() {
         let spec = Spec::default();

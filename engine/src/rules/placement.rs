@@ -1,4 +1,4 @@
-//! On which nodes the Pod may land, and by whose hand.
+//! The nodes that the Pod may run on, and the scheduler that chooses one.
 
 use super::{Group, Rule, helpers::AnyOf};
 use crate::{
@@ -124,7 +124,7 @@ fn is_empty_term(term: &Object) -> bool {
     none("matchExpressions") && none("matchFields")
 }
 
-/// Whether a term has the requirement, or a stricter one of the same key.
+/// Returns whether a term has the requirement, or a stricter one of the same key.
 fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
     term.objects("matchExpressions").any(|(_, expression)| {
         let same = expression.str("key") == Some(&wanted.key)
@@ -246,7 +246,7 @@ fn equal(found: &Object, wanted: &Toleration) -> bool {
         && effect(found) == wanted.effect.map(TaintEffect::as_str)
 }
 
-/// Whether `wanted` tolerates all that `found` does.
+/// Returns whether `wanted` tolerates all that `found` does.
 fn covers(wanted: &Toleration, found: &Object) -> bool {
     let value = match wanted.operator {
         TolerationOperator::Exists => true,

@@ -1,4 +1,4 @@
-//! What a container may do beyond its user id.
+//! The privileges of a container beyond its user id.
 
 use super::{Group, Rule};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     violations::{Reporter, show},
 };
 
-/// Fills the security context of each app and init container; `fill` says how many fields it set.
+/// Fills the security context of each app and init container; `fill` returns how many fields it set.
 fn fill_of_containers<'a>(pod: &mut Value<'a>, fill: impl Fn(&mut Object<'a>) -> usize) -> usize {
     let mut filled = 0;
     each_container_mut(pod, |_, container| {

@@ -97,7 +97,7 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     filled.changed
 }
 
-/// What the Pod sets for its containers together. The API server refuses containers that exceed it.
+/// Returns what the Pod sets for its containers together. The API server rejects containers that exceed it.
 fn of_pod(pod_spec: &Object, kind: &str, resource: Resource) -> Option<Quantity> {
     let amounts = pod_spec.object("resources").and_then(|resources| resources.object(kind));
     amount(amounts.and_then(|amounts| amounts.get(resource.as_str())))
@@ -111,7 +111,7 @@ fn has_all_amounts(container: &Container) -> bool {
     ["limits", "requests"].into_iter().all(|kind| resources.object(kind).is_some_and(is_full))
 }
 
-/// What one container has and lacks, for each of [`Resource::ALL`].
+/// The amounts that one container has and lacks, for each of [`Resource::ALL`].
 struct ContainerDemand {
     name: String,
     kind: ContainerKind,
@@ -124,17 +124,17 @@ struct ResourceSlot {
     /// The limit and the request as they stand; `None` where absent or unreadable.
     limit: Option<Quantity>,
     request: Option<Quantity>,
-    /// Whether it may be set: it is absent, or an earlier round filled it.
+    /// True if it may be set: it is absent, or an earlier round filled it.
     open_limit: bool,
     open_request: bool,
     /// The limit to set.
     share: Option<Quantity>,
-    /// What the request of the Pod leaves for this one, where the Pod has one.
+    /// The amount that the request of the Pod leaves for this one, if the Pod has a request.
     most_request: Option<Quantity>,
 }
 
 impl ResourceSlot {
-    /// What the limit must at least be: a request that a person wrote.
+    /// Returns the least limit: a request that a person wrote.
     fn minimum(&self) -> Quantity {
         self.request.filter(|_| !self.open_request).unwrap_or_default()
     }
@@ -178,7 +178,7 @@ fn distribute(demands: &mut [ContainerDemand], resource: Resource, budget: Quant
     let fixed = demands.iter().filter(|demand| runs(demand) && !demand.slots[at].open_limit);
     let mut left = fixed.fold(budget, |left, demand| left.minus(demand.slots[at].limit.unwrap_or_default()));
 
-    // The largest wish first: whoever asks for more than an equal share takes it from what the others share.
+    // The largest wish first: a container that requests more than an equal share takes it from what the others share.
     let mut open: Vec<usize> =
         (0..demands.len()).filter(|i| runs(&demands[*i]) && demands[*i].slots[at].open_limit).collect();
     open.sort_by_key(|i| std::cmp::Reverse(demands[*i].slots[at].minimum()));
@@ -192,7 +192,7 @@ fn distribute(demands: &mut [ContainerDemand], resource: Resource, budget: Quant
             recipients -= 1;
             equal = left.share(recipients, grain(resource));
         }
-        // A request above the ceiling is refused itself; a limit that follows it would only be a second fault.
+        // A request above the ceiling is denied itself; a limit that follows it would only be a second fault.
         slot.share = Some(equal.min(ceiling).max(minimum.min(ceiling)));
     }
 
@@ -251,7 +251,7 @@ fn write<'a>(
         if let Some(limit) = limit {
             set(resources, "limits", resource, limit.to_string(), demand, filled);
         }
-        // Below a limit that is refused itself there is no request that would not be refused too.
+        // Below a limit that is denied itself every request would be denied too.
         let ceiling = limit.or(slot.limit).filter(|ceiling| !ceiling.is_negative());
         let Some(ceiling) = ceiling.filter(|_| slot.open_request) else { continue };
         let wanted = requests.of(resource);
@@ -277,11 +277,11 @@ fn set(
     }
 }
 
-/// What earlier rounds filled, as the annotation says, and what this one adds.
+/// The amounts that earlier rounds filled, as the annotation has them, and those that this one adds.
 #[derive(Default)]
 struct FilledResources {
     entries: Vec<Entry>,
-    /// How many amounts this one set.
+    /// The number of amounts that this round set.
     changed: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the Pod as a whole may use.
+//! The resources of the Pod as a whole.
 
 use super::{
     Group, Rule,
@@ -138,7 +138,7 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
-/// What cannot be read counts for nothing in the total, and what is below zero would raise the budget.
+/// Reports an overhead that cannot be read, which the total ignores, or is below zero, which would raise the budget.
 fn check_overhead(pod: &Pod, name: &str, out: &mut Reporter) {
     let Some(found) = pod.spec.object("overhead").and_then(|overhead| overhead.get(name)) else { return };
     if amount(Some(found)).is_none_or(|overhead| overhead < Quantity::ZERO) {

@@ -1,4 +1,4 @@
-//! Which Secrets reach the sandbox, and how.
+//! The Secrets that the sandbox can read.
 
 use super::{Group, Rule, helpers::VOLUMES};
 use crate::{

@@ -1,4 +1,4 @@
-//! As whom the Pod speaks to the API server: as nobody.
+//! The identity of the Pod at the API server: a service account without rights or token.
 
 use super::{
     Group, Rule,

@@ -1,4 +1,4 @@
-//! What the tests of all rules share: two Pods, and words to say what becomes of them.
+//! What the tests of all rules share: two Pods, and helpers that fill and check them.
 
 use serde_json::{Value as Json, json};
 
@@ -84,7 +84,7 @@ pub(crate) fn rejects_under(spec: &Spec, expected: &str, change: impl FnOnce(&mu
     assert_eq!(violations_of(spec, &filled_by(spec, &pod)), [expected], "after the fill");
 }
 
-/// The complete Pod, changed so, is complete all the same: nothing to fill, nothing to refuse.
+/// The complete Pod, changed so, is complete all the same: nothing is filled, nothing is denied.
 pub(crate) fn accepts(change: impl FnOnce(&mut Json)) {
     accepts_under(&Spec::default(), change);
 }

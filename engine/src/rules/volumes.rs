@@ -1,4 +1,4 @@
-//! What is mounted, and where the sandbox can write.
+//! Volumes, mounts, and the paths that the sandbox can write to.
 
 use super::{
     Group, Rule,
@@ -41,7 +41,7 @@ fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
-/// The members of a volume that say where it comes from.
+/// Returns the members of a volume that name its source.
 fn sources<'v, 'a>(volume: &'v Object<'a>) -> impl Iterator<Item = (&'v str, &'v Value<'a>)> {
     volume.iter().filter(|(key, _)| *key != "name")
 }
@@ -139,7 +139,7 @@ fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     filled
 }
 
-/// Mounts `writable` unless the container has a mount there; says whether it did.
+/// Mounts `writable` unless the container has a mount there; returns whether it did.
 fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
     let taken = container
         .objects("volumeMounts")
@@ -149,7 +149,7 @@ fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
     true
 }
 
-/// Adds the volume of `writable` unless there is one of its name; says whether it did.
+/// Adds the volume of `writable` unless there is one of its name; returns whether it did.
 fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) -> bool {
     let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return false };
     let named =
@@ -180,7 +180,7 @@ fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                     Some(_) if paths.is_empty() => "readOnly: true".into(),
                     Some(_) => format!("in {}, or readOnly: true", paths.join(" or ")),
                 };
-                // A path that climbs is refused read-only too.
+                // A path with .. is denied read-only too.
                 let remedy = match (&normal, paths.first()) {
                     (None, Some(root)) => format!("mount it in {root}"),
                     (None, None) => "write the path without '..'".into(),
@@ -204,7 +204,7 @@ fn mounts<'c, 'a>(
     container.object.objects("volumeMounts")
 }
 
-/// Where the policy admits the token, its mount comes from the API server.
+/// If the policy allows the token, its mount comes from the API server.
 fn is_token_mount(spec: &Spec, pod: &Pod, mount: &Object) -> bool {
     spec.service_account.automount_token
         && pod
