@@ -152,12 +152,12 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- /* The namespaces that policies name, sorted, as JSON; `*` is no name. A dict, not a list: appending to a list copies
 it. */}}
 {{- define "sandgate.namespaces" -}}
-{{- if not .Values.policies }}
+{{- if not (values (default (dict) .Values.policies) | compact) }}
 {{- fail "policies is empty, must have at least one policy: set the namespaces to guard, such as --set 'policies.workflow-runner.namespaces={workflows}'" }}
 {{- end }}
 {{- $owners := dict }}
 {{- range $name, $spec := .Values.policies }}
-{{- range $spec.namespaces }}
+{{- range dig "namespaces" (list) (default (dict) $spec) }}
 {{- if or (eq . "kube-system") (eq . $.Release.Namespace) }}
 {{- $why := ternary "nothing of the cluster could start without sandgate" "sandgate could not start without itself" (eq . "kube-system") }}
 {{- fail (printf "policies.%s.namespaces has %s, which a policy must never guard: %s; remove it" $name . $why) }}
@@ -178,7 +178,7 @@ it. */}}
 {{- define "sandgate.modes" -}}
 {{- $modes := dict }}
 {{- range $name, $spec := .Values.policies }}
-{{- range $spec.namespaces }}{{ $_ := set $modes . (default "enforce" $spec.mode) }}{{ end }}
+{{- range dig "namespaces" (list) (default (dict) $spec) }}{{ $_ := set $modes . (default "enforce" $spec.mode) }}{{ end }}
 {{- end }}
 {{- toJson $modes }}
 {{- end }}
@@ -218,49 +218,6 @@ objectSelector: users control the labels of Pods. */}}
 {{- toJson $found }}
 {{- end }}
 
-{{- /* What a webhook's configuration has beside its name, rules and conditions. Call with (context, path, which
-namespaces, the key of its own values). */}}
-{{- define "sandgate.webhook" -}}
-{{- $context := index . 0 }}
-{{- $path := index . 1 }}
-{{- $selector := index . 2 }}
-{{- $own := default (dict) (get $context.Values.webhook (index . 3)) }}
-{{- with $context.Values -}}
-admissionReviewVersions: [v1]
-clientConfig:
-  {{- if .webhook.url }}
-  url: {{ printf "%s%s" .webhook.url $path | quote }}
-  {{- else }}
-  service:
-    name: {{ include "sandgate.fullname" $context }}
-    namespace: {{ $context.Release.Namespace }}
-    path: {{ $path }}
-    port: 443
-  {{- end }}
-  {{- if and (eq .certificates.mode "files") .certificates.caBundle }}
-  caBundle: {{ b64enc .certificates.caBundle }}
-  {{- end }}
-failurePolicy: {{ default (default "Fail" .webhook.failurePolicy) $own.failurePolicy }}
-matchPolicy: Equivalent
-# A dry run leaves no trace but its audit line.
-sideEffects: NoneOnDryRun
-timeoutSeconds: {{ default (default 5 .webhook.timeoutSeconds) $own.timeoutSeconds | int }}
-namespaceSelector: {{- toYaml $selector | nindent 2 }}
-{{- end }}
-{{- end }}
-
-{{- /* An UPDATE that changes nothing that a rule reads, such as finalizers, is not sent. `.?` is none where a field is
-missing, so this never fails, and a failure would deny the request. */}}
-{{- define "sandgate.changes" -}}
-- name: changes-something-judged
-  expression: >-
-    request.operation != "UPDATE" ||
-    object.?spec != oldObject.?spec ||
-    object.metadata.?labels != oldObject.metadata.?labels ||
-    object.metadata.?annotations != oldObject.metadata.?annotations ||
-    object.metadata.?ownerReferences != oldObject.metadata.?ownerReferences
-{{- end }}
-
 {{- /* The rules of each webhook, by its name, as YAML. */}}
 {{- define "sandgate.rules" -}}
 mutate.sandgate.dev: &pods
@@ -273,35 +230,125 @@ binding.sandgate.dev:
   - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods/binding, bindings], scope: Namespaced}
 {{- end }}
 
-{{- /* Metadata of a webhook configuration. Call with (context, names of its webhooks). In mode managed the rules stand in
-an annotation only: a webhook without rules is asked about nothing, and sandgate puts them where they count as soon as
-it answers. So no request ever waits for a webhook that is not there yet. */}}
-{{- define "sandgate.webhookMetadata" -}}
+{{- /* The match conditions of each webhook, by its name, as YAML: only what a rule could read is sent. `.?` is none where
+a field is missing, so no condition ever fails; a failure would deny the request.
+- An UPDATE that changes nothing that a rule reads, such as finalizers, is not sent.
+- A client that may write a Pod's status may change its labels and annotations there. The kubelet, which writes it all the
+  time, changes neither, and so never waits for sandgate.
+- A client that may bind a Pod to a node may change its labels and annotations with that. The scheduler changes neither,
+  and so never waits for sandgate. The API server itself adds zone and region of the node, before it calls webhooks. */}}
+{{- define "sandgate.conditions" -}}
+mutate.sandgate.dev: &changes
+  - name: changes-something-judged
+    expression: >-
+      request.operation != "UPDATE" ||
+      object.?spec != oldObject.?spec ||
+      object.metadata.?labels != oldObject.metadata.?labels ||
+      object.metadata.?annotations != oldObject.metadata.?annotations ||
+      object.metadata.?ownerReferences != oldObject.metadata.?ownerReferences
+validate.sandgate.dev: *changes
+status.sandgate.dev:
+  - name: changes-metadata
+    expression: >-
+      object.metadata.?labels != oldObject.metadata.?labels ||
+      object.metadata.?annotations != oldObject.metadata.?annotations
+binding.sandgate.dev:
+  - name: carries-metadata
+    expression: >-
+      object.metadata.?labels.orValue({}).exists(key,
+      !(key in ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region'])) ||
+      object.metadata.?annotations.orValue({}).size() > 0
+{{- end }}
+
+{{- /* Where the API server calls a webhook, as JSON. Call with (context, path). */}}
+{{- define "sandgate.clientConfig" -}}
 {{- $context := index . 0 }}
-{{- $names := index . 1 -}}
-name: {{ include "sandgate.fullname" $context }}
-{{- $annotations := deepCopy (default (dict) $context.Values.webhook.annotations) }}
-{{- if include "sandgate.isManaged" $context }}
-{{- $rules := include "sandgate.rules" $context | fromYaml }}
-{{- $ours := dict }}
+{{- $path := index . 1 }}
+{{- $client := dict }}
+{{- if $context.Values.webhook.url }}
+{{- $_ := set $client "url" (printf "%s%s" $context.Values.webhook.url $path) }}
+{{- else }}
+{{- $service := dict "name" (include "sandgate.fullname" $context) "namespace" $context.Release.Namespace "path" $path "port" 443 }}
+{{- $_ := set $client "service" $service }}
+{{- end }}
+{{- toJson $client }}
+{{- end }}
+
+{{- /* The webhooks of a configuration, as a JSON list, without rules and caBundle. Call with (context, names). There is no
+objectSelector: users control the labels of Pods. */}}
+{{- define "sandgate.webhooks" -}}
+{{- $context := index . 0 }}
+{{- $names := index . 1 }}
+{{- $values := $context.Values.webhook }}
+{{- $conditions := include "sandgate.conditions" $context | fromYaml }}
+{{- $webhooks := list }}
 {{- range $selector := include "sandgate.selectors" $context | fromJsonArray }}
-{{- range $names }}{{ $_ := set $ours (printf "%s%s" $selector.prefix .) (get $rules .) }}{{ end }}
+{{- range $name := $names }}
+{{- $own := default (dict) (get $values (first (splitList "." $name))) }}
+{{- $isMutating := eq $name "mutate.sandgate.dev" }}
+{{- $webhook := dict
+      "name" (printf "%s%s" $selector.prefix $name)
+      "admissionReviewVersions" (list "v1")
+      "clientConfig" (include "sandgate.clientConfig" (list $context ($isMutating | ternary "/mutate" "/validate")) | fromJson)
+      "failurePolicy" (default (default "Fail" $values.failurePolicy) $own.failurePolicy)
+      "matchPolicy" "Equivalent"
+      "matchConditions" (get $conditions $name)
+      "namespaceSelector" $selector.selector
+      "sideEffects" "NoneOnDryRun"
+      "timeoutSeconds" (default (default 5 $values.timeoutSeconds) $own.timeoutSeconds | int) }}
+{{- /* Called again when another webhook changed the Pod after it. */}}
+{{- if $isMutating }}{{ $_ := set $webhook "reinvocationPolicy" "IfNeeded" }}{{ end }}
+{{- $webhooks = append $webhooks $webhook }}
 {{- end }}
-{{- $_ := set $annotations "sandgate.dev/rules" (toJson $ours) }}
 {{- end }}
-{{- if eq $context.Values.certificates.mode "cert-manager" }}
+{{- toJson $webhooks }}
+{{- end }}
+
+{{- /* Digests of every field that the chart writes into webhooks, by webhook and field, as JSON. sandgate compares them
+with what is stored, so that a change by others is noticed. Call with the webhooks. */}}
+{{- define "sandgate.rendered" -}}
+{{- $digests := dict }}
+{{- range . }}
+{{- $fields := dict }}
+{{- range $field, $value := set (omit . "name") "objectSelector" (dict) }}
+{{- $_ := set $fields $field (toRawJson $value | sha256sum | trunc 16) }}
+{{- end }}
+{{- $_ := set $digests .name $fields }}
+{{- end }}
+{{- toJson $digests }}
+{{- end }}
+
+{{- /* Metadata and webhooks of a configuration. Call with (context, names). In mode managed the rules stand in an
+annotation only: a webhook without rules is never called, and sandgate writes them into the webhooks as soon as it
+answers. So no request ever waits for a webhook that is not there yet. In the other modes the rules are in force at once. */}}
+{{- define "sandgate.configuration" -}}
+{{- $context := index . 0 }}
+{{- $managed := include "sandgate.isManaged" $context }}
+{{- $certificates := $context.Values.certificates }}
+{{- $annotations := deepCopy (default (dict) $context.Values.webhook.annotations) }}
+{{- $webhooks := include "sandgate.webhooks" . | fromJsonArray }}
+{{- $allRules := include "sandgate.rules" $context | fromYaml }}
+{{- $rules := dict }}
+{{- range $webhooks }}{{ $_ := set $rules .name (get $allRules (trimPrefix "labelled." .name)) }}{{ end }}
+{{- if $managed }}
+{{- $_ := set $annotations "sandgate.dev/rules" (toJson $rules) }}
+{{- $_ := set $annotations "sandgate.dev/rendered" (include "sandgate.rendered" $webhooks) }}
+{{- else }}
+{{- range $webhooks }}
+{{- $_ := set . "rules" (get $rules .name) }}
+{{- if and (eq $certificates.mode "files") $certificates.caBundle }}
+{{- $_ := set .clientConfig "caBundle" (b64enc $certificates.caBundle) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq $certificates.mode "cert-manager" }}
 {{- $certificate := printf "%s/%s" $context.Release.Namespace (include "sandgate.fullname" $context) }}
 {{- $_ := set $annotations "cert-manager.io/inject-ca-from" $certificate }}
 {{- end }}
-{{ include "sandgate.about" (dict "context" $context "annotations" $annotations) }}
-{{- end }}
-
-{{- /* The rules of one webhook, where the chart sets them itself. Call with (context, name). */}}
-{{- define "sandgate.plainRules" -}}
-{{- $context := index . 0 }}
-{{- if not (include "sandgate.isManaged" $context) -}}
-rules: {{- get (include "sandgate.rules" $context | fromYaml) (index . 1) | toYaml | nindent 2 }}
-{{- end }}
+metadata:
+  name: {{ include "sandgate.fullname" $context }}
+  {{- include "sandgate.about" (dict "context" $context "annotations" $annotations) | nindent 2 }}
+webhooks: {{- toYaml $webhooks | nindent 2 }}
 {{- end }}
 
 {{- /* Fails if the webhooks of another release select a namespace of these policies. Two policies that demand different
@@ -338,9 +385,11 @@ on its name alone, so that a change of one never moves another. */}}
 {{- $maps := dict }}
 {{- range $index := until $count }}{{ $_ := set $maps (toString $index) (dict) }}{{ end }}
 {{- range $name, $spec := .Values.policies }}
+{{- if $spec }}
 {{- $map := mod (sha256sum $name | trunc 6 | printf "0x%s" | int64) $count | toString }}
 {{- $document := dict "apiVersion" "sandgate.dev/v1alpha1" "kind" "SandboxPolicy" "metadata" (dict "name" $name) "spec" $spec }}
 {{- $_ := set (get $maps $map) (printf "%s.yaml" $name) (toYaml $document) }}
+{{- end }}
 {{- end }}
 {{- range $index, $files := $maps }}
 {{- $size := len (toJson $files) }}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::template;
+use super::template_least as template;
 use crate::{examples::plain_pod, sandbox::Sandbox};
 use testbed::{Refusal, eventually};
 
@@ -99,7 +99,7 @@ async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
 async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_annotations_past_it() {
     let Some(mut guarded) = Guarded::new().await else { return };
     let sandbox = &mut guarded.sandbox;
-    for pod in ["one", "two", "three"] {
+    for pod in ["one", "two", "three", "four"] {
         sandbox.create(&plain_pod(pod)).await.expect("it is admitted");
     }
     let binding = |pod: &str, metadata: &Value| {
@@ -123,6 +123,15 @@ async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_ann
     sandbox.stop_sandgate();
     let plain = binding("two", &json!({}));
     sandbox.rest.post(&sandbox.pods_path("/two/binding"), &plain).await.expect("nobody is asked");
+    // The API server copies these labels of the Node into the Binding, before it calls webhooks.
+    let zone = json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "zoned", "labels": zone}});
+    sandbox.rest.apply("/api/v1/nodes/zoned", &node, true).await.expect("a node");
+    let mut zoned = binding("four", &json!({}));
+    zoned["target"]["name"] = json!("zoned");
+    sandbox.rest.post(&sandbox.pods_path("/four/binding"), &zoned).await.expect("sandgate is not called");
+    let labels = &sandbox.stored("four").await["metadata"]["labels"];
+    assert_eq!(labels["topology.kubernetes.io/zone"], "z1", "the API server has copied it");
     let labelled = binding("three", &json!({"labels": {"team": "blue"}}));
     let refusal = sandbox.rest.post(&sandbox.pods_path("/three/binding"), &labelled).await;
     assert!(refusal.expect_err("nobody answers").message.contains("binding.sandgate.dev"));
