@@ -239,7 +239,7 @@ a field is missing, so no condition ever fails; a failure would deny the request
   and so never waits for sandgate. The API server itself adds zone and region of the node, before it calls webhooks. */}}
 {{- define "sandgate.conditions" -}}
 mutate.sandgate.dev: &changes
-  - name: changes-something-judged
+  - name: changes-what-rules-read
     expression: >-
       request.operation != "UPDATE" ||
       object.?spec != oldObject.?spec ||

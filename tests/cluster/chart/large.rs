@@ -60,7 +60,7 @@ async fn a_policy_stays_in_its_config_map_when_others_come() {
     }
     let flags = ["--set", "policyConfigMaps=3"];
     let [few, more] = [render_policies(20, &flags).await, render_policies(40, &flags).await]
-        .map(|told| told.expect_success());
+        .map(|output| output.expect_success());
     let [few, more] = [few, more].map(|text| Objects::read(&text));
     let mut used = 0;
     for (before, after) in config_maps(&few).iter().zip(config_maps(&more)) {

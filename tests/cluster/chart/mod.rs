@@ -7,15 +7,16 @@ mod generated;
 mod kinds;
 mod large;
 mod names;
+mod network;
 mod nulls;
 mod platforms;
 mod probing;
-mod refusing;
 mod releases;
 mod rendering;
 mod rights;
 mod stored;
 mod workflows;
+mod wrong_values;
 
 use std::{fs, path::Path};
 

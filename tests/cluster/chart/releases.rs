@@ -73,7 +73,7 @@ async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blo
     assert_eq!(order, wanted);
     let pod = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
     let path = format!("/api/v1/namespaces/{}/pods", release.guarded);
-    release.rest.post(&path, &pod).await.expect("nobody is asked");
+    release.rest.post(&path, &pod).await.expect("no webhook is called");
     release.helm(&["install"]).await;
     release.helm_on("uninstall", &[]).await;
 }

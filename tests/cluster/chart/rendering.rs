@@ -14,10 +14,10 @@ async fn every_scenario_passes_a_strict_lint() {
         return;
     }
     for scenario in scenarios() {
-        let told = helm(&["lint", "--strict", CHART, "--values", &scenario]).await.expect("helm starts");
-        let told = told.expect_success();
+        let output = helm(&["lint", "--strict", CHART, "--values", &scenario]).await.expect("helm starts");
+        let output = output.expect_success();
         for level in ["[INFO]", "[WARNING]", "[ERROR]"] {
-            assert!(!told.contains(level), "{scenario}: {told}");
+            assert!(!output.contains(level), "{scenario}: {output}");
         }
     }
 }
@@ -106,7 +106,7 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
 }
 
 #[tokio::test]
-async fn an_audit_file_has_a_volume_with_room_for_all_that_is_kept() {
+async fn an_audit_file_has_a_volume_for_all_that_is_kept() {
     if is_skipped() {
         return;
     }
@@ -336,7 +336,7 @@ async fn the_image_is_named_by_digest_before_tag_before_the_charts_version() {
 }
 
 #[tokio::test]
-async fn every_object_says_what_it_belongs_to_and_only_the_webhooks_pods_are_selected() {
+async fn every_object_is_labelled_and_only_the_webhooks_pods_are_selected() {
     if is_skipped() {
         return;
     }
@@ -442,7 +442,7 @@ fn arguments(objects: &Objects) -> Vec<&str> {
 
 /// With `--help` behind them: a flag that is not known comes before it.
 #[tokio::test]
-async fn the_program_knows_every_flag_that_it_is_started_with() {
+async fn the_program_accepts_every_flag_of_the_chart() {
     if is_skipped() {
         return;
     }
@@ -451,13 +451,13 @@ async fn the_program_knows_every_flag_that_it_is_started_with() {
         let webhook = &objects.one("Deployment")["spec"]["template"];
         for pod in [webhook].into_iter().chain(objects.all("Pod")) {
             let flags = strings(&pod["spec"]["containers"][0]["args"]);
-            let told = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+            let output = Command::new(env!("CARGO_BIN_EXE_sandgate"))
                 .args(&flags)
                 .arg("--help")
                 .output()
                 .expect("sandgate starts");
-            let complaint = String::from_utf8_lossy(&told.stderr);
-            assert!(told.status.success(), "{scenario}: {flags:?}: {complaint}");
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{scenario}: {flags:?}: {complaint}");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Objects, items, render, render_scenario, scenario};
 use testbed::is_skipped;
 
 #[tokio::test]
-async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_write_events_and_nothing_else() {
+async fn sandgate_has_rights_to_its_secret_its_configurations_and_events_alone() {
     if is_skipped() {
         return;
     }

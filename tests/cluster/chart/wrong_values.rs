@@ -107,7 +107,7 @@ const WRONG: &[(&[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn a_wrong_value_is_refused_with_its_path() {
+async fn a_wrong_value_fails_with_its_path() {
     if is_skipped() {
         return;
     }
