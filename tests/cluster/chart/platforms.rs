@@ -74,7 +74,8 @@ async fn pods_listen_on_both_families_and_services_have_the_families_that_are_se
     for service in objects.all("Service") {
         assert!(service["spec"].get("ipFamilyPolicy").is_none(), "the cluster decides");
     }
-    let dual = render_scenario(&scenario("everything")).await;
+    let both = "service.ipFamilyPolicy=PreferDualStack,service.ipFamilies={IPv4,IPv6}";
+    let dual = render(&["--set", both]).await;
     for service in dual.all("Service") {
         assert_eq!(service["spec"]["ipFamilyPolicy"], "PreferDualStack");
         assert_eq!(items(&service["spec"]["ipFamilies"]), [json!("IPv4"), json!("IPv6")]);
