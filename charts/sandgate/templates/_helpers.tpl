@@ -111,6 +111,15 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- if kindIs "invalid" (index . 0) }}{{ index . 1 }}{{ else }}{{ index . 0 | int64 }}{{ end }}
 {{- end }}
 
+{{- /* A map without the keys that are null or empty text, as YAML. */}}
+{{- define "sandgate.compact" -}}
+{{- $kept := dict }}
+{{- range $key, $value := . }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}{{ $_ := set $kept $key $value }}{{ end }}
+{{- end }}
+{{- with $kept }}{{ toYaml . }}{{ end }}
+{{- end }}
+
 {{- define "sandgate.isManaged" -}}
 {{- if eq .Values.certificates.mode "managed" }}yes{{ end }}
 {{- end }}

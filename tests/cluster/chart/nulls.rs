@@ -151,7 +151,7 @@ async fn a_parent_chart_has_its_own_policies_alone_and_switches_this_one() {
     write(
         "values.yaml",
         "global: {imageRegistry: registry.example.com}\nsandgate:\n  enabled: true\n  image: {repository: team/sandgate}\n  \
-         policies: {agents: {namespaces: [agents]}}\n",
+         policies: {agents: {namespaces: [agents]}}\n  replicas: \"\"\n  podSecurityContext: {runAsUser: \"\"}\n",
     );
     std::fs::create_dir(parent.join("charts")).expect("a folder");
     std::os::unix::fs::symlink(CHART, parent.join("charts/sandgate")).expect("a link");
@@ -163,6 +163,9 @@ async fn a_parent_chart_has_its_own_policies_alone_and_switches_this_one() {
     }
     let image = &objects.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"];
     assert!(image.as_str().is_some_and(|image| image.starts_with("registry.example.com/team/sandgate:")));
+    let spec = &objects.one("Deployment")["spec"];
+    assert!(spec.get("replicas").is_none(), "empty text is null");
+    assert!(spec["template"]["spec"]["securityContext"].get("runAsUser").is_none(), "empty text is null");
     let off = ["template", "parent", &parent, "--namespace", "x", "--set", "sandgate.enabled=false"];
     let off = helm(&off).await.expect("helm starts").expect_success();
     assert!(Objects::read(&off).0.is_empty(), "{off}");
