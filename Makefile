@@ -77,7 +77,7 @@ mutants: ## Break the engine in every small way and see that the unit tests noti
 
 chart: ## Write the chart's README and the policies' part of its schema, then lint and render every scenario
 	SANDGATE_WRITE_CHART=1 $(CARGO) test --locked --test cluster -- chart::generated
-	$(CARGO) test --locked --test cluster -- chart::rendering chart::refusing chart::rights chart::workflows
+	$(CARGO) test --locked --test cluster -- chart::conventions chart::large chart::names chart::network chart::nulls chart::platforms chart::rendering chart::rights chart::workflows chart::wrong_values
 
 lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --all --check

@@ -46,6 +46,7 @@ impl<'b> Installed<'b> {
         let settings = [
             format!("--set=fullnameOverride={}", self.name),
             format!("--set=policies.workflow-runner.namespaces={{{}}}", self.guarded),
+            "--set=image.repository=registry.example.com/sandgate".into(),
             // The API server reaches no Service here.
             format!("--set=webhook.url=https://127.0.0.1:{}", self.spreader.port),
             "--set=server.shutdownDelaySeconds=3,server.drainTimeoutSeconds=3".into(),

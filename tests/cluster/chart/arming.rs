@@ -12,12 +12,12 @@ async fn the_rights_and_flags_of_the_chart_are_enough_to_arm_the_webhooks_and_ke
     let url = format!("webhook.url=https://127.0.0.1:{port}");
     let Some(release) = Release::install(&["--set", &url]).await else { return };
     let pods = format!("/api/v1/namespaces/{}/pods", release.guarded);
-    release.rest.post(&pods, &hostile_pod("early")).await.expect("nobody is asked yet, and nobody waits");
+    release.rest.post(&pods, &hostile_pod("early")).await.expect("the webhooks have no rules yet");
 
     let mut replica = replica(&release, port, &url).await;
     replica.until_ready().await.expect("it is ready");
     until_armed(&release).await;
-    let hostile = release.rest.post(&pods, &hostile_pod("hostile")).await.expect_err("it is refused");
+    let hostile = release.rest.post(&pods, &hostile_pod("hostile")).await.expect_err("it is denied");
     assert!(hostile.names("host-namespaces"), "{hostile}");
     assert_sandboxed(&release.rest.post(&pods, &plain_pod("plain")).await.expect("it is admitted"));
 
@@ -28,8 +28,7 @@ async fn the_rights_and_flags_of_the_chart_are_enough_to_arm_the_webhooks_and_ke
     }
     assert_sandboxed(&release.rest.post(&pods, &plain_pod("later")).await.expect("it is admitted"));
     let label = json!({"metadata": {"labels": {"app": "other"}}});
-    let status =
-        release.rest.merge(&format!("{pods}/plain/status"), &label).await.expect_err("it is refused");
+    let status = release.rest.merge(&format!("{pods}/plain/status"), &label).await.expect_err("it is denied");
     assert!(status.message.contains("status.sandgate.dev"), "that of status updates is armed too: {status}");
     release.helm_on("uninstall", &[]).await;
 }

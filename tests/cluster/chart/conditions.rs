@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::template;
+use super::template_least as template;
 use crate::{examples::plain_pod, sandbox::Sandbox};
 use testbed::{Refusal, eventually};
 
@@ -27,7 +27,7 @@ async fn what_a_rule_could_read_is_sent() {
 }
 
 #[tokio::test]
-async fn an_update_that_changes_nothing_judged_is_not_sent() {
+async fn an_update_of_other_fields_is_not_sent() {
     let Some(guarded) = Guarded::new().await else { return };
     let pod = guarded.sandbox.create_and_read(&plain_pod("main")).await;
     let finalizers = json!({"metadata": {"finalizers": ["example.com/hold"]}});
@@ -80,7 +80,7 @@ async fn the_kubelets_status_is_not_sent() {
 }
 
 #[tokio::test]
-async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
+async fn labels_in_a_status_update_are_sent_and_validated() {
     let Some(guarded) = Guarded::new().await else { return };
     guarded.sandbox.create(&plain_pod("main")).await.expect("it is admitted");
     let harmless = json!({"metadata": {"labels": {"team": "blue"}}});
@@ -90,16 +90,16 @@ async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
         (json!({"metadata": {"labels": {"app": "other"}}}), "labels"),
         (json!({"metadata": {"annotations": {"dev.gvisor.spec.rootfs.source": "/"}}}), "gvisor-annotations"),
     ] {
-        let refusal = guarded.change_status("main", rule, &changes).await.expect_err("it is refused");
+        let refusal = guarded.change_status("main", rule, &changes).await.expect_err("it is denied");
         assert!(refusal.message.contains("status.sandgate.dev") && refusal.names(rule), "{refusal}");
     }
 }
 
 #[tokio::test]
-async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_annotations_past_it() {
+async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
     let Some(mut guarded) = Guarded::new().await else { return };
     let sandbox = &mut guarded.sandbox;
-    for pod in ["one", "two", "three"] {
+    for pod in ["one", "two", "three", "four"] {
         sandbox.create(&plain_pod(pod)).await.expect("it is admitted");
     }
     let binding = |pod: &str, metadata: &Value| {
@@ -113,7 +113,7 @@ async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_ann
     ] {
         for path in [sandbox.pods_path("/one/binding"), sandbox.path("/bindings")] {
             let refusal = sandbox.rest.post(&path, &binding("one", &metadata)).await;
-            let refusal = refusal.expect_err("it is refused");
+            let refusal = refusal.expect_err("it is denied");
             assert!(refusal.message.contains("binding.sandgate.dev") && refusal.names(rule), "{refusal}");
         }
     }
@@ -122,10 +122,19 @@ async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_ann
 
     sandbox.stop_sandgate();
     let plain = binding("two", &json!({}));
-    sandbox.rest.post(&sandbox.pods_path("/two/binding"), &plain).await.expect("nobody is asked");
+    sandbox.rest.post(&sandbox.pods_path("/two/binding"), &plain).await.expect("no webhook is called");
+    // The API server copies these labels of the Node into the Binding, before it calls webhooks.
+    let zone = json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "zoned", "labels": zone}});
+    sandbox.rest.apply("/api/v1/nodes/zoned", &node, true).await.expect("a node");
+    let mut zoned = binding("four", &json!({}));
+    zoned["target"]["name"] = json!("zoned");
+    sandbox.rest.post(&sandbox.pods_path("/four/binding"), &zoned).await.expect("sandgate is not called");
+    let labels = &sandbox.stored("four").await["metadata"]["labels"];
+    assert_eq!(labels["topology.kubernetes.io/zone"], "z1", "the API server has copied it");
     let labelled = binding("three", &json!({"labels": {"team": "blue"}}));
     let refusal = sandbox.rest.post(&sandbox.pods_path("/three/binding"), &labelled).await;
-    assert!(refusal.expect_err("nobody answers").message.contains("binding.sandgate.dev"));
+    assert!(refusal.expect_err("sandgate does not answer").message.contains("binding.sandgate.dev"));
 }
 
 #[tokio::test]
@@ -137,11 +146,11 @@ async fn debugging_containers_and_resizes_are_sent() {
         {"name": "debugger", "image": "x", "securityContext": {"privileged": true}}
     ]}});
     let path = sandbox.pods_path("/main/ephemeralcontainers?fieldManager=debug");
-    let refusal = sandbox.rest.strategic_merge(&path, &debugger).await.expect_err("it is refused");
+    let refusal = sandbox.rest.strategic_merge(&path, &debugger).await.expect_err("it is denied");
     assert!(refusal.names("privileged"), "{refusal}");
     let path = sandbox.pods_path("/main/resize?fieldManager=resize");
     let larger = json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "7"}}}]}});
-    let refusal = sandbox.rest.strategic_merge(&path, &larger).await.expect_err("it is refused");
+    let refusal = sandbox.rest.strategic_merge(&path, &larger).await.expect_err("it is denied");
     assert!(refusal.message.contains(".sandgate.dev"), "{refusal}");
 }
 
@@ -173,7 +182,7 @@ struct Guarded {
 impl Guarded {
     async fn new() -> Option<Self> {
         let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await?;
-        sandbox.create(&plain_pod("before")).await.expect("nobody judges it");
+        sandbox.create(&plain_pod("before")).await.expect("no webhook is called");
         let manifest = configurations(&sandbox).await;
         sandbox.bed.kubectl_reading(&manifest, &["create", "-f", "-"]).await.expect_success();
         let guarded = Self { sandbox };

@@ -15,9 +15,19 @@ async fn the_readme_is_written_from_the_comments_of_the_values() {
         return;
     }
     let readme = chart_readme(Path::new(CHART)).await.expect("a README");
-    let values = readme.lines().filter(|line| line.starts_with("| ") && !line.ends_with("Description |"));
-    for line in values {
+    let (_, values) = readme.split_once("## Values").expect("the README has a section of values");
+    let values: Vec<_> =
+        values.lines().filter(|line| line.starts_with("| ") && !line.ends_with("Description |")).collect();
+    for line in &values {
         assert!(!line.ends_with("|  |"), "a value without a comment in values.yaml: {line}");
+        let count = values.iter().filter(|other| *other == line).count();
+        assert_eq!(count, 1, "a value is in one group: {line}");
+    }
+    let text = fs::read_to_string(Path::new(CHART).join("values.yaml")).expect("values");
+    let all: Value = serde_saphyr::from_str(&text).expect("they are YAML");
+    for name in all.as_object().expect("a mapping").keys() {
+        let of_name = |line: &&str| line[2..].starts_with(name.as_str());
+        assert!(values.iter().any(of_name), "README.md.gotmpl has no group for {name}");
     }
     is_up_to_date("README.md", &readme);
 }

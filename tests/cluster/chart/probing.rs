@@ -9,7 +9,7 @@ use crate::sandbox::Sandbox;
 use testbed::Output;
 
 #[tokio::test]
-async fn a_gate_that_stands_is_seen_from_outside() {
+async fn probe_reports_enforcing_webhooks() {
     let Some(sandbox) = Sandbox::new().await else { return };
     let run = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(run.0, Some(0), "{}", run.1.stderr);
@@ -23,7 +23,7 @@ async fn a_gate_that_stands_is_seen_from_outside() {
 
 /// What the chart's hook runs, word for word.
 #[tokio::test]
-async fn the_pod_of_helm_test_finds_the_gate_that_stands() {
+async fn helm_test_reports_enforcing_webhooks() {
     let Some(sandbox) = Sandbox::new().await else { return };
     let guarded = format!("policies.workflow-runner.namespaces={{{}}}", sandbox.namespace);
     let objects = render(&["--set", &guarded]).await;
@@ -33,7 +33,7 @@ async fn the_pod_of_helm_test_finds_the_gate_that_stands() {
 }
 
 #[tokio::test]
-async fn a_gate_that_nobody_asks_fails() {
+async fn probe_fails_without_webhooks() {
     let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);
@@ -42,7 +42,7 @@ async fn a_gate_that_nobody_asks_fails() {
 }
 
 #[tokio::test]
-async fn a_plain_pod_that_is_refused_fails_with_the_reason() {
+async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
     let settings = json!({"images": {"allowedPrefixes": ["registry.example.com/"]}});
     let Some(sandbox) = Sandbox::with(&json!({}), &settings).await else { return };
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
@@ -54,7 +54,7 @@ async fn a_plain_pod_that_is_refused_fails_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_tried_says_why() {
+async fn probe_without_a_namespace_or_kubeconfig_exits_with_2() {
     let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
     let (status, output) = probe(&sandbox, &["--namespace", "nowhere"]);
     assert_eq!(status, Some(2));
@@ -76,13 +76,13 @@ async fn outside_a_cluster_a_kubeconfig_is_asked_for() {
         .output()
         .expect("sandgate starts");
     assert_eq!(output.status.code(), Some(2));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("give --kubeconfig PATH"), "{told}");
+    let output = String::from_utf8_lossy(&output.stderr);
+    assert!(output.contains("give --kubeconfig PATH"), "{output}");
 }
 
 /// A webhook that does not answer is no verdict.
 #[tokio::test]
-async fn a_gate_that_does_not_answer_cannot_be_tried() {
+async fn probe_without_an_answer_exits_with_2() {
     let Some(mut sandbox) = Sandbox::new().await else { return };
     sandbox.stop_sandgate();
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);

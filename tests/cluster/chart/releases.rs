@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{CHART, items};
-use testbed::{ControlPlane, Rest, shared};
+use testbed::{ControlPlane, Rest, eventually, shared};
+
+/// The image is never pulled: this cluster has no nodes.
+const IMAGE: &str = "--set=image.repository=registry.example.com/sandgate";
 
 /// In mode managed sandgate puts CA and rules into configurations that are Helm's.
 #[tokio::test]
@@ -70,7 +73,7 @@ async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blo
     assert_eq!(order, wanted);
     let pod = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "main", "image": "x"}]}});
     let path = format!("/api/v1/namespaces/{}/pods", release.guarded);
-    release.rest.post(&path, &pod).await.expect("nobody is asked");
+    release.rest.post(&path, &pod).await.expect("no webhook is called");
     release.helm(&["install"]).await;
     release.helm_on("uninstall", &[]).await;
 }
@@ -103,6 +106,74 @@ async fn what_an_uninstall_keeps_a_new_install_takes_back() {
     release.helm_on("uninstall", &[]).await;
 }
 
+/// Two policies that demand different things deny every Pod between them.
+#[tokio::test]
+async fn a_second_release_for_a_guarded_namespace_fails_unless_it_is_asked_for() {
+    let Some(release) = Release::install(&[]).await else { return };
+    let second = release.name.replace("sandgate-", "sandgate-second-");
+    let guarded = format!("--set=policies.other.namespaces={{{}}}", release.guarded);
+    let install = ["install", &second, CHART, "--namespace", &second, "--create-namespace", IMAGE, &guarded];
+    let complaint = release.bed.helm(&install).await.expect_failure();
+    let wanted =
+        format!("{}, which the webhooks of the release {} guard already", release.guarded, release.name);
+    assert!(complaint.contains(&wanted), "{complaint}");
+    let anyway = [&install[..], &["--set=checkOtherReleases=false", "--dry-run=server"]].concat();
+    release.bed.helm(&anyway).await.expect_success();
+    // An upgrade meets its own webhooks, and no other's.
+    release.helm(&["upgrade"]).await;
+    release.helm_on("uninstall", &[]).await;
+}
+
+#[tokio::test]
+async fn replicas_that_are_null_stay_what_another_owner_sets() {
+    let Some(release) = Release::install(&["--set", "replicas=null"]).await else { return };
+    let name = &release.name;
+    let scale = ["scale", "deployment", name, "--namespace", name, "--replicas=3"];
+    release.bed.kubectl(&scale).await.expect_success();
+    release.helm(&["upgrade", "--set", "replicas=null,webhook.timeoutSeconds=7"]).await;
+    assert_eq!(release.replicas().await, 3);
+    release.helm_on("rollback", &["1"]).await;
+    assert_eq!(release.replicas().await, 3);
+    release.helm_on("uninstall", &[]).await;
+}
+
+/// As the chart's README describes it.
+#[tokio::test]
+async fn an_autoscaler_takes_over_without_a_dip() {
+    let Some(release) = Release::install(&["--set", "replicas=3"]).await else { return };
+    let name = &release.name;
+    let same = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": 3},
+    });
+    let hand_over = ["apply", "--server-side", "--field-manager=hand-over", "--namespace", name, "-f", "-"];
+    release.bed.kubectl_reading(&same.to_string(), &hand_over).await.expect_success();
+    release.helm(&["upgrade", "--set", "autoscaling.enabled=true"]).await;
+    assert_eq!(release.replicas().await, 3);
+    release.helm_on("uninstall", &[]).await;
+}
+
+/// No kubelet runs the Pod here, so the test fails.
+#[tokio::test]
+async fn a_failed_test_leaves_nothing_behind() {
+    let Some(release) = Release::install(&[]).await else { return };
+    let test = ["test", &release.name, "--namespace", &release.name, "--timeout=2s"];
+    release.bed.helm(&test).await.expect_failure();
+    let (name, guarded) = (&release.name, &release.guarded);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces";
+    for path in [
+        format!("/api/v1/namespaces/{name}/pods/{name}-test"),
+        format!("/api/v1/namespaces/{name}/serviceaccounts/{name}-test"),
+        format!("{rbac}/{guarded}/roles/{name}-test"),
+        format!("{rbac}/{guarded}/rolebindings/{name}-test"),
+    ] {
+        let gone = eventually("it is gone", async || {
+            Ok(release.rest.get(&path).await.err().filter(|refusal| refusal.code == 404))
+        });
+        gone.await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    release.helm_on("uninstall", &[]).await;
+}
+
 /// A release of the chart, with a name, a namespace and a guarded namespace of its own.
 pub(super) struct Release {
     pub(super) bed: &'static ControlPlane,
@@ -128,12 +199,19 @@ impl Release {
     pub(super) async fn helm(&self, command: &[&str]) {
         let guarded = format!("policies.workflow-runner.namespaces={{{}}}", self.guarded);
         let [verb, flags @ ..] = command else { panic!("install or upgrade") };
-        self.helm_on(verb, &[&[CHART, "--set", &guarded], flags].concat()).await;
+        self.helm_on(verb, &[&[CHART, "--set", &guarded, IMAGE], flags].concat()).await;
     }
 
     pub(super) async fn helm_on(&self, verb: &str, flags: &[&str]) {
         let command = [verb, &self.name, "--namespace", &self.name];
         self.bed.helm(&[&command, flags].concat()).await.expect_success();
+    }
+
+    /// The number of replicas that the Deployment asks for.
+    async fn replicas(&self) -> i64 {
+        let path = format!("/apis/apps/v1/namespaces/{0}/deployments/{0}", self.name);
+        let deployment = self.rest.get(&path).await.expect("a Deployment");
+        deployment["spec"]["replicas"].as_i64().expect("a number")
     }
 
     fn paths(&self) -> [String; 2] {

@@ -16,9 +16,9 @@ async fn the_api_server_takes_every_object_of_every_scenario_those_of_other_peop
             account_for_real(&rest, account).await;
         }
         let dry_run = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-"];
-        let told = bed.kubectl_reading(&manifest, &dry_run).await;
-        assert!(!told.stderr.contains("Warning"), "{scenario}: {}", told.stderr);
-        let taken = told.expect_success();
+        let output = bed.kubectl_reading(&manifest, &dry_run).await;
+        assert!(!output.stderr.contains("Warning"), "{scenario}: {}", output.stderr);
+        let taken = output.expect_success();
         assert_eq!(taken.lines().count(), objects.0.len(), "{scenario}: {taken}");
     }
 }
@@ -39,9 +39,30 @@ async fn helm_installs_every_scenario_as_far_as_a_dry_run_goes() {
         // The other test has made some of the objects by hand.
         let how = ["--dry-run=server", "--take-ownership", "--namespace", super::NAMESPACE];
         let install = [&["install", "sandgate", super::CHART], &how[..]].concat();
-        let told = bed.helm(&[&install[..], &["--values", &scenario]].concat()).await.expect_success();
-        assert!(told.contains("sandgate guards "), "the notes: {told}");
+        let output = bed.helm(&[&install[..], &["--values", &scenario]].concat()).await.expect_success();
+        assert!(output.contains("sandgate guards "), "the notes: {output}");
     }
+}
+
+/// A port that every Pod can reach is named in capitals, with the command that closes it.
+#[tokio::test]
+async fn the_notes_warn_until_the_addresses_of_the_api_server_are_named() {
+    let Some((bed, _)) = cluster().await else { return };
+    let values = super::scenario("defaults");
+    let usual =
+        ["install", "notes", super::CHART, "--dry-run=server", "--namespace", "notes", "--values", &values];
+    let off = "checkOtherReleases=false,fullnameOverride=notes";
+    let notes = async |flags: &str| {
+        bed.helm(&[&usual[..], &["--set", off, "--set", flags]].concat()).await.expect_success()
+    };
+    let open = "WARNING: networkPolicy.webhookFrom is empty";
+    assert!(notes("replicas=2").await.contains(open));
+    assert!(!notes("networkPolicy.webhookFrom[0].ipBlock.cidr=192.0.2.1/32").await.contains("WARNING"));
+    assert!(notes("networkPolicy.enabled=false").await.contains("WARNING: networkPolicy.enabled is false"));
+    assert!(notes("hostNetwork=true").await.contains("WARNING: hostNetwork is true"));
+    let audit = notes("policies.workflow-runner.mode=audit").await;
+    assert!(audit.contains("No policy is enforced: Pods are admitted, and recorded."), "{audit}");
+    assert!(!audit.contains("workflowNamespaces.names="), "nothing is advised that reaches running Pods");
 }
 
 /// The control plane, with the namespaces that the scenarios name and the kinds of other people.
@@ -49,7 +70,7 @@ async fn cluster() -> Option<(&'static ControlPlane, Rest)> {
     let bed = shared().await?;
     let rest = bed.rest().await.expect("a client");
     kinds::define(&rest).await;
-    for namespace in [super::NAMESPACE, "workflows", "ci-jobs", "ci-builds", "agents"] {
+    for namespace in [super::NAMESPACE, "workflows", "ci-jobs", "ci-builds", "agents", "monitoring"] {
         let path = format!("/api/v1/namespaces/{namespace}");
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         rest.apply(&path, &object, true).await.expect("a namespace");

@@ -1,4 +1,4 @@
-//! The namespaces that the chart furnishes.
+//! The namespaces that the chart sets up.
 
 use serde_json::{Value, json};
 
@@ -35,9 +35,10 @@ async fn the_way_out_is_dns_public_addresses_and_the_callback_service() {
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "workflow-runner"}));
     assert_eq!(policy["spec"]["policyTypes"], json!(["Egress"]));
-    let [dns, internet, callback] = items(&policy["spec"]["egress"]) else {
-        panic!("three ways: {policy:#}")
+    let [dns, internet, further, callback] = items(&policy["spec"]["egress"]) else {
+        panic!("four ways: {policy:#}")
     };
+    assert_eq!(further["ports"], json!([{"port": 5432}]), "what the scenario opens besides");
     let both = json!([{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]);
     assert_eq!(dns["ports"], both);
     let resolver = json!({
@@ -98,21 +99,61 @@ fn contains(cidr: &str, address: std::net::IpAddr) -> bool {
 }
 
 #[tokio::test]
-async fn namespaces_that_are_there_already_can_be_furnished_too() {
+async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_pods() {
     if is_skipped() {
         return;
     }
-    let flags = [
-        "workflowNamespaces.names={workflows}",
-        "workflowNamespaces.create=false",
-        "workflowNamespaces.resourceQuota.enabled=false",
-        "workflowNamespaces.networkPolicy.internet.enabled=false",
-    ];
-    let flags: Vec<_> = flags.iter().flat_map(|flag| ["--set", flag]).collect();
+    let flags = ["--set", "workflowNamespaces.names={workflows},workflowNamespaces.create=false"];
     let objects = render(&flags).await;
+    within(&objects, "ServiceAccount", "workflows", "workflow-runner");
     assert_eq!(objects.all("Namespace").count() + objects.all("ResourceQuota").count(), 0);
+    assert!(objects.all("NetworkPolicy").all(|policy| policy["metadata"]["namespace"] != "workflows"));
+
+    let enabled = [
+        "--set=workflowNamespaces.networkPolicy.enabled=true",
+        "--set=workflowNamespaces.networkPolicy.internet.enabled=false",
+    ];
+    let objects = render(&[&flags[..], &enabled].concat()).await;
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
     assert_eq!(items(&policy["spec"]["egress"]).len(), 1, "DNS is left");
+}
+
+/// A quota denies Pods without limits, and in modes warn and audit nothing fills them in.
+#[tokio::test]
+async fn quota_and_network_policies_are_left_out_unless_the_policy_is_enforced() {
+    if is_skipped() {
+        return;
+    }
+    let enabled = [
+        "--set=workflowNamespaces.names={workflows}",
+        "--set=workflowNamespaces.networkPolicy.enabled=true",
+        "--set=workflowNamespaces.resourceQuota.enabled=true",
+    ];
+    for (mode, count) in [("audit", 0), ("warn", 0), ("enforce", 3)] {
+        let mode = format!("--set=policies.workflow-runner.mode={mode}");
+        let objects = render(&[&enabled[..], &[&mode]].concat()).await;
+        let reaches = objects.all("NetworkPolicy").chain(objects.all("ResourceQuota"));
+        let found = reaches.filter(|object| object["metadata"]["namespace"] == "workflows").count();
+        assert_eq!(found, count, "{mode}");
+        let asked = ["--set=workflowNamespaces.resourceQuota.modes={enforce,warn,audit}"];
+        let objects = render(&[&enabled[..], &[&mode], &asked].concat()).await;
+        assert_eq!(objects.all("ResourceQuota").count(), 1, "{mode}, if it is asked for");
+    }
+}
+
+#[tokio::test]
+async fn ingress_is_opened_to_the_peers_that_are_named() {
+    if is_skipped() {
+        return;
+    }
+    let objects = render_scenario(&scenario("production")).await;
+    let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-ingress");
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "workflow-runner"}));
+    assert_eq!(policy["spec"]["ingress"][0]["ports"], json!([{"port": 8888}]));
+    let objects = render_scenario(&scenario("openshift")).await;
+    let names = objects.all("NetworkPolicy").map(|policy| policy["metadata"]["name"].clone());
+    assert!(!names.collect::<Vec<_>>().contains(&json!("sandgate-allow-ingress")), "none unless named");
 }
 
 #[track_caller]

@@ -157,8 +157,12 @@ async fn assert_happened(prometheus: &Prometheus) {
 
 /// Those that wait for nothing, on what the load did.
 async fn assert_alarmed(prometheus: &Prometheus) {
-    let wanted =
-        ["SandgateEscapeSeen", "SandgateFailsOpen", "SandgateRunnerEvicted", "SandgateRunnerOutOfTime"];
+    let wanted = [
+        "SandgateEscapeSeen",
+        "SandgateFailsOpen",
+        "SandgateRunnerEvicted",
+        "SandgateRunnerDeadlineExceeded",
+    ];
     for alert in wanted {
         let firing = format!("ALERTS{{alertname=\"{alert}\", alertstate=\"firing\"}}");
         let found = prometheus.query(&firing).await.expect("it is a query");

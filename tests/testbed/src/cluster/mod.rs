@@ -259,7 +259,12 @@ fn sandgate_values() -> Value {
         // Nothing else runs on this node without it.
         "tolerations": [node::toleration()],
         "runtimeClass": {"create": true, "overhead": node::overhead()},
-        "workflowNamespaces": {"names": ["workflows"]},
+        "policies": {"workflow-runner": {"namespaces": ["workflows"]}},
+        "workflowNamespaces": {
+            "names": ["workflows"],
+            "networkPolicy": {"enabled": true},
+            "resourceQuota": {"enabled": true},
+        },
         "test": {"image": images::BUSYBOX},
         // One node's proxy follows within a second.
         "server": {"extraArgs": ["--arm-after=1"]},

@@ -280,7 +280,10 @@ impl Rewrite<'_> {
             argument = argument.replace(&format!("$({name})"), value);
         }
         for (declared, port) in self.ports {
-            argument = argument.replace(&format!("0.0.0.0:{declared}"), &format!("127.0.0.1:{port}"));
+            for every_address in ["0.0.0.0", "[::]"] {
+                let declared = format!("{every_address}:{declared}");
+                argument = argument.replace(&declared, &format!("127.0.0.1:{port}"));
+            }
         }
         for mount in self.mounts {
             argument = argument.replace(&mount.path, &mount.folder.display().to_string());

@@ -1,6 +1,6 @@
-//! Wrong values fail before anything is installed, and say where they are wrong.
+//! Wrong values fail before anything is installed, with their path.
 
-use super::template;
+use super::{template, template_least};
 use testbed::is_skipped;
 
 /// Flags, and what the complaint must say.
@@ -38,7 +38,47 @@ const WRONG: &[(&[&str], &[&str])] = &[
     (&["--set", "policies.workflow-runner.mode=block"], &["policies/workflow-runner/mode"]),
     (&["--set", "policies.workflow-runner.namespaces={Workflows}"], &["workflow-runner/namespaces/0"]),
     (&["--set", "policies.other.mode=warn"], &["policies/other", "namespaces"]),
-    (&["--set", "policies.workflow-runner=null"], &["policies", "minProperties"]),
+    (&["--set", "policies.workflow-runner=null"], &["policies is empty, must have at least one policy"]),
+    (&["--set", "image.repository="], &["image.repository is empty, must be the repository of your image"]),
+    (
+        &["--set", "image.repository=null"],
+        &["image.repository is empty, must be the repository of your image"],
+    ),
+    (
+        &["--set", "image.registry=registry.example.com"],
+        &["image.registry is registry.example.com, must be empty where image.repository"],
+    ),
+    (&["--set", "image.repository=UPPER/case"], &["image/repository"]),
+    (&["--set", "podDisruptionBudget.maxUnavailable=0%"], &["podDisruptionBudget/maxUnavailable"]),
+    (&["--set", "podDisruptionBudget.minAvailable=101%"], &["podDisruptionBudget/minAvailable"]),
+    (&["--set", "webhook.binding.failurePolicy=Never"], &["webhook/binding/failurePolicy", "Ignore"]),
+    (&["--set", "server.port=0"], &["server/port"]),
+    (&["--set", "server.bindAddress=::"], &["server/bindAddress"]),
+    (&["--set", "server.clientCa.configMap=a,server.clientCa.secret=b"], &["server/clientCa"]),
+    (&["--set", "server.clientTokens.configMap=keys"], &["server.clientTokens.audience is empty, must be"]),
+    (&["--set", "service.ipFamilies={IPv5}"], &["service/ipFamilies/0", "IPv6"]),
+    (&["--set", "policyConfigMaps=0"], &["policyConfigMaps"]),
+    (&["--set", "workflowNamespaces.resourceQuota.modes={off}"], &["resourceQuota/modes/0", "enforce"]),
+    (
+        &["--set", "autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null"],
+        &["autoscaling has no metric"],
+    ),
+    (
+        &[
+            "--set",
+            "metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabledAlerts={SandgateGone}",
+        ],
+        &["metrics.prometheusRule has the alert SandgateGone, must be one of SandgateDown"],
+    ),
+    (&["--set", "metrics.prometheusRule.selector=cluster"], &["prometheusRule/selector"]),
+    (
+        &[
+            "--set",
+            "workflowNamespaces.names={workflows},workflowNamespaces.networkPolicy.enabled=true,workflowNamespaces.podLabels=null",
+        ],
+        &["workflowNamespaces.podLabels is empty, must be the labels of the guarded Pods"],
+    ),
+    (&["--set", "readinessProbe.httpGet.path=/x"], &["readinessProbe", "httpGet"]),
     // What a schema cannot say.
     (
         &["--set", "policies.workflow-runner.namespaces={workflows,kube-system}"],
@@ -67,14 +107,29 @@ const WRONG: &[(&[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn a_wrong_value_is_refused_with_its_path() {
+async fn a_wrong_value_fails_with_its_path() {
     if is_skipped() {
         return;
     }
     for (flags, wanted) in WRONG {
-        let complaint = template(flags).await.expect_failure();
+        let complaint = template_least(flags).await.expect_failure();
         for part in *wanted {
             assert!(complaint.contains(part), "{flags:?} should name {part:?}: {complaint}");
         }
     }
+}
+
+/// Nothing has a default that could be meant by mistake: neither a namespace nor an image of a public registry.
+#[tokio::test]
+async fn without_a_policy_or_an_image_the_installation_fails_with_a_sentence() {
+    if is_skipped() {
+        return;
+    }
+    let image = "image.repository=registry.example.com/sandgate";
+    let complaint = template(&["--set", image]).await.expect_failure();
+    assert!(complaint.contains("--set 'policies.workflow-runner.namespaces={workflows}'"), "{complaint}");
+    let policy = "policies.workflow-runner.namespaces={workflows}";
+    let complaint = template(&["--set", policy]).await.expect_failure();
+    assert!(complaint.contains("then set image.repository, such as"), "{complaint}");
+    assert!(template(&["--set", policy, "--set", image]).await.success);
 }
