@@ -177,6 +177,13 @@ fn configuration_problems(view: &View, watched: &Watched) -> Vec<String> {
         .problems()
         .map(|(kind, problem)| format!("{} webhook configuration {name}: {problem}", kind.as_str()))
         .collect();
+    problems.extend(view.disarmed().map(|kind| {
+        let kind = kind.as_str();
+        format!("{kind} webhook configuration {name} was armed and has lost its rules: Pods are admitted without a review")
+    }));
+    problems.extend(view.drift().map(|(kind, drift)| {
+        format!("{} webhook configuration {name} has drifted: {drift}", kind.as_str())
+    }));
     let observed = &view.observed;
     for (kind, found) in Kind::ALL.into_iter().zip(&observed.configurations) {
         let kind = kind.as_str();

@@ -2,6 +2,7 @@
 
 mod api;
 mod configurations;
+mod drift;
 mod events;
 mod keeper;
 mod secret;

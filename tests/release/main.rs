@@ -8,3 +8,4 @@ mod installed;
 mod lifecycle;
 mod own_certificates;
 mod rights;
+mod upgrades;

@@ -217,6 +217,7 @@ labels: {{- include "sandgate.labels" $context | nindent 2 }}
 {{- range $names }}{{ $_ := set $ours (printf "%s%s" $selector.prefix .) (get $rules .) }}{{ end }}
 {{- end }}
 {{- $_ := set $annotations "sandgate.dev/rules" (toJson $ours) }}
+{{- $_ := set $annotations "sandgate.dev/rendered" (include "sandgate.rendered" (list $context $names)) }}
 {{- end }}
 {{- if eq $context.Values.certificates.mode "cert-manager" }}
 {{- $certificate := printf "%s/%s" $context.Release.Namespace (include "sandgate.fullname" $context) }}
@@ -225,6 +226,55 @@ labels: {{- include "sandgate.labels" $context | nindent 2 }}
 {{- with $annotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{- /* What each webhook matches beside its rules, by its name, as YAML. */}}
+{{- define "sandgate.conditions" -}}
+mutate.sandgate.dev: &changes {{- include "sandgate.changes" . | nindent 2 }}
+validate.sandgate.dev: *changes
+# Whoever may write a Pod's status may change its labels and annotations there. The kubelet, which does so all the time,
+# changes neither, and so never waits for sandgate.
+status.sandgate.dev:
+  - name: changes-metadata
+    expression: >-
+      object.metadata.?labels != oldObject.metadata.?labels ||
+      object.metadata.?annotations != oldObject.metadata.?annotations
+# Whoever may bind a Pod to a node may change its labels and annotations with that. The scheduler changes neither, and so
+# never waits for sandgate.
+binding.sandgate.dev:
+  - name: carries-metadata
+    expression: >-
+      object.metadata.?labels.orValue({}).size() > 0 ||
+      object.metadata.?annotations.orValue({}).size() > 0
+{{- end }}
+
+{{- /* The match conditions of one webhook. Call with (context, name). */}}
+{{- define "sandgate.conditionsOf" -}}
+{{- get (include "sandgate.conditions" (index . 0) | fromYaml) (index . 1) | toYaml }}
+{{- end }}
+
+{{- /* A digest of each field of each webhook, as JSON, by which sandgate sees that somebody has changed one: the first 16
+hex digits of the SHA-256 of its JSON. What the chart leaves out is entered as the API server fills it in. Call with
+(context, names of the webhooks). */}}
+{{- define "sandgate.rendered" -}}
+{{- $context := index . 0 }}
+{{- $names := index . 1 }}
+{{- $digests := dict }}
+{{- range $selector := include "sandgate.selectors" $context | fromJsonArray }}
+{{- range $name := $names }}
+{{- $path := ternary "/mutate" "/validate" (eq $name "mutate.sandgate.dev") }}
+{{- $webhook := include "sandgate.webhook" (list $context $path $selector.selector) | fromYaml }}
+{{- $_ := set $webhook "matchConditions" (get (include "sandgate.conditions" $context | fromYaml) $name) }}
+{{- $_ := set $webhook "objectSelector" dict }}
+{{- if eq $name "mutate.sandgate.dev" }}{{ $_ := set $webhook "reinvocationPolicy" "IfNeeded" }}{{ end }}
+{{- $fields := dict }}
+{{- range $field, $value := $webhook }}
+{{- $_ := set $fields $field (toRawJson $value | sha256sum | trunc 16) }}
+{{- end }}
+{{- $_ := set $digests (printf "%s%s" $selector.prefix $name) $fields }}
+{{- end }}
+{{- end }}
+{{- toJson $digests }}
 {{- end }}
 
 {{- /* The rules of one webhook, where the chart sets them itself. Call with (context, name). */}}
