@@ -247,7 +247,8 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> T
 fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, name }: Target<'_>) -> String {
     match status {
         StatusCode::FORBIDDEN => {
-            let role = if namespace.is_some() { "Role" } else { "ClusterRole" };
+            // A Role may allow the namespace that it is in.
+            let role = if namespace.is_some() || resource == "namespaces" { "Role" } else { "ClusterRole" };
             // The name of an Event is not known beforehand.
             let names = if resource == "events" {
                 String::new()

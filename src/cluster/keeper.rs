@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     certs::{
-        self, CertError, Resolver,
+        CertError, Resolver,
         authority::{Authority, State},
         mint::{self, Validity},
         plan::{self, Kind, LARGEST_SKEW, Leaf, Lifetimes, Memory, Plan, Publish, Secret, Sign, Write},
@@ -416,14 +416,4 @@ fn jittered(duration: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     let thousandths = 1000 - u32::try_from(random / 5).unwrap_or_default();
     duration / 1000 * thousandths
-}
-
-/// Whether a leaf can be made for these names.
-///
-/// # Errors
-/// When one cannot stand in a certificate.
-pub fn check_names(names: &[String]) -> Result<(), CertError> {
-    let now = certs::now();
-    let authority = mint::authority("check", Validity { now, not_after: now + 1 })?;
-    mint::leaf(names, &authority, Validity { now, not_after: now + 1 }).map(drop)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::installed::{CHART, Installed};
 use testbed::{HelmLine, Result, eventually, load::is_sandboxed, shared};
 
-const KINDS: [&str; 2] = ["mutating", "validating"];
+pub(crate) const KINDS: [&str; 2] = ["mutating", "validating"];
 
 /// A policy for every labelled namespace: one set of webhooks more.
 const MORE: [&str; 2] =
@@ -127,7 +127,7 @@ async fn a_namespace_that_is_deleted_takes_its_webhook_configurations_along() {
 }
 
 /// The webhook configurations of a revision of a release, as Helm rendered them.
-async fn release_manifest(bed: &testbed::ControlPlane, name: &str, revision: &str) -> Result<String> {
+pub(crate) async fn release_manifest(bed: &testbed::ControlPlane, name: &str, revision: &str) -> Result<String> {
     let arguments = ["get", "manifest", name, "--revision", revision, "--namespace", name];
     let manifest = bed.helm(&arguments).await.expect_success();
     let documents = manifest.split("\n---").filter(|document| document.contains("WebhookConfiguration\n"));
@@ -170,7 +170,7 @@ async fn is_applied(release: &Installed<'_>, kind: &str) -> Result<bool> {
 }
 
 /// Waits until each webhook that there should be has rules and a bundle, and there is no other.
-async fn until_armed(release: &Installed<'_>, is_more: bool) {
+pub(crate) async fn until_armed(release: &Installed<'_>, is_more: bool) {
     let armed = eventually("the webhooks of the revision are armed", async || {
         for (kind, single) in [("mutating", 1), ("validating", 3)] {
             let stored = release.rest.get(&release.configuration(kind)).await?;
@@ -178,7 +178,7 @@ async fn until_armed(release: &Installed<'_>, is_more: bool) {
             let are_armed = webhooks.iter().all(|webhook| {
                 webhook["rules"].is_array() && webhook["clientConfig"]["caBundle"].is_string()
             });
-            if !are_armed || webhooks.len() != single * if is_more { 2 } else { 1 } {
+            if !are_armed || webhooks.len() != if is_more { 2 * single } else { single } {
                 return Ok(None);
             }
         }

@@ -520,7 +520,7 @@ impl Planner<'_> {
         let Observed { now, .. } = *self.observed;
         let issuer = self.observed.authorities().iter().find(|authority| authority.signs(now))?;
         let id = issuer.certificate.id;
-        if !self.observed.existing().all(|(_, configuration)| self.has_settled(configuration, id)) {
+        if !self.observed.existing().all(|(kind, configuration)| self.has_settled(kind, configuration, id)) {
             return None;
         }
         let not_after = issuer.certificate.not_after.min(now + self.lifetimes.leaf);
@@ -531,12 +531,12 @@ impl Planner<'_> {
         is_due.then(|| Sign { issuer: issuer.clone(), not_after })
     }
 
-    /// Whether every API server knows that this configuration publishes the CA. Nobody is called through one that is not
-    /// armed.
-    fn has_settled(self, configuration: &Configuration, id: Fingerprint) -> bool {
+    /// Whether every API server knows that this configuration publishes the CA. No webhook is called through one that was
+    /// never armed; of one that has lost its rules an API server may still follow what it was before.
+    fn has_settled(self, kind: Kind, configuration: &Configuration, id: Fingerprint) -> bool {
         let settled = |changed| changed + self.lifetimes.settle() <= self.observed.now;
         configuration.publishes(id)
-            && (!configuration.is_armed() || configuration.changed.is_none_or(settled))
+            && (!self.was_armed()[kind as usize] || configuration.changed.is_none_or(settled))
     }
 
     /// What becomes of a CA next.

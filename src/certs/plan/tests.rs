@@ -224,7 +224,7 @@ fn with_a_clock_that_is_wrong_the_secret_is_left_alone_and_the_rest_goes_on() {
 fn an_expired_ca_is_replaced_and_forgotten() {
     let ca = authority(1, State::Active, 400);
     let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca])), &Memory::default());
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] }));
+    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [true; 2] }));
     assert_eq!(plan.sign, None);
 }
 
