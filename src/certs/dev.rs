@@ -70,8 +70,11 @@ pub fn write_files(folder: &Path, names: &[String], lifetime: i64) -> Result<(),
     let leaf = mint::leaf_pem(names, &authority, Validity { now, not_after })?;
     let failed = |path: &Path, error| CertError::Io { path: path.display().to_string(), error };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
-    let files =
-        [("ca.crt", authority.certificate, 0o644), ("tls.crt", leaf.certificate, 0o644), ("tls.key", leaf.key, 0o600)];
+    let files = [
+        ("ca.crt", authority.certificate, 0o644),
+        ("tls.crt", leaf.certificate, 0o644),
+        ("tls.key", leaf.key, 0o600),
+    ];
     for (name, content, mode) in files {
         let path = folder.join(name);
         write(&path, content.as_bytes(), mode).map_err(|error| failed(&path, error))?;

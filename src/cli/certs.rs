@@ -213,9 +213,11 @@ fn configuration_problems(view: &View, watched: &Watched) -> Vec<String> {
         let kind = kind.as_str();
         format!("{kind} webhook configuration {name} was armed and has lost its rules: Pods are admitted without a review")
     }));
-    problems.extend(view.drift().map(|(kind, drift)| {
-        format!("{} webhook configuration {name} has drifted: {drift}", kind.as_str())
-    }));
+    problems.extend(
+        view.drift().map(|(kind, drift)| {
+            format!("{} webhook configuration {name} has drifted: {drift}", kind.as_str())
+        }),
+    );
     let observed = &view.observed;
     for (kind, found) in Kind::ALL.into_iter().zip(&observed.configurations) {
         let kind = kind.as_str();

@@ -239,7 +239,8 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> T
     let is_ending = causes.any(|cause| cause["reason"] == "NamespaceTerminating");
     // A server-side apply that creates needs the right to create beside the one to patch.
     let denied = message.split_once(" cannot ").and_then(|(_, rest)| rest.split_once(" resource "));
-    let remedy = if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
+    let remedy =
+        if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
     Trouble::Refused { doing, message, remedy }
 }
 
@@ -250,11 +251,8 @@ fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, n
             // A Role may allow the namespace that it is in.
             let role = if namespace.is_some() || resource == "namespaces" { "Role" } else { "ClusterRole" };
             // The name of an Event is not known beforehand.
-            let names = if resource == "events" {
-                String::new()
-            } else {
-                format!(", resourceNames: [{name}]")
-            };
+            let names =
+                if resource == "events" { String::new() } else { format!(", resourceNames: [{name}]") };
             format!(
                 "; the {role} of sandgate's service account lacks the rule \
                  {{apiGroups: [\"{group}\"], resources: [{resource}]{names}, verbs: [{verb}]}}"

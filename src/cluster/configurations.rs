@@ -108,6 +108,16 @@ impl Registered {
         }
     }
 
+    /// Whether it has a webhook of this name.
+    pub(super) fn has_webhook(&self, name: &str) -> bool {
+        self.webhooks.iter().any(|webhook| webhook.name == name)
+    }
+
+    /// The names of its webhooks that match something.
+    pub(super) fn armed_webhooks(&self) -> impl Iterator<Item = &str> {
+        self.webhooks.iter().filter(|webhook| !is_empty(&webhook.rules)).map(|webhook| webhook.name.as_str())
+    }
+
     /// Whether the Namespace with this UID owns it.
     pub(super) fn is_owned_by(&self, uid: &Value) -> bool {
         self.owners.contains(uid)
@@ -255,7 +265,10 @@ mod tests {
         object["metadata"]["managedFields"][2]["operation"] = json!("Apply");
         let registered = Registered::read(&object);
         assert!(registered.seen.is_applied);
-        assert_eq!((registered.seen.changed, registered.last_manager.as_deref()), (Some(60), Some("kubectl-replace")));
+        assert_eq!(
+            (registered.seen.changed, registered.last_manager.as_deref()),
+            (Some(60), Some("kubectl-replace"))
+        );
         let kept: Vec<Value> = object["metadata"]["managedFields"].as_array().unwrap()[..2].to_vec();
         assert_eq!(registered.patch(&publish)["metadata"]["managedFields"], Value::Array(kept));
     }

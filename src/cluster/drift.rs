@@ -153,7 +153,10 @@ mod tests {
         ] {
             let mut object = configuration();
             object["webhooks"][0][field] = changed;
-            assert_eq!(of(&object), [format!("validate.sandgate.dev has another {field} than the chart rendered")]);
+            assert_eq!(
+                of(&object),
+                [format!("validate.sandgate.dev has another {field} than the chart rendered")]
+            );
         }
     }
 

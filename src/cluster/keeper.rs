@@ -1,6 +1,7 @@
 //! Looks, plans, does: for as long as the process lives.
 
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc,
@@ -17,7 +18,8 @@ use tokio::{
 
 use super::{
     api::{Api, Target, Trouble},
-    configurations, secret,
+    configurations::{self, Registered},
+    secret,
     view::{View, Watched},
     watch,
 };
@@ -58,6 +60,8 @@ pub struct Keeper {
     memory: Memory,
     is_reachable: Arc<AtomicBool>,
     changed: Arc<Notify>,
+    /// The webhooks of each configuration that were seen with rules.
+    armed_webhooks: [BTreeSet<String>; 2],
     /// The UID of our namespace, once it owns the configurations.
     namespace: Option<Value>,
     /// What was said last, so that it is not said each time.
@@ -102,6 +106,7 @@ impl Keeper {
             memory: Memory::default(),
             is_reachable: Arc::default(),
             changed: Arc::default(),
+            armed_webhooks: Default::default(),
             namespace: None,
             said: Vec::new(),
         }
@@ -182,6 +187,7 @@ impl Keeper {
         if plan::is_ready(&view.observed, &self.memory) {
             self.readiness.set();
         }
+        self.remember_webhooks(&view);
         let plan = plan::plan(&view.observed, &self.memory, self.settings.lifetimes);
         let is_quiet = plan.is_empty();
         let mut problems = self.carry_out(&view, plan).await;
@@ -262,7 +268,7 @@ impl Keeper {
         let patch = registered.patch(publish);
         self.api.update_fields(configurations::target(publish.kind, name), &patch).await?;
         let (configuration, authorities, armed) = (publish.kind.as_str(), publish.bundle.len(), publish.arm);
-        if self.memory.was_armed[publish.kind as usize] && registered.seen.lacks_rules() {
+        if self.has_lost_rules(publish.kind, registered) {
             let manager = registered.last_manager.as_deref().unwrap_or("unknown");
             tracing::warn!(
                 %name, configuration, manager,
@@ -273,6 +279,25 @@ impl Keeper {
         }
         tracing::info!(%name, configuration, authorities, armed, "Configuration published");
         Ok(())
+    }
+
+    /// Whether somebody has removed rules: of the whole configuration, or of a webhook that had some. One that an upgrade
+    /// adds has none yet.
+    fn has_lost_rules(&self, kind: Kind, registered: &Registered) -> bool {
+        let known = &self.armed_webhooks[kind as usize];
+        let has_lost = |name: &String| {
+            registered.has_webhook(name) && !registered.armed_webhooks().any(|armed| armed == name)
+        };
+        self.memory.was_armed[kind as usize] && (!registered.seen.is_armed() || known.iter().any(has_lost))
+    }
+
+    /// Remembers which webhooks have rules.
+    fn remember_webhooks(&mut self, view: &View) {
+        for (known, found) in self.armed_webhooks.iter_mut().zip(&view.registered) {
+            let Some(found) = found else { continue };
+            known.retain(|name| found.has_webhook(name));
+            known.extend(found.armed_webhooks().map(str::to_owned));
+        }
     }
 
     /// Makes the Namespace of the release the owner of its configurations, so that they go with it. What is in the way of

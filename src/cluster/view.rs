@@ -75,7 +75,7 @@ impl View {
         let Observed { configurations, was_armed, .. } = &self.observed;
         let found = Kind::ALL.into_iter().zip(configurations).zip(was_armed);
         found.filter_map(|((kind, found), was_armed)| {
-            (*was_armed && found.as_ref().is_some_and(plan::Configuration::lacks_rules)).then_some(kind)
+            (*was_armed && found.as_ref().is_some_and(|found| !found.is_armed())).then_some(kind)
         })
     }
 

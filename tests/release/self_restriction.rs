@@ -23,7 +23,10 @@ async fn the_account_may_write_bundles_and_the_charts_rules_and_nothing_else() {
         let name = &stored["webhooks"][0]["name"];
         let webhook = |change: Value| {
             let mut webhook = json!({"name": name});
-            webhook.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            webhook
+                .as_object_mut()
+                .expect("an object")
+                .extend(change.as_object().expect("an object").clone());
             json!({"webhooks": [webhook]})
         };
         let secrets = json!([{
@@ -52,11 +55,18 @@ async fn the_account_may_write_bundles_and_the_charts_rules_and_nothing_else() {
         }
         let rules = &stored["webhooks"][0]["rules"];
         for (what, change) in [
-            ("another bundle", webhook(json!({"clientConfig": {"caBundle": stored["webhooks"][0]["clientConfig"]["caBundle"]}}))),
+            (
+                "another bundle",
+                webhook(
+                    json!({"clientConfig": {"caBundle": stored["webhooks"][0]["clientConfig"]["caBundle"]}}),
+                ),
+            ),
             ("no rules", webhook(json!({"rules": null}))),
             ("the chart's rules", webhook(json!({"rules": rules}))),
         ] {
-            patch(&release, kind, &change).await.unwrap_or_else(|stderr| panic!("{what} of {kind}: {stderr}"));
+            patch(&release, kind, &change)
+                .await
+                .unwrap_or_else(|stderr| panic!("{what} of {kind}: {stderr}"));
         }
     }
 }

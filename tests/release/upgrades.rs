@@ -51,7 +51,7 @@ async fn another_server_side_applier_adds_and_removes_webhooks() {
         release_manifest(bed, "sandgate-ssa", revision).await.expect("a manifest of the revision")
     };
     let folder = tempfile::tempdir().expect("a folder");
-    for (revision, is_more) in [("1", false), ("2", true), ("1", false)] {
+    for (revision, is_more) in [("2", true), ("1", false), ("2", true)] {
         let file = folder.path().join(revision);
         std::fs::write(&file, rendered(revision).await).expect("it is written");
         let file = file.display().to_string();
@@ -127,7 +127,11 @@ async fn a_namespace_that_is_deleted_takes_its_webhook_configurations_along() {
 }
 
 /// The webhook configurations of a revision of a release, as Helm rendered them.
-pub(crate) async fn release_manifest(bed: &testbed::ControlPlane, name: &str, revision: &str) -> Result<String> {
+pub(crate) async fn release_manifest(
+    bed: &testbed::ControlPlane,
+    name: &str,
+    revision: &str,
+) -> Result<String> {
     let arguments = ["get", "manifest", name, "--revision", revision, "--namespace", name];
     let manifest = bed.helm(&arguments).await.expect_success();
     let documents = manifest.split("\n---").filter(|document| document.contains("WebhookConfiguration\n"));

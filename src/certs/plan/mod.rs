@@ -128,12 +128,6 @@ impl Configuration {
         self.webhooks.iter().any(|webhook| webhook.rules != Rules::Missing)
     }
 
-    /// Whether a webhook of it lacks its rules.
-    #[must_use]
-    pub fn lacks_rules(&self) -> bool {
-        self.webhooks.iter().any(|webhook| webhook.rules == Rules::Missing)
-    }
-
     /// Whether every webhook matches what it should.
     #[must_use]
     pub fn is_right(&self) -> bool {
@@ -483,8 +477,7 @@ impl Planner<'_> {
     /// which Pods are admitted without a review. Its rules come in the same write as the bundle, which trusts every leaf
     /// that the Secret's CAs have signed; where no replica answers, requests fail as the failure policy says.
     fn must_rearm(self, kind: Kind) -> bool {
-        let can_sign =
-            self.observed.authorities().iter().any(|authority| authority.signs(self.observed.now));
+        let can_sign = self.observed.authorities().iter().any(|authority| authority.signs(self.observed.now));
         can_sign && self.was_armed()[kind as usize]
     }
 

@@ -354,7 +354,8 @@ impl World {
     }
 
     fn active(&self) -> Fingerprint {
-        let authorities = &self.secret.as_ref().expect("a Secret").is.as_ref().expect("a good one").authorities;
+        let authorities =
+            &self.secret.as_ref().expect("a Secret").is.as_ref().expect("a good one").authorities;
         authorities
             .iter()
             .find(|authority| authority.state == State::Active)

@@ -44,7 +44,12 @@ fn seen(secret: Secret, configurations: [Option<Configuration>; 2]) -> Observed 
 /// A replica that serves a fresh leaf of this CA.
 fn serves(authority: &Authority) -> Memory {
     let leaf = Leaf { issuer: authority.certificate.clone(), issued: NOW - DAY, not_after: NOW + 6 * DAY };
-    Memory { authorities: vec![authority.clone()], leaf: Some(leaf), is_reachable: true, was_armed: [false; 2] }
+    Memory {
+        authorities: vec![authority.clone()],
+        leaf: Some(leaf),
+        is_reachable: true,
+        was_armed: [false; 2],
+    }
 }
 
 fn planned(observed: &Observed, memory: &Memory) -> Plan {
@@ -58,7 +63,10 @@ fn states(write: &Write) -> Vec<(u8, State)> {
 #[test]
 fn the_first_replica_of_all_makes_a_ca() {
     let plan = planned(&seen(Secret::Absent, [None, None]), &Memory::default());
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] })
+    );
     assert_eq!((plan.publish, plan.sign), (Vec::new(), None));
 }
 
@@ -168,7 +176,10 @@ fn a_lost_or_corrupt_secret_is_written_again_from_memory() {
     let ca = active(1);
     for secret in [Secret::Absent, Secret::Corrupt("garbage".into())] {
         let plan = planned(&seen(secret, armed(&[&ca])), &serves(&ca));
-        assert_eq!(plan.write, Some(Write { authorities: vec![ca.clone()], mint: None, was_armed: [true; 2] }));
+        assert_eq!(
+            plan.write,
+            Some(Write { authorities: vec![ca.clone()], mint: None, was_armed: [true; 2] })
+        );
         assert_eq!((plan.publish, plan.sign), (Vec::new(), None));
     }
 }
@@ -178,7 +189,10 @@ fn what_a_fresh_replica_finds_published_goes_on_being_trusted() {
     let ca = active(1);
     let plan = planned(&seen(Secret::Absent, armed(&[&ca])), &Memory::default());
     let kept = Authority::trusted_only(ca.certificate, NOW);
-    assert_eq!(plan.write, Some(Write { authorities: vec![kept], mint: Some(State::Active), was_armed: [true; 2] }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: vec![kept], mint: Some(State::Active), was_armed: [true; 2] })
+    );
 }
 
 #[test]
@@ -224,7 +238,10 @@ fn with_a_clock_that_is_wrong_the_secret_is_left_alone_and_the_rest_goes_on() {
 fn an_expired_ca_is_replaced_and_forgotten() {
     let ca = authority(1, State::Active, 400);
     let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca])), &Memory::default());
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [true; 2] }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [true; 2] })
+    );
     assert_eq!(plan.sign, None);
 }
 
@@ -259,7 +276,10 @@ fn who_has_not_looked_for_as_long_as_a_leaf_lives_restores_nothing() {
     let mut memory = serves(&ca);
     memory.leaf.as_mut().unwrap().not_after = NOW;
     let plan = planned(&seen(Secret::Absent, [None, None]), &memory);
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] })
+    );
 }
 
 #[test]
@@ -287,7 +307,11 @@ fn a_replaced_configuration_is_rearmed_in_one_write_by_a_replica_without_a_leaf(
 
     observed.was_armed = [false; 2];
     let memory = Memory { was_armed: [true; 2], ..Memory::default() };
-    assert_eq!(planned(&observed, &memory).publish, rearmed, "what is remembered counts like what is recorded");
+    assert_eq!(
+        planned(&observed, &memory).publish,
+        rearmed,
+        "what is remembered counts like what is recorded"
+    );
 }
 
 #[test]

@@ -306,8 +306,7 @@ async fn the_api_server_patches_no_other_version_and_no_other_object() {
         });
         let name = &seen["webhooks"][0]["name"];
         let timeout = seen["webhooks"][0]["timeoutSeconds"].as_u64().unwrap_or_default() + 1;
-        let changes =
-            json!({"metadata": metadata, "webhooks": [{"name": name, "timeoutSeconds": timeout}]});
+        let changes = json!({"metadata": metadata, "webhooks": [{"name": name, "timeoutSeconds": timeout}]});
         installation.rest.strategic_merge(&path, &changes).await.map_err(|denial| denial.code)
     };
     installation.register_one(0).await;

@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use super::{
     Output, Rest, Result,
     assets::{Assets, Version},
-    eventually, free_port, helm::{self, HelmLine}, kubectl,
+    eventually, free_port,
+    helm::{self, HelmLine},
+    kubectl,
     place::Place,
     process::{Process, remove_at_the_end},
 };
