@@ -69,7 +69,8 @@ pub(super) fn empty(namespace: &str, name: &str) -> Value {
 
 /// The Secret that was read, with other content and all its metadata; it names the version that it replaces.
 pub(super) fn replaced(object: &Value, authorities: &[Authority], was_armed: [bool; 2]) -> Value {
-    let armed = Kind::ALL.into_iter().zip(was_armed).filter_map(|(kind, armed)| armed.then(|| kind.as_str()));
+    let armed =
+        Kind::ALL.into_iter().zip(was_armed).filter(|(_, armed)| *armed).map(|(kind, _)| kind.as_str());
     let armed = armed.collect::<Vec<_>>().join(",");
     let mut object = object.clone();
     object["data"] = json!({

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::certs::{
     self,
-    plan::{self, Kind, Observed, STALE_AFTER},
+    plan::{Kind, Observed, STALE_AFTER},
 };
 
 /// What is looked at.
