@@ -271,7 +271,7 @@ impl Keeper {
         if self.has_lost_rules(publish.kind, registered) {
             let manager = registered.last_manager.as_deref().unwrap_or("unknown");
             tracing::warn!(
-                %name, configuration, manager,
+                %name, configuration, last_manager = manager,
                 "The rules of a webhook configuration were removed and are restored; until then its Pods were admitted \
                  without a review"
             );

@@ -57,7 +57,7 @@ async fn a_replaced_configuration_is_rearmed_in_one_write_counted_and_logged() {
 
     let logs = release.node.logs();
     let mut warnings = logs.lines().filter(|line| line.contains("were removed and are restored"));
-    assert!(warnings.any(|line| line.contains("kubectl-replace")), "the field manager is named\n{logs}");
+    assert!(warnings.any(|line| line.contains("\"last_manager\":\"")), "a field manager is named\n{logs}");
     let mut restored = 0;
     for pod in release.ready() {
         for kind in KINDS {
