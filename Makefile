@@ -14,7 +14,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build image run test demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
+.PHONY: help dev-certs build image run test demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ build: ## Build the release binary, target/release/sandgate
 image: ## Write the container image to target/sandgate.tar (needs buildah and cargo-cyclonedx, no daemon)
 	@mkdir -p target
 	scripts/image target/sandgate.tar
+
+dev-certs: ## Write development certificates into certs/dev-out
+	@$(CARGO) run --quiet --locked --bin sandgate -- certs dev --out certs/dev-out
 
 run: ## Send example Pods to a real webhook over TLS and show what becomes of them (KEEP=1: stay up)
 	@$(CARGO) build --quiet --locked --bin sandgate --example run

@@ -3,8 +3,8 @@
 //! rcgen's own defaults are valid from 1975 to 4096, carry no authority key id and a serial made of the key.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
 };
 use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -52,15 +52,36 @@ pub fn authority(common_name: &str, validity: Validity) -> Result<Pem, CertError
 /// # Errors
 /// When a name cannot stand in a certificate, or `authority` is none.
 pub fn leaf(names: &[String], authority: &Pem, validity: Validity) -> Result<CertifiedKey, CertError> {
+    let (certificate, key) = sign(names, authority, validity)?;
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider())
+        .map_err(|error| CertError::Unfit { path: "the new certificate".into(), problem: error.to_string() })
+}
+
+/// Makes a server's certificate as [`leaf`] does, in PEM.
+///
+/// # Errors
+/// When a name cannot stand in a certificate, or `authority` is none.
+pub fn leaf_pem(names: &[String], authority: &Pem, validity: Validity) -> Result<Pem, CertError> {
+    let (certificate, key) = sign(names, authority, validity)?;
+    Ok(Pem { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Checks that a certificate can hold for these names, without making one.
+///
+/// # Errors
+/// When a name cannot stand in a certificate.
+pub fn check_names(names: &[String]) -> Result<(), CertError> {
+    CertificateParams::new(names.to_vec()).map(drop).map_err(CertError::from)
+}
+
+fn sign(names: &[String], authority: &Pem, validity: Validity) -> Result<(Certificate, KeyPair), CertError> {
     let mut params = params(names.to_vec(), "sandgate", validity)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    CertifiedKey::from_der(vec![certificate.der().clone()], private, &provider())
-        .map_err(|error| CertError::Unfit { path: "the new certificate".into(), problem: error.to_string() })
+    Ok((params.signed_by(&key, &issuer)?, key))
 }
 
 fn params(

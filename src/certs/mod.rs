@@ -15,7 +15,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-pub use dev::DevCertificate;
+pub use dev::{DevCertificate, write_files};
 pub use files::{Loaded, Pair, load, read};
 
 /// Why a certificate cannot be served.

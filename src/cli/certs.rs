@@ -1,6 +1,9 @@
 //! `sandgate certs`: what managed certificates are like at the moment.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -25,6 +28,25 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum CertsCommand {
     Show(ShowArgs),
+    Dev(DevArgs),
+}
+
+/// Write a development CA and a certificate as files
+///
+/// Writes ca.crt, tls.crt and tls.key into a folder, for `serve --certs files --cert-dir DIR`. The CA's key is not kept:
+/// the next call makes another CA. Not for production.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 they are written, 2 they cannot be written.")]
+pub(super) struct DevArgs {
+    /// The folder, made if absent
+    #[arg(long, value_name = "DIR", default_value = "certs/dev-out")]
+    out: PathBuf,
+    /// DNS names or addresses that the certificate is valid for
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1,::1")]
+    name: Vec<String>,
+    /// How many days the certificate is valid
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=365))]
+    days: u16,
 }
 
 /// Show the CAs, what publishes them, what is served and what is due
@@ -53,13 +75,23 @@ enum Output {
 }
 
 pub(super) fn run(command: &CertsCommand) -> Result<Status, Failure> {
-    let CertsCommand::Show(args) = command;
+    let args = match command {
+        CertsCommand::Show(args) => args,
+        CertsCommand::Dev(args) => return dev(args),
+    };
     let report = wait_for(report(args))?;
     print(&match args.output {
         Output::Text => report.to_string(),
         Output::Json => serde_json::to_string_pretty(&report).expect("strings are always JSON") + "\n",
     })?;
     Ok(if report.problems.is_empty() { Status::Fine } else { Status::Violations })
+}
+
+fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, Failure> {
+    const DAY: i64 = 24 * 3600;
+    certs::write_files(out, name, i64::from(*days) * DAY).map_err(Failure::new)?;
+    print(&format!("{}: ca.crt, tls.crt and tls.key for {}\n", out.display(), name.join(", ")))?;
+    Ok(Status::Fine)
 }
 
 async fn report(args: &ShowArgs) -> Result<Report, Failure> {
@@ -177,6 +209,15 @@ fn configuration_problems(view: &View, watched: &Watched) -> Vec<String> {
         .problems()
         .map(|(kind, problem)| format!("{} webhook configuration {name}: {problem}", kind.as_str()))
         .collect();
+    problems.extend(view.disarmed().map(|kind| {
+        let kind = kind.as_str();
+        format!("{kind} webhook configuration {name} was armed and has lost its rules: Pods are admitted without a review")
+    }));
+    problems.extend(
+        view.drift().map(|(kind, drift)| {
+            format!("{} webhook configuration {name} has drifted: {drift}", kind.as_str())
+        }),
+    );
     let observed = &view.observed;
     for (kind, found) in Kind::ALL.into_iter().zip(&observed.configurations) {
         let kind = kind.as_str();

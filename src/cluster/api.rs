@@ -115,24 +115,36 @@ impl Api {
         self.send(Method::GET, target.path(), None, ("get", target)).await
     }
 
-    /// Makes an object, unless there is one.
+    /// Creates an object.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
         let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));
         there(answer.await?, target)
     }
 
-    /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
-    pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
-        let answer = self.send(Method::PUT, target.path(), Some((JSON, object)), ("update", target));
-        there(answer.await?, target)
-    }
-
-    /// Applies fields by server-side apply, as the field manager `sandgate`, if `resourceVersion` and `uid` still are
-    /// those that `object` names.
-    pub(super) async fn apply(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+    /// Creates an object by server-side apply, and returns what is stored: an object that exists already keeps whatever
+    /// `object` does not name. Unlike a POST this create has a name that RBAC can restrict it to.
+    pub(super) async fn ensure(&self, target: Target<'_>, object: &Value) -> Result<Value, Trouble> {
         let path = format!("{}?fieldManager={MANAGER}&force=true", target.path());
         // JSON is YAML.
         let body = Some(("application/apply-patch+yaml", object));
+        let answer = self.send(Method::PATCH, path, body, ("patch", target)).await?;
+        answer.is.ok_or_else(|| Trouble::Conflict(target.to_string()))
+    }
+
+    /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
+    pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+        let path = format!("{}?fieldManager={MANAGER}", target.path());
+        let answer = self.send(Method::PUT, path, Some((JSON, object)), ("update", target));
+        there(answer.await?, target)
+    }
+
+    /// Changes fields by a strategic-merge patch, as the field manager `sandgate`, if `resourceVersion` and `uid` still
+    /// are those that `changes` names; [`Trouble::Conflict`] where they are not, or where there is no object. To the API
+    /// server this is an update and no apply: of two appliers of one list item neither can remove it, so that Helm 4
+    /// could never again take a webhook away.
+    pub(super) async fn update_fields(&self, target: Target<'_>, changes: &Value) -> Result<(), Trouble> {
+        let path = format!("{}?fieldManager={MANAGER}", target.path());
+        let body = Some(("application/strategic-merge-patch+json", changes));
         there(self.send(Method::PATCH, path, body, ("patch", target)).await?, target)
     }
 
@@ -225,7 +237,10 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> T
     // A namespace that is being deleted takes nothing from anybody.
     let mut causes = told["details"]["causes"].as_array().into_iter().flatten();
     let is_ending = causes.any(|cause| cause["reason"] == "NamespaceTerminating");
-    let remedy = if is_ending { String::new() } else { remedy(status, verb, target) };
+    // A server-side apply that creates needs the right to create beside the one to patch.
+    let denied = message.split_once(" cannot ").and_then(|(_, rest)| rest.split_once(" resource "));
+    let remedy =
+        if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
     Trouble::Refused { doing, message, remedy }
 }
 
@@ -233,13 +248,11 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> T
 fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, name }: Target<'_>) -> String {
     match status {
         StatusCode::FORBIDDEN => {
-            let role = if namespace.is_some() { "Role" } else { "ClusterRole" };
-            // What is not there yet has no name to RBAC, and that of an Event is known to nobody beforehand.
-            let names = if verb == "create" || resource == "events" {
-                String::new()
-            } else {
-                format!(", resourceNames: [{name}]")
-            };
+            // A Role may allow the namespace that it is in.
+            let role = if namespace.is_some() || resource == "namespaces" { "Role" } else { "ClusterRole" };
+            // The name of an Event is not known beforehand.
+            let names =
+                if resource == "events" { String::new() } else { format!(", resourceNames: [{name}]") };
             format!(
                 "; the {role} of sandgate's service account lacks the rule \
                  {{apiGroups: [\"{group}\"], resources: [{resource}]{names}, verbs: [{verb}]}}"
@@ -288,10 +301,19 @@ mod tests {
              account lacks the rule {apiGroups: [\"admissionregistration.k8s.io\"], resources: \
              [mutatingwebhookconfigurations], resourceNames: [sandgate], verbs: [patch]}"
         );
-        assert!(
-            told("create", SECRET).ends_with("{apiGroups: [\"\"], resources: [secrets], verbs: [create]}")
-        );
+        assert!(told("create", SECRET).ends_with(
+            "{apiGroups: [\"\"], resources: [secrets], resourceNames: [sandgate-ca], verbs: [create]}"
+        ));
+        let event = Target { group: "events.k8s.io", resource: "events", ..SECRET };
+        assert!(told("create", event).ends_with("resources: [events], verbs: [create]}"));
         assert!(told("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
+    }
+
+    #[test]
+    fn the_missing_verb_is_the_one_that_the_api_server_names() {
+        let body = br#"{"message": "User \"x\" cannot create resource \"secrets\" in API group"}"#;
+        let told = refused(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
+        assert!(told.ends_with("verbs: [create]}"), "{told}");
     }
 
     #[test]

@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::api::{MANAGER, Target};
+use super::{
+    api::{MANAGER, Target},
+    drift,
+};
 use crate::certs::{
     authority,
     plan::{self, Configuration, Kind, Publish, Rules},
@@ -35,8 +38,16 @@ pub(super) struct Registered {
     pub(super) seen: Configuration,
     /// What somebody has to put right.
     pub(super) problem: Option<String>,
+    /// How it differs from what the chart rendered, a sentence for each difference.
+    pub(super) drift: Vec<String>,
+    /// Who changed it last, of all but sandgate.
+    pub(super) last_manager: Option<String>,
+    /// Whether it has this owner: the UIDs of its owners.
+    owners: Vec<Value>,
     uid: Value,
     version: Value,
+    /// What the API server records of field ownership, without what earlier versions of sandgate applied.
+    managed_fields: Vec<Value>,
     webhooks: Vec<Named>,
 }
 
@@ -78,34 +89,69 @@ impl Registered {
             bundle: bundle(&webhook["clientConfig"]["caBundle"]),
             rules: named.state(),
         });
-        let seen = Configuration { webhooks: seen.collect(), changed: changed(metadata) };
-        let (uid, version) = (metadata["uid"].clone(), metadata["resourceVersion"].clone());
-        Self { seen, problem, uid, version, webhooks: named }
+        let managed_fields = metadata["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let (applied, kept): (Vec<&Value>, Vec<&Value>) =
+            managed_fields.iter().partition(|entry| is_ours(entry) && entry["operation"] == "Apply");
+        let is_applied = !applied.is_empty();
+        let seen = Configuration { webhooks: seen.collect(), changed: changed(managed_fields), is_applied };
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        Self {
+            seen,
+            problem,
+            drift: drift::of(object),
+            last_manager: last_manager(managed_fields),
+            owners: owners.map(|owner| owner["uid"].clone()).collect(),
+            uid: metadata["uid"].clone(),
+            version: metadata["resourceVersion"].clone(),
+            managed_fields: kept.into_iter().cloned().collect(),
+            webhooks: named,
+        }
     }
 
-    /// What is to be applied: only what is ours, and only to this very object at this version. By its `uid` one that was
-    /// deleted is not made anew.
-    pub(super) fn applied(&self, name: &str, Publish { kind, bundle, arm }: &Publish) -> Value {
+    /// Whether it has a webhook of this name.
+    pub(super) fn has_webhook(&self, name: &str) -> bool {
+        self.webhooks.iter().any(|webhook| webhook.name == name)
+    }
+
+    /// The names of its webhooks that match something.
+    pub(super) fn armed_webhooks(&self) -> impl Iterator<Item = &str> {
+        self.webhooks.iter().filter(|webhook| !is_empty(&webhook.rules)).map(|webhook| webhook.name.as_str())
+    }
+
+    /// Whether the Namespace with this UID owns it.
+    pub(super) fn is_owned_by(&self, uid: &Value) -> bool {
+        self.owners.contains(uid)
+    }
+
+    /// The change that makes a Namespace its owner, so that it goes when the Namespace goes. The list of owners is merged
+    /// by UID.
+    pub(super) fn owned_by(&self, namespace: &str, uid: &Value) -> Value {
+        let owner = json!({"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": uid});
+        json!({"metadata": {"uid": self.uid, "resourceVersion": self.version, "ownerReferences": [owner]}})
+    }
+
+    /// The strategic-merge patch that publishes: only what is ours, and only to this very object at this version. Where an
+    /// earlier version of sandgate has applied fields, its ownership ends with the same write.
+    pub(super) fn patch(&self, Publish { bundle, arm, .. }: &Publish) -> Value {
         let bundle = STANDARD.encode(authority::write_bundle(bundle));
         let webhooks = self.webhooks.iter().map(|named| {
             let mut webhook = json!({"name": named.name, "clientConfig": {"caBundle": bundle}});
             let rules = named.wanted.as_ref().filter(|_| *arm).unwrap_or(&named.rules);
-            // What is left out is not ours any more, and goes.
+            // What is left out stays as it is.
             if !is_empty(rules) {
                 webhook["rules"] = rules.clone();
             }
             webhook
         });
-        let kind = match kind {
-            Kind::Mutating => "MutatingWebhookConfiguration",
-            Kind::Validating => "ValidatingWebhookConfiguration",
-        };
-        json!({
-            "apiVersion": format!("{GROUP}/v1"),
-            "kind": kind,
-            "metadata": {"name": name, "uid": self.uid, "resourceVersion": self.version},
+        let mut patch = json!({
+            "metadata": {"uid": self.uid, "resourceVersion": self.version},
             "webhooks": webhooks.collect::<Vec<_>>(),
-        })
+        });
+        if self.seen.is_applied {
+            // An empty list would mean that nothing is recorded any more.
+            patch["metadata"]["managedFields"] = self.managed_fields.clone().into();
+        }
+        patch
     }
 }
 
@@ -145,11 +191,25 @@ fn bundle(encoded: &Value) -> Vec<authority::Certificate> {
     authority::read_bundle(&decoded.unwrap_or_default())
 }
 
+fn is_ours(entry: &Value) -> bool {
+    entry["manager"] == MANAGER
+}
+
+fn time(entry: &Value) -> Option<Timestamp> {
+    entry["time"].as_str()?.parse().ok()
+}
+
 /// When we have changed it.
-fn changed(metadata: &Value) -> Option<i64> {
-    let ours = |entry: &&Value| entry["manager"] == MANAGER && entry["operation"] == "Apply";
-    let entry = metadata["managedFields"].as_array()?.iter().find(ours)?;
-    entry["time"].as_str()?.parse().ok().map(Timestamp::as_second)
+fn changed(managed_fields: &[Value]) -> Option<i64> {
+    let ours = managed_fields.iter().filter(|entry| is_ours(entry));
+    ours.filter_map(time).max().map(Timestamp::as_second)
+}
+
+/// Who changed it last, of all but us.
+fn last_manager(managed_fields: &[Value]) -> Option<String> {
+    let others = managed_fields.iter().filter(|entry| !is_ours(entry));
+    let last = others.max_by_key(|entry| time(entry))?;
+    last["manager"].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -167,7 +227,8 @@ mod tests {
                 "uid": "u", "resourceVersion": "7", "annotations": {ANNOTATION: annotation.to_string()},
                 "managedFields": [
                     {"manager": "helm", "operation": "Apply", "time": "2026-11-24T20:00:00Z"},
-                    {"manager": "sandgate", "operation": "Apply", "time": "1970-01-01T00:01:00Z"},
+                    {"manager": "kubectl-replace", "operation": "Update", "time": "2026-11-24T20:00:01Z"},
+                    {"manager": "sandgate", "operation": "Update", "time": "1970-01-01T00:01:00Z"},
                 ],
             },
             "webhooks": webhooks,
@@ -191,11 +252,29 @@ mod tests {
         let Registered { seen, problem, .. } = Registered::read(&configuration(&wanted, &webhooks));
         let rules: Vec<_> = seen.webhooks.iter().map(|webhook| webhook.rules).collect();
         assert_eq!(rules, [Rules::Right, Rules::Missing, Rules::Outdated]);
-        assert_eq!((seen.changed, problem), (Some(60), None));
+        assert_eq!((seen.changed, seen.is_applied, problem), (Some(60), false, None));
     }
 
     #[test]
-    fn only_what_is_ours_is_applied_and_rules_only_when_it_arms() {
+    fn an_apply_of_an_earlier_version_is_dropped_with_the_next_write() {
+        let mut object = configuration(&json!({"a": [rule("pods")]}), &json!([{"name": "a"}]));
+        let publish = Publish { kind: Kind::Mutating, bundle: Vec::new(), arm: true };
+        let patch = Registered::read(&object).patch(&publish);
+        assert_eq!(patch["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
+
+        object["metadata"]["managedFields"][2]["operation"] = json!("Apply");
+        let registered = Registered::read(&object);
+        assert!(registered.seen.is_applied);
+        assert_eq!(
+            (registered.seen.changed, registered.last_manager.as_deref()),
+            (Some(60), Some("kubectl-replace"))
+        );
+        let kept: Vec<Value> = object["metadata"]["managedFields"].as_array().unwrap()[..2].to_vec();
+        assert_eq!(registered.patch(&publish)["metadata"]["managedFields"], Value::Array(kept));
+    }
+
+    #[test]
+    fn only_what_is_ours_is_written_and_rules_only_when_it_arms() {
         let certificate = Authority::mint(State::Active, 1_800_000_000, 1000).unwrap().certificate;
         let webhooks = json!([
             {"name": "a", "clientConfig": {"url": "https://x"}},
@@ -208,11 +287,11 @@ mod tests {
             {"name": "b", "clientConfig": {"caBundle": encoded}, "rules": [stored(&rule("nodes"))]},
         ]);
         let mut publish = Publish { kind: Kind::Validating, bundle: vec![certificate], arm: false };
-        let applied = registered.applied("sandgate", &publish);
-        assert_eq!(applied["webhooks"], kept);
-        assert_eq!(applied["metadata"], json!({"name": "sandgate", "uid": "u", "resourceVersion": "7"}));
+        let patch = registered.patch(&publish);
+        assert_eq!(patch["webhooks"], kept);
+        assert_eq!(patch["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
         publish.arm = true;
-        let armed = registered.applied("sandgate", &publish);
+        let armed = registered.patch(&publish);
         assert_eq!(armed["webhooks"][0]["rules"], json!([stored(&rule("pods"))]));
     }
 

@@ -1,6 +1,7 @@
 //! Looks, plans, does: for as long as the process lives.
 
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc,
@@ -9,20 +10,22 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
 
 use super::{
-    api::{Api, Trouble},
-    configurations, secret,
+    api::{Api, Target, Trouble},
+    configurations::{self, Registered},
+    secret,
     view::{View, Watched},
     watch,
 };
 use crate::{
     certs::{
-        self, CertError, Resolver,
+        CertError, Resolver,
         authority::{Authority, State},
         mint::{self, Validity},
         plan::{self, Kind, LARGEST_SKEW, Leaf, Lifetimes, Memory, Plan, Publish, Secret, Sign, Write},
@@ -57,6 +60,10 @@ pub struct Keeper {
     memory: Memory,
     is_reachable: Arc<AtomicBool>,
     changed: Arc<Notify>,
+    /// The webhooks of each configuration that were seen with rules.
+    armed_webhooks: [BTreeSet<String>; 2],
+    /// The UID of our namespace, once it owns the configurations.
+    namespace: Option<Value>,
     /// What was said last, so that it is not said each time.
     said: Vec<String>,
 }
@@ -99,6 +106,8 @@ impl Keeper {
             memory: Memory::default(),
             is_reachable: Arc::default(),
             changed: Arc::default(),
+            armed_webhooks: Default::default(),
+            namespace: None,
             said: Vec::new(),
         }
     }
@@ -147,7 +156,7 @@ impl Keeper {
 
     /// Waits, or until a configuration has changed. Several changes that come at once are one.
     async fn wait(&self, longest: Duration) {
-        const MOMENT: Duration = Duration::from_millis(100);
+        const MOMENT: Duration = Duration::from_millis(10);
         sleep(MOMENT.min(longest)).await;
         let _ = timeout(longest.saturating_sub(MOMENT), self.changed.notified()).await;
     }
@@ -172,21 +181,25 @@ impl Keeper {
         if let Secret::Holds(authorities) = &view.observed.secret {
             self.memory.authorities.clone_from(authorities);
         }
+        self.memory.remember(&view.observed);
         self.memory.is_reachable = self.is_reachable.load(Ordering::Relaxed);
         self.measure(&view);
         if plan::is_ready(&view.observed, &self.memory) {
             self.readiness.set();
         }
+        self.remember_webhooks(&view);
         let plan = plan::plan(&view.observed, &self.memory, self.settings.lifetimes);
         let is_quiet = plan.is_empty();
-        let problems = self.carry_out(&view, plan).await;
+        let mut problems = self.carry_out(&view, plan).await;
         if !problems.is_empty() {
             return Round::Failed(problems);
         }
         if !is_quiet {
             return Round::Changed;
         }
-        self.say(self.remarks(&view), |remark| tracing::warn!("{remark}"));
+        problems.extend(self.own(&view).await);
+        problems.extend(self.remarks(&view));
+        self.say(problems, |remark| tracing::warn!("{remark}"));
         let now = view.observed.now;
         let due = plan::due(&view.observed, &self.memory, self.settings.lifetimes);
         Round::Quiet(due.iter().map(|due| due.at - now).find(|wait| *wait > 0).unwrap_or(i64::MAX))
@@ -209,7 +222,11 @@ impl Keeper {
         failures.iter().map(ToString::to_string).collect()
     }
 
-    async fn write(&self, view: &View, Write { mut authorities, mint }: Write) -> Result<(), Failure> {
+    async fn write(
+        &self,
+        view: &View,
+        Write { mut authorities, mint, was_armed }: Write,
+    ) -> Result<(), Failure> {
         if view.is_stale() {
             return Ok(());
         }
@@ -224,9 +241,16 @@ impl Keeper {
         }
         let (namespace, name) = (self.api.namespace(), &self.settings.watched.secret);
         let target = secret::target(namespace, name);
-        match &view.secret {
-            Some(object) => self.api.replace(target, &secret::replaced(object, &authorities)).await?,
-            None => self.api.create(target, &secret::new(namespace, name, &authorities)).await?,
+        let made = match &view.secret {
+            Some(_) => None,
+            None => Some(self.api.ensure(target, &secret::empty(namespace, name)).await?),
+        };
+        // Another replica has made and filled it meanwhile.
+        if made.as_ref().is_some_and(|made| !secret::is_empty(made)) {
+            return Err(Trouble::Conflict(format!("secrets {namespace}/{name}")).into());
+        }
+        if let Some(object) = view.secret.as_ref().or(made.as_ref()) {
+            self.api.replace(target, &secret::replaced(object, &authorities, was_armed)).await?;
         }
         let held = authorities.iter().map(|Authority { certificate, state, .. }| {
             format!("{} {}", state.as_str(), certificate.id.short())
@@ -241,10 +265,81 @@ impl Keeper {
             return Ok(());
         }
         let name = &self.settings.watched.configuration;
-        let applied = registered.applied(name, publish);
-        self.api.apply(configurations::target(publish.kind, name), &applied).await?;
+        let patch = registered.patch(publish);
+        self.api.update_fields(configurations::target(publish.kind, name), &patch).await?;
         let (configuration, authorities, armed) = (publish.kind.as_str(), publish.bundle.len(), publish.arm);
+        if self.has_lost_rules(publish.kind, registered) {
+            let manager = registered.last_manager.as_deref().unwrap_or("unknown");
+            tracing::warn!(
+                %name, configuration, last_manager = manager,
+                "The rules of a webhook configuration were removed and are restored; until then its Pods were admitted \
+                 without a review"
+            );
+            self.metrics.upkeep.rules_restored[publish.kind as usize].inc();
+        }
         tracing::info!(%name, configuration, authorities, armed, "Configuration published");
+        Ok(())
+    }
+
+    /// Whether somebody has removed rules: of the whole configuration, or of a webhook that had some. One that an upgrade
+    /// adds has none yet.
+    fn has_lost_rules(&self, kind: Kind, registered: &Registered) -> bool {
+        let known = &self.armed_webhooks[kind as usize];
+        let has_lost = |name: &String| {
+            registered.has_webhook(name) && !registered.armed_webhooks().any(|armed| armed == name)
+        };
+        self.memory.was_armed[kind as usize] && (!registered.seen.is_armed() || known.iter().any(has_lost))
+    }
+
+    /// Remembers which webhooks have rules.
+    fn remember_webhooks(&mut self, view: &View) {
+        for (known, found) in self.armed_webhooks.iter_mut().zip(&view.registered) {
+            let Some(found) = found else { continue };
+            known.retain(|name| found.has_webhook(name));
+            known.extend(found.armed_webhooks().map(str::to_owned));
+        }
+    }
+
+    /// Makes the Namespace of the release the owner of its configurations, so that they go with it. What is in the way of
+    /// that hinders nothing else: clusters that enforce permissions on owner references may forbid it.
+    async fn own(&mut self, view: &View) -> Vec<String> {
+        let missing = |uid: &Value| view.registered.iter().flatten().any(|found| !found.is_owned_by(uid));
+        if view.is_stale() || self.namespace.as_ref().is_some_and(|uid| !missing(uid)) {
+            return Vec::new();
+        }
+        if view.registered.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        self.try_own(view).await.err().filter(|trouble| !matches!(trouble, Trouble::Conflict(_))).map_or_else(
+            Vec::new,
+            |trouble| {
+                vec![format!(
+                    "The webhook configurations stay when the namespace {} is deleted, and then its webhooks fail: {trouble}",
+                    self.api.namespace()
+                )]
+            },
+        )
+    }
+
+    async fn try_own(&mut self, view: &View) -> Result<(), Trouble> {
+        let namespace = self.api.namespace().to_owned();
+        let uid = match &self.namespace {
+            Some(uid) => uid.clone(),
+            None => {
+                let target = Target { group: "", resource: "namespaces", namespace: None, name: &namespace };
+                let found = self.api.get(target).await?.is;
+                found.map(|found| found["metadata"]["uid"].clone()).unwrap_or_default()
+            }
+        };
+        if uid.is_null() {
+            return Ok(());
+        }
+        for (kind, found) in Kind::ALL.into_iter().zip(&view.registered) {
+            let Some(found) = found.as_ref().filter(|found| !found.is_owned_by(&uid)) else { continue };
+            let target = configurations::target(kind, &self.settings.watched.configuration);
+            self.api.update_fields(target, &found.owned_by(&namespace, &uid)).await?;
+        }
+        self.namespace = Some(uid);
         Ok(())
     }
 
@@ -277,6 +372,10 @@ impl Keeper {
             });
             published.set(is_published.into());
         }
+        for kind in Kind::ALL {
+            let has_drifted = view.drift().any(|(drifted, _)| drifted == kind);
+            upkeep.drift[kind as usize].set(has_drifted.into());
+        }
     }
 
     /// What hinders nothing that we can do, and should be known.
@@ -289,6 +388,14 @@ impl Keeper {
         let problems = view.problems().map(|(kind, problem)| {
             format!("The {} webhook configuration {name} is to be put right: {problem}", kind.as_str())
         });
+        let drift = view.drift().map(|(kind, drift)| {
+            let manager = view.registered[kind as usize].as_ref().and_then(|found| found.last_manager.as_deref());
+            let (kind, manager) = (kind.as_str(), manager.unwrap_or("unknown"));
+            format!(
+                "The {kind} webhook configuration {name} differs from what the chart rendered, last changed by {manager}: \
+                 {drift}; run helm upgrade to put it back"
+            )
+        });
         let skew = view.observed.skew;
         let skew = (skew.abs() > LARGEST_SKEW).then(|| {
             format!(
@@ -296,7 +403,7 @@ impl Keeper {
                  serving goes on; put this node's clock right"
             )
         });
-        absent.chain(problems).chain(skew).collect()
+        absent.chain(problems).chain(drift).chain(skew).collect()
     }
 
     /// Says what has not been said the last time.
@@ -334,14 +441,4 @@ fn jittered(duration: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1000;
     let thousandths = 1000 - u32::try_from(random / 5).unwrap_or_default();
     duration / 1000 * thousandths
-}
-
-/// Whether a leaf can be made for these names.
-///
-/// # Errors
-/// When one cannot stand in a certificate.
-pub fn check_names(names: &[String]) -> Result<(), CertError> {
-    let now = certs::now();
-    let authority = mint::authority("check", Validity { now, not_after: now + 1 })?;
-    mint::leaf(names, &authority, Validity { now, not_after: now + 1 }).map(drop)
 }

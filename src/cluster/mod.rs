@@ -2,6 +2,7 @@
 
 mod api;
 mod configurations;
+mod drift;
 mod events;
 mod keeper;
 mod secret;
@@ -17,7 +18,7 @@ use kube::{
 
 pub use api::{Api, Trouble};
 pub use events::Events;
-pub use keeper::{Keeper, Settings, check_names};
+pub use keeper::{Keeper, Settings};
 pub use view::{View, Watched};
 
 /// Why there is no way to an API server. Whether one answers is found out later.

@@ -50,8 +50,9 @@ impl View {
         let registered = [mutating.await?.is, validating.await?.is];
         let registered = registered.map(|object| object.as_ref().map(Registered::read));
         let seen = registered.each_ref().map(|found| found.as_ref().map(|found| found.seen.clone()));
+        let (skew, was_armed) = (now - here, secret::was_armed(stored.as_ref()));
         let observed =
-            Observed { now, skew: now - here, secret: secret::read(stored.as_ref()), configurations: seen };
+            Observed { now, skew, secret: secret::read(stored.as_ref()), was_armed, configurations: seen };
         Ok(Self { observed, secret: stored, registered, at })
     }
 
@@ -59,6 +60,23 @@ impl View {
     pub fn problems(&self) -> impl Iterator<Item = (Kind, &str)> {
         let found = Kind::ALL.into_iter().zip(&self.registered);
         found.filter_map(|(kind, found)| Some((kind, found.as_ref()?.problem.as_deref()?)))
+    }
+
+    /// How the configurations differ from what the chart rendered.
+    pub fn drift(&self) -> impl Iterator<Item = (Kind, &str)> {
+        let found = Kind::ALL.into_iter().zip(&self.registered);
+        found.flat_map(|(kind, found)| {
+            found.iter().flat_map(move |found| found.drift.iter().map(move |drift| (kind, drift.as_str())))
+        })
+    }
+
+    /// Which configurations lack rules although they were armed once: somebody replaced them.
+    pub fn disarmed(&self) -> impl Iterator<Item = Kind> {
+        let Observed { configurations, was_armed, .. } = &self.observed;
+        let found = Kind::ALL.into_iter().zip(configurations).zip(was_armed);
+        found.filter_map(|((kind, found), was_armed)| {
+            (*was_armed && found.as_ref().is_some_and(|found| !found.is_armed())).then_some(kind)
+        })
     }
 
     /// Whether it is too old to be acted upon: this process was stopped, or the API server slow.

@@ -299,7 +299,7 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             Ok(serve(loaded.key, loaded.not_after, Some(pair)))
         }
         CertificateSource::Managed { access, settings } => {
-            cluster::check_names(&settings.names)?;
+            certs::mint::check_names(&settings.names)?;
             let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
             let (readiness, metrics) = (Arc::clone(&shared.readiness), Arc::clone(&shared.metrics));

@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use super::{policies::Policies, process::Process};
@@ -73,6 +73,10 @@ pub struct Upkeep {
     pub authority_expiry: Gauge,
     /// Of the mutating and the validating configuration: 1 while it is armed and trusts the certificate that we serve.
     pub published: [Gauge; 2],
+    /// Of the mutating and the validating configuration: how often its rules were restored after somebody removed them.
+    pub rules_restored: [Counter; 2],
+    /// Of the mutating and the validating configuration: 1 while it differs from what the chart rendered.
+    pub drift: [Gauge; 2],
     /// How far the API server's clock is ahead of ours, in seconds.
     pub clock_skew: Gauge,
 }
@@ -106,6 +110,16 @@ impl Upkeep {
                 "When the CA that signs expires (managed certificates)",
             ),
             published,
+            rules_restored: of_both(
+                registry,
+                "configuration_rules_restored",
+                "How often rules that were removed from an armed webhook configuration were restored (managed certificates)",
+            ),
+            drift: of_both(
+                registry,
+                "configuration_drift",
+                "1 while the webhook configuration differs from what the chart rendered (managed certificates)",
+            ),
             clock_skew: seconds(
                 registry,
                 "clock_skew",
@@ -113,6 +127,17 @@ impl Upkeep {
             ),
         }
     }
+}
+
+/// One metric for each of the two webhook configurations.
+fn of_both<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> [M; 2]
+where
+    Family<Labels, M>: Metric,
+{
+    let family = Family::<Labels, M>::default();
+    registry.register(name, help, family.clone());
+    ["mutating", "validating"]
+        .map(|configuration| family.get_or_create_owned(&vec![("configuration", configuration)]))
 }
 
 /// What became of things that are sent somewhere, with nobody waiting.

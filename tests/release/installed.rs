@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use testbed::{
-    ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually,
+    ControlPlane, HelmLine, Node, NodePod, Output, Rest, Result, Spreader, eventually,
     load::{is_sandboxed, plain_pod},
 };
 
@@ -19,6 +19,8 @@ pub(crate) struct Installed<'b> {
     pub(crate) name: String,
     /// Where the pods of users are.
     pub(crate) guarded: String,
+    /// The helm that installs and upgrades it.
+    pub(crate) helm_line: HelmLine,
     spreader: Spreader,
 }
 
@@ -29,7 +31,7 @@ impl<'b> Installed<'b> {
         let guarded = bed.namespace(&rest, &json!({"generateName": "workflows-"})).await?;
         let spreader = Spreader::start().await?;
         let node = Node::start(bed, name, spreader.endpoints.clone()).await?;
-        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, spreader })
+        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, helm_line: HelmLine::Four, spreader })
     }
 
     /// `helm install`, with these flags besides what it needs here.
@@ -59,7 +61,7 @@ impl<'b> Installed<'b> {
 
     /// Another command of helm, in the release's namespace.
     pub(crate) async fn helm(&self, arguments: &[&str]) -> Output {
-        self.bed.helm(&[arguments, &["--namespace", &self.name]].concat()).await
+        self.bed.helm_of(self.helm_line, &[arguments, &["--namespace", &self.name]].concat()).await
     }
 
     /// kubectl in the release's namespace.

@@ -7,4 +7,7 @@ mod availability;
 mod installed;
 mod lifecycle;
 mod own_certificates;
+mod replaced;
 mod rights;
+mod self_restriction;
+mod upgrades;

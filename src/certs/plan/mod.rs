@@ -63,6 +63,8 @@ pub struct Observed {
     pub skew: i64,
     /// What the Secret holds.
     pub secret: Secret,
+    /// Which configurations the Secret records as having been armed once, in the order of [`Kind::ALL`].
+    pub was_armed: [bool; 2],
     /// The configurations, where they exist; see [`Kind`].
     pub configurations: [Option<Configuration>; 2],
 }
@@ -108,6 +110,9 @@ pub struct Configuration {
     pub webhooks: Vec<Webhook>,
     /// When sandgate last changed it, by the API server's clock.
     pub changed: Option<i64>,
+    /// Whether an earlier version of sandgate still owns fields of it as an applier. Another applier, such as Helm, can
+    /// remove no webhook as long as that is so.
+    pub is_applied: bool,
 }
 
 impl Configuration {
@@ -117,7 +122,9 @@ impl Configuration {
         self.webhooks.iter().all(|webhook| webhook.bundle.iter().any(|certificate| certificate.id == id))
     }
 
-    fn is_armed(&self) -> bool {
+    /// Whether a webhook of it matches anything.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
         self.webhooks.iter().any(|webhook| webhook.rules != Rules::Missing)
     }
 
@@ -157,6 +164,8 @@ pub struct Memory {
     pub leaf: Option<Leaf>,
     /// Whether we have been ready for long enough to be reached.
     pub is_reachable: bool,
+    /// Which configurations were ever seen armed, in the order of [`Kind::ALL`]: the record outlives a lost Secret.
+    pub was_armed: [bool; 2],
 }
 
 /// The certificate that a replica serves.
@@ -196,6 +205,8 @@ pub struct Write {
     pub authorities: Vec<Authority>,
     /// The state of a new CA to make and add.
     pub mint: Option<State>,
+    /// Which configurations it records as having been armed once.
+    pub was_armed: [bool; 2],
 }
 
 /// A new content of a configuration.
@@ -280,6 +291,12 @@ impl Observed {
         }
     }
 
+    /// Which configurations are armed now.
+    #[must_use]
+    pub fn armed(&self) -> [bool; 2] {
+        self.configurations.each_ref().map(|found| found.as_ref().is_some_and(Configuration::is_armed))
+    }
+
     fn existing(&self) -> impl Iterator<Item = (Kind, &Configuration)> {
         Kind::ALL
             .into_iter()
@@ -295,6 +312,12 @@ impl Observed {
 }
 
 impl Memory {
+    /// Keeps what a lost Secret or a replaced configuration would take along: that configurations were armed.
+    pub fn remember(&mut self, observed: &Observed) {
+        let (recorded, armed) = (observed.was_armed, observed.armed());
+        self.was_armed = [0, 1].map(|kind| self.was_armed[kind] || recorded[kind] || armed[kind]);
+    }
+
     /// The leaf, if it has not expired.
     fn live_leaf(&self, now: i64) -> Option<&Leaf> {
         self.leaf.as_ref().filter(|leaf| leaf.not_after > now)
@@ -344,8 +367,16 @@ impl Planner<'_> {
         self.leave_one_of(State::Pending, &mut authorities);
         self.promote(&mut authorities);
         let mint = self.missing(&authorities);
-        let changes = held != Some(authorities.as_slice()) || mint.is_some();
-        changes.then_some(Write { authorities, mint })
+        let was_armed = self.was_armed();
+        let is_recorded = was_armed == self.observed.was_armed;
+        let changes = held != Some(authorities.as_slice()) || mint.is_some() || !is_recorded;
+        changes.then_some(Write { authorities, mint, was_armed })
+    }
+
+    /// Which configurations are or ever were armed, by the Secret, by our memory and by what is stored.
+    fn was_armed(self) -> [bool; 2] {
+        let (recorded, armed) = (self.observed.was_armed, self.observed.armed());
+        [0, 1].map(|kind| recorded[kind] || armed[kind] || self.memory.was_armed[kind])
     }
 
     /// Whether a CA need not be known any more.
@@ -433,12 +464,21 @@ impl Planner<'_> {
         }
         let existing = self.observed.existing();
         let wanted = existing.filter_map(|(kind, configuration)| {
-            let arm = configuration.is_armed() || self.may_arm(kind);
+            let arm = configuration.is_armed() || self.must_rearm(kind) || self.may_arm(kind);
             let is_published = configuration.webhooks.iter().all(|webhook| webhook.bundle == bundle);
             let is_right = !arm || configuration.is_right();
-            (!is_published || !is_right).then(|| Publish { kind, bundle: bundle.clone(), arm })
+            let is_done = is_published && is_right && !configuration.is_applied;
+            (!is_done).then(|| Publish { kind, bundle: bundle.clone(), arm })
         });
         wanted.collect()
+    }
+
+    /// Whether a configuration was armed before, and so somebody has replaced it: each moment without rules is one in
+    /// which Pods are admitted without a review. Its rules come in the same write as the bundle, which trusts every leaf
+    /// that the Secret's CAs have signed; where no replica answers, requests fail as the failure policy says.
+    fn must_rearm(self, kind: Kind) -> bool {
+        let can_sign = self.observed.authorities().iter().any(|authority| authority.signs(self.observed.now));
+        can_sign && self.was_armed()[kind as usize]
     }
 
     /// Whether a configuration may be armed for the first time: somebody answers, and whoever fills is asked already, for
@@ -473,7 +513,7 @@ impl Planner<'_> {
         let Observed { now, .. } = *self.observed;
         let issuer = self.observed.authorities().iter().find(|authority| authority.signs(now))?;
         let id = issuer.certificate.id;
-        if !self.observed.existing().all(|(_, configuration)| self.has_settled(configuration, id)) {
+        if !self.observed.existing().all(|(kind, configuration)| self.has_settled(kind, configuration, id)) {
             return None;
         }
         let not_after = issuer.certificate.not_after.min(now + self.lifetimes.leaf);
@@ -484,12 +524,12 @@ impl Planner<'_> {
         is_due.then(|| Sign { issuer: issuer.clone(), not_after })
     }
 
-    /// Whether every API server knows that this configuration publishes the CA. Nobody is called through one that is not
-    /// armed.
-    fn has_settled(self, configuration: &Configuration, id: Fingerprint) -> bool {
+    /// Whether every API server knows that this configuration publishes the CA. No webhook is called through one that was
+    /// never armed; of one that has lost its rules an API server may still follow what it was before.
+    fn has_settled(self, kind: Kind, configuration: &Configuration, id: Fingerprint) -> bool {
         let settled = |changed| changed + self.lifetimes.settle() <= self.observed.now;
         configuration.publishes(id)
-            && (!configuration.is_armed() || configuration.changed.is_none_or(settled))
+            && (!self.was_armed()[kind as usize] || configuration.changed.is_none_or(settled))
     }
 
     /// What becomes of a CA next.

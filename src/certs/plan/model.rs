@@ -33,6 +33,8 @@ enum Event {
     LoseConfiguration(usize),
     MakeConfiguration(usize),
     ClearBundle(usize),
+    /// A configuration is as the chart made it: without rules and bundle.
+    Replace(usize),
     ChangeRules(usize),
     /// A replica's clock is this far behind from now on.
     StepClock(usize, i64),
@@ -43,9 +45,16 @@ struct World {
     now: i64,
     version: u64,
     minted: u32,
-    secret: Option<Versioned<Result<Vec<Authority>, ()>>>,
+    secret: Option<Versioned<Result<Held, ()>>>,
     configurations: [Option<Registered>; 2],
     replicas: Vec<Replica>,
+}
+
+/// What the Secret holds.
+#[derive(Debug, Clone)]
+struct Held {
+    authorities: Vec<Authority>,
+    was_armed: [bool; 2],
 }
 
 #[derive(Debug, Clone)]
@@ -128,6 +137,10 @@ impl World {
             Event::LoseConfiguration(kind) => self.configurations[kind] = None,
             Event::MakeConfiguration(kind) => self.make_configuration(kind),
             Event::ClearBundle(kind) => self.tamper(kind, |webhook| webhook.bundle.clear()),
+            Event::Replace(kind) => self.tamper(kind, |webhook| {
+                webhook.bundle.clear();
+                webhook.rules = Rules::Missing;
+            }),
             Event::ChangeRules(kind) => self.tamper(kind, |webhook| {
                 if webhook.rules == Rules::Right {
                     webhook.rules = Rules::Outdated;
@@ -144,7 +157,7 @@ impl World {
         }
         let version = self.next_version();
         let webhooks = vec![Webhook { bundle: Vec::new(), rules: Rules::Missing }];
-        let is = Configuration { webhooks, changed: None };
+        let is = Configuration { webhooks, changed: None, is_applied: false };
         self.configurations[kind] =
             Some(Registered { version, is, before: Vec::new(), tampered: false, mending: false });
     }
@@ -162,11 +175,15 @@ impl World {
         let secret = match self.secret.as_ref().map(|secret| &secret.is) {
             None => Secret::Absent,
             Some(Err(())) => Secret::Corrupt("by the test".into()),
-            Some(Ok(authorities)) => Secret::Holds(authorities.clone()),
+            Some(Ok(held)) => Secret::Holds(held.authorities.clone()),
+        };
+        let was_armed = match self.secret.as_ref().map(|secret| &secret.is) {
+            Some(Ok(held)) => held.was_armed,
+            None | Some(Err(())) => [false; 2],
         };
         let configurations =
             self.configurations.each_ref().map(|found| found.as_ref().map(|found| found.is.clone()));
-        Observed { now: self.now, skew: self.replicas[replica].skew, secret, configurations }
+        Observed { now: self.now, skew: self.replicas[replica].skew, secret, was_armed, configurations }
     }
 
     fn look(&mut self, index: usize) {
@@ -183,6 +200,7 @@ impl World {
         if let Secret::Holds(authorities) = &observed.secret {
             replica.memory.authorities.clone_from(authorities);
         }
+        replica.memory.remember(&observed);
         if is_ready(&observed, &replica.memory) {
             replica.was_ready.get_or_insert(self.now);
         }
@@ -211,13 +229,13 @@ impl World {
         }
     }
 
-    fn write(&mut self, seen: &Seen, Write { mut authorities, mint }: Write) {
+    fn write(&mut self, seen: &Seen, Write { mut authorities, mint, was_armed }: Write) {
         if self.secret.as_ref().map(|secret| secret.version) != seen.secret {
             return;
         }
         authorities.extend(mint.map(|state| self.mint(state, seen.at)));
         let version = self.next_version();
-        self.secret = Some(Versioned { version, is: Ok(authorities) });
+        self.secret = Some(Versioned { version, is: Ok(Held { authorities, was_armed }) });
     }
 
     fn mint(&mut self, state: State, now: i64) -> Authority {
@@ -266,7 +284,7 @@ impl World {
         let leaves = self.replicas.iter().filter_map(|replica| replica.memory.live_leaf(now));
         let leaves: Vec<Fingerprint> = leaves.map(|leaf| leaf.issuer.id).collect();
         let held: &[Authority] = match &self.secret {
-            Some(Versioned { is: Ok(held), .. }) => held,
+            Some(Versioned { is: Ok(held), .. }) => &held.authorities,
             _ => &[],
         };
         let is_named = |id: &Fingerprint| {
@@ -314,8 +332,8 @@ impl World {
     }
 
     fn must_be_whole(&self) {
-        let authorities =
-            self.secret.as_ref().and_then(|secret| secret.is.as_ref().ok()).expect("a good Secret");
+        let held = self.secret.as_ref().and_then(|secret| secret.is.as_ref().ok()).expect("a good Secret");
+        let authorities = &held.authorities;
         let active: Vec<_> =
             authorities.iter().filter(|authority| authority.state == State::Active).collect();
         assert_eq!(active.len(), 1);
@@ -336,7 +354,8 @@ impl World {
     }
 
     fn active(&self) -> Fingerprint {
-        let authorities = self.secret.as_ref().expect("a Secret").is.as_ref().expect("a good one");
+        let authorities =
+            &self.secret.as_ref().expect("a Secret").is.as_ref().expect("a good one").authorities;
         authorities
             .iter()
             .find(|authority| authority.state == State::Active)
@@ -362,6 +381,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => kind().prop_map(Event::LoseConfiguration),
         2 => kind().prop_map(Event::MakeConfiguration),
         1 => kind().prop_map(Event::ClearBundle),
+        2 => kind().prop_map(Event::Replace),
         1 => kind().prop_map(Event::ChangeRules),
         2 => (replica(), skew).prop_map(|(replica, skew)| Event::StepClock(replica, skew)),
     ]
@@ -402,7 +422,7 @@ proptest! {
         }
         world.come_to_rest();
         prop_assert_ne!(world.active(), first);
-        let held = world.secret.as_ref().unwrap().is.as_ref().unwrap().len();
+        let held = world.secret.as_ref().unwrap().is.as_ref().unwrap().authorities.len();
         prop_assert!(held <= 3, "{} CAs are held", held);
     }
 }

@@ -28,7 +28,8 @@ fn bundle(authorities: &[&Authority]) -> Vec<Certificate> {
 #[allow(clippy::unnecessary_wraps, reason = "as it stands in what is seen")]
 fn publishes(authorities: &[&Authority], rules: Rules) -> Option<Configuration> {
     let webhook = Webhook { bundle: bundle(authorities), rules };
-    Some(Configuration { webhooks: vec![webhook.clone(), webhook], changed: Some(NOW - DAY) })
+    let webhooks = vec![webhook.clone(), webhook];
+    Some(Configuration { webhooks, changed: Some(NOW - DAY), is_applied: false })
 }
 
 fn armed(authorities: &[&Authority]) -> [Option<Configuration>; 2] {
@@ -36,13 +37,19 @@ fn armed(authorities: &[&Authority]) -> [Option<Configuration>; 2] {
 }
 
 fn seen(secret: Secret, configurations: [Option<Configuration>; 2]) -> Observed {
-    Observed { now: NOW, skew: 0, secret, configurations }
+    let observed = Observed { now: NOW, skew: 0, secret, was_armed: [false; 2], configurations };
+    Observed { was_armed: observed.armed(), ..observed }
 }
 
 /// A replica that serves a fresh leaf of this CA.
 fn serves(authority: &Authority) -> Memory {
     let leaf = Leaf { issuer: authority.certificate.clone(), issued: NOW - DAY, not_after: NOW + 6 * DAY };
-    Memory { authorities: vec![authority.clone()], leaf: Some(leaf), is_reachable: true }
+    Memory {
+        authorities: vec![authority.clone()],
+        leaf: Some(leaf),
+        is_reachable: true,
+        was_armed: [false; 2],
+    }
 }
 
 fn planned(observed: &Observed, memory: &Memory) -> Plan {
@@ -56,7 +63,10 @@ fn states(write: &Write) -> Vec<(u8, State)> {
 #[test]
 fn the_first_replica_of_all_makes_a_ca() {
     let plan = planned(&seen(Secret::Absent, [None, None]), &Memory::default());
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active) }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] })
+    );
     assert_eq!((plan.publish, plan.sign), (Vec::new(), None));
 }
 
@@ -166,7 +176,10 @@ fn a_lost_or_corrupt_secret_is_written_again_from_memory() {
     let ca = active(1);
     for secret in [Secret::Absent, Secret::Corrupt("garbage".into())] {
         let plan = planned(&seen(secret, armed(&[&ca])), &serves(&ca));
-        assert_eq!(plan.write, Some(Write { authorities: vec![ca.clone()], mint: None }));
+        assert_eq!(
+            plan.write,
+            Some(Write { authorities: vec![ca.clone()], mint: None, was_armed: [true; 2] })
+        );
         assert_eq!((plan.publish, plan.sign), (Vec::new(), None));
     }
 }
@@ -176,7 +189,10 @@ fn what_a_fresh_replica_finds_published_goes_on_being_trusted() {
     let ca = active(1);
     let plan = planned(&seen(Secret::Absent, armed(&[&ca])), &Memory::default());
     let kept = Authority::trusted_only(ca.certificate, NOW);
-    assert_eq!(plan.write, Some(Write { authorities: vec![kept], mint: Some(State::Active) }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: vec![kept], mint: Some(State::Active), was_armed: [true; 2] })
+    );
 }
 
 #[test]
@@ -222,7 +238,10 @@ fn with_a_clock_that_is_wrong_the_secret_is_left_alone_and_the_rest_goes_on() {
 fn an_expired_ca_is_replaced_and_forgotten() {
     let ca = authority(1, State::Active, 400);
     let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca])), &Memory::default());
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active) }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [true; 2] })
+    );
     assert_eq!(plan.sign, None);
 }
 
@@ -257,7 +276,10 @@ fn who_has_not_looked_for_as_long_as_a_leaf_lives_restores_nothing() {
     let mut memory = serves(&ca);
     memory.leaf.as_mut().unwrap().not_after = NOW;
     let plan = planned(&seen(Secret::Absent, [None, None]), &memory);
-    assert_eq!(plan.write, Some(Write { authorities: Vec::new(), mint: Some(State::Active) }));
+    assert_eq!(
+        plan.write,
+        Some(Write { authorities: Vec::new(), mint: Some(State::Active), was_armed: [false; 2] })
+    );
 }
 
 #[test]
@@ -268,4 +290,48 @@ fn what_somebody_else_has_published_stays_until_the_secret_says_otherwise() {
     assert!(plan.publish.iter().all(|publish| publish.bundle == bundle(&[&ca, &unknown])));
     assert_eq!(plan.publish.len(), 2);
     assert_eq!(plan.write.map(|write| states(&write)), Some(vec![(1, State::Active), (2, State::Retiring)]));
+}
+
+#[test]
+fn a_replaced_configuration_is_rearmed_in_one_write_by_a_replica_without_a_leaf() {
+    let ca = active(1);
+    let replaced = || publishes(&[], Rules::Missing);
+    let mut observed = seen(Secret::Holds(vec![ca.clone()]), [replaced(), replaced()]);
+    observed.was_armed = [true; 2];
+    let rearmed = Kind::ALL.map(|kind| Publish { kind, bundle: bundle(&[&ca]), arm: true });
+    assert_eq!(planned(&observed, &Memory::default()).publish, rearmed);
+
+    observed.was_armed = [false, true];
+    let armed: Vec<_> = planned(&observed, &Memory::default()).publish.iter().map(|it| it.arm).collect();
+    assert_eq!(armed, [false, true], "each configuration by itself");
+
+    observed.was_armed = [false; 2];
+    let memory = Memory { was_armed: [true; 2], ..Memory::default() };
+    assert_eq!(
+        planned(&observed, &memory).publish,
+        rearmed,
+        "what is remembered counts like what is recorded"
+    );
+}
+
+#[test]
+fn that_a_configuration_was_armed_is_recorded_and_never_taken_back() {
+    let ca = active(1);
+    let mut observed = seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca]));
+    assert_eq!(planned(&observed, &serves(&ca)).write, None);
+    observed.was_armed = [true, false];
+    let write = Write { authorities: vec![ca.clone()], mint: None, was_armed: [true; 2] };
+    assert_eq!(planned(&observed, &serves(&ca)).write, Some(write));
+    observed.was_armed = [true; 2];
+    observed.configurations = [None, None];
+    assert_eq!(planned(&observed, &serves(&ca)).write, None);
+}
+
+#[test]
+fn a_configuration_that_an_earlier_version_applied_is_written_once_more() {
+    let ca = active(1);
+    let mut observed = seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca]));
+    observed.configurations[1].as_mut().unwrap().is_applied = true;
+    let publish = Publish { kind: Kind::Validating, bundle: bundle(&[&ca]), arm: true };
+    assert_eq!(planned(&observed, &serves(&ca)).publish, [publish]);
 }

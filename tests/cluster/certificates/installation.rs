@@ -229,9 +229,11 @@ async fn account(rest: &Rest, name: &str) -> Result<String> {
     rest.post(&accounts, &json!({"metadata": {"name": "sandgate"}})).await?;
     let secret = format!("{name}-ca");
     let role = json!({"metadata": {"name": "sandgate"}, "rules": [
-        // What is not there yet has no name.
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret], "verbs": ["get", "update"]},
+        {
+            "apiGroups": [""], "resources": ["secrets"], "resourceNames": [secret],
+            "verbs": ["create", "get", "patch", "update"],
+        },
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [name], "verbs": ["get"]},
     ]});
     let configurations = KINDS.map(|(resource, _)| resource);
     let cluster_role = json!({"metadata": {"name": name}, "rules": [{

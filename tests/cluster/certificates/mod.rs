@@ -1,6 +1,7 @@
 //! Managed certificates, with two replicas and a service account that may do no more than the chart lets it: pods go on
 //! being created, whatever becomes of the Secret, the CA and the configurations.
 
+mod cert_manager;
 pub(crate) mod installation;
 
 use std::{process::Command, time::Duration};
@@ -35,7 +36,7 @@ async fn the_first_replica_makes_the_ca_and_arms_the_webhooks_and_the_second_joi
     second.until_ready().await.expect("it is ready");
     installation.until_armed().await;
     let again = installation.rest.get(&installation.secret_path()).await.expect("a Secret");
-    assert_eq!(again["data"], secret["data"]);
+    assert_eq!(again["data"]["authorities.json"], secret["data"]["authorities.json"]);
     assert_eq!(installation.authorities().await.expect("CAs").len(), 1);
     let pod =
         installation.rest.post(&installation.pods_path(), &plain_pod("main")).await.expect("it is admitted");
@@ -219,11 +220,16 @@ async fn a_missing_permission_is_named_and_given_later_it_goes_on() {
     installation.register().await;
     let role = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/sandgate", installation.name);
     let rules = installation.rest.get(&role).await.expect("a role")["rules"].clone();
-    installation.rest.merge(&role, &json!({"rules": [rules[1]]})).await.expect("a rule is taken away");
+    let mut fewer = rules.clone();
+    fewer[0]["verbs"] = json!(["get", "patch", "update"]);
+    installation.rest.merge(&role, &json!({"rules": fewer})).await.expect("a verb is taken away");
 
     let mut replica = installation.replica(0, &["--check-interval", "0.5"]);
     eventually("the missing rule is named", async || {
-        Ok(replica.log().contains("resources: [secrets], verbs: [create]").then_some(()))
+        let log = replica.log();
+        let is_named =
+            log.contains("resources: [secrets], resourceNames: [") && log.contains("verbs: [create]");
+        Ok(is_named.then_some(()))
     })
     .await
     .expect("it is named");
@@ -294,26 +300,28 @@ async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() 
     assert_eq!(status, Some(2), "{text}");
 }
 
-/// What the keeper stands on: it names the version and the `uid` of what it has seen.
+/// The optimistic lock: a patch names the version and the `uid` of what was read.
 #[tokio::test]
-async fn the_api_server_applies_nothing_to_another_version_or_another_object() {
+async fn the_api_server_patches_no_other_version_and_no_other_object() {
     let Some(installation) = Installation::new().await else { return };
     let path = installation.configuration_path(0);
-    let apply = async |seen: &Value| {
-        let mut object = installation.configuration(0, &["UPDATE"]);
-        for field in ["resourceVersion", "uid"] {
-            object["metadata"][field] = seen["metadata"][field].clone();
-        }
-        installation.rest.apply(&path, &object, true).await.map_err(|refusal| refusal.code)
+    let patch = async |seen: &Value| {
+        let metadata = json!({
+            "resourceVersion": seen["metadata"]["resourceVersion"], "uid": seen["metadata"]["uid"],
+        });
+        let name = &seen["webhooks"][0]["name"];
+        let timeout = seen["webhooks"][0]["timeoutSeconds"].as_u64().unwrap_or_default() + 1;
+        let changes = json!({"metadata": metadata, "webhooks": [{"name": name, "timeoutSeconds": timeout}]});
+        installation.rest.strategic_merge(&path, &changes).await.map_err(|denial| denial.code)
     };
     installation.register_one(0).await;
     let first = installation.rest.get(&path).await.expect("it is registered");
-    let second = apply(&first).await.expect("this version of this object");
-    assert_eq!(apply(&first).await.expect_err("an older version"), 409);
+    let second = patch(&first).await.expect("this version of this object");
+    assert_eq!(second["webhooks"][0]["timeoutSeconds"], 6, "{second:#}");
+    assert_eq!(patch(&first).await.expect_err("an older version"), 409);
 
     installation.rest.delete(&path).await.expect("it is deleted");
-    assert_eq!(apply(&second).await.expect_err("an object that is gone"), 409);
-    assert_eq!(installation.rest.get(&path).await.expect_err("it is not made anew").code, 404);
+    assert_eq!(patch(&second).await.expect_err("an object that is gone"), 404);
     installation.register_one(0).await;
-    assert_eq!(apply(&second).await.expect_err("another object of that name"), 409);
+    assert_eq!(patch(&second).await.expect_err("another object of that name"), 409);
 }

@@ -419,6 +419,8 @@ async fn what_is_optional_is_off_unless_asked_for() {
         "RoleBinding",
         "Service",
         "ServiceAccount",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "ValidatingWebhookConfiguration",
     ];
     assert_eq!(kinds, BTreeSet::from(wanted));

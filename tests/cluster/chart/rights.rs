@@ -13,8 +13,11 @@ async fn sandgate_has_rights_to_its_secret_its_configurations_and_events_alone()
     let objects = render(&["--set", "fullnameOverride=gate"]).await;
     let role = objects.all("Role").find(|role| role["metadata"]["name"] == "gate").expect("a role");
     let secrets = json!([
-        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["gate-ca"], "verbs": ["get", "update"]},
+        {
+            "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["gate-ca"],
+            "verbs": ["create", "get", "patch", "update"],
+        },
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [role["metadata"]["namespace"]], "verbs": ["get"]},
     ]);
     assert_eq!(role["rules"], secrets);
     let rules = items(&objects.one("ClusterRole")["rules"]);

@@ -121,6 +121,14 @@ pub(super) fn helm() -> Found {
     tool("helm", package, "helm", version, stamp).find()
 }
 
+/// The helm of the line before, which applies on the client's side.
+pub(super) fn helm3() -> Found {
+    let package = "helm.sh/helm/v3/cmd/helm";
+    let version = required(include_str!("../helm3/go.mod"), "helm.sh/helm/v3");
+    let stamp = format!("helm.sh/helm/v3/internal/version.version=v{version}");
+    tool("helm", package, "helm3", version, stamp).find()
+}
+
 /// What writes the chart's README.
 pub(super) fn helm_docs() -> Found {
     let package = "github.com/norwoodj/helm-docs/cmd/helm-docs";

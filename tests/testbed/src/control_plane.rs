@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use super::{
     Output, Rest, Result,
     assets::{Assets, Version},
-    eventually, free_port, helm, kubectl,
+    eventually, free_port,
+    helm::{self, HelmLine},
+    kubectl,
     place::Place,
     process::{Process, remove_at_the_end},
 };
@@ -228,10 +230,15 @@ impl ControlPlane {
         running.await.expect("running kubectl does not panic").expect("kubectl starts")
     }
 
-    /// Runs helm as the cluster's admin.
+    /// Runs the helm of the newest line as the cluster's admin.
     pub async fn helm(&self, arguments: &[&str]) -> Output {
+        self.helm_of(HelmLine::Four, arguments).await
+    }
+
+    /// Runs a helm as the cluster's admin.
+    pub async fn helm_of(&self, line: HelmLine, arguments: &[&str]) -> Output {
         let place = self.apiserver.place.clone();
-        helm::run(place, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+        helm::run(line, place, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
     }
 
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers

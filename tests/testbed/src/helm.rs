@@ -1,29 +1,55 @@
 //! The real helm, and what writes a chart's README.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use super::{
     Output, Result,
-    assets::{helm as program, helm_docs},
+    assets::{self, helm_docs},
     command,
     place::Place,
 };
+
+/// Which line of Helm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HelmLine {
+    /// Helm 3, which applies on the client's side.
+    Three,
+    /// Helm 4, which applies on the server's side.
+    Four,
+}
+
+impl HelmLine {
+    fn program(self) -> Result<PathBuf> {
+        match self {
+            Self::Three => assets::helm3(),
+            Self::Four => assets::helm(),
+        }
+    }
+}
 
 /// Runs helm where it needs no cluster.
 ///
 /// # Errors
 /// When it is not there.
 pub async fn helm(arguments: &[&str]) -> Result<Output> {
-    run(Place::Machine, arguments, None).await
+    run(HelmLine::Four, Place::Machine, arguments, None).await
 }
 
 /// Runs helm, with the cluster of `kubeconfig` or none, and with no repository and no plugin of the user's.
-pub(super) async fn run(place: Place, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<Output> {
+pub(super) async fn run(
+    line: HelmLine,
+    place: Place,
+    arguments: &[&str],
+    kubeconfig: Option<&Path>,
+) -> Result<Output> {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let kubeconfig = kubeconfig.map_or_else(|| "/dev/null".into(), Path::to_path_buf);
     let running = tokio::task::spawn_blocking(move || {
         let home = tempfile::tempdir()?;
-        let mut command = place.command(&program()?);
+        let mut command = place.command(&line.program()?);
         command.args(arguments).env("KUBECONFIG", kubeconfig);
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, home.path().join(variable));

@@ -47,7 +47,7 @@ pub use self::{
     collector::{Collector, attribute},
     command::Output,
     control_plane::{ApiServer, ControlPlane},
-    helm::{chart_readme, helm},
+    helm::{HelmLine, chart_readme, helm},
     node::{Node, NodePod},
     page::Page,
     ports::free_port,

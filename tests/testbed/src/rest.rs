@@ -108,7 +108,12 @@ impl Rest {
 
     /// Applies an object by server-side apply, as the field manager `applier`; `force` takes fields from others.
     pub async fn apply(&self, path: &str, object: &Value, force: bool) -> Answer {
-        let path = format!("{path}?fieldManager=applier&force={force}");
+        self.apply_as("applier", path, object, force).await
+    }
+
+    /// The same as another field manager.
+    pub async fn apply_as(&self, manager: &str, path: &str, object: &Value, force: bool) -> Answer {
+        let path = format!("{path}?fieldManager={manager}&force={force}");
         // JSON is YAML.
         self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
     }
