@@ -1,13 +1,9 @@
 //! A short name for content.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
-/// The first 16 hexadecimal digits of the SHA-256 of `content`.
+/// Returns the first 16 hexadecimal digits of the SHA-256 of `content`.
 pub fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    const BYTES: usize = 8;
+    hex::encode(&Sha256::digest(content)[..BYTES])
 }

@@ -2,7 +2,8 @@
 //! neither the time nor a cluster.
 //!
 //! In the order data flows: [`json`] reads a Pod, [`policy`] says what it must look like, [`rules`] fill and check it,
-//! [`verdict`] collects what violates it, [`review`] answers the API server. [`yaml`] reads policies and manifests.
+//! [`verdict`] collects what violates it, [`review`] answers the API server. [`yaml`] reads policies and manifests,
+//! [`workload`] finds the Pods that other objects make.
 
 pub mod hash;
 pub mod json;
@@ -12,4 +13,5 @@ pub mod review;
 pub mod rules;
 pub mod text;
 pub mod verdict;
+pub mod workload;
 pub mod yaml;
