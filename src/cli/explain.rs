@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Failure, PolicyArgs, Status,
-    manifest::{Node, Value, steps},
+    CliError, PolicyArgs, Status,
+    format::TextOrJson,
     print,
     terminal::{FAINT, STRONG, paint, wrap},
 };
@@ -18,43 +18,36 @@ use sandgate_engine::{
 
 /// List the rules, or explain one
 ///
-/// Without RULE, lists all rules. With one, says what it demands, why, and which setting of the policy it follows.
+/// Without RULE, lists all rules. With one, shows what it requires, why, how to fix a Pod that violates it, which
+/// setting of the policy it follows, and its value in the policies.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The rule's id, as it stands in messages: run-as-user
+    /// Id of the rule, which ends each message, such as run-as-user
     rule: Option<String>,
 
     #[command(flatten)]
     policy: PolicyArgs,
 
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    output: Format,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: TextOrJson,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// As data
-    Json,
-}
-
-pub(super) fn run(args: &ExplainArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ExplainArgs) -> Result<Status, CliError> {
     let policies = args.policy.load()?;
     let text = match (&args.rule, args.output) {
-        (None, Format::Text) => table(),
-        (None, Format::Json) => {
+        (None, TextOrJson::Text) => table(),
+        (None, TextOrJson::Json) => {
             json(&rules::ALL.iter().map(|rule| Explanation::of(rule)).collect::<Vec<_>>())
         }
-        (Some(id), Format::Text) => explain(find(id)?, &policies),
-        (Some(id), Format::Json) => json(&Explanation::of(find(id)?)),
+        (Some(id), TextOrJson::Text) => explain(find(id)?, &policies),
+        (Some(id), TextOrJson::Json) => json(&Explanation::of(find(id)?)),
     };
     print(&text)?;
     Ok(Status::Fine)
 }
 
-fn find(id: &str) -> Result<&'static Rule, Failure> {
+fn find(id: &str) -> Result<&'static Rule, CliError> {
     rules::by_id(id).ok_or_else(|| {
         let ids: Vec<&str> = rules::ALL.iter().map(|rule| rule.id).collect();
         let nearest = similar::get_close_matches(id, &ids, 3, 0.5);
@@ -63,7 +56,7 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
             [one] => format!("did you mean {one}?"),
             [many @ .., last] => format!("did you mean {} or {last}?", many.join(", ")),
         };
-        Failure::new(format_args!("no rule is called {id:?}; {advice}"))
+        CliError::new(format_args!("unknown rule {id:?}; {advice}"))
     })
 }
 
@@ -79,7 +72,12 @@ fn table() -> String {
 fn explain(rule: &Rule, policies: &PolicySet) -> String {
     const INDENT: usize = 9;
     let Rule { id, title, why, setting, fill, check: _ } = rule;
-    let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
+    let fills = if fill.is_some() { "yes, where a Pod leaves it open" } else { "no, it only checks" };
+    let fix = if fill.is_some() {
+        "leave the field out, and it is filled; or set the value that the message asks for"
+    } else {
+        "do what the message asks for, after the colon; `sandgate check FILE` shows the line"
+    };
     let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, 0, 0));
     let mut row = |label: &str, words: &str| {
         let _ = writeln!(
@@ -90,9 +88,10 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
         );
     };
     row("Why", why);
+    row("Fix", fix);
     row("Fills", fills);
     if setting.is_empty() {
-        row("Policy", "has no setting for it");
+        row("Policy", "not configurable");
         return text;
     }
     row("Policy", setting);
@@ -107,16 +106,15 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     text
 }
 
-/// The setting of a rule in a policy, as it would be written in its file.
+/// Returns the setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
     let file =
-        serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
-    let file: Node = serde_json::from_str(&file).expect("it was written a line above");
-    let Some(value) = steps(setting).try_fold(&file, |node, key| node.child(key)) else {
+        serde_json::to_value(BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
+    let Some(value) = setting.split('.').try_fold(&file, |value, key| value.get(key)) else {
         return String::new();
     };
     let nested =
-        setting.rsplit('.').fold(value.clone(), |inner, key| Value::Map(vec![(key.into(), inner)]).into());
+        setting.rsplit('.').fold(value.clone(), |inner, key| serde_json::json!({ key.to_string(): inner }));
     serde_saphyr::to_string(&nested).unwrap_or_default()
 }
 

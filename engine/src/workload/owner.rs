@@ -5,16 +5,16 @@ use crate::json::Value;
 
 /// The controller that owns a Pod: its version and kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Controller {
+pub(super) struct Controller {
     /// The version, such as `batch/v1`.
-    pub api_version: &'static str,
+    pub(super) api_version: &'static str,
     /// The kind, such as `Job`.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
 }
 
 /// What a controller adds to the Pod's spec, or the API server to its template, where a rule looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addition {
+pub(super) enum Addition {
     /// Nothing.
     None,
     /// The API server sets `restartPolicy: Always` in the template.

@@ -6,34 +6,40 @@ use crate::json::Value;
 /// Kinds of Kubernetes that hold descriptions of objects or plain texts, and make no Pods.
 const HARMLESS: [&str; 4] = ["CustomResourceDefinition", "ConfigMap", "Secret", "AdmissionReview"];
 
-/// Returns the path of the first thing that looks like a Pod template, the spec of a Pod, or a container.
-pub(super) fn suspect(object: &Value) -> Option<String> {
+/// Returns the paths of what looks like a Pod template, the spec of a Pod, or a container; at most [`MAX_PATHS`].
+pub(super) fn suspects(object: &Value) -> Vec<String> {
     let kind = object.as_object().and_then(|object| object.str("kind")).unwrap_or_default();
-    if HARMLESS.contains(&kind) {
-        return None;
+    let mut paths = Vec::new();
+    if !HARMLESS.contains(&kind) {
+        search(object, "", &mut paths);
     }
-    search(object).filter(|path| !path.is_empty())
+    paths.retain(|path| !path.is_empty());
+    paths
 }
 
-fn search(value: &Value) -> Option<String> {
+/// More paths than this are no help.
+const MAX_PATHS: usize = 8;
+
+fn search(value: &Value, path: &str, paths: &mut Vec<String>) {
+    if paths.len() >= MAX_PATHS {
+        return;
+    }
     match value {
         Value::Object(members) => {
             let has_image = |item: &Value| item.as_object().is_some_and(|item| item.str("image").is_some());
             if members.list("containers").any(|(_, item)| has_image(item)) || is_container(value) {
-                return Some(String::new());
-            }
-            members.iter().find_map(|(key, child)| {
-                if key == "status" {
-                    return None;
+                // The template around a spec carries the labels; an object's own spec has none around it.
+                let template = path.strip_suffix(".spec").unwrap_or(path).to_string();
+                if !paths.contains(&template) {
+                    paths.push(template);
                 }
-                let rest = search(child)?;
-                // The template around a spec carries the labels.
-                let is_template = key == "spec" && rest.is_empty() && members.get("kind").is_none();
-                Some(if is_template { rest } else { join(key, &rest) })
-            })
+                return;
+            }
+            let members = members.iter().filter(|(key, _)| *key != "status");
+            members.for_each(|(key, child)| search(child, &join(path, key), paths));
         }
-        Value::List(items) => items.iter().find_map(|(_, item)| search(item)).map(|rest| join("[*]", &rest)),
-        _ => None,
+        Value::List(items) => items.iter().for_each(|(_, item)| search(item, &join(path, "[*]"), paths)),
+        _ => {}
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     location::{TemplateLocation, join},
     owner::{Addition, owner_references},
     spark,
-    suspect::suspect,
+    suspect::suspects,
     tekton,
 };
 use crate::{json::Value, yaml::steps};
@@ -24,10 +24,10 @@ pub struct PodTemplateRef {
 /// What must be known about the Pods of an object beside the Pods themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// The kind is unknown, and something at this path looks like a Pod template, the spec of a Pod or a container.
+    /// The kind is unknown, and what is at these paths looks like a Pod template, the spec of a Pod or a container.
     UnknownKind {
-        /// The path of the template or spec, with `[*]` for a list's items.
-        path: String,
+        /// The paths, with `[*]` for a list's items.
+        paths: Vec<String>,
     },
     /// The kind is known, and this version of it is not; its Pods were looked for where another version has them.
     UnknownVersion,
@@ -97,8 +97,9 @@ pub fn pod_templates(object: &Value, namespace: &str) -> Result<Workload, String
     let names = Names::of(object, namespace);
     let (group, version) = names.api_version.split_once('/').unwrap_or(("", names.api_version));
     let Some(known) = WorkloadKind::find(group, names.kind) else {
-        let note = suspect(object).map(|path| Note::UnknownKind { path });
-        return Ok(Workload { pods: Vec::new(), notes: note.into_iter().collect() });
+        let paths = suspects(object);
+        let notes = if paths.is_empty() { Vec::new() } else { vec![Note::UnknownKind { paths }] };
+        return Ok(Workload { pods: Vec::new(), notes });
     };
     let mut workload = match &known.templates {
         Templates::Whole => Workload { pods: vec![whole(object, namespace)], notes: Vec::new() },

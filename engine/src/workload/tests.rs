@@ -229,8 +229,11 @@ fn what_may_make_pods_is_named() {
             "spec.template",
         ),
     ] {
-        assert_eq!(unknown(object), [Note::UnknownKind { path: path.into() }]);
+        assert_eq!(unknown(object), [Note::UnknownKind { paths: vec![path.into()] }]);
     }
+    let two = json!({"kind": "A", "spec": {"head": {"template": {"spec": containers}}, "workers": [containers, containers]}});
+    let paths = vec!["spec.head.template".into(), "spec.workers[*]".into()];
+    assert_eq!(unknown(two), [Note::UnknownKind { paths }]);
     assert_eq!(unknown(json!({"kind": "A", "spec": {"containers": 1, "image": "x"}})), []);
     assert_eq!(unknown(json!({"kind": "ConfigMap", "data": {"image": "x", "args": "y"}})), []);
     let pool = json!({"apiVersion": "extensions.agents.x-k8s.io/v1beta1", "kind": "SandboxWarmPool",
