@@ -14,6 +14,7 @@ use super::{
 use sandgate_engine::{
     policy::{Policy, PolicySet},
     rules::{self, Rule},
+    yaml,
 };
 
 /// List the rules, or explain one
@@ -109,13 +110,29 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
 /// Returns the setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
     let file =
-        serde_json::to_value(BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
-    let Some(value) = setting.split('.').try_fold(&file, |value, key| value.get(key)) else {
+        serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
+    // The members keep their order in a tree.
+    let nodes = yaml::read(&file);
+    let Some(Ok(root)) = nodes.first() else { return String::new() };
+    let Some(node) = yaml::steps(setting).try_fold(root, |node, key| node.child(key)) else {
         return String::new();
     };
-    let nested =
-        setting.rsplit('.').fold(value.clone(), |inner, key| serde_json::json!({ key.to_string(): inner }));
-    serde_saphyr::to_string(&nested).unwrap_or_default()
+    let value = serde_saphyr::to_string(node).unwrap_or_default();
+    let is_block = matches!(&node.value, yaml::Value::Map(members) if !members.is_empty())
+        || matches!(&node.value, yaml::Value::List(items) if !items.is_empty());
+    let keys: Vec<&str> = yaml::steps(setting).collect();
+    let mut text = String::new();
+    for (depth, key) in keys.iter().enumerate() {
+        let end = if depth + 1 < keys.len() || is_block { "\n" } else { " " };
+        let _ = write!(text, "{}{key}:{end}", "  ".repeat(depth));
+    }
+    if !is_block {
+        return text + &value;
+    }
+    for line in value.lines() {
+        let _ = writeln!(text, "{}{line}", "  ".repeat(keys.len()));
+    }
+    text
 }
 
 #[derive(Serialize)]
