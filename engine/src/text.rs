@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt::Write};
 
 /// Replaces what [`is_deceptive`]: names are chosen by whoever is refused.
+#[must_use]
 pub fn visible(text: &str) -> String {
     text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect()
 }
@@ -26,6 +27,7 @@ pub fn escaped(text: &str, forges: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// Whether a character could forge a line, turn the writing direction, or hide.
+#[must_use]
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

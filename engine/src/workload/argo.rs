@@ -5,7 +5,7 @@ use super::{
     location::{TemplateLocation, join},
     template::{Names, Note, PodTemplateRef, Workload, pod},
 };
-use crate::json::Value;
+use crate::json::{Object, Value};
 
 /// Fields of the Pod's spec that a template may have, and that it else takes from the workflow.
 const OF_TEMPLATE: [&str; 9] = [
@@ -83,9 +83,7 @@ fn of_template<'v>(
         let of_workflow = child(workflow, "podMetadata").and_then(|metadata| child(metadata, field));
         let from = if of_template.is_some() { join(path, "metadata") } else { join(base, "podMetadata") };
         let mut members = Fields::of(of_template);
-        for (key, value) in
-            of_workflow.and_then(Value::as_object).into_iter().flat_map(|object| object.iter())
-        {
+        for (key, value) in of_workflow.and_then(Value::as_object).into_iter().flat_map(Object::iter) {
             members.set_default(key, value.clone());
         }
         if of_template.or(of_workflow).is_some() {

@@ -58,7 +58,7 @@ pub(super) fn object<'v, const N: usize>(members: [(&'static str, Value<'v>); N]
     Value::Object(members.into_iter().map(|(key, value)| (Cow::Borrowed(key), value)).collect())
 }
 
-pub(super) fn list<'v, const N: usize>(items: [Value<'v>; N]) -> Value<'v> {
+pub(super) fn list<const N: usize>(items: [Value<'_>; N]) -> Value<'_> {
     items.into_iter().collect()
 }
 

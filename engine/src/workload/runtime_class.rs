@@ -1,7 +1,7 @@
 //! What the API server adds to a Pod of a RuntimeClass.
 
 use super::build::{Fields, at, child, text};
-use crate::json::Value;
+use crate::json::{List, Object, Value};
 
 /// A RuntimeClass: its name, and what the API server copies from it into each Pod that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl RuntimeClass {
     fn additions(&self) -> Additions<'_> {
         let object = crate::json::value_from_str(&self.text).unwrap_or(Value::Null);
         let tolerations = at(&object, "scheduling.tolerations").and_then(Value::as_list);
-        let tolerations = tolerations.into_iter().flat_map(|list| list.iter());
+        let tolerations = tolerations.into_iter().flat_map(List::iter);
         Additions {
             overhead: at(&object, "overhead.podFixed").cloned(),
             node_selector: at(&object, "scheduling.nodeSelector").cloned(),
@@ -60,7 +60,7 @@ impl RuntimeClass {
         }
         if let Some(selector) = &node_selector {
             let mut merged = Fields::of(child(pod, "spec").and_then(|spec| child(spec, "nodeSelector")));
-            for (key, value) in selector.as_object().into_iter().flat_map(|selector| selector.iter()) {
+            for (key, value) in selector.as_object().into_iter().flat_map(Object::iter) {
                 merged.set_default(key, value.clone());
             }
             spec.retain(|key| key != "nodeSelector");
