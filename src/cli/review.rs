@@ -62,7 +62,7 @@ pub(super) fn run(args: &ReviewArgs) -> Result<Status, CliError> {
     let mut reviews = Reviews::new(io::stdin().lock());
     let mut out = io::stdout().lock();
     let mut status = Status::Fine;
-    while let Some(review) = reviews.next() {
+    for review in reviews.by_ref() {
         let Review { text, place } = review?;
         let answer = answer(&policies, args.endpoint.into(), text.get().as_bytes())
             .map_err(|error| place.error(error))?;

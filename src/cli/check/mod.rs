@@ -66,7 +66,6 @@ enum Format {
     Junit,
     /// SARIF 2.1.0, for code scanning
     Sarif,
-    #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
     /// Workflow commands of GitHub Actions, one annotation for each violation
     Github,
 }
