@@ -1,7 +1,5 @@
 //! Names for content, made from its SHA-256.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 /// Returns the first 16 hexadecimal digits of the SHA-256 of `content`.
@@ -12,8 +10,5 @@ pub fn short_hash(content: &[u8]) -> String {
 
 /// Returns the first `bytes` bytes of the SHA-256 of `content` in hexadecimal.
 pub(crate) fn hex_digest(content: &[u8], bytes: usize) -> String {
-    Sha256::digest(content).iter().take(bytes).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(&Sha256::digest(content)[..bytes])
 }

@@ -2,7 +2,8 @@
 //! neither the time nor a cluster.
 //!
 //! In the order data flows: [`json`] reads a Pod, [`policy`] defines what it must look like, [`rules`] fill and check it,
-//! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields.
+//! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields, [`yaml`] reads
+//! policies and manifests, [`workload`] finds the Pods that other objects make.
 
 pub mod hash;
 pub mod json;
@@ -13,3 +14,5 @@ pub mod review;
 pub mod rules;
 pub mod text;
 pub mod violations;
+pub mod workload;
+pub mod yaml;

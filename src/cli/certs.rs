@@ -1,16 +1,18 @@
-//! `sandgate certs`: what managed certificates are like at the moment.
+//! `sandgate certs`: the state of managed certificates.
 
 use std::{
     fmt::{self, Write},
     path::PathBuf,
 };
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Failure, Status, print,
+    CliError, Status,
+    format::TextOrJson,
+    print,
     serve::ClusterArgs,
     terminal::{BAD, FAINT, GOOD, STRONG, paint},
     wait_for,
@@ -57,47 +59,38 @@ pub(super) struct DevArgs {
 pub(super) struct ShowArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// A server whose certificate is to be looked at too, such as 127.0.0.1:10250
+    /// Server whose certificate is shown too, such as 127.0.0.1:10250
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// How it is shown
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    output: TextOrJson,
 }
 
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Output {
-    /// For people
-    #[default]
-    Text,
-    /// For programs
-    Json,
-}
-
-pub(super) fn run(command: &CertsCommand) -> Result<Status, Failure> {
+pub(super) fn run(command: &CertsCommand) -> Result<Status, CliError> {
     let args = match command {
         CertsCommand::Show(args) => args,
         CertsCommand::Dev(args) => return dev(args),
     };
     let report = wait_for(report(args))?;
     print(&match args.output {
-        Output::Text => report.to_string(),
-        Output::Json => serde_json::to_string_pretty(&report).expect("strings are always JSON") + "\n",
+        TextOrJson::Text => report.to_string(),
+        TextOrJson::Json => serde_json::to_string_pretty(&report).expect("strings are always JSON") + "\n",
     })?;
     Ok(if report.problems.is_empty() { Status::Fine } else { Status::Violations })
 }
 
-fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, Failure> {
+fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, CliError> {
     const DAY: i64 = 24 * 3600;
-    certs::write_files(out, name, i64::from(*days) * DAY).map_err(Failure::new)?;
+    certs::write_files(out, name, i64::from(*days) * DAY).map_err(CliError::new)?;
     print(&format!("{}: ca.crt, tls.crt and tls.key for {}\n", out.display(), name.join(", ")))?;
     Ok(Status::Fine)
 }
 
-async fn report(args: &ShowArgs) -> Result<Report, Failure> {
+async fn report(args: &ShowArgs) -> Result<Report, CliError> {
     let (access, watched) = args.cluster.clone().split();
-    let api = cluster::connect(access.of_user()).await.map_err(Failure::new)?;
-    let view = View::take(&api, &watched).await.map_err(Failure::new)?;
+    let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
+    let view = View::take(&api, &watched).await.map_err(CliError::new)?;
     let served = match &args.server {
         Some(address) => Some((address.as_str(), Served::by(address, certs::now()).await)),
         None => None,

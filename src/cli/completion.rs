@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Failure, Status, print};
+use super::{Cli, CliError, Status, print};
 
 /// Print a script that completes commands in a shell
 ///
@@ -15,7 +15,7 @@ pub(super) struct CompletionArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &CompletionArgs) -> Result<Status, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "sandgate", &mut script);
     print(&String::from_utf8_lossy(&script))?;

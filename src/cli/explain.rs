@@ -2,59 +2,53 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
 use super::{
-    Failure, PolicyArgs, Status,
-    manifest::{Node, Value, steps},
+    CliError, PolicyArgs, Status,
+    format::TextOrJson,
     print,
     terminal::{FAINT, STRONG, paint, wrap},
 };
 use sandgate_engine::{
     policy::{Policy, PolicySet},
     rules::{self, Rule},
+    yaml,
 };
 
 /// List the rules, or explain one
 ///
-/// Without RULE, lists all rules. With one, says what it demands, why, and which setting of the policy it follows.
+/// Without RULE, lists all rules. With one, shows what it requires, why, how to fix a Pod that violates it, which
+/// setting of the policy it follows, and its value in the policies.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The rule's id, as it stands in messages: run-as-user
+    /// Id of the rule, which ends each message, such as run-as-user
     rule: Option<String>,
 
     #[command(flatten)]
     policy: PolicyArgs,
 
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    output: Format,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: TextOrJson,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// As data
-    Json,
-}
-
-pub(super) fn run(args: &ExplainArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ExplainArgs) -> Result<Status, CliError> {
     let policies = args.policy.load()?;
     let text = match (&args.rule, args.output) {
-        (None, Format::Text) => table(),
-        (None, Format::Json) => {
+        (None, TextOrJson::Text) => table(),
+        (None, TextOrJson::Json) => {
             json(&rules::ALL.iter().map(|rule| Explanation::of(rule)).collect::<Vec<_>>())
         }
-        (Some(id), Format::Text) => explain(find(id)?, &policies),
-        (Some(id), Format::Json) => json(&Explanation::of(find(id)?)),
+        (Some(id), TextOrJson::Text) => explain(find(id)?, &policies),
+        (Some(id), TextOrJson::Json) => json(&Explanation::of(find(id)?)),
     };
     print(&text)?;
     Ok(Status::Fine)
 }
 
-fn find(id: &str) -> Result<&'static Rule, Failure> {
+fn find(id: &str) -> Result<&'static Rule, CliError> {
     rules::by_id(id).ok_or_else(|| {
         let ids: Vec<&str> = rules::ALL.iter().map(|rule| rule.id).collect();
         let nearest = similar::get_close_matches(id, &ids, 3, 0.5);
@@ -63,7 +57,7 @@ fn find(id: &str) -> Result<&'static Rule, Failure> {
             [one] => format!("did you mean {one}?"),
             [many @ .., last] => format!("did you mean {} or {last}?", many.join(", ")),
         };
-        Failure::new(format_args!("no rule is called {id:?}; {advice}"))
+        CliError::new(format_args!("unknown rule {id:?}; {advice}"))
     })
 }
 
@@ -80,6 +74,11 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     const INDENT: usize = 9;
     let Rule { id, title, why, setting, fill, .. } = rule;
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
+    let fix = if fill.is_some() {
+        "leave the field out, and it is filled; or set the value that the message asks for"
+    } else {
+        "do what the message asks for, after the colon; `sandgate check FILE` shows the line"
+    };
     let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, 0, 0));
     let mut row = |label: &str, words: &str| {
         let _ = writeln!(
@@ -90,9 +89,10 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
         );
     };
     row("Why", why);
+    row("Fix", fix);
     row("Fills", fills);
     if setting.is_empty() {
-        row("Policy", "has no setting for it");
+        row("Policy", "not configurable");
         return text;
     }
     row("Policy", setting);
@@ -107,17 +107,32 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     text
 }
 
-/// The setting of a rule in a policy, as it would be written in its file.
+/// Returns the setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
     let file =
         serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
-    let file: Node = serde_json::from_str(&file).expect("it was written a line above");
-    let Some(value) = steps(setting).try_fold(&file, |node, key| node.child(key)) else {
+    // The members keep their order in a tree.
+    let nodes = yaml::read(&file);
+    let Some(Ok(root)) = nodes.first() else { return String::new() };
+    let Some(node) = yaml::steps(setting).try_fold(root, |node, key| node.child(key)) else {
         return String::new();
     };
-    let nested =
-        setting.rsplit('.').fold(value.clone(), |inner, key| Value::Map(vec![(key.into(), inner)]).into());
-    serde_saphyr::to_string(&nested).unwrap_or_default()
+    let value = serde_saphyr::to_string(node).unwrap_or_default();
+    let is_block = matches!(&node.value, yaml::Value::Map(members) if !members.is_empty())
+        || matches!(&node.value, yaml::Value::List(items) if !items.is_empty());
+    let keys: Vec<&str> = yaml::steps(setting).collect();
+    let mut text = String::new();
+    for (depth, key) in keys.iter().enumerate() {
+        let end = if depth + 1 < keys.len() || is_block { "\n" } else { " " };
+        let _ = write!(text, "{}{key}:{end}", "  ".repeat(depth));
+    }
+    if !is_block {
+        return text + &value;
+    }
+    for line in value.lines() {
+        let _ = writeln!(text, "{}{line}", "  ".repeat(keys.len()));
+    }
+    text
 }
 
 #[derive(Serialize)]

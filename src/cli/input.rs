@@ -2,15 +2,17 @@
 
 use std::{
     fmt::Display,
-    fs::{self, File},
+    fs::File,
     io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
 };
 
+use ignore::{WalkBuilder, overrides::OverrideBuilder};
+
 use super::terminal::note;
 
 /// A larger text is no manifest but a mistake.
-const LARGEST: u64 = 64 << 20;
+const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A text and what messages call it.
 #[derive(Debug)]
@@ -23,37 +25,40 @@ pub(super) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// The files that `path` stands for: itself, or all manifests of the folder and of the folders in it.
-pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+/// Returns the files of `path`: itself, or all manifests of the folder and of the folders in it, in the order of their
+/// names, without hidden ones and without those that `excludes` or a file `.sandgateignore` leaves out.
+pub(super) fn files(path: &Path, excludes: &[String]) -> Result<Vec<PathBuf>, String> {
     if is_stdin(path) || !path.is_dir() {
         return Ok(vec![path.into()]);
     }
+    let mut overrides = OverrideBuilder::new(path);
+    for glob in excludes {
+        let added = overrides.add(&format!("!{glob}"));
+        added.map_err(|error| format!("--exclude {glob}: {error}; write it as in .gitignore"))?;
+    }
+    let overrides = overrides.build().map_err(|error| format!("--exclude: {error}"))?;
+    // A link to a folder is not followed: it may lead in a circle.
+    let walk = WalkBuilder::new(path)
+        .standard_filters(false)
+        .hidden(true)
+        .add_custom_ignore_filename(".sandgateignore")
+        .overrides(overrides)
+        .sort_by_file_name(Ord::cmp)
+        .build();
     let mut files = Vec::new();
-    collect(path, &mut files)?;
+    for entry in walk {
+        let entry = entry.map_err(|error| without_number(&error.to_string()).to_string())?;
+        if let Some(error) = entry.error() {
+            return Err(without_number(&error.to_string()).to_string());
+        }
+        if is_manifest(entry.path()) && entry.path().is_file() {
+            files.push(entry.into_path());
+        }
+    }
     if files.is_empty() {
         return Err(format!("{}: no .yaml, .yml or .json file in this folder", path.display()));
     }
     Ok(files)
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let unreadable = |error: &io::Error| format!("{}: cannot be read: {}", folder.display(), reason(error));
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries = entries.map_err(|error| unreadable(&error))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        // A link to a folder is not followed: it may lead in a circle.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            collect(&path, files)?;
-        } else if is_manifest(&path) && path.is_file() {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -75,13 +80,13 @@ pub(super) fn read(path: &Path) -> Result<Text, String> {
 }
 
 fn text(name: &str, source: impl Read) -> Result<Text, String> {
-    let wrong = |problem: &dyn Display| format!("{name}: {problem}");
+    let named = |problem: &dyn Display| format!("{name}: {problem}");
     let mut bytes = Vec::new();
-    if let Err(error) = source.take(LARGEST + 1).read_to_end(&mut bytes) {
-        return Err(wrong(&format_args!("cannot be read: {}", reason(&error))));
+    if let Err(error) = source.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes) {
+        return Err(named(&format_args!("cannot be read: {}", reason(&error))));
     }
-    if bytes.len() as u64 > LARGEST {
-        return Err(wrong(&format_args!("larger than {} MiB; split it", LARGEST >> 20)));
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
+        return Err(named(&format_args!("larger than {} MiB; split it", MAX_TEXT_BYTES >> 20)));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Text { name: name.into(), text }),
@@ -93,19 +98,19 @@ fn text(name: &str, source: impl Read) -> Result<Text, String> {
     }
 }
 
-/// A person who sees nothing happen should know what is waited for.
+/// Tells a person who sees nothing happen what is waited for.
 pub(super) fn warn_of_terminal(what: &str) {
     if io::stdin().is_terminal() {
         note(&format!("reading {what} from the terminal; end it with Ctrl-D"));
     }
 }
 
-/// What the operating system says.
+/// Returns the reason that the operating system gives.
 pub(super) fn reason(error: &io::Error) -> String {
     without_number(&error.to_string()).to_lowercase()
 }
 
-/// Cuts off the number that the standard library writes behind what the operating system says.
+/// Returns the text without the number that the standard library writes behind the operating system's reason.
 pub(super) fn without_number(text: &str) -> &str {
     text.find(" (os error").map_or(text, |end| &text[..end])
 }

@@ -1,4 +1,4 @@
-//! `sandgate log-level`: which log lines a running server writes.
+//! `sandgate log-level`: the log filter of a running server.
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 
@@ -9,36 +9,36 @@ use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Failure, Status, print, wait_for};
+use super::{CliError, Status, print, wait_for};
 
-/// Show or change which log lines a running server writes
+/// Show or set the log level of a running server
 ///
 /// Asks the admin port of the server on the same machine, or in the same Pod:
-/// `kubectl exec POD -- /sandgate log-level debug`. A restart takes back what was set.
+/// `kubectl exec POD -- /sandgate log-level debug`. Reset by a restart.
 #[derive(Debug, Args)]
 pub(super) struct LogLevelArgs {
-    /// Such as warn, info or sandgate=debug; shows what holds where left out
+    /// Level (off, error, warn, info, debug, trace) or filter such as sandgate=debug; omit to print the current filter
     filter: Option<String>,
     /// The server's admin port
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     admin: SocketAddr,
 }
 
-pub(super) fn run(args: &LogLevelArgs) -> Result<Status, Failure> {
-    const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) fn run(args: &LogLevelArgs) -> Result<Status, CliError> {
+    const TIMEOUT: Duration = Duration::from_secs(5);
     let unreachable = |problem: &str| {
         let admin = args.admin;
-        Failure::new(format_args!("no sandgate answers on {admin}: {problem}; say --admin ADDR:PORT"))
+        CliError::new(format_args!("no sandgate answers on {admin}: {problem}; set --admin ADDR:PORT"))
     };
     let asking = async {
-        match timeout(PATIENCE, ask(args)).await {
+        match timeout(TIMEOUT, ask(args)).await {
             Ok(answer) => answer.map_err(|error| unreachable(&error.to_string())),
-            Err(_) => Err(unreachable("it took too long")),
+            Err(_) => Err(unreachable("no answer within 5 s")),
         }
     };
     match wait_for(asking)? {
         (StatusCode::OK, text) => print(&text).map(|()| Status::Fine),
-        (_, reason) => Err(Failure::new(reason.trim())),
+        (_, reason) => Err(CliError::new(reason.trim())),
     }
 }
 

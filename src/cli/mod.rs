@@ -7,26 +7,27 @@ mod certs;
 mod check;
 mod completion;
 mod explain;
+mod format;
 mod input;
-mod kinds;
 mod log_level;
-mod manifest;
+mod man;
 mod policy;
 mod probe;
 mod render;
 mod review;
 pub mod serve;
-mod subject;
 mod terminal;
+mod workload_pods;
 
 use std::{
+    ffi::OsString,
     fmt,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use sandgate_engine::policy::{LoadErrors, PolicySet, Source};
 
@@ -55,7 +56,7 @@ enum Command {
     /// Show or check policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// Look after certificates
+    /// Inspect managed certificates
     #[command(subcommand)]
     Certs(certs::CertsCommand),
     /// Read the audit trail
@@ -64,17 +65,18 @@ enum Command {
     Probe(probe::ProbeArgs),
     LogLevel(log_level::LogLevelArgs),
     Completion(completion::CompletionArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(told) => {
-            // Nobody is left to be told when this cannot be printed.
-            let _ = told.print();
-            return if told.use_stderr() { Status::Failed.into() } else { Status::Fine.into() };
+        Err(usage) => {
+            // There is no other place to report that this cannot be printed.
+            let _ = usage.print();
+            return if usage.use_stderr() { Status::Failed.into() } else { Status::Fine.into() };
         }
     };
     let result = match cli.command {
@@ -89,8 +91,20 @@ pub fn run() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::LogLevel(args) => log_level::run(&args),
         Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
     };
-    result.unwrap_or_else(|failure| failure.tell()).into()
+    result.unwrap_or_else(|error| error.print()).into()
+}
+
+/// Parses the arguments. As `kubectl-sandgate`, the name of a kubectl plugin, the help shows `kubectl sandgate`.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let name = args.first().and_then(|path| Path::new(path).file_stem()).unwrap_or_default();
+    let mut command = Cli::command();
+    if name.to_string_lossy().starts_with("kubectl-sandgate") {
+        command = command.bin_name("kubectl sandgate").display_name("kubectl-sandgate");
+    }
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 /// How a command ended.
@@ -111,16 +125,16 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Why a command could not run: what, where, what to do; one line for each reason.
+/// The reasons why a command could not run: what, where, and what to do; one line for each.
 #[derive(Debug)]
-struct Failure(Vec<String>);
+struct CliError(Vec<String>);
 
-impl Failure {
+impl CliError {
     fn new(reason: impl fmt::Display) -> Self {
         Self(vec![reason.to_string()])
     }
 
-    fn tell(&self) -> Status {
+    fn print(&self) -> Status {
         for reason in &self.0 {
             terminal::error(reason);
         }
@@ -128,20 +142,20 @@ impl Failure {
     }
 }
 
-impl From<LoadErrors> for Failure {
+impl From<LoadErrors> for CliError {
     fn from(LoadErrors(errors): LoadErrors) -> Self {
         Self(errors.iter().map(ToString::to_string).collect())
     }
 }
 
-/// Runs what asks a cluster.
-fn wait_for<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Runs a future that asks a cluster, and waits for it.
+fn wait_for<T>(asking: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?.block_on(asking)
+    runtime.map_err(|error| CliError::new(format_args!("cannot start: {error}")))?.block_on(asking)
 }
 
-/// Prints to standard output. A reader that has gone away wanted no more: that is no error.
-fn print(text: &str) -> Result<(), Failure> {
+/// Prints to standard output. A reader that closes the pipe early is no error.
+fn print(text: &str) -> Result<(), CliError> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
@@ -149,11 +163,11 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn unwritable(error: &io::Error) -> Failure {
-    Failure::new(format_args!("standard output cannot be written: {}", input::reason(error)))
+fn unwritable(error: &io::Error) -> CliError {
+    CliError::new(format_args!("standard output cannot be written: {}", input::reason(error)))
 }
 
-/// Where the policies come from.
+/// The source of the policies.
 #[derive(Debug, Args)]
 struct PolicyArgs {
     /// Policy file, or folder of *.yaml, *.yml and *.json; "-" is standard input [default: the built-in policy]
@@ -162,7 +176,7 @@ struct PolicyArgs {
 }
 
 impl PolicyArgs {
-    fn load(&self) -> Result<PolicySet, Failure> {
+    fn load(&self) -> Result<PolicySet, CliError> {
         let Some(path) = &self.policy else { return Ok(PolicySet::builtin()) };
         Ok(PolicySet::from_sources(&policy_sources(path)?)?)
     }
@@ -172,11 +186,11 @@ impl PolicyArgs {
     }
 }
 
-fn policy_sources(path: &Path) -> Result<Vec<Source>, Failure> {
+fn policy_sources(path: &Path) -> Result<Vec<Source>, CliError> {
     if !input::is_stdin(path) {
         return crate::policy_files::read(path)
-            .map_err(|error| Failure::new(input::without_number(&error.to_string())));
+            .map_err(|error| CliError::new(input::without_number(&error.to_string())));
     }
-    let input::Text { name, text } = input::read(path).map_err(Failure::new)?;
+    let input::Text { name, text } = input::read(path).map_err(CliError::new)?;
     Ok(vec![Source { name, text }])
 }

@@ -5,7 +5,7 @@ use std::{fmt::Write, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{
-    Failure, PolicyArgs, Status, policy_sources, print,
+    CliError, PolicyArgs, Status, policy_sources, print,
     terminal::{GOOD, error, paint},
 };
 use sandgate_engine::policy::{
@@ -34,7 +34,7 @@ pub(super) struct ValidateArgs {
     files: Vec<PathBuf>,
 }
 
-pub(super) fn run(command: &PolicyCommand) -> Result<Status, Failure> {
+pub(super) fn run(command: &PolicyCommand) -> Result<Status, CliError> {
     match command {
         PolicyCommand::Show(args) => show(&args.load()?),
         PolicyCommand::Validate(args) => validate(args),
@@ -42,7 +42,7 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Status, Failure> {
     }
 }
 
-fn show(policies: &PolicySet) -> Result<Status, Failure> {
+fn show(policies: &PolicySet) -> Result<Status, CliError> {
     let documents: Vec<String> = policies.policies().iter().map(document).collect();
     print(&documents.join("---\n"))?;
     Ok(Status::Fine)
@@ -60,7 +60,7 @@ fn document(policy: &Policy) -> String {
     format!("# hash {hash}\n{yaml}")
 }
 
-fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
+fn validate(args: &ValidateArgs) -> Result<Status, CliError> {
     let mut sources = Vec::new();
     for path in &args.files {
         sources.extend(policy_sources(path)?);
@@ -88,7 +88,7 @@ fn line(policy: &Policy) -> String {
     line
 }
 
-fn schema() -> Result<Status, Failure> {
+fn schema() -> Result<Status, CliError> {
     let schema = serde_json::to_string_pretty(&json_schema()).expect("a schema is always JSON");
     print(&(schema + "\n"))?;
     Ok(Status::Fine)

@@ -1,4 +1,4 @@
-//! `sandgate probe`: whether the gate stands, seen from outside.
+//! `sandgate probe`: whether a cluster enforces the policy, seen from outside.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use kube::{Client, core::Status as ApiStatus};
 use serde_json::{Value, json};
 
-use super::{Failure, Status, print, wait_for};
+use super::{CliError, Status, print, wait_for};
 use crate::cluster::{self, Access};
 use sandgate_engine::{
     review::{POLICY_ANNOTATION, annotations},
@@ -16,29 +16,29 @@ use sandgate_engine::{
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
-/// Asks the API server for a dry run of two creates: the plain Pod must come out sandboxed, the hostile one must be
-/// refused by sandgate.
+/// Asks the API server for a dry run of two creates: the plain Pod must be admitted and sandboxed, the hostile one must
+/// be denied by sandgate.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 the gate stands, 1 it does not, 2 it could not be tried.")]
+#[command(after_help = "Exit status: 0 enforcing, 1 not enforcing, 2 could not be determined.")]
 pub(super) struct ProbeArgs {
     /// A namespace whose policy is enforced
     #[arg(short, long)]
     namespace: String,
-    /// The image that the plain Pod asks for, if the policy does not allow every one
+    /// Image of the plain Pod, if the policy does not allow every image
     #[arg(long, default_value = "busybox")]
     image: String,
-    /// How to reach the API server; as a Pod of the cluster where left out
+    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
     #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &ProbeArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
     wait_for(probe(args))
 }
 
-async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
+async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
     let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: Some(args.namespace.clone()) };
-    let api = cluster::connect(access.of_user()).await.map_err(Failure::new)?;
+    let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
     let client = api.client();
     let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
     let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);
@@ -60,26 +60,26 @@ async fn probe(args: &ProbeArgs) -> Result<Status, Failure> {
 enum Outcome {
     /// As it would be stored.
     Admitted(Value),
-    /// Refused by this webhook, with this message.
+    /// Denied by this webhook, with this message.
     Denied { webhook: String, message: String },
 }
 
-async fn try_pod(client: &Client, namespace: &str, pod: &Value) -> Result<Outcome, Failure> {
+async fn try_pod(client: &Client, namespace: &str, pod: &Value) -> Result<Outcome, CliError> {
     let request = Request::post(format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"))
         .header(header::CONTENT_TYPE, "application/json")
         .body(pod.to_string().into_bytes());
     let request = request.map_err(|_| {
-        Failure::new(format_args!("{namespace} is no name of a namespace: use one of a policy"))
+        CliError::new(format_args!("{namespace} is no name of a namespace: use one of a policy"))
     })?;
     match client.request::<Value>(request).await {
         Ok(pod) => Ok(Outcome::Admitted(pod)),
         Err(kube::Error::Api(status)) => denied(*status, namespace),
-        Err(error) => Err(Failure::new(format_args!("the API server does not answer: {error}"))),
+        Err(error) => Err(CliError::new(format_args!("the API server does not answer: {error}"))),
     }
 }
 
-/// A refusal by sandgate is an answer; any other says nothing about sandgate.
-fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, Failure> {
+/// A denial by sandgate is an answer; any other shows nothing about sandgate.
+fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, CliError> {
     let message = status.message;
     let webhook = message.split_once("admission webhook \"").and_then(|(_, rest)| {
         let (name, rest) = rest.split_once('"')?;
@@ -88,7 +88,7 @@ fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, Failure> {
     });
     match webhook {
         Some(webhook) => Ok(Outcome::Denied { webhook, message }),
-        None => Err(Failure::new(format_args!("no Pod can be tried in {namespace}: {message}"))),
+        None => Err(CliError::new(format_args!("no Pod can be tried in {namespace}: {message}"))),
     }
 }
 
@@ -96,7 +96,7 @@ fn plain(outcome: Outcome) -> Result<String, String> {
     let pod = match outcome {
         Outcome::Admitted(pod) => pod,
         Outcome::Denied { message, .. } => {
-            return Err(format!("a plain Pod is refused: {}", message.replace('\n', " ")));
+            return Err(format!("a plain Pod is denied: {}", message.replace('\n', " ")));
         }
     };
     let policy = pod["metadata"]["annotations"][POLICY_ANNOTATION].as_str();
@@ -112,7 +112,7 @@ fn plain(outcome: Outcome) -> Result<String, String> {
 
 fn hostile(outcome: Outcome) -> Result<String, String> {
     match outcome {
-        Outcome::Denied { webhook, .. } => Ok(format!("a hostile Pod is refused by {webhook}")),
+        Outcome::Denied { webhook, .. } => Ok(format!("a hostile Pod is denied by {webhook}")),
         Outcome::Admitted(_) => Err("a hostile Pod is admitted".into()),
     }
 }

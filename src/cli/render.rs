@@ -1,4 +1,4 @@
-//! `sandgate render`: the Pods as they would be admitted.
+//! `sandgate render`: the Pods as the API server would store them.
 
 use std::fmt::Write;
 
@@ -7,14 +7,12 @@ use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::{
-    Failure, Status,
-    manifest::Problem,
-    print,
-    subject::{Judgement, Subject, SubjectArgs},
+    CliError, Status, print,
     terminal::{BAD, GOOD, PLACE, STRONG, count, error, note, paint},
+    workload_pods::{Evaluation, Problem, WorkloadArgs, WorkloadPod},
 };
 use sandgate_engine::{
-    json::{Value, is_changed, write_patch},
+    json::{Value, write_patch},
     policy::{Mode, PolicySet},
 };
 
@@ -29,9 +27,9 @@ use sandgate_engine::{
 )]
 pub(super) struct RenderArgs {
     #[command(flatten)]
-    subjects: SubjectArgs,
+    workloads: WorkloadArgs,
 
-    /// How to print the Pods
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Yaml, value_name = "FORMAT")]
     output: Format,
 }
@@ -48,18 +46,18 @@ enum Format {
     Diff,
 }
 
-pub(super) fn run(args: &RenderArgs) -> Result<Status, Failure> {
-    let policies = args.subjects.policies()?;
-    let mut found = args.subjects.find(&policies);
+pub(super) fn run(args: &RenderArgs) -> Result<Status, CliError> {
+    let policies = args.workloads.policies()?;
+    let mut collected = args.workloads.collect(&policies)?;
     let mut status = Status::Fine;
     let mut pods = Vec::new();
-    for subject in &found.subjects {
-        match render(subject, &policies) {
+    for pod in &collected.pods {
+        match render(pod, &policies) {
             Ok((pod, violations)) => {
                 status = status.max(violations);
                 pods.extend(pod);
             }
-            Err(problem) => found.problems.push(problem),
+            Err(problem) => collected.problems.push(problem),
         }
     }
     print(&match args.output {
@@ -68,64 +66,81 @@ pub(super) fn run(args: &RenderArgs) -> Result<Status, Failure> {
         Format::Patch => patches(&pods),
         Format::Diff => diffs(&pods),
     })?;
-    let failures = found.failures();
-    if failures.is_empty() { Ok(status) } else { Err(Failure(failures)) }
+    for notice in &collected.notices {
+        note(&notice.place.to_string());
+    }
+    let failures = collected.failures();
+    if failures.is_empty() { Ok(status) } else { Err(CliError(failures)) }
 }
 
-/// The Pod, unless it would be denied, and whether it violates the policy.
+/// Returns the Pod, unless it would be denied, and whether it violates the policy.
 fn render<'r>(
-    subject: &'r Subject,
+    pod: &'r WorkloadPod,
     policies: &'r PolicySet,
 ) -> Result<(Option<Rendered<'r>>, Status), Problem> {
-    let before = subject.pod()?;
-    let Some(judgement) = subject.judge(policies)? else {
-        note(&format!("{} is left as it is: no policy covers the namespace", place(subject)));
-        let after = before.clone();
-        return Ok((Some(Rendered { subject, before, after }), Status::Fine));
+    let before = pod.pod()?;
+    let Some(evaluation) = pod.evaluate(policies)? else {
+        note(&format!("{} is left as it is: no policy covers the namespace", place(pod)));
+        return Ok((Some(Rendered { pod, after: before.clone(), before, patch: Vec::new() }), Status::Fine));
     };
-    let violates = !judgement.violations.is_empty();
+    let violates = !evaluation.violations.is_empty();
     if violates {
-        tell(subject, &judgement);
+        report(pod, &evaluation);
     }
-    let after = admitted(judgement, &before);
     let status = if violates { Status::Violations } else { Status::Fine };
-    Ok((after.map(|after| Rendered { subject, before, after }), status))
+    let Some(after) = admitted(evaluation, &before) else { return Ok((None, status)) };
+    let patch = write_patch(&after);
+    if !patch.is_empty() && apply(pod.json(), &patch).as_ref() != serde_json::to_value(&after).ok().as_ref() {
+        let text = format!("the patch for {} does not give the filled Pod; please report it", pod.title());
+        return Err(Problem { file: pod.file().into(), line: pod.line(), text });
+    }
+    Ok((Some(Rendered { pod, before, after, patch }), status))
 }
 
 struct Rendered<'r> {
-    subject: &'r Subject,
+    pod: &'r WorkloadPod,
     before: Value<'r>,
     after: Value<'r>,
+    /// The JSON patch that the webhook sends; empty if it sends none.
+    patch: Vec<u8>,
 }
 
-/// What the API server would store; `None` if nothing. Half a repair is not sent: a Pod that violates the policy and
-/// is admitted all the same stays as it is.
-fn admitted<'r>(judgement: Judgement<'r>, before: &Value<'r>) -> Option<Value<'r>> {
-    match (judgement.policy.spec.mode, judgement.violations.is_empty()) {
+/// Applies the patch to the Pod as the API server does.
+fn apply(pod: &str, patch: &[u8]) -> Option<serde_json::Value> {
+    let mut pod: serde_json::Value = serde_json::from_str(pod).ok()?;
+    let patch: json_patch::Patch = serde_json::from_slice(patch).ok()?;
+    json_patch::patch(&mut pod, &patch).ok()?;
+    Some(pod)
+}
+
+/// Returns what the API server would store; `None` if nothing. Half a repair is not sent: a Pod that violates the
+/// policy and is admitted all the same stays as it is.
+fn admitted<'r>(evaluation: Evaluation<'r>, before: &Value<'r>) -> Option<Value<'r>> {
+    match (evaluation.policy.spec.mode, evaluation.violations.is_empty()) {
         (Mode::Enforce, false) => None,
         (Mode::Audit, _) | (Mode::Warn, false) => Some(before.clone()),
-        (Mode::Enforce | Mode::Warn, true) => Some(judgement.pod),
+        (Mode::Enforce | Mode::Warn, true) => Some(evaluation.pod),
     }
 }
 
-fn tell(subject: &Subject, judgement: &Judgement) {
-    let Judgement { policy, violations, .. } = judgement;
+fn report(pod: &WorkloadPod, evaluation: &Evaluation) {
+    let Evaluation { policy, violations, .. } = evaluation;
     let number = count(violations.len(), "violation");
     match policy.spec.mode {
-        Mode::Enforce => error(&format!("{} would be denied: {number}", place(subject))),
+        Mode::Enforce => error(&format!("{} would be denied: {number}", place(pod))),
         mode => note(&format!(
-            "{} would be denied, were the mode not {}: {number}",
-            place(subject),
+            "{} would be denied in mode enforce (mode is {}): {number}",
+            place(pod),
             mode.as_str()
         )),
     }
-    for finding in subject.findings(violations) {
-        error(&format!("{}:{}: {} ({})", subject.file(), finding.line, finding.sentence(), finding.rule));
+    for finding in pod.findings(violations) {
+        error(&format!("{}:{}: {} ({})", pod.file(), finding.line, finding.sentence(), finding.rule));
     }
 }
 
-fn place(subject: &Subject) -> String {
-    format!("{}:{}: {}", subject.file(), subject.line(), subject.title())
+fn place(pod: &WorkloadPod) -> String {
+    format!("{}:{}: {}", pod.file(), pod.line(), pod.title())
 }
 
 fn yaml(pods: &[Rendered]) -> String {
@@ -161,25 +176,25 @@ struct List<'r> {
 }
 
 fn patches(pods: &[Rendered]) -> String {
-    let patch = |pod: &Rendered| match write_patch(&pod.after) {
-        patch if patch.is_empty() => "[]\n".to_string(),
-        patch => String::from_utf8_lossy(&patch).into_owned() + "\n",
+    let patch = |pod: &Rendered| match pod.patch.as_slice() {
+        [] => "[]\n".to_string(),
+        patch => String::from_utf8_lossy(patch).into_owned() + "\n",
     };
     pods.iter().map(patch).collect()
 }
 
 fn diffs(pods: &[Rendered]) -> String {
-    let changed = pods.iter().filter(|pod| is_changed(&pod.after));
+    let changed = pods.iter().filter(|pod| !pod.patch.is_empty());
     changed.map(diff).collect()
 }
 
-fn diff(Rendered { subject, before, after }: &Rendered) -> String {
+fn diff(Rendered { pod, before, after, patch: _ }: &Rendered) -> String {
     let (old, new) = (to_yaml(before), to_yaml(after));
     let diff = TextDiff::from_lines(&old, &new);
     let mut text = format!(
         "{}\n{}\n",
-        paint(STRONG, format_args!("--- {}", place(subject))),
-        paint(STRONG, format_args!("+++ {} as admitted", subject.title())),
+        paint(STRONG, format_args!("--- {}", place(pod))),
+        paint(STRONG, format_args!("+++ {} as admitted", pod.title())),
     );
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         let _ = writeln!(text, "{}", paint(PLACE, hunk.header()));

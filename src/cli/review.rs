@@ -1,11 +1,17 @@
 //! `sandgate review`: the webhook's answers without the webhook.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    cell::Cell,
+    fmt,
+    io::{self, Read, Write},
+    rc::Rc,
+};
 
 use clap::{Args, ValueEnum};
+use serde_json::{Deserializer, StreamDeserializer, de::IoRead, value::RawValue};
 
 use super::{
-    Failure, PolicyArgs, Status,
+    CliError, PolicyArgs, Status,
     input::{reason, warn_of_terminal},
     unwritable,
 };
@@ -14,7 +20,7 @@ use sandgate_engine::review::{Endpoint, Outcome, answer};
 /// Answer admission reviews from standard input, as the webhook would
 ///
 /// Reads AdmissionReviews from standard input, one after the other, and prints each answer as one line as soon as its
-/// review is complete. Stops at the first thing that is no AdmissionReview.
+/// review is complete. Stops at the first value that is not an AdmissionReview.
 #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
 #[derive(Debug, Args)]
 #[command(
@@ -22,7 +28,7 @@ use sandgate_engine::review::{Endpoint, Outcome, answer};
                         answered."
 )]
 pub(super) struct ReviewArgs {
-    /// Which webhook to be
+    /// Endpoint to emulate
     #[arg(long, value_enum, default_value_t = EndpointArg::Mutate, value_name = "ENDPOINT")]
     endpoint: EndpointArg,
 
@@ -47,30 +53,31 @@ impl From<EndpointArg> for Endpoint {
     }
 }
 
-pub(super) fn run(args: &ReviewArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ReviewArgs) -> Result<Status, CliError> {
     if args.policy.is_stdin() {
-        return Err(Failure::new("standard input is for the AdmissionReviews; put the policy into a file"));
+        return Err(CliError::new("standard input is for the AdmissionReviews; put the policy into a file"));
     }
     let policies = args.policy.load()?;
     warn_of_terminal("AdmissionReviews");
     let mut reviews = Reviews::new(io::stdin().lock());
     let mut out = io::stdout().lock();
     let mut status = Status::Fine;
-    while reviews.advance()? {
-        let answer = answer(&policies, args.endpoint.into(), &reviews.current)
-            .map_err(|error| reviews.failure(error))?;
+    for review in reviews.by_ref() {
+        let Review { text, place } = review?;
+        let answer = answer(&policies, args.endpoint.into(), text.get().as_bytes())
+            .map_err(|error| place.error(error))?;
         if answer.record.outcome == Outcome::Denied {
             status = Status::Violations;
         }
         match write_line(&mut out, answer.body) {
             Ok(()) => {}
-            // Whoever reads the answers wants no more of them.
+            // The reader of the answers wants no more of them.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(status),
             Err(error) => return Err(unwritable(&error)),
         }
     }
     if reviews.number == 0 {
-        return Err(Failure::new("standard input is empty; send it an AdmissionReview as JSON"));
+        return Err(CliError::new("standard input is empty; send it an AdmissionReview as JSON"));
     }
     Ok(status)
 }
@@ -81,122 +88,102 @@ fn write_line(out: &mut impl Write, mut line: Vec<u8>) -> io::Result<()> {
     out.flush()
 }
 
-/// Cuts a stream into JSON objects, one at a time.
-struct Reviews<R> {
-    input: R,
-    /// The review that is being read, or was read last.
-    current: Vec<u8>,
-    /// Which one it is, from 1.
+/// The largest review that is read, in bytes; the API server sends 3 MB at most.
+const MAX_REVIEW_BYTES: usize = 64 << 20;
+
+/// The AdmissionReviews of a stream, one at a time, each as soon as its last brace was read.
+struct Reviews<R: Read> {
+    values: StreamDeserializer<'static, IoRead<Bounded<R>>, Box<RawValue>>,
+    /// The number of bytes that may still be read for the current review.
+    bytes_left: Rc<Cell<usize>>,
+    /// The number of reviews so far.
     number: u64,
-    /// Where in the stream it begins.
-    begins: u64,
-    /// How much of the stream has been read.
-    offset: u64,
 }
 
-impl<R: BufRead> Reviews<R> {
-    /// The API server sends 3 MB at the most.
-    const LARGEST: usize = 64 << 20;
+/// A review, and its place in the stream.
+struct Review {
+    text: Box<RawValue>,
+    place: Place,
+}
 
+/// The number of a review, from 1, and the byte of the stream that it begins at, from 0.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    number: u64,
+    begins: usize,
+}
+
+impl Place {
+    fn error(self, problem: impl fmt::Display) -> CliError {
+        let Self { number, begins } = self;
+        CliError::new(format_args!("review {number}, from byte {begins} of standard input: {problem}"))
+    }
+}
+
+impl<R: Read> Reviews<R> {
     fn new(input: R) -> Self {
-        Self { input, current: Vec::new(), number: 0, begins: 0, offset: 0 }
+        let bytes_left = Rc::new(Cell::new(MAX_REVIEW_BYTES));
+        let bounded = Bounded { input, bytes_left: bytes_left.clone() };
+        Self { values: Deserializer::from_reader(bounded).into_iter(), bytes_left, number: 0 }
     }
+}
 
-    /// Reads the next object, up to its last brace and not a byte further; `false` at the end of the stream.
-    fn advance(&mut self) -> Result<bool, Failure> {
-        self.current.clear();
-        let Some(first) = self.skip_space()? else { return Ok(false) };
+impl<R: Read> Iterator for Reviews<R> {
+    type Item = Result<Review, CliError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.bytes_left.set(MAX_REVIEW_BYTES);
+        let before = self.values.byte_offset();
+        let read = self.values.next()?;
         self.number += 1;
-        self.begins = self.offset;
-        if first != b'{' {
-            let found = char::from(first).escape_default();
-            return Err(
-                self.failure(format_args!("not an AdmissionReview: begins with '{found}', not with '{{'"))
-            );
-        }
-        let mut brackets = Brackets::default();
-        loop {
-            let chunk = match self.input.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) => return Err(unreadable(&error)),
-            };
-            if chunk.is_empty() {
-                let length = self.current.len();
-                return Err(self.failure(format_args!(
-                    "not an AdmissionReview: the input ends inside it, after {length} bytes"
-                )));
+        let number = self.number;
+        Some(match read {
+            Ok(text) if text.get().starts_with('{') => {
+                let begins = self.values.byte_offset() - text.get().len();
+                Ok(Review { text, place: Place { number, begins } })
             }
-            let end = chunk.iter().position(|byte| brackets.close_with(*byte));
-            let length = end.map_or(chunk.len(), |last| last + 1);
-            self.current.extend_from_slice(&chunk[..length]);
-            self.consume(length);
-            if self.current.len() > Self::LARGEST {
-                let limit = Self::LARGEST >> 20;
-                return Err(self.failure(format_args!("larger than {limit} MiB, which no API server sends")));
+            Ok(text) => {
+                let begins = self.values.byte_offset() - text.get().len();
+                let first = text.get().chars().next().unwrap_or_default();
+                let problem = format_args!("not an AdmissionReview: begins with '{first}', not with '{{'");
+                Err(Place { number, begins }.error(problem))
             }
-            if end.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// The first byte that is no white space, left where it is.
-    fn skip_space(&mut self) -> Result<Option<u8>, Failure> {
-        loop {
-            let chunk = self.input.fill_buf().map_err(|error| unreadable(&error))?;
-            if chunk.is_empty() {
-                return Ok(None);
-            }
-            let space = chunk.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let next = chunk.get(space).copied();
-            self.consume(space);
-            if next.is_some() {
-                return Ok(next);
-            }
-        }
-    }
-
-    fn consume(&mut self, length: usize) {
-        self.input.consume(length);
-        self.offset += length as u64;
-    }
-
-    fn failure(&self, problem: impl std::fmt::Display) -> Failure {
-        Failure::new(format_args!(
-            "review {}, from byte {} of standard input: {problem}",
-            self.number, self.begins
-        ))
+            Err(error) => Err(unreadable(error, Place { number, begins: before })),
+        })
     }
 }
 
-fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(format_args!("standard input cannot be read: {}", reason(error)))
+fn unreadable(error: serde_json::Error, place: Place) -> CliError {
+    if error.is_eof() {
+        return place.error("not an AdmissionReview: the input ends inside it");
+    }
+    if !error.is_io() {
+        return place.error(format_args!("not an AdmissionReview: {error}"));
+    }
+    let error = io::Error::from(error);
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        let limit = MAX_REVIEW_BYTES >> 20;
+        return place.error(format_args!("larger than {limit} MiB, which no API server sends"));
+    }
+    CliError::new(format_args!("standard input cannot be read: {}", reason(&error)))
 }
 
-/// Follows the brackets of JSON, byte by byte, to the one that closes the first.
-#[derive(Debug, Default)]
-struct Brackets {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
+/// A reader that fails with `FileTooLarge` when no bytes are left.
+struct Bounded<R> {
+    input: R,
+    bytes_left: Rc<Cell<usize>>,
 }
 
-impl Brackets {
-    /// Whether `byte` closes the outermost bracket.
-    fn close_with(&mut self, byte: u8) -> bool {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' if self.in_string => self.escaped = true,
-            b'"' => self.in_string = !self.in_string,
-            _ if self.in_string => {}
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => {
-                self.depth -= 1;
-                return self.depth == 0;
-            }
-            _ => {}
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.bytes_left.get();
+        if left == 0 {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
-        false
+        let length = buffer.len().min(left);
+        let read = self.input.read(&mut buffer[..length])?;
+        self.bytes_left.set(left - read);
+        Ok(read)
     }
 }
 
@@ -204,38 +191,38 @@ impl Brackets {
 mod tests {
     use super::*;
 
-    fn cut(stream: &str, capacity: usize) -> Vec<String> {
-        let mut reviews = Reviews::new(io::BufReader::with_capacity(capacity, stream.as_bytes()));
-        let mut all = Vec::new();
-        loop {
-            match reviews.advance() {
-                Ok(true) => all.push(String::from_utf8(reviews.current.clone()).unwrap()),
-                Ok(false) => return all,
-                Err(Failure(reasons)) => {
-                    all.push(format!("! {}", reasons[0]));
-                    return all;
-                }
-            }
-        }
+    fn cut(stream: &str) -> Vec<String> {
+        let reviews = Reviews::new(stream.as_bytes());
+        let text = |review: Result<Review, CliError>| match review {
+            Ok(review) => review.text.get().to_string(),
+            Err(CliError(reasons)) => format!("! {}", reasons[0]),
+        };
+        reviews.map(text).collect()
     }
 
     #[test]
-    fn objects_are_cut_wherever_the_chunks_end() {
+    fn objects_are_cut_at_their_last_brace() {
         let stream = " {\"a\":\"}\\\"\"}{\"b\":[{}]}\n\n\t{}\n";
-        for capacity in 1..stream.len() {
-            assert_eq!(cut(stream, capacity), ["{\"a\":\"}\\\"\"}", "{\"b\":[{}]}", "{}"]);
-        }
+        assert_eq!(cut(stream), ["{\"a\":\"}\\\"\"}", "{\"b\":[{}]}", "{}"]);
     }
 
     #[test]
-    fn what_is_no_object_is_named_by_its_place() {
+    fn a_value_that_is_no_object_is_named_by_its_place() {
         assert_eq!(
-            cut("{} x", 8)[1],
-            "! review 2, from byte 3 of standard input: not an AdmissionReview: begins with 'x', not with '{'"
+            cut("{} [1]")[1],
+            "! review 2, from byte 3 of standard input: not an AdmissionReview: begins with '[', not with '{'"
         );
         assert_eq!(
-            cut("{\"a\":", 8)[0],
-            "! review 1, from byte 0 of standard input: not an AdmissionReview: the input ends inside it, after 5 bytes"
+            cut("{\"a\":")[0],
+            "! review 1, from byte 0 of standard input: not an AdmissionReview: the input ends inside it"
         );
+    }
+
+    #[test]
+    fn a_review_without_end_is_not_kept() {
+        let endless = io::repeat(b'1');
+        let stream = io::Cursor::new(b"{\"a\":\"".to_vec()).chain(endless);
+        let Err(CliError(reasons)) = Reviews::new(stream).next().unwrap() else { panic!("it has an end") };
+        assert!(reasons[0].ends_with("larger than 64 MiB, which no API server sends"), "{reasons:?}");
     }
 }

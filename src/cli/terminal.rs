@@ -1,4 +1,4 @@
-//! What a person sees: colours on a terminal, lines that fit, nothing that a hostile name could smuggle in.
+//! Output for people: colours on a terminal, lines that fit, and no control characters from hostile names.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,25 +13,25 @@ pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const PLACE: Style = AnsiColor::Cyan.on_default();
 pub(super) const FAINT: Style = Style::new().dimmed();
 
-/// `text` in a style; the streams drop the style where nobody would see it.
+/// Returns `text` in a style; the streams drop the style if they are no terminal.
 pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Tells what went wrong, on standard error.
+/// Prints an error on standard error.
 pub(super) fn error(text: &str) {
-    tell("error", BAD, text);
+    print("error", BAD, text);
 }
 
-/// Tells what should be known, on standard error.
+/// Prints a note on standard error.
 pub(super) fn note(text: &str) {
-    tell("note", DOUBTFUL, text);
+    print("note", DOUBTFUL, text);
 }
 
-fn tell(label: &str, style: Style, text: &str) {
+fn print(label: &str, style: Style, text: &str) {
     let text = sanitize(text);
     let text = if io::stderr().is_terminal() { wrap(&text, label.len() + 2, 4) } else { text };
-    // Nobody is left to be told when this cannot be written.
+    // There is no other place to report that this cannot be written.
     let _ = writeln!(anstream::stderr().lock(), "{style}{label}:{style:#} {text}");
 }
 
@@ -47,8 +47,9 @@ pub(super) fn wrap(text: &str, column: usize, indent: usize) -> String {
 
 /// How many columns a line may have.
 fn width() -> usize {
-    const WIDEST: usize = 100;
-    terminal_size::terminal_size().map_or(WIDEST, |(width, _)| usize::from(width.0).clamp(30, WIDEST))
+    const MAX_COLUMNS: usize = 100;
+    terminal_size::terminal_size()
+        .map_or(MAX_COLUMNS, |(width, _)| usize::from(width.0).clamp(30, MAX_COLUMNS))
 }
 
 fn wrap_at(width: usize, text: &str, mut column: usize, indent: usize) -> String {

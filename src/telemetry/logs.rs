@@ -62,7 +62,18 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
     if filter.trim().is_empty() {
         return Err(unfit("it is empty".into()));
     }
+    // A bare word that is no level would be taken for the name of a module, and silence all others.
+    let words = filter.split(',').map(str::trim);
+    if let Some(word) = words.into_iter().find(|word| !word.contains(['=', '[']) && !is_level(word)) {
+        return Err(unfit(format!(
+            "{word:?} is no level; use off, error, warn, info, debug or trace, or write {word}=debug for a module"
+        )));
+    }
     EnvFilter::try_new(filter).map_err(|error| unfit(error.to_string()))
+}
+
+fn is_level(word: &str) -> bool {
+    word.parse::<LevelFilter>().is_ok()
 }
 
 /// Writes logs to stderr from here on. `level` is a filter such as `info` or `sandgate=debug`.
@@ -133,6 +144,17 @@ fn one_line(event: &str, colours: bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_that_does_not_exist_is_an_error() {
+        for filter in ["info", "off", "WARN", "sandgate=debug", "info,hyper=warn", "sandgate[request]=trace"]
+        {
+            assert!(parse(filter).is_ok(), "{filter}");
+        }
+        for filter in ["debgu", "info,debgu", "sandgate", "sandgate=debgu", ""] {
+            assert!(parse(filter).is_err(), "{filter}");
+        }
+    }
 
     #[test]
     fn an_event_is_one_line_whatever_is_in_it() {

@@ -28,9 +28,9 @@ fn a_hostile_pod_would_be_denied_for_every_reason_at_its_line() {
     assert_eq!(
         text,
         "pod.yaml:1: Pod hostile in namespace workflows would be denied: 2 violations\n  \
+         pod.yaml:5: spec.hostNetwork is true, must be false or unset: remove hostNetwork (host-namespaces)\n  \
          pod.yaml:10: spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged \
-         (privileged)\n  \
-         pod.yaml:5: spec.hostNetwork is true, must be false or unset: remove hostNetwork (host-namespaces)\n\n\
+         (privileged)\n\n\
          1 Pod: 1 denied, 2 violations\n"
     );
 }
@@ -170,10 +170,10 @@ spec:
     let run = sandgate_with(&["check", "-"], object);
     assert_eq!(
         run.stderr,
-        "note: standard input:2: Cluster big may make Pods, which are not looked at; if it does, add --path \
-         'Cluster=spec.groups[*].template'\n"
+        "note: standard input:2: Cluster big of example.com/v1 may make Pods, which are not checked; if it does, add --path \
+         'Cluster=spec.groups[*].template' --path 'Cluster=spec.head'\n"
     );
-    assert_eq!((run.status, run.stdout.as_str()), (0, "0 Pods: 1 object without Pods\n"));
+    assert_eq!((run.status, run.stdout.as_str()), (0, "0 Pods: 1 object whose Pods are not checked\n"));
 
     let paths = ["check", "-", "--path", "Cluster=spec.groups[*].template", "--path", "Cluster=spec.head"];
     let text = sandgate_with(&paths, object).violations();
@@ -247,7 +247,7 @@ fn several_policies_need_a_namespace() {
             .contains("would be admitted, unchanged (mode audit fills nothing in)")
     );
     let text = check("bad.yaml", "b").violations();
-    assert!(text.contains("would be denied, were the mode not warn: 2 violations"), "{text}");
+    assert!(text.contains("would be denied in mode enforce (mode is warn): 2 violations"), "{text}");
     assert!(text.ends_with("\n1 Pod: 1 admitted in spite of violations, 2 violations\n"), "{text}");
     assert!(check("bad.yaml", "a").violations().contains("would be denied: 2 violations"));
 }
@@ -309,7 +309,7 @@ fn junit_has_one_test_case_for_each_pod() {
     let evil = HOSTILE_POD.replace("name: hostile", "name: 'a\"<&b'");
     let text = sandgate_with(&["check", "-", "-o", "junit"], format!("{PLAIN_POD}---\n{evil}")).violations();
     assert!(
-        text.contains("<testsuites name=\"sandgate\" tests=\"2\" failures=\"1\" errors=\"0\">"),
+        text.contains("<testsuites name=\"sandgate\" tests=\"2\" skipped=\"0\" failures=\"1\" errors=\"0\">"),
         "{text}"
     );
     assert!(text.contains("name=\"Pod a&quot;&lt;&amp;b in namespace workflows\""), "{text}");
@@ -349,4 +349,201 @@ fn the_policy_decides() {
         .run_with(&["check", "--policy", "-", "-"], "")
         .fails("standard input cannot be both the policy and a manifest; put one into a file");
     folder.run(&["check", "--policy", "missing", "pod.yaml"]).fails("missing: No such file or directory");
+}
+
+const KNATIVE: &str = "\
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: kn, namespace: workflows}
+spec:
+  template:
+    spec:
+      containers:
+      - image: registry.example.com/app:1
+        securityContext: {privileged: true}
+";
+
+const WORKFLOW: &str = "\
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: hello-, namespace: workflows}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container:
+      image: registry.example.com/app:1
+      command: [echo]
+      securityContext: {privileged: true}
+";
+
+const UNKNOWN: &str = "\
+apiVersion: example.com/v1
+kind: Runner
+metadata: {name: mine}
+spec: {image: registry.example.com/app:1, args: [x]}
+";
+
+#[test]
+fn the_pods_of_other_controllers_are_checked() {
+    let run = sandgate_with(&["check", "-"], KNATIVE);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout.contains(
+            "standard input:9: spec.template.spec.containers[0].securityContext.privileged is true"
+        ),
+        "{}",
+        run.stdout
+    );
+    let run = sandgate_with(&["check", "-"], WORKFLOW);
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stdout
+            .contains("standard input:11: spec.templates[0].container.securityContext.privileged is true"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        run.stderr,
+        "note: standard input:1: the controller of Workflow adds to its Pods what no file shows, which is not checked\n"
+    );
+}
+
+#[test]
+fn what_was_not_checked_is_named_in_every_format() {
+    let folder = Folder::with(&[("r.yaml", UNKNOWN), ("pod.yaml", PLAIN_POD)]);
+    let named = "Runner mine of example.com/v1 may make Pods, which are not checked";
+    for (format, status) in [("text", 0), ("json", 0), ("github", 0), ("junit", 2), ("sarif", 2)] {
+        let run = folder.run(&["check", "-o", format, "r.yaml", "pod.yaml"]);
+        assert_eq!(run.status, status, "{format}: {}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains(named), "{format}: {}", run.stderr);
+        assert!(format == "text" || run.stdout.contains(named), "{format}: {}", run.stdout);
+    }
+    let run = folder.run(&["check", "--strict", "r.yaml"]);
+    assert_eq!((run.status, run.stdout.as_str()), (2, "0 Pods: 1 object whose Pods are not checked\n"));
+    assert!(run.stderr.starts_with("error: r.yaml:1: Runner mine"), "{}", run.stderr);
+    assert_eq!(folder.run(&["check", "--strict=false", "-o", "junit", "r.yaml"]).status, 0);
+    let sarif: Value = serde_json::from_str(&folder.run(&["check", "-o", "sarif", "r.yaml"]).stdout).unwrap();
+    let invocation = &sarif["runs"][0]["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    assert_eq!(invocation["toolExecutionNotifications"][0]["level"], "error");
+}
+
+#[test]
+fn strict_fails_for_a_namespace_without_a_policy() {
+    assert_eq!(sandgate_with(&["check", "-", "-n", "web", "--strict"], PLAIN_POD).status, 2);
+    let run = sandgate_with(&["check", "-", "-n", "web", "-o", "junit"], PLAIN_POD);
+    assert_eq!(run.status, 2);
+    assert!(run.stdout.contains("<error message=\"no policy covers the namespace\""), "{}", run.stdout);
+}
+
+#[test]
+fn a_reference_is_checked_where_its_object_is() {
+    let pool = "
+apiVersion: extensions.agents.x-k8s.io/v1beta1
+kind: SandboxWarmPool
+metadata: {name: pool, namespace: workflows}
+spec: {replicas: 2, sandboxTemplateRef: {name: python}}
+";
+    let template = "---
+apiVersion: extensions.agents.x-k8s.io/v1beta1
+kind: SandboxTemplate
+metadata: {name: python, namespace: workflows}
+spec: {podTemplate: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}
+";
+    let run = sandgate_with(&["check", "--strict", "-"], pool);
+    assert_eq!(run.status, 2);
+    assert!(run.stderr.contains("makes Pods from the SandboxTemplate python, which is not among the files"));
+    let text = sandgate_with(&["check", "--strict", "-"], format!("{pool}{template}")).fine();
+    assert!(text.ends_with("\n1 Pod: 1 admitted\n"), "{text}");
+}
+
+#[test]
+fn a_deployment_without_a_restart_policy_gets_always() {
+    let text = deployment("Deployment", "apps/v1", "Always").replace("      restartPolicy: Always\n", "");
+    let text = sandgate_with(&["check", "-"], text).violations();
+    assert!(text.contains("spec.template.spec.restartPolicy is \"Always\", must be Never"), "{text}");
+}
+
+#[test]
+fn a_repository_is_checked_without_what_is_no_manifest() {
+    let folder = Folder::with(&[
+        ("repo/pod.yaml", PLAIN_POD),
+        ("repo/kustomization.yaml", "resources: [pod.yaml]\n"),
+        ("repo/chart/values.yaml", "image: x\n"),
+        ("repo/chart/templates/pod.yaml", "apiVersion: v1\nkind: Pod\n{{- if .Values.x }}\n"),
+        ("repo/old/bad.yaml", HOSTILE_POD),
+        ("repo/test/bad.yaml", HOSTILE_POD),
+        ("repo/.sandgateignore", "# not deployed\nold/\n"),
+    ]);
+    let run = folder.run(&["check", "repo", "--exclude", "test/"]);
+    assert_eq!(run.status, 2, "a manifest that cannot be read is an error");
+    assert!(run.stderr.starts_with("error: repo/chart/templates/pod.yaml:"), "{}", run.stderr);
+    let text = folder.run(&["check", "repo", "--exclude", "test/", "--exclude", "templates"]).fine();
+    assert!(text.ends_with("\n1 Pod: 1 admitted, 2 files skipped as no manifest\n"), "{text}");
+    folder.run(&["check", "repo/kustomization.yaml"]).fails(
+        "repo/kustomization.yaml:1: not a Kubernetes object: it needs an apiVersion and a kind, both of them strings",
+    );
+}
+
+#[test]
+fn the_summary_counts_by_rule() {
+    let two = format!("{HOSTILE_POD}---\n{}", HOSTILE_POD.replace("  hostNetwork: true\n", ""));
+    let text = sandgate_with(&["check", "--summary", "-"], two).violations();
+    assert_eq!(
+        text,
+        "RULE             VIOLATIONS    PODS   FILES\n\
+         privileged                2       2       1\n\
+         host-namespaces           1       1       1\n\n\
+         2 Pods: 2 denied, 3 violations\n"
+    );
+    sandgate_with(&["check", "--summary", "-o", "json", "-"], PLAIN_POD)
+        .fails("--summary is for the output text; leave --output out");
+}
+
+#[test]
+fn github_gets_an_annotation_for_each_violation() {
+    let folder = Folder::with(&[("pods/bad.yaml", HOSTILE_POD), ("p.yaml", &policy("workflows", "warn"))]);
+    let text = folder.run(&["check", "-o", "github", "pods"]).violations();
+    assert!(
+        text.contains("::error file=pods/bad.yaml,line=10,title=privileged::Pod hostile in namespace"),
+        "{text}"
+    );
+    let text = folder.run(&["check", "-o", "github", "--policy", "p.yaml", "pods"]).violations();
+    assert!(text.contains("::warning file=pods/bad.yaml,line=10,title=privileged::"), "{text}");
+}
+
+#[test]
+fn a_runtime_class_adds_what_the_api_server_adds() {
+    let class = "\
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: gvisor}
+handler: runsc
+scheduling:
+  tolerations: [{key: example.com/gpu, operator: Exists}]
+";
+    let folder = Folder::with(&[
+        ("class.yaml", class),
+        ("other.yaml", &class.replace("name: gvisor", "name: other")),
+        ("pod.yaml", PLAIN_POD),
+    ]);
+    let text = folder.run(&["check", "--runtime-class", "class.yaml", "pod.yaml"]).violations();
+    assert!(text.contains("example.com/gpu") && text.contains("(tolerations)"), "{text}");
+    assert!(
+        folder.run(&["check", "--runtime-class", "other.yaml", "pod.yaml"]).fine().contains("1 admitted")
+    );
+    folder
+        .run(&["check", "--runtime-class", "pod.yaml", "pod.yaml"])
+        .fails("pod.yaml:1: it is Pod of v1, must be RuntimeClass of node.k8s.io/v1");
+}
+
+#[test]
+fn policies_and_manifests_are_read_alike() {
+    for around in ["%YAML 1.2\n---\n@", "\u{feff}# comment\n---\n@", "@---\n...\n"] {
+        let policy = around.replace('@', &policy("workflows", "enforce"));
+        assert!(sandgate_with(&["policy", "validate", "-"], policy).fine().starts_with("ok workflows"));
+        let pod = around.replace('@', PLAIN_POD);
+        assert!(sandgate_with(&["check", "-"], pod).fine().ends_with("\n1 Pod: 1 admitted\n"));
+    }
 }

@@ -90,7 +90,7 @@ fn problems_are_told_in_the_words_of_the_file() {
         ),
         (
             "HEAD\nspec: {volumes: {writable: [{name: a, path: /a, sizeLimit: .nan}]}}",
-            "standard input:5: spec.volumes.writable[0].sizeLimit: value `.nan` is not a finite number",
+            "standard input:5: spec.volumes.writable[0].sizeLimit: a number that is not finite; quote it if it is a text",
         ),
     ] {
         let run = sandgate_with(&["policy", "validate", "-"], text.replace("HEAD", head));

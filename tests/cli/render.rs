@@ -101,7 +101,7 @@ fn what_the_mode_leaves_alone_is_rendered_as_it_is() {
     assert_eq!((run.status, run.stdout.as_str()), (1, "[]\n"));
     assert!(
         run.stderr.starts_with(
-            "note: bad.yaml:1: Pod hostile in namespace b would be denied, were the mode not warn: 2"
+            "note: bad.yaml:1: Pod hostile in namespace b would be denied in mode enforce (mode is warn): 2"
         ),
         "{}",
         run.stderr

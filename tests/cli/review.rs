@@ -77,12 +77,9 @@ fn what_is_no_review_ends_the_stream_and_is_named() {
 #[test]
 fn input_that_is_no_review_is_one_clear_error() {
     for (input, problem) in [
-        ("hello", "not an AdmissionReview: begins with 'h', not with '{'"),
+        ("hello", "not an AdmissionReview: expected value at line 1 column 1"),
         ("[{}]", "not an AdmissionReview: begins with '[', not with '{'"),
-        (
-            "{\"kind\": \"AdmissionReview\"",
-            "not an AdmissionReview: the input ends inside it, after 26 bytes",
-        ),
+        ("{\"kind\": \"AdmissionReview\"", "not an AdmissionReview: the input ends inside it"),
         ("{\"a\": NaN}", "not an AdmissionReview: expected value at line 1 column 7"),
         ("{}", "not an AdmissionReview: kind is unset"),
     ] {

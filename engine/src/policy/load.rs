@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde_saphyr::{Options, Spanned};
-
 use super::{Policy, SandboxPolicy, contradictions::contradictions};
-use crate::text::sanitize;
+use crate::{text::sanitize, yaml};
 
 /// One text a policy is read from: a file, or the built-in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +83,11 @@ pub(super) fn load(sources: &[Source]) -> Result<Vec<Policy>, LoadErrors> {
 /// One document of a file.
 struct Document<'s> {
     file: &'s str,
-    text: &'s str,
-    /// How many lines of the file stand before it.
-    lines_before: u64,
+    yaml: yaml::Document<'s>,
 }
 
 impl Document<'_> {
     fn error(&self, line: u64, path: impl Into<String>, problem: impl Into<String>) -> LoadError {
-        let line = if line == 0 { 0 } else { self.lines_before + line };
         LoadError {
             file: self.file.into(),
             line,
@@ -104,45 +98,13 @@ impl Document<'_> {
 
     /// The line of the value at `path`, or of its nearest parent that is written in the file.
     fn line_of(&self, path: &str) -> u64 {
-        let Ok(tree) = parse::<Spanned<Tree>>(self.text) else { return 0 };
-        let mut here = &tree;
-        for step in path.split(['.', '[']).map(|step| step.trim_end_matches(']')) {
-            match here.value.child(step) {
-                Some(child) => here = child,
-                None => break,
-            }
-        }
-        here.referenced.line()
+        self.yaml.parse().map_or(0, |root| root.nearest(path).line())
     }
 }
 
-/// A marker line (`---`) always ends a document: inside one, YAML indents or quotes it.
 fn documents(source: &Source) -> Vec<Document<'_>> {
-    let mut documents = Vec::new();
-    let (mut start, mut position, mut line, mut lines_before) = (0, 0, 0, 0);
-    for text in source.text.split_inclusive('\n') {
-        if is_marker(text) {
-            documents.push(Document {
-                file: &source.name,
-                text: &source.text[start..position],
-                lines_before,
-            });
-            (start, lines_before) = (position, line);
-        }
-        position += text.len();
-        line += 1;
-    }
-    documents.push(Document { file: &source.name, text: &source.text[start..], lines_before });
-    documents.retain(|document| !is_blank(document.text));
-    documents
-}
-
-fn is_marker(line: &str) -> bool {
-    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-}
-
-fn is_blank(text: &str) -> bool {
-    text.lines().map(str::trim).all(|line| line.is_empty() || line == "---" || line.starts_with('#'))
+    let documents = yaml::documents(&source.text).into_iter();
+    documents.map(|yaml| Document { file: &source.name, yaml }).collect()
 }
 
 fn read_document(document: &Document) -> Result<Policy, Vec<LoadError>> {
@@ -161,7 +123,8 @@ fn read_document(document: &Document) -> Result<Policy, Vec<LoadError>> {
 
 fn parse_with_path(document: &Document) -> Result<SandboxPolicy, LoadError> {
     let mut failed_at = String::new();
-    let read = serde_saphyr::with_deserializer_from_str_with_options(document.text, options(), |reader| {
+    let yaml::Document { text, lines_before } = document.yaml;
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, yaml::options(), |reader| {
         serde_path_to_error::deserialize(reader).map_err(|error| {
             let path = error.path().to_string();
             // A step that cannot be told is "?": the value above it is to blame.
@@ -170,35 +133,9 @@ fn parse_with_path(document: &Document) -> Result<SandboxPolicy, LoadError> {
         })
     });
     read.map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        document.error(line, failed_at, one_line(&error))
+        let line = error.location().map_or(0, |location| lines_before + location.line());
+        document.error(line, failed_at, yaml::describe(&error))
     })
-}
-
-/// The message without the position, which [`LoadError`] carries, and in words of the file, not of its reader.
-fn one_line(error: &serde_saphyr::Error) -> String {
-    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
-        return format!("duplicate key {key:?}");
-    }
-    let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-    let text = text.lines().next().unwrap_or_default();
-    match &text[..text.rfind(" at line ").unwrap_or(text.len())] {
-        "expected mapping start" => "must be a mapping (key: value)".into(),
-        "invalid u32" => format!("must be a whole number, 0 to {}", u32::MAX),
-        "invalid boolean" => "must be true or false".into(),
-        "expected sequence start" => "must be a list ([value])".into(),
-        text => text.into(),
-    }
-}
-
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
-    serde_saphyr::with_deserializer_from_str_with_options(text, options(), |reader| {
-        T::deserialize(reader).map_err(serde_saphyr::Error::custom)
-    })
-}
-
-fn options() -> Options {
-    serde_saphyr::options! { with_snippet: false }
 }
 
 fn claimed_twice(read: &[(Document, Policy)]) -> Vec<LoadError> {
@@ -220,78 +157,4 @@ fn claimed_twice(read: &[(Document, Policy)]) -> Vec<LoadError> {
         }
     }
     errors
-}
-
-/// A document reduced to where its values stand.
-#[derive(Debug)]
-enum Tree {
-    Leaf,
-    List(Vec<Spanned<Tree>>),
-    Map(Vec<(String, Spanned<Tree>)>),
-}
-
-impl Tree {
-    fn child(&self, step: &str) -> Option<&Spanned<Tree>> {
-        match self {
-            Self::Leaf => None,
-            Self::List(items) => items.get(step.parse::<usize>().ok()?),
-            Self::Map(members) => members.iter().find(|(key, _)| key == step).map(|(_, value)| value),
-        }
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Tree {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TreeVisitor;
-
-        impl<'de> serde::de::Visitor<'de> for TreeVisitor {
-            type Value = Tree;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a YAML value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Tree, E> {
-                Ok(Tree::Leaf)
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = access.next_element()? {
-                    items.push(item);
-                }
-                Ok(Tree::List(items))
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = access.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Tree::Map(members))
-            }
-        }
-
-        deserializer.deserialize_any(TreeVisitor)
-    }
 }

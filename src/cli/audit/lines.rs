@@ -9,7 +9,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::{
-    Failure,
+    CliError,
     input::{is_stdin, reason, warn_of_terminal},
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Opens a file, or standard input for `-`. `progress` follows what is read of a file.
-    pub(super) fn open(path: &Path, progress: &ProgressBar) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, progress: &ProgressBar) -> Result<Self, CliError> {
         if is_stdin(path) {
             warn_of_terminal("audit lines");
             return Ok(Self::of("standard input", io::stdin().lock()));
@@ -68,7 +68,7 @@ impl Lines {
     }
 
     /// Reads the next line; `false` at the end.
-    pub(super) fn advance(&mut self) -> Result<bool, Failure> {
+    pub(super) fn advance(&mut self) -> Result<bool, CliError> {
         self.text.clear();
         self.text.shrink_to(1 << 20);
         let read = self.input.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut self.text);
@@ -103,8 +103,8 @@ impl Lines {
     }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    Failure::new(format_args!("{name}: cannot be read: {}", reason(error)))
+fn unreadable(name: &str, error: &io::Error) -> CliError {
+    CliError::new(format_args!("{name}: cannot be read: {}", reason(error)))
 }
 
 /// A bar over all of `files`, on standard error and only if that is a terminal; `is_quiet` where something else is

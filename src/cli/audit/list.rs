@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::Verdict,
-    cli::{Failure, Status},
+    cli::{CliError, Status},
 };
 
 /// List verdicts
@@ -41,7 +41,7 @@ pub(super) enum Output {
     Csv,
 }
 
-pub(super) fn run(args: &ListArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ListArgs) -> Result<Status, CliError> {
     let ListArgs { source, filter, output } = args;
     let mut out = BufWriter::new(io::stdout().lock());
     let header: Vec<u8> = match output {

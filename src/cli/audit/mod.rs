@@ -14,7 +14,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use super::{Failure, Status, print};
+use super::{CliError, Status, print};
 use crate::audit::json_schema;
 
 const STATUS: &str = "Exit status: 0 fine, 1 some lines could not be read, 2 could not run.";
@@ -30,7 +30,7 @@ pub(super) enum AuditCommand {
     Schema,
 }
 
-pub(super) fn run(command: &AuditCommand) -> Result<Status, Failure> {
+pub(super) fn run(command: &AuditCommand) -> Result<Status, CliError> {
     match command {
         AuditCommand::List(args) => list::run(args),
         AuditCommand::Top(args) => top::run(args),
@@ -41,7 +41,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<Status, Failure> {
     }
 }
 
-fn schema() -> Result<Status, Failure> {
+fn schema() -> Result<Status, CliError> {
     let schema = serde_json::to_string_pretty(&json_schema()).expect("a schema is always JSON");
     print(&(schema + "\n"))?;
     Ok(Status::Fine)

@@ -8,7 +8,7 @@ use super::{list::name, source::SourceArgs};
 use crate::{
     audit::{Verdict, Violation},
     cli::{
-        Failure, Status, print,
+        CliError, Status, print,
         terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
     },
 };
@@ -36,7 +36,7 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ShowArgs) -> Result<Status, CliError> {
     let mut is_found = false;
     let reading = args.source.each(None, false, |verdict| {
         if verdict.uid != args.uid {
@@ -54,7 +54,7 @@ pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     if is_found {
         Ok(reading.status())
     } else {
-        Err(Failure::new(format_args!("no verdict has the uid {:?}", args.uid)))
+        Err(CliError::new(format_args!("no verdict has the uid {:?}", args.uid)))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     audit::{self, Notice, Verdict},
     cli::{
-        Failure, Status,
+        CliError, Status,
         terminal::{error, note},
         unwritable,
     },
@@ -44,8 +44,8 @@ impl SourceArgs {
         &self,
         filter: Option<&FilterArgs>,
         is_quiet: bool,
-        mut take: impl FnMut(Verdict) -> Result<ControlFlow<()>, Failure>,
-    ) -> Result<Reading, Failure> {
+        mut take: impl FnMut(Verdict) -> Result<ControlFlow<()>, CliError>,
+    ) -> Result<Reading, CliError> {
         let Self { files, apiserver } = self;
         let bar = progress(&[&files[..], apiserver].concat(), is_quiet);
         let mut reading = Reading::default();
@@ -178,7 +178,7 @@ impl Reading {
 }
 
 /// Writes `text`; breaks off when nobody reads any more, which is no error.
-pub(super) fn write(out: &mut impl Write, text: &[u8]) -> Result<ControlFlow<()>, Failure> {
+pub(super) fn write(out: &mut impl Write, text: &[u8]) -> Result<ControlFlow<()>, CliError> {
     match out.write_all(text) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
@@ -187,7 +187,7 @@ pub(super) fn write(out: &mut impl Write, text: &[u8]) -> Result<ControlFlow<()>
 }
 
 /// Writes what is still buffered.
-pub(super) fn flush(out: &mut impl Write) -> Result<(), Failure> {
+pub(super) fn flush(out: &mut impl Write) -> Result<(), CliError> {
     match out.flush() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(()),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::Verdict,
-    cli::{Failure, Status, print, terminal::note},
+    cli::{CliError, Status, print, terminal::note},
 };
 
 /// Count verdicts by user, rule, namespace, image or owner
@@ -63,7 +63,7 @@ struct Row<'r> {
     counts: Counts,
 }
 
-pub(super) fn run(args: &TopArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
     let mut tally = Tally::new(MOST);
     let reading = args.source.each(Some(&args.filter), false, |verdict| {
         for name in names(args.by, &verdict) {

@@ -11,7 +11,7 @@ use crate::{
         chain::{Hash, Seal},
     },
     cli::{
-        Failure, Status, input, print,
+        CliError, Status, input, print,
         terminal::{BAD, GOOD, count, fit, paint},
     },
 };
@@ -39,7 +39,7 @@ fn head(text: &str) -> Result<String, String> {
     if is_hash { Ok(text.to_ascii_lowercase()) } else { Err("not 12 to 64 hexadecimal digits".into()) }
 }
 
-pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &VerifyArgs) -> Result<Status, CliError> {
     let files = in_order(&args.files)?;
     let bar = progress(&files, false);
     let mut chain = Chain::default();
@@ -70,19 +70,19 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             return Ok(Status::Violations);
         }
         let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-        return Err(Failure::new(format_args!("no chained audit line in {}", names.join(", "))));
+        return Err(CliError::new(format_args!("no chained audit line in {}", names.join(", "))));
     };
     print(&summary(&chain, last, problems))?;
     Ok(if problems == 0 { Status::Fine } else { Status::Violations })
 }
 
 /// By the number of the first record; what has none keeps its place in front.
-fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     if files.len() == 1 {
         return Ok(files.to_vec());
     }
     if files.iter().any(|path| input::is_stdin(path)) {
-        return Err(Failure::new("standard input cannot be put in order with files; give it alone"));
+        return Err(CliError::new("standard input cannot be put in order with files; give it alone"));
     }
     let hidden = indicatif::ProgressBar::hidden();
     let mut ordered = Vec::new();
@@ -106,7 +106,7 @@ fn sealed(line: Line<'_>) -> Option<Seal> {
 }
 
 /// Prints what was found; how many problems that was.
-fn tell(chain: &mut Chain) -> Result<usize, Failure> {
+fn tell(chain: &mut Chain) -> Result<usize, CliError> {
     let found = chain.found.len();
     for text in chain.found.drain(..) {
         print(&problem(&text))?;

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::{Checked, Report, Verdict};
-use crate::cli::subject::Finding;
+use crate::cli::workload_pods::{Finding, Notice};
 
 pub(super) fn write(report: &Report) -> String {
     let result = Document {
         pods: report.pods.iter().map(Pod::of).collect(),
+        notes: report.notices,
         errors: &report.failures,
         summary: Summary {
             pods: report.pods.len(),
@@ -17,6 +18,8 @@ pub(super) fn write(report: &Report) -> String {
             no_policy: report.count(Verdict::NoPolicy),
             violations: report.violations(),
             objects_without_pods: report.others,
+            unchecked: report.unchecked(),
+            skipped_files: report.skipped,
             errors: report.failures.len(),
         },
     };
@@ -28,6 +31,7 @@ pub(super) fn write(report: &Report) -> String {
 #[derive(Serialize)]
 struct Document<'r> {
     pods: Vec<Pod<'r>>,
+    notes: &'r [Notice],
     errors: &'r [String],
     summary: Summary,
 }
@@ -59,6 +63,8 @@ struct Summary {
     no_policy: usize,
     violations: usize,
     objects_without_pods: usize,
+    unchecked: usize,
+    skipped_files: usize,
     errors: usize,
 }
 
@@ -66,11 +72,11 @@ impl<'r> Pod<'r> {
     fn of(pod: &'r Checked) -> Self {
         let result = pod.result.as_ref();
         Self {
-            file: pod.subject.file(),
-            line: pod.subject.line(),
-            kind: &pod.subject.kind,
-            namespace: &pod.subject.namespace,
-            name: &pod.subject.name,
+            file: pod.pod.file(),
+            line: pod.pod.line(),
+            kind: &pod.pod.kind,
+            namespace: &pod.pod.namespace,
+            name: &pod.pod.name,
             verdict: word(pod.verdict()),
             policy: result.map(|result| result.policy),
             policy_hash: result.map(|result| result.policy_hash),

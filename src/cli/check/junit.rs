@@ -1,80 +1,68 @@
-//! The result as `JUnit` XML: one test case for each Pod, one failure for each that would not be admitted.
+//! The result as `JUnit` XML: one test case for each Pod, one failure for each that violates its policy.
 
-use std::fmt::Write;
+use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Checked, Report};
-use crate::cli::terminal::count;
+use crate::cli::{CliError, terminal::count};
 
-pub(super) fn write(report: &Report) -> String {
-    let failed = report.pods.iter().filter(|pod| pod.violation_count() > 0).count();
-    let skipped = report.pods.iter().filter(|pod| pod.result.is_none()).count();
-    let errors = report.failures.len();
-    let tests = report.pods.len() + errors;
-    let counts = format!("tests=\"{tests}\" failures=\"{failed}\" errors=\"{errors}\"");
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(out, "<testsuites name=\"sandgate\" {counts}>");
-    let _ = writeln!(out, "  <testsuite name=\"sandgate check\" {counts} skipped=\"{skipped}\">");
-    for pod in &report.pods {
-        write_pod(pod, &mut out);
+pub(super) fn write(report: &Report) -> Result<String, CliError> {
+    let mut suite = TestSuite::new("sandgate check");
+    suite.add_test_cases(report.pods.iter().map(|pod| of_pod(pod, report.is_strict)));
+    for notice in report.notices {
+        let kind = if report.is_failure(notice) {
+            TestCaseStatus::non_success(NonSuccessKind::Error)
+        } else {
+            TestCaseStatus::skipped()
+        };
+        suite.add_test_case(of_text(&notice.place.text, kind, Some((&notice.place.file, notice.place.line))));
     }
     for failure in &report.failures {
-        let _ = writeln!(out, "    <testcase classname=\"sandgate\" name=\"{}\">", escape(failure));
-        let _ = writeln!(out, "      <error message=\"{}\"/>\n    </testcase>", escape(failure));
+        suite.add_test_case(of_text(failure, TestCaseStatus::non_success(NonSuccessKind::Error), None));
     }
-    out.push_str("  </testsuite>\n</testsuites>\n");
-    out
+    let mut junit = JunitReport::new("sandgate");
+    junit.add_test_suite(suite);
+    junit.to_string().map_err(|error| CliError::new(format_args!("cannot write the JUnit report: {error}")))
 }
 
-fn write_pod(pod: &Checked, out: &mut String) {
-    let (file, line, title) = (escape(pod.subject.file()), pod.subject.line(), escape(&pod.subject.title()));
-    let _ =
-        write!(out, "    <testcase classname=\"{file}\" name=\"{title}\" file=\"{file}\" line=\"{line}\"");
-    if pod.result.is_none() {
-        out.push_str(">\n      <skipped message=\"no policy covers the namespace\"/>\n    </testcase>\n");
-        return;
-    }
-    if pod.violation_count() == 0 {
-        out.push_str("/>\n");
-        return;
-    }
-    let message = count(pod.violation_count(), "violation");
-    let _ = writeln!(out, ">\n      <failure type=\"violation\" message=\"{message}\">");
-    for violation in pod.violations() {
-        let sentence = format!(
-            "{}:{}: {} ({})",
-            pod.subject.file(),
-            violation.line,
-            violation.sentence(),
-            violation.rule
-        );
-        let _ = writeln!(out, "{}", escape(&sentence));
-    }
-    out.push_str("      </failure>\n    </testcase>\n");
+fn of_pod(checked: &Checked, is_strict: bool) -> TestCase {
+    let pod = checked.pod;
+    let status = if checked.result.is_none() {
+        let mut status = if is_strict {
+            TestCaseStatus::non_success(NonSuccessKind::Error)
+        } else {
+            TestCaseStatus::skipped()
+        };
+        status.set_message("no policy covers the namespace");
+        status
+    } else if checked.violation_count() == 0 {
+        TestCaseStatus::success()
+    } else {
+        let lines = checked.violations().iter().map(|violation| {
+            format!("{}:{}: {} ({})\n", pod.file(), violation.line, violation.sentence(), violation.rule)
+        });
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_type("violation");
+        status.set_message(count(checked.violation_count(), "violation"));
+        status.set_description(lines.collect::<String>());
+        status
+    };
+    let mut case = TestCase::new(pod.title(), status);
+    place(&mut case, pod.file(), pod.line());
+    case
 }
 
-/// Text for an attribute or between tags. What XML cannot say at all becomes a replacement character.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
+fn of_text(text: &str, mut status: TestCaseStatus, found: Option<(&str, u64)>) -> TestCase {
+    status.set_message(text);
+    let mut case = TestCase::new(text, status);
+    case.set_classname("sandgate");
+    if let Some((file, line)) = found {
+        place(&mut case, file, line);
     }
-    escaped
+    case
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_breaks_out_of_an_attribute() {
-        assert_eq!(escape("a\"b'<c>&\u{0}\n"), "a&quot;b&apos;&lt;c&gt;&amp;\u{fffd}\u{fffd}");
-    }
+fn place(case: &mut TestCase, file: &str, line: u64) {
+    case.set_classname(file);
+    case.extra.insert("file".into(), file.into());
+    case.extra.insert("line".into(), line.to_string().into());
 }

@@ -1,45 +1,61 @@
-//! `sandgate check`: what would the webhook say to the Pods of these files?
+//! `sandgate check`: what the webhook would answer for the Pods of files.
 
+mod github;
 mod json;
 mod junit;
 mod sarif;
+mod summary;
 mod text;
 
 use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, Status,
-    manifest::Problem,
-    print,
-    subject::{Finding, Judgement, Subject, SubjectArgs},
+    CliError, Status, print,
+    terminal::{error, note},
+    workload_pods::{Evaluation, Finding, Notice, Problem, WorkloadArgs, WorkloadPod},
 };
 use sandgate_engine::{
     pod::changed_paths,
     policy::{Mode, PolicySet},
 };
 
-/// Check Pods, and whatever makes Pods, as the webhook would
+/// Check Pods, and objects that make Pods, as the webhook would
 ///
-/// Fills each Pod as the webhook would, then checks it. Looks into Pods and into whatever has a Pod template: a
-/// Deployment, Job, CronJob, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, PodTemplate, a List
-/// of them, and other kinds by --path. A Pod from a template is judged as its controller would create it.
+/// Fills each Pod as the webhook would, then checks it. Checks Pods and the Pod templates of workloads: Deployment, Job,
+/// CronJob, StatefulSet, DaemonSet, Knative Services, Sandboxes, JobSets, Ray, Kubeflow and Volcano jobs, Argo Workflows,
+/// Tekton tasks and Spark applications as far as files show their Pods, Lists of them, and other kinds by --path. A Pod
+/// from a template is checked as its controller would create it. What may make Pods and was not checked is named.
 #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 every Pod would be admitted, 1 violations found, 2 something could not be \
-                        checked.\nIn the modes warn and audit the webhook admits what violates the policy; check says \
-                        1 all the same."
+                        checked.\nIn the modes warn and audit the webhook admits Pods that violate the policy; the exit \
+                        status is 1 all the same."
 )]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    subjects: SubjectArgs,
+    workloads: WorkloadArgs,
 
-    /// How to print the result
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output: Format,
+
+    /// Fail with 2 if something that may make Pods was not checked [default: true for junit and sarif]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    strict: Option<bool>,
+
+    /// Print the number of violations of each rule instead of each Pod (text only)
+    #[arg(long)]
+    summary: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
     Text,
@@ -50,24 +66,39 @@ enum Format {
     Junit,
     /// SARIF 2.1.0, for code scanning
     Sarif,
+    /// Workflow commands of GitHub Actions, one annotation for each violation
+    Github,
 }
 
-pub(super) fn run(args: &CheckArgs) -> Result<Status, Failure> {
-    let policies = args.subjects.policies()?;
-    let mut found = args.subjects.find(&policies);
-    let mut pods = Vec::with_capacity(found.subjects.len());
-    for subject in &found.subjects {
-        match Checked::of(subject, &policies) {
+pub(super) fn run(args: &CheckArgs) -> Result<Status, CliError> {
+    if args.summary && args.output != Format::Text {
+        return Err(CliError::new("--summary is for the output text; leave --output out"));
+    }
+    let policies = args.workloads.policies()?;
+    let mut collected = args.workloads.collect(&policies)?;
+    let mut pods = Vec::with_capacity(collected.pods.len());
+    for pod in &collected.pods {
+        match Checked::of(pod, &policies) {
             Ok(checked) => pods.push(checked),
-            Err(problem) => found.problems.push(problem),
+            Err(problem) => collected.problems.push(problem),
         }
     }
-    let report = Report { pods, others: found.others, failures: found.failures(), policies: &policies };
+    let report = Report {
+        others: collected.others,
+        skipped: collected.skipped,
+        failures: collected.failures(),
+        notices: &collected.notices,
+        is_strict: args.strict.unwrap_or(matches!(args.output, Format::Junit | Format::Sarif)),
+        policies: &policies,
+        pods,
+    };
     print(&match args.output {
+        Format::Text if args.summary => summary::write(&report),
         Format::Text => text::write(&report),
         Format::Json => json::write(&report),
-        Format::Junit => junit::write(&report),
+        Format::Junit => junit::write(&report)?,
         Format::Sarif => sarif::write(&report),
+        Format::Github => github::write(&report),
     })?;
     report.finish()
 }
@@ -75,19 +106,41 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, Failure> {
 /// The result of a check.
 struct Report<'r> {
     pods: Vec<Checked<'r>>,
-    /// How many objects make no Pods.
+    /// The number of objects that make no Pods.
     others: usize,
+    /// The number of files in folders that are no manifests.
+    skipped: usize,
     /// What could not be checked, and why.
     failures: Vec<String>,
+    /// What must be known about the objects.
+    notices: &'r [Notice],
+    /// Whether anything that was not checked is a failure.
+    is_strict: bool,
     policies: &'r PolicySet,
 }
 
 impl Report<'_> {
-    fn finish(&self) -> Result<Status, Failure> {
+    fn finish(&self) -> Result<Status, CliError> {
+        for notice in self.notices {
+            let print = if self.is_failure(notice) { error } else { note };
+            print(&notice.place.to_string());
+        }
         if !self.failures.is_empty() {
-            return Err(Failure(self.failures.clone()));
+            return Err(CliError(self.failures.clone()));
+        }
+        if self.is_strict && self.unchecked() > 0 {
+            return Ok(Status::Failed);
         }
         Ok(if self.violations() > 0 { Status::Violations } else { Status::Fine })
+    }
+
+    fn is_failure(&self, notice: &Notice) -> bool {
+        self.is_strict && notice.is_unchecked
+    }
+
+    /// Returns the number of things that may make Pods, or are Pods, and were not checked.
+    fn unchecked(&self) -> usize {
+        self.notices.iter().filter(|notice| notice.is_unchecked).count() + self.count(Verdict::NoPolicy)
     }
 
     fn violations(&self) -> usize {
@@ -98,7 +151,7 @@ impl Report<'_> {
         self.pods.iter().filter(|pod| pod.verdict() == verdict).count()
     }
 
-    /// The namespaces that have a policy.
+    /// Returns the namespaces that have a policy.
     fn covered_namespaces(&self) -> String {
         let policies = self.policies.policies().iter();
         let names: Vec<&str> =
@@ -109,8 +162,8 @@ impl Report<'_> {
 
 /// One Pod and what was found.
 struct Checked<'r> {
-    subject: &'r Subject,
-    /// `None` where no policy covers the namespace.
+    pod: &'r WorkloadPod,
+    /// `None` if no policy covers the namespace.
     result: Option<CheckResult<'r>>,
 }
 
@@ -118,14 +171,14 @@ struct CheckResult<'r> {
     policy: &'r str,
     policy_hash: &'r str,
     mode: Mode,
-    /// The paths of what was filled.
+    /// The paths of the fields that were filled.
     filled: Vec<String>,
     violations: Vec<Finding>,
-    /// How many more there are, too many to keep.
+    /// The number of further violations, too many to keep.
     omitted: usize,
 }
 
-/// What the webhook would do with a Pod.
+/// The webhook's decision about a Pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Admitted,
@@ -136,9 +189,9 @@ enum Verdict {
 }
 
 impl<'r> Checked<'r> {
-    fn of(subject: &'r Subject, policies: &'r PolicySet) -> Result<Self, Problem> {
-        let result = subject.judge(policies)?.map(|judgement| CheckResult::of(subject, &judgement));
-        Ok(Self { subject, result })
+    fn of(pod: &'r WorkloadPod, policies: &'r PolicySet) -> Result<Self, Problem> {
+        let result = pod.evaluate(policies)?.map(|evaluation| CheckResult::of(pod, &evaluation));
+        Ok(Self { pod, result })
     }
 
     fn verdict(&self) -> Verdict {
@@ -160,14 +213,14 @@ impl<'r> Checked<'r> {
 }
 
 impl<'r> CheckResult<'r> {
-    fn of(subject: &Subject, judgement: &Judgement<'r>) -> Self {
-        let Judgement { policy, pod, violations } = judgement;
-        let findings = subject.findings(violations);
+    fn of(pod: &WorkloadPod, evaluation: &Evaluation<'r>) -> Self {
+        let Evaluation { policy, pod: filled, violations } = evaluation;
+        let findings = pod.findings(violations);
         Self {
             policy: &policy.name,
             policy_hash: &policy.hash,
             mode: policy.spec.mode,
-            filled: changed_paths(pod).iter().map(|path| subject.path(&path.to_string())).collect(),
+            filled: changed_paths(filled).iter().map(|path| pod.path(&path.to_string())).collect(),
             omitted: violations.len() - findings.len(),
             violations: findings,
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Checked, Report};
-use crate::cli::subject::Finding;
+use crate::cli::workload_pods::Finding;
 use sandgate_engine::{
     policy::Mode,
     rules::{self, Rule},
@@ -24,8 +24,8 @@ pub(super) fn write(report: &Report) -> String {
                 "rules": rules::ALL.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
             }},
             "invocations": [{
-                "executionSuccessful": report.failures.is_empty(),
-                "toolExecutionNotifications": report.failures.iter().map(notification).collect::<Vec<_>>(),
+                "executionSuccessful": report.failures.is_empty() && !(report.is_strict && report.unchecked() > 0),
+                "toolExecutionNotifications": notifications(report),
             }],
             "columnKind": "unicodeCodePoints",
             "results": results,
@@ -44,8 +44,31 @@ fn descriptor(rule: &Rule) -> Value {
     })
 }
 
-fn notification(failure: &String) -> Value {
-    json!({"level": "error", "message": {"text": failure}})
+/// What could not be checked, and what was not.
+fn notifications(report: &Report) -> Vec<Value> {
+    let failures =
+        report.failures.iter().map(|failure| json!({"level": "error", "message": {"text": failure}}));
+    let notices = report.notices.iter().map(|notice| {
+        let level = if report.is_failure(notice) { "error" } else { "warning" };
+        notification(level, &notice.place.text, &notice.place.file, notice.place.line)
+    });
+    let uncovered = report.pods.iter().filter(|pod| pod.result.is_none()).map(|pod| {
+        let level = if report.is_strict { "error" } else { "warning" };
+        let text = format!("{}: no policy covers the namespace", pod.pod.title());
+        notification(level, &text, pod.pod.file(), pod.pod.line())
+    });
+    failures.chain(notices).chain(uncovered).collect()
+}
+
+fn notification(level: &str, text: &str, file: &str, line: u64) -> Value {
+    json!({
+        "level": level,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": {
+            "artifactLocation": {"uri": uri(file)},
+            "region": {"startLine": line},
+        }}],
+    })
 }
 
 fn results(pod: &Checked) -> Vec<Value> {
@@ -68,10 +91,10 @@ fn violation(pod: &Checked, finding: &Finding, level: &str) -> Value {
         "ruleId": finding.rule,
         "ruleIndex": rules::ALL.iter().position(|rule| rule.id == finding.rule),
         "level": level,
-        "message": {"text": format!("{}: {}", pod.subject.title(), finding.sentence())},
+        "message": {"text": format!("{}: {}", pod.pod.title(), finding.sentence())},
         "locations": [{
             "physicalLocation": {
-                "artifactLocation": {"uri": uri(pod.subject.file())},
+                "artifactLocation": {"uri": uri(pod.pod.file())},
                 "region": {"startLine": finding.line},
             },
             "logicalLocations": [{"fullyQualifiedName": finding.path}],

@@ -1,11 +1,11 @@
-//! The result for people: one block for each object, one line for each violation, a sum at the end.
+//! The result for people: one block for each object, one line for each violation, the counts at the end.
 
 use std::fmt::Write;
 
 use super::{CheckResult, Checked, Report, Verdict};
 use crate::cli::{
-    subject::Finding,
     terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, fit, paint},
+    workload_pods::Finding,
 };
 use sandgate_engine::policy::Mode;
 
@@ -15,8 +15,8 @@ pub(super) fn write(report: &Report) -> String {
         write_pod(pod, report, &mut out);
     }
     let summary = summary(report);
-    match (report.pods.is_empty(), report.others) {
-        // Standard error says why.
+    match (report.pods.is_empty(), report.others + report.unchecked() + report.skipped) {
+        // Standard error has the reason.
         (true, 0) => out,
         (true, _) => summary + "\n",
         (false, _) => format!("{out}\n{summary}\n"),
@@ -24,9 +24,11 @@ pub(super) fn write(report: &Report) -> String {
 }
 
 fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
-    let place = paint(PLACE, format_args!("{}:{}", pod.subject.file(), pod.subject.line()));
-    let _ = writeln!(out, "{place}: {} {}", pod.subject.title(), outcome(pod, report));
-    for violation in pod.violations() {
+    let place = paint(PLACE, format_args!("{}:{}", pod.pod.file(), pod.pod.line()));
+    let _ = writeln!(out, "{place}: {} {}", pod.pod.title(), outcome(pod, report));
+    let mut violations: Vec<&Finding> = pod.violations().iter().collect();
+    violations.sort_by_key(|violation| violation.line);
+    for violation in violations {
         write_violation(pod, violation, out);
     }
     let omitted = pod.violation_count() - pod.violations().len();
@@ -40,7 +42,7 @@ fn outcome(pod: &Checked, report: &Report) -> String {
     match (pod.verdict(), &pod.result) {
         (Verdict::Denied, _) => format!("{}: {}", paint(BAD, "would be denied"), violations()),
         (Verdict::Tolerated, Some(result)) => {
-            let words = format!("would be denied, were the mode not {}", result.mode.as_str());
+            let words = format!("would be denied in mode enforce (mode is {})", result.mode.as_str());
             format!("{}: {}", paint(DOUBTFUL, words), violations())
         }
         (Verdict::Admitted, Some(result)) if result.filled.is_empty() => {
@@ -62,14 +64,15 @@ fn outcome(pod: &Checked, report: &Report) -> String {
 }
 
 fn write_violation(pod: &Checked, violation: &Finding, out: &mut String) {
-    let place = format!("{}:{}", pod.subject.file(), violation.line);
+    let place = format!("{}:{}", pod.pod.file(), violation.line);
     let rule = format!("({})", violation.rule);
     let text = fit(format!("{} {rule}", violation.sentence()), place.chars().count() + 4, 6);
     let sentence = text.strip_suffix(&rule).unwrap_or(&text);
     let _ = writeln!(out, "  {}: {sentence}{}", paint(PLACE, place), paint(FAINT, rule));
 }
 
-fn summary(report: &Report) -> String {
+/// Returns the last line: the number of Pods and what became of them.
+pub(super) fn summary(report: &Report) -> String {
     let mut parts = Vec::new();
     let mut add = |number, text: String| {
         if number > 0 {
@@ -84,6 +87,10 @@ fn summary(report: &Report) -> String {
     add(uncovered, paint(DOUBTFUL, format_args!("{uncovered} not covered by a policy")));
     add(report.violations(), count(report.violations(), "violation"));
     add(report.others, format!("{} without Pods", count(report.others, "object")));
+    let unchecked = report.notices.iter().filter(|notice| notice.is_unchecked).count();
+    let objects = count(unchecked, "object");
+    add(unchecked, paint(DOUBTFUL, format_args!("{objects} whose Pods are not checked")));
+    add(report.skipped, format!("{} skipped as no manifest", count(report.skipped, "file")));
     add(
         report.failures.len(),
         paint(BAD, format_args!("{} not checked", count(report.failures.len(), "input"))),

@@ -16,7 +16,7 @@ async fn probe_reports_enforcing_webhooks() {
     assert_eq!(
         run.1.stdout,
         "ok: a plain Pod is admitted and comes out sandboxed (policy workflow-runner, RuntimeClass gvisor)\n\
-         ok: a hostile Pod is refused by mutate.sandgate.dev\n"
+         ok: a hostile Pod is denied by mutate.sandgate.dev\n"
     );
     assert!(sandbox.pods().await.is_empty(), "nothing is stored");
 }
@@ -47,7 +47,7 @@ async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
     let Some(sandbox) = Sandbox::with(&json!({}), &settings).await else { return };
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);
-    assert!(output.stdout.starts_with("FAILED: a plain Pod is refused: "), "{}", output.stdout);
+    assert!(output.stdout.starts_with("FAILED: a plain Pod is denied: "), "{}", output.stdout);
     assert_eq!(output.stdout.lines().count(), 2, "one line for each Pod: {}", output.stdout);
     let allowed = ["--namespace", &sandbox.namespace, "--image", "registry.example.com/x"];
     assert_eq!(probe(&sandbox, &allowed).0, Some(0));

@@ -16,7 +16,7 @@ use clap::Args;
 
 use self::{digest::Digest, page::page, target::Target};
 use super::{filter::FilterArgs, source::SourceArgs};
-use crate::cli::{Failure, Status, input::is_stdin};
+use crate::cli::{CliError, Status, input::is_stdin};
 
 /// Make a page of who was refused, when and why
 ///
@@ -40,7 +40,7 @@ pub(in crate::cli) struct ReportArgs {
     filter: FilterArgs,
 }
 
-pub(super) fn run(args: &ReportArgs) -> Result<Status, Failure> {
+pub(super) fn run(args: &ReportArgs) -> Result<Status, CliError> {
     let ReportArgs { html, limit, newest, source, filter } = args;
     // What is wrong with it should be known before gigabytes are read.
     let target = Target::new(html)?;

@@ -8,7 +8,7 @@ use std::{
 
 use super::page::DOCTYPE;
 use crate::cli::{
-    Failure,
+    CliError,
     input::{is_stdin, reason},
     print,
 };
@@ -24,7 +24,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn new(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path) -> Result<Self, CliError> {
         if is_stdin(path) {
             return Ok(Self::Stdout);
         }
@@ -43,25 +43,25 @@ impl Target {
             return Ok(Self::File(path.into()));
         }
         // `--html audit.jsonl*` forgets the page's name and means the trail to be read.
-        Err(Failure::new(format_args!(
+        Err(CliError::new(format_args!(
             "{}: is there and is no report, so it is not replaced; give the page another name",
             path.display()
         )))
     }
 
-    fn new_file(path: &Path) -> Result<Self, Failure> {
+    fn new_file(path: &Path) -> Result<Self, CliError> {
         let folder = folder(path);
         if folder.is_dir() {
             return Ok(Self::File(path.into()));
         }
-        Err(Failure::new(format_args!(
+        Err(CliError::new(format_args!(
             "{}: cannot be written: there is no folder {}",
             path.display(),
             folder.display()
         )))
     }
 
-    pub(super) fn write(&self, page: &str) -> Result<(), Failure> {
+    pub(super) fn write(&self, page: &str) -> Result<(), CliError> {
         match self {
             Self::Stdout => print(page),
             Self::File(path) => replace(path, page).map_err(|error| unwritable(path, &error)),
@@ -104,6 +104,6 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format_args!("{}: cannot be written: {}", path.display(), reason(error)))
+fn unwritable(path: &Path, error: &io::Error) -> CliError {
+    CliError::new(format_args!("{}: cannot be written: {}", path.display(), reason(error)))
 }
