@@ -1,5 +1,6 @@
 //! A Pod as the rules see it: views to check, access to fill.
 
+pub mod image;
 mod quantity;
 pub mod schema;
 
