@@ -1,6 +1,7 @@
 //! A Pod as the rules see it: views to check, access to fill.
 
 mod changes;
+pub mod image;
 mod quantity;
 pub mod schema;
 
