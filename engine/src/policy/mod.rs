@@ -65,8 +65,7 @@ impl Policy {
     /// Returns a policy with these keys for every Pod, and the defaults elsewhere.
     #[must_use]
     pub fn of_spec(name: impl Into<String>, spec: Spec) -> Self {
-        let base = Profile { name: String::new(), matcher: PodMatch::default(), spec, exceptions: Vec::new() };
-        Self::new(name.into(), Header::default(), base, Vec::new())
+        Self::new(name.into(), Header::default(), Profile::of_spec(spec), Vec::new())
     }
 
     /// Returns the mode.
@@ -100,7 +99,7 @@ impl Policy {
     pub fn exempts(&self, creator: &Creator) -> bool {
         let Exempt { users, groups } = &self.header.exempt;
         users.iter().any(|user| user == creator.user)
-            || groups.iter().any(|group| creator.groups.iter().any(|own| own == group))
+            || groups.iter().any(|group| creator.groups.iter().any(|own| **own == **group))
     }
 
     /// Returns the keys that hold for a Pod: those of the first profile that matches, else the policy's own.

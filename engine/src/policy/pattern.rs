@@ -1,11 +1,13 @@
 //! Patterns of names, with one law for every list: an empty list allows nothing, `"*"` allows anything, and elsewhere
 //! `*` stands for any text without `/`.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The entry of a list that allows anything.
-pub const ANYTHING: &str = "*";
+pub(super) const ANYTHING: &str = "*";
 
 /// A name in which `*` stands for any text without `/`; `"*"` alone stands for every name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -127,6 +129,16 @@ impl Names {
     /// Returns the position of the first pattern that repeats an earlier one.
     pub(super) fn repeated(&self) -> Option<usize> {
         (1..self.0.len()).find(|&index| self.0[..index].contains(&self.0[index]))
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (index, pattern) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { " or " };
+            write!(f, "{separator}{}", pattern.as_str())?;
+        }
+        Ok(())
     }
 }
 

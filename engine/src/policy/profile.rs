@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{images::ImagePatterns, pattern::{Names, Pattern}, spec::Spec};
+use crate::json::Text;
 use crate::pod::{ContainerKind, image::ImageReference};
 
 /// The account that the API server fills into a Pod that names none.
 const API_DEFAULT_ACCOUNT: &str = "default";
 
 /// The keys that hold for some Pods of the policy's namespaces.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Profile {
     /// The name of the profile; empty for the policy's own keys.
     pub name: String,
@@ -26,6 +27,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Returns a profile with these keys for every Pod and every container.
+    #[must_use]
+    pub fn of_spec(spec: Spec) -> Self {
+        Self { name: String::new(), matcher: PodMatch::default(), spec, exceptions: Vec::new() }
+    }
+
     /// Returns the keys that hold for a container: those of the first exception that matches it, else the Pod's. An
     /// ephemeral container never gets an exception, since anybody who may debug the Pod chooses its image.
     #[must_use]
@@ -98,7 +105,7 @@ impl PodMatch {
         let creator = pod.creator.as_ref();
         users.as_ref().is_none_or(|users| creator.is_some_and(|creator| users.allows(creator.user)))
             && groups.as_ref().is_none_or(|groups| {
-                creator.is_some_and(|creator| creator.groups.iter().any(|group| groups.allows(group.as_ref())))
+                creator.is_some_and(|creator| creator.groups.iter().any(|group| groups.allows(group)))
             })
             && owners.as_ref().is_none_or(|owners| {
                 pod.owner.as_ref().is_some_and(|owner| owners.iter().any(|kind| kind.is(owner)))
@@ -270,7 +277,7 @@ pub struct Creator<'f> {
     /// The name of the user.
     pub user: &'f str,
     /// The groups of the user.
-    pub groups: &'f [std::borrow::Cow<'f, str>],
+    pub groups: &'f [Text<'f>],
 }
 
 /// The controller that owns a Pod.

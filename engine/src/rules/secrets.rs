@@ -26,23 +26,12 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.secrets;
     let mut check = |path: LazyPath, reference: &Object, key: &str, in_environment: Option<&str>| {
         let name = reference.get(key);
-        if let Some(field) = in_environment.filter(|_| !settings.environment) {
+        let names = if in_environment.is_some() { &settings.environment } else { &settings.volumes };
+        if !names.allows_anything() && !name.and_then(|name| name.as_str()).is_some_and(|name| names.allows(name)) {
             out.report(
                 path.child(key),
                 show(name),
-                "absent",
-                format_args!("remove {field}: the policy gives no Secret to the environment"),
-            );
-            return;
-        }
-        let names = &settings.allowed_names;
-        if !names.is_empty()
-            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
-        {
-            out.report(
-                path.child(key),
-                show(name),
-                format_args!("one of {}", names.join(", ")),
+                format_args!("one of {names}"),
                 "name an allowed Secret",
             );
         }

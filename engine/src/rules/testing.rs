@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::{json, policy::Spec};
+use crate::{
+    json,
+    policy::{Profile, Spec},
+};
 
 /// A Pod that sets everything as the default policy wants it: the README's.
 pub(crate) fn complete_pod() -> Json {
@@ -42,8 +45,9 @@ pub(crate) fn filled(pod: &Json) -> Json {
 /// `pod` after the fill of `spec`.
 pub(crate) fn filled_by(spec: &Spec, pod: &Json) -> Json {
     let text = pod.to_string();
+    let profile = Profile::of_spec(spec.clone());
     let mut tree = json::pod_from_str(&text).unwrap();
-    super::fill(spec, &mut tree);
+    super::fill(&profile, &mut tree);
     let patch = json::write_patch(&tree);
     let mut patched = pod.clone();
     if !patch.is_empty() {
@@ -67,7 +71,7 @@ pub(crate) fn violations(pod: &Json) -> Vec<String> {
 /// The violations of `pod` under `spec`, each as `rule path`.
 pub(crate) fn violations_of(spec: &Spec, pod: &Json) -> Vec<String> {
     let text = pod.to_string();
-    let violations = super::check(spec, &json::pod_from_str(&text).unwrap());
+    let violations = super::check(&Profile::of_spec(spec.clone()), &json::pod_from_str(&text).unwrap());
     violations.iter().map(|violation| format!("{} {}", violation.rule.id, violation.path)).collect()
 }
 

@@ -57,7 +57,7 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
             }
         }
     }
-    if header.help.len() > MAX_HELP_BYTES || header.help.chars().any(crate::text::is_deceptive) {
+    if header.help.len() > MAX_HELP_BYTES || header.help.chars().any(crate::text::is_unsafe_for_display) {
         findings.add("help", format!("must be one line of at most {MAX_HELP_BYTES} bytes"));
     }
 }

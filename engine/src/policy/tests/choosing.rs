@@ -46,7 +46,7 @@ fn user_and_group_match_on_create_only() {
 - {name: user, match: {users: ['system:serviceaccount:argo:*']}}
 - {name: group, match: {groups: [builders]}}",
     );
-    let groups = [Cow::Borrowed("dev"), Cow::Borrowed("builders")];
+    let groups = ["dev", "builders"].map(|group| Text(Cow::Borrowed(group)));
     let creator = |user| Some(Creator { user, groups: &groups });
     let create = |user| PodFacts { creator: creator(user), ..facts() };
     assert_eq!(chosen(&policy, &create("system:serviceaccount:argo:controller")), "user");
