@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The entry of a list that allows anything.
-pub const ANYTHING: &str = "*";
+pub(super) const ANYTHING: &str = "*";
 
 /// A name in which `*` stands for any text without `/`; `"*"` alone stands for every name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,9 @@ impl TryFrom<String> for Pattern {
             return Err(format!("{text:?} contains white space or control characters, which no name has"));
         }
         if text.contains("**") {
-            return Err(format!("{text:?} contains \"**\": write \"*\", which stands for any text without '/'"));
+            return Err(format!(
+                "{text:?} contains \"**\": write \"*\", which stands for any text without '/'"
+            ));
         }
         Ok(Self(text))
     }
@@ -273,7 +275,9 @@ mod tests {
             Some((b'*', rest)) => (0..=name.len())
                 .take_while(|&taken| !name[..taken].contains(&b'/'))
                 .any(|taken| slow(rest, &name[taken..])),
-            Some((byte, rest)) => name.split_first().is_some_and(|(first, tail)| first == byte && slow(rest, tail)),
+            Some((byte, rest)) => {
+                name.split_first().is_some_and(|(first, tail)| first == byte && slow(rest, tail))
+            }
         }
     }
 
