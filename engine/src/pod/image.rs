@@ -34,7 +34,9 @@ impl<'i> ImageReference<'i> {
         let digest = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '+' | '.' | '_' | '-');
         let valid = reference.path.split('/').all(component)
             && reference.registry.chars().all(host)
-            && reference.tag.is_none_or(|text| !text.is_empty() && text.len() <= 128 && text.chars().all(tag))
+            && reference
+                .tag
+                .is_none_or(|text| !text.is_empty() && text.len() <= 128 && text.chars().all(tag))
             && reference.digest.is_none_or(|text| text.contains(':') && text.chars().all(digest));
         valid.then_some(reference)
     }

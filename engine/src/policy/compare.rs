@@ -157,10 +157,8 @@ pub(super) struct KeyChange {
 pub fn diff(from: &Policy, to: &Policy) -> Vec<Change> {
     let mut changes = header_changes(&from.header, &to.header);
     profile_changes("", from.base(), to.base(), &mut changes);
-    let own = changes.clone();
-    let find = |policy: &'_ Policy, name: &str| {
-        policy.profiles().iter().position(|profile| profile.name == name)
-    };
+    let find =
+        |policy: &'_ Policy, name: &str| policy.profiles().iter().position(|profile| profile.name == name);
     for (index, profile) in from.profiles().iter().enumerate() {
         let other = find(to, &profile.name).map(|found| &to.profiles()[found]);
         let moved = find(to, &profile.name).is_some_and(|found| found != index);
@@ -178,13 +176,18 @@ pub fn diff(from: &Policy, to: &Policy) -> Vec<Change> {
         changes.push(other_change(&profile.name, "match", "none".into(), matcher));
         profile_changes(&profile.name, from.base(), profile, &mut changes);
     }
-    // What a profile inherits is reported once, for the policy.
+    // What a profile inherits is reported once, for the policy, and what an exception inherits, for the Pod.
+    let all = changes.clone();
     let inherited = |change: &Change| {
-        !change.profile.is_empty()
-            && own.iter().any(|base| {
-                (&base.exception, &base.key, &base.from, &base.to)
-                    == (&change.exception, &change.key, &change.from, &change.to)
-            })
+        let above = |other: &&Change| {
+            let profile_above = other.profile.is_empty() && !change.profile.is_empty();
+            let exception_above = other.exception.is_empty() && !change.exception.is_empty();
+            (profile_above && (exception_above || other.exception == change.exception))
+                || (exception_above && other.profile == change.profile)
+        };
+        let same =
+            |other: &Change| (&other.key, &other.from, &other.to) == (&change.key, &change.from, &change.to);
+        all.iter().filter(above).any(same)
     };
     changes.retain(|change| !inherited(change));
     changes
@@ -316,7 +319,9 @@ fn beyond(wide: &Value, narrow: &Value) -> Vec<String> {
 fn entries(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().map(show).collect(),
-        Value::Object(members) => members.iter().map(|(key, value)| format!("{key}={}", show(value))).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| format!("{key}={}", show(value))).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, transform::{Transform, transform_subschemas}};
+use schemars::{
+    JsonSchema, Schema,
+    transform::{Transform, transform_subschemas},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -218,7 +221,7 @@ struct Metadata {
 
 /// All keys of a policy.
 #[derive(JsonSchema)]
-#[schemars(rename = "PolicySpec")]
+#[schemars(deny_unknown_fields, rename = "PolicySpec")]
 #[expect(dead_code, reason = "its fields are the schema")]
 struct DocumentSpec {
     #[schemars(flatten)]
@@ -260,7 +263,7 @@ struct ProfileDocument {
 
 /// The keys of a profile.
 #[derive(JsonSchema)]
-#[schemars(rename = "ProfileSpec")]
+#[schemars(deny_unknown_fields, rename = "ProfileSpec")]
 #[expect(dead_code, reason = "its fields are the schema")]
 struct ProfileKeys {
     #[schemars(flatten)]
@@ -296,8 +299,20 @@ struct OptionalWithDefault;
 
 /// The properties without which an entry of a list means nothing.
 const REQUIRED: [&str; 14] = [
-    "apiVersion", "kind", "metadata", "name", "match", "images", "key", "operator", "mountPath", "sizeLimit", "driver",
-    "audience", "max", "runtimeClasses",
+    "apiVersion",
+    "kind",
+    "metadata",
+    "name",
+    "match",
+    "images",
+    "key",
+    "operator",
+    "mountPath",
+    "sizeLimit",
+    "driver",
+    "audience",
+    "max",
+    "runtimeClasses",
 ];
 
 impl Transform for OptionalWithDefault {

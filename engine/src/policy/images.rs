@@ -67,10 +67,16 @@ impl TryFrom<String> for ImagePattern {
             return Err(format!("{text:?} has '*' in its registry, which must be literal"));
         }
         if !text.contains('/') && (text.contains('.') || text.starts_with("localhost")) {
-            return Err(format!("{text:?} names a registry and no repository: write {text}/** for all of it"));
+            return Err(format!(
+                "{text:?} names a registry and no repository: write {text}/** for all of it"
+            ));
         }
-        if pattern.tag.is_some_and(|tag| tag.contains('*')) || pattern.digest.is_some_and(|text| text.contains('*')) {
-            return Err(format!("{text:?} has '*' in its tag or digest: leave the tag out, so that any is allowed"));
+        if pattern.tag.is_some_and(|tag| tag.contains('*'))
+            || pattern.digest.is_some_and(|text| text.contains('*'))
+        {
+            return Err(format!(
+                "{text:?} has '*' in its tag or digest: leave the tag out, so that any is allowed"
+            ));
         }
         let mut segments = pattern.repository().collect::<Vec<_>>();
         if segments.last() == Some(&ALL_BELOW) {
@@ -81,7 +87,9 @@ impl TryFrom<String> for ImagePattern {
         }
         let sample = text.replace('*', "x");
         if ImageReference::parse(&sample).is_none() {
-            return Err(format!("{text:?} can match no image: references are lower case, REGISTRY/REPOSITORY[:TAG]"));
+            return Err(format!(
+                "{text:?} can match no image: references are lower case, REGISTRY/REPOSITORY[:TAG]"
+            ));
         }
         Ok(Self(text))
     }
@@ -167,7 +175,16 @@ mod tests {
 
     #[test]
     fn malformed_pattern_is_an_error() {
-        for text in ["", "quay.io", "*.io/a", "quay.io/a:*", "quay.io/**/a", "Quay.io/A", "quay.io/a**", "https://quay.io/a"] {
+        for text in [
+            "",
+            "quay.io",
+            "*.io/a",
+            "quay.io/a:*",
+            "quay.io/**/a",
+            "Quay.io/A",
+            "quay.io/a**",
+            "https://quay.io/a",
+        ] {
             assert!(ImagePattern::try_from(text.to_string()).is_err(), "{text}");
         }
     }

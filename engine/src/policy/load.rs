@@ -1,6 +1,6 @@
 //! From text to policies, with errors that a person can act on: file, line, path, and what is wrong.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_saphyr::{Options, Spanned};
@@ -126,7 +126,10 @@ pub(super) fn load(sources: &[Source]) -> Result<PolicySet, LoadErrors> {
     }
     for (index, document) in documents.iter().enumerate() {
         if let Some(other) = documents[..index].iter().find(|other| other.name == document.name) {
-            let text = format!("the name {:?} is taken by another policy, in {}", document.name, other.spec.place.file);
+            let text = format!(
+                "the name {:?} is taken by another policy, in {}",
+                document.name, other.spec.place.file
+            );
             problems.push(Problem::new("metadata.name", text, &document.name_place));
         }
     }
@@ -180,7 +183,10 @@ fn read(sources: &[Source]) -> (Vec<Document>, Vec<Problem>) {
     for source in sources {
         let file: Arc<str> = source.name.as_str().into();
         for (text, lines_before) in split(&source.text) {
-            match read_tree(text, &file, lines_before).map_err(|problem| vec![problem]).and_then(document_of) {
+            match read_tree(text, &file, lines_before)
+                .map_err(|problem| vec![problem])
+                .and_then(|tree| document_of(&tree))
+            {
                 Ok(document) => documents.push(document),
                 Err(found) => problems.extend(found),
             }
@@ -216,7 +222,7 @@ fn is_blank(text: &str) -> bool {
 }
 
 fn read_tree(text: &str, file: &Arc<str>, lines_before: u64) -> Result<Tree, Problem> {
-    let options: Options = serde_saphyr::options! { with_snippet: false };
+    let options: Options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let mut failed_at = String::new();
     let raw = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
         serde_path_to_error::deserialize::<_, Spanned<Raw>>(reader).map_err(|error| {
@@ -240,7 +246,7 @@ fn one_line(error: &serde_saphyr::Error) -> String {
     text[..text.rfind(" at line ").unwrap_or(text.len())].into()
 }
 
-fn document_of(tree: Tree) -> Result<Document, Vec<Problem>> {
+fn document_of(tree: &Tree) -> Result<Document, Vec<Problem>> {
     if !matches!(tree.node, Node::Map(_)) {
         return Err(vec![Problem::new("", "must be a mapping (key: value)", &tree.place)]);
     }
@@ -259,7 +265,11 @@ fn document_of(tree: Tree) -> Result<Document, Vec<Problem>> {
             );
             return Err(vec![Problem::new("apiVersion", problem, tree.place_of("apiVersion"))]);
         }
-        _ => problems.push(Problem::new("apiVersion", format!("must be {API_VERSION}"), tree.place_of("apiVersion"))),
+        _ => problems.push(Problem::new(
+            "apiVersion",
+            format!("must be {API_VERSION}"),
+            tree.place_of("apiVersion"),
+        )),
     }
     for (key, value) in tree.members() {
         if !["apiVersion", "kind", "metadata", "spec"].contains(&key.as_str()) {
@@ -272,17 +282,19 @@ fn document_of(tree: Tree) -> Result<Document, Vec<Problem>> {
     for (key, value) in tree.get("metadata").map(Tree::members).unwrap_or_default() {
         if key != "name" {
             let path = format!("metadata.{key}");
-            problems.push(Problem::new(&path, "unknown key; the metadata of a policy has a name only", &value.place));
+            problems.push(Problem::new(
+                &path,
+                "unknown key; the metadata of a policy has a name only",
+                &value.place,
+            ));
         }
     }
     if !name.is_some_and(|name| !name.is_empty() && checks::is_label_value(name)) {
         let problem = "must be 1 to 63 letters, digits, '-', '_' or '.', with a letter or digit at both ends";
         problems.push(Problem::new("metadata.name", problem, &name_place));
     }
-    let spec = match tree.get("spec") {
-        None => Tree { place: tree.place.clone(), node: Node::Map(Vec::new()) },
-        Some(spec) => spec.clone(),
-    };
+    let empty = || Tree { place: tree.place.clone(), node: Node::Map(Vec::new()) };
+    let spec = tree.get("spec").cloned().unwrap_or_else(empty);
     if !matches!(spec.node, Node::Map(_)) {
         problems.push(Problem::new("spec", "must be a mapping (key: value)", &spec.place));
     }
@@ -297,7 +309,8 @@ fn resolve(document: &Document, set: &[Document]) -> Result<Loaded, Vec<Problem>
     let mut tree = merged(document, set, &mut vec![document.name.clone()])?;
     let own = |key: &str| document.spec.get(key);
     // The default namespace is for a policy that says nothing about namespaces.
-    let written_selector = own("namespaceSelector").is_some_and(|selector| !matches!(selector.node, Node::Null));
+    let written_selector =
+        own("namespaceSelector").is_some_and(|selector| !matches!(selector.node, Node::Null));
     if written_selector && own("namespaces").is_none() {
         tree.set("namespaces", Tree::of_default(serde_json::json!([])));
     }
@@ -337,7 +350,12 @@ fn merged(document: &Document, set: &[Document], chain: &mut Vec<String>) -> Res
     Err(problems.into_iter().map(|problem| problem.below("spec.add")).collect())
 }
 
-fn base_of(name: &str, place: &Place, set: &[Document], chain: &mut Vec<String>) -> Result<Tree, Vec<Problem>> {
+fn base_of(
+    name: &str,
+    place: &Place,
+    set: &[Document],
+    chain: &mut Vec<String>,
+) -> Result<Tree, Vec<Problem>> {
     let fail = |problem: String| Err(vec![Problem::new("spec.extends", problem, place)]);
     if chain.iter().any(|earlier| earlier == name) {
         return fail(format!("{name:?} extends itself: {} -> {name}", chain.join(" -> ")));
@@ -358,13 +376,11 @@ fn base_of(name: &str, place: &Place, set: &[Document], chain: &mut Vec<String>)
             None => Err(problems),
         };
     }
-    match set.iter().find(|document| document.name == name) {
-        Some(document) => merged(document, set, chain),
-        None => {
-            let known = set.iter().map(|document| document.name.as_str()).collect::<Vec<_>>().join(", ");
-            fail(format!("{name:?} is no policy of the set, which has {known}; a preset is named preset/NAME"))
-        }
+    if let Some(document) = set.iter().find(|document| document.name == name) {
+        return merged(document, set, chain);
     }
+    let known = set.iter().map(|document| document.name.as_str()).collect::<Vec<_>>().join(", ");
+    fail(format!("{name:?} is no policy of the set, which has {known}; a preset is named preset/NAME"))
 }
 
 /// Returns the tree of the full sandbox, with every key.
@@ -408,7 +424,9 @@ fn read_policy(name: &str, tree: Tree) -> Result<(Policy, Tree), Vec<Problem>> {
             profiles.extend(read_profile(name, matcher, &profile_tree, &mut below));
         }
         let path = format!("spec.profiles[{index}]");
-        problems.extend(below.into_iter().map(|problem| problem.below("spec")).chain(found).map(|p| p.below(&path)));
+        problems.extend(
+            below.into_iter().map(|problem| problem.below("spec")).chain(found).map(|p| p.below(&path)),
+        );
     }
     if let Some(entries) = entries.filter(|entries| !matches!(entries.node, Node::List(_))) {
         problems.push(Problem::new("spec.profiles", "must be a list of {name, match, spec}", &entries.place));
@@ -452,7 +470,12 @@ pub(super) fn exception_tree(tree: &Tree, index: usize) -> Tree {
     merged
 }
 
-fn read_profile(name: String, matcher: PodMatch, tree: &Tree, problems: &mut Vec<Problem>) -> Option<Profile> {
+fn read_profile(
+    name: String,
+    matcher: PodMatch,
+    tree: &Tree,
+    problems: &mut Vec<Problem>,
+) -> Option<Profile> {
     let containers = tree.get("containers");
     let keys = tree.filtered(|key| key != "containers");
     let spec = parse_sections::<Spec>(&keys, problems)?;
@@ -504,7 +527,8 @@ struct ExceptionEntry {
 }
 
 fn parse_entry<T: DeserializeOwned>(entry: &Tree, problems: &mut Vec<Problem>) -> Option<T> {
-    let own = if matches!(entry.node, Node::Map(_)) { entry.filtered(|key| key != "spec") } else { entry.clone() };
+    let own =
+        if matches!(entry.node, Node::Map(_)) { entry.filtered(|key| key != "spec") } else { entry.clone() };
     parse(&own).map_err(|problem| problems.push(problem)).ok()
 }
 
@@ -560,8 +584,8 @@ fn key_names(value: &impl serde::Serialize) -> Vec<String> {
     json(value).as_object().map(|members| members.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Returns the position of each name in `names`, and the names that are repeated.
+/// Returns the position of each name that repeats an earlier one.
 pub(super) fn repeated<'n>(names: impl Iterator<Item = &'n str>) -> Vec<usize> {
-    let mut seen: HashMap<&str, ()> = HashMap::new();
-    names.enumerate().filter_map(|(index, name)| seen.insert(name, ()).map(|()| index)).collect()
+    let mut seen = HashSet::new();
+    names.enumerate().filter_map(|(index, name)| (!seen.insert(name)).then_some(index)).collect()
 }

@@ -7,7 +7,8 @@ use super::{
 };
 
 /// The mappings whose keys are the policy's own: they are replaced as a whole.
-const FREE_MAPPINGS: [&str; 5] = ["labels.required", "env", "resources.extended", "rules", "namespaceSelector"];
+const FREE_MAPPINGS: [&str; 5] =
+    ["labels.required", "env", "resources.extended", "rules", "namespaceSelector"];
 
 /// The keys that a policy does not inherit from the one that it extends.
 pub(super) const NOT_INHERITED: [&str; 8] =
@@ -91,7 +92,11 @@ fn merge_at(base: &Tree, own: &Tree, path: &str) -> Tree {
 /// Appends the lists of `add` to those of `tree`. What stands there already is not repeated.
 pub(super) fn append(tree: &mut Tree, add: &Tree, problems: &mut Vec<Problem>) {
     if !matches!(add.node, Node::Map(_)) {
-        problems.push(Problem::new("", "must be a mapping of the lists to append, under their own keys", &add.place));
+        problems.push(Problem::new(
+            "",
+            "must be a mapping of the lists to append, under their own keys",
+            &add.place,
+        ));
         return;
     }
     append_at(tree, add, "", problems);
@@ -103,7 +108,11 @@ fn append_at(tree: &mut Tree, add: &Tree, path: &str, problems: &mut Vec<Problem
         let addable = ADDABLE.contains(&path.as_str());
         let Node::Map(members) = &mut tree.node else { return };
         let Some((_, target)) = members.iter_mut().find(|(name, _)| name == key) else {
-            problems.push(Problem::new(&path, "is no key of a policy that add can append to", &addition.place));
+            problems.push(Problem::new(
+                &path,
+                "is no key of a policy that add can append to",
+                &addition.place,
+            ));
             continue;
         };
         match (&addition.node, &mut target.node) {
@@ -124,7 +133,8 @@ fn append_at(tree: &mut Tree, add: &Tree, path: &str, problems: &mut Vec<Problem
                 append_at(target, addition, &path, problems);
             }
             _ => {
-                let problem = "is not a list that add can append to: set the key itself instead of adding to it";
+                let problem =
+                    "is not a list that add can append to: set the key itself instead of adding to it";
                 problems.push(Problem::new(&path, problem, &addition.place));
             }
         }
@@ -139,7 +149,9 @@ pub(super) fn check_container_keys(own: &Tree, path: &str, problems: &mut Vec<Pr
             continue;
         }
         let below = format!("{path}.");
-        if CONTAINER_KEYS.iter().any(|allowed| allowed.starts_with(&below)) && matches!(value.node, Node::Map(_)) {
+        if CONTAINER_KEYS.iter().any(|allowed| allowed.starts_with(&below))
+            && matches!(value.node, Node::Map(_))
+        {
             check_container_keys(value, &path, problems);
             continue;
         }

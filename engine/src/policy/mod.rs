@@ -35,7 +35,9 @@ pub use pattern::{Names, Pattern};
 pub use presets::{PRESETS, preset};
 pub use profile::*;
 pub use rule_levels::{FLOOR_RULES, RULE_IDS};
-pub use select::{LabelOperator, LabelRequirement, LabelSelector, MatchCondition, PolicySet, WebhookKind, WebhookScope};
+pub use select::{
+    LabelOperator, LabelRequirement, LabelSelector, MatchCondition, PolicySet, WebhookKind, WebhookScope,
+};
 pub use spec::*;
 pub use values::*;
 
@@ -58,7 +60,8 @@ impl Policy {
     pub(crate) fn new(name: String, header: Header, base: Profile, profiles: Vec<Profile>) -> Self {
         // What the policy extends is resolved: the same content has the same hash, wherever it comes from.
         let resolved = Header { extends: String::new(), ..header.clone() };
-        let content = serde_json::to_vec(&(&name, resolved, &base, &profiles)).expect("a policy is always JSON");
+        let content =
+            serde_json::to_vec(&(&name, resolved, &base, &profiles)).expect("a policy is always JSON");
         Self { hash: short_hash(&content), name, header, base, profiles }
     }
 

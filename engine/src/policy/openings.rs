@@ -76,7 +76,8 @@ pub fn opened(policy: &Policy) -> Opened {
         let inherited = |opening: &Opening| {
             !profile.name.is_empty()
                 && base.iter().any(|other| {
-                    (&other.exception, &other.key, &other.value) == (&opening.exception, &opening.key, &opening.value)
+                    (&other.exception, &other.key, &other.value)
+                        == (&opening.exception, &opening.key, &opening.value)
                 })
         };
         openings.extend(all.into_iter().filter(|opening| !inherited(opening)));
@@ -102,7 +103,8 @@ fn of_whole(policy: &Policy) -> Vec<Opening> {
         let level = (*level < super::Level::Enforce).then_some(level)?;
         Some(opening(&format!("rules.{rule}"), level.as_str(), everybody()))
     };
-    let exempt = [("exempt.users", "user", &header.exempt.users), ("exempt.groups", "group", &header.exempt.groups)];
+    let exempt =
+        [("exempt.users", "user", &header.exempt.users), ("exempt.groups", "group", &header.exempt.groups)];
     let exempt = exempt.into_iter().flat_map(|(key, kind, names)| {
         names.iter().map(move |name| opening(key, name, Reach::Users(format!("{kind} {name}"))))
     });
@@ -130,7 +132,9 @@ fn openings_of(profile: &Profile, sandbox: &Spec) -> Vec<Opening> {
     for Exception { name, matcher, spec } in &profile.exceptions {
         let images = matcher.images.iter().map(super::ImagePattern::as_str).collect::<Vec<_>>().join(", ");
         let reach = match &reach {
-            Reach::EveryCreator(by) if by.is_empty() => Reach::EveryCreator(format!("a container of {images}")),
+            Reach::EveryCreator(by) if by.is_empty() => {
+                Reach::EveryCreator(format!("a container of {images}"))
+            }
             Reach::EveryCreator(by) => Reach::EveryCreator(format!("{by} and a container of {images}")),
             users @ Reach::Users(_) => users.clone(),
         };
@@ -153,10 +157,17 @@ fn reach_of(profile: &Profile) -> Reach {
     by.extend(matcher.owners.as_ref().map(|owners| {
         format!("owner {}", listed(&owners.iter().map(super::OwnerKind::as_str).collect::<Vec<_>>()))
     }));
-    by.extend(matcher.service_accounts.as_ref().map(|accounts| format!("service account {}", names(accounts))));
+    by.extend(
+        matcher.service_accounts.as_ref().map(|accounts| format!("service account {}", names(accounts))),
+    );
     by.extend(matcher.labels.iter().flatten().map(|(key, value)| format!("label {key}={}", value.as_str())));
     by.extend(matcher.runtime_classes.as_ref().map(|classes| format!("runtime class {}", names(classes))));
-    by.extend(matcher.extended_resources.as_ref().map(|resources| format!("a request for {}", resources.join(" or "))));
+    by.extend(
+        matcher
+            .extended_resources
+            .as_ref()
+            .map(|resources| format!("a request for {}", resources.join(" or "))),
+    );
     Reach::EveryCreator(by.join(" and "))
 }
 
@@ -164,8 +175,12 @@ fn reach_of(profile: &Profile) -> Reach {
 fn weight(key: &str) -> u32 {
     match key {
         "runtimeClass.allowed" | "serviceAccount.automountToken" => 8,
-        "security.root.runtimeClasses" | "serviceAccount.tokens" | "security.capabilities.add" => 6,
-        "security.capabilities.allowedAdd" | "security.capabilities.drop" | "security.seccompProfiles" => 6,
+        "security.root.runtimeClasses"
+        | "security.seccompProfiles"
+        | "security.capabilities.add"
+        | "security.capabilities.allowedAdd"
+        | "security.capabilities.drop"
+        | "serviceAccount.tokens" => 6,
         "secrets.volumes" | "volumes.persistentVolumeClaim.names" | "volumes.csi" => 4,
         "resources.extended" | "resources.resourceClaimTemplates" | "volumes.ephemeral.storageClasses" => 3,
         "security.readOnlyRootFilesystem" | "annotations.allowed" | "annotations.forbidden" => 2,

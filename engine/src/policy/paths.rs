@@ -8,8 +8,22 @@ use super::pattern::{ANYTHING, glob};
 /// The paths that hold programs, settings and credentials. No entry covers one, what lies above it, or what lies below
 /// it, except an entry without `*` that itself lies below it.
 pub const SYSTEM_PATHS: [&str; 16] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run/secrets", "/sbin",
-    "/sys", "/usr", "/var/run/secrets", "/var/run/secrets/kubernetes.io",
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/proc",
+    "/run/secrets",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/run/secrets",
+    "/var/run/secrets/kubernetes.io",
 ];
 
 /// The only path below /dev, /proc and /sys that an entry may name.
@@ -63,7 +77,9 @@ impl TryFrom<String> for PathPattern {
         if text.contains('*') {
             let below = SYSTEM_PATHS[1..].iter().find(|system| starts_with(&text, system));
             if let Some(system) = below {
-                return Err(format!("{text:?} lies below the system path {system}: only a path without '*' may"));
+                return Err(format!(
+                    "{text:?} lies below the system path {system}: only a path without '*' may"
+                ));
             }
             return Ok(Self(text));
         }
@@ -74,7 +90,9 @@ impl TryFrom<String> for PathPattern {
             return Err(format!("{text:?} lies above the system path {system}: name a folder beside it"));
         }
         if let Some(folder) = TOKEN_FOLDERS.iter().find(|folder| starts_with(&text, folder)) {
-            return Err(format!("{text:?} lies in {folder}, where tokens of the API server are: name another path"));
+            return Err(format!(
+                "{text:?} lies in {folder}, where tokens of the API server are: name another path"
+            ));
         }
         let kernel = ["/dev", "/proc", "/sys"].into_iter().find(|system| starts_with(&text, system));
         if let Some(system) = kernel.filter(|_| text != SHARED_MEMORY) {
@@ -175,20 +193,23 @@ fn check_plain(text: &str) -> Result<(), String> {
 
 /// Returns true if a path means the same to every reader.
 fn is_safe(path: &str) -> bool {
-    path.starts_with('/') && !path.chars().any(char::is_control) && segments(path).all(|segment| segment != "..")
+    path.starts_with('/')
+        && !path.chars().any(char::is_control)
+        && segments(path).all(|segment| segment != "..")
 }
 
 /// Returns true if `path` is `folder` or lies below it. `folder` may contain `*`.
 pub(super) fn starts_with(path: &str, folder: &str) -> bool {
     let mut path = segments(path);
-    segments(folder).all(|wanted| path.next().is_some_and(|segment| glob(wanted.as_bytes(), segment.as_bytes())))
+    segments(folder)
+        .all(|wanted| path.next().is_some_and(|segment| glob(wanted.as_bytes(), segment.as_bytes())))
 }
 
 /// Returns true if `path` is a system path or lies above or below one.
 #[must_use]
 pub fn touches_system_path(path: &str) -> bool {
-    let related = |system: &&str| starts_with(system, path) || (*system != "/" && starts_with(path, system));
-    SYSTEM_PATHS.iter().any(|system| related(&system))
+    let related = |system: &str| starts_with(system, path) || (system != "/" && starts_with(path, system));
+    SYSTEM_PATHS.iter().any(|system| related(system))
 }
 
 fn lies_below_system_path(path: &str) -> bool {
@@ -231,7 +252,17 @@ mod tests {
     #[test]
     fn anything_covers_no_system_path_nor_what_lies_above_or_below() {
         let anything = pattern("*").unwrap();
-        for path in ["/", "/etc", "/etc/x", "/usr/local", "/var", "/var/run", "/run", "/var/run/secrets/x", "/dev/shm"] {
+        for path in [
+            "/",
+            "/etc",
+            "/etc/x",
+            "/usr/local",
+            "/var",
+            "/var/run",
+            "/run",
+            "/var/run/secrets/x",
+            "/dev/shm",
+        ] {
             assert!(!anything.covers(path), "{path}");
         }
         for path in ["/home", "/var/run/argo", "/run/user", "/var/lib/x", "/opt", "/data"] {
@@ -255,9 +286,26 @@ mod tests {
     #[test]
     fn dangerous_or_malformed_entry_is_an_error() {
         for text in [
-            "/", "/var", "/var/run", "/run", "/etc", "/usr", "/etc/*", "/usr/lib*/x", "/proc/sys", "/sys/fs", "/dev/null",
-            "/var/run/secrets/kubernetes.io/serviceaccount", "/run/secrets/kubernetes.io/serviceaccount", "a", "", "/a/../b",
-            "/a/", "/a//b", "/a:b", "/a/**",
+            "/",
+            "/var",
+            "/var/run",
+            "/run",
+            "/etc",
+            "/usr",
+            "/etc/*",
+            "/usr/lib*/x",
+            "/proc/sys",
+            "/sys/fs",
+            "/dev/null",
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+            "/run/secrets/kubernetes.io/serviceaccount",
+            "a",
+            "",
+            "/a/../b",
+            "/a/",
+            "/a//b",
+            "/a:b",
+            "/a/**",
         ] {
             assert!(pattern(text).is_err(), "{text}");
         }

@@ -68,7 +68,9 @@ impl TryFrom<String> for Pattern {
             return Err(format!("{text:?} contains white space or control characters, which no name has"));
         }
         if text.contains("**") {
-            return Err(format!("{text:?} contains \"**\": write \"*\", which stands for any text without '/'"));
+            return Err(format!(
+                "{text:?} contains \"**\": write \"*\", which stands for any text without '/'"
+            ));
         }
         Ok(Self(text))
     }
@@ -285,7 +287,9 @@ mod tests {
             Some((b'*', rest)) => (0..=name.len())
                 .take_while(|&taken| !name[..taken].contains(&b'/'))
                 .any(|taken| slow(rest, &name[taken..])),
-            Some((byte, rest)) => name.split_first().is_some_and(|(first, tail)| first == byte && slow(rest, tail)),
+            Some((byte, rest)) => {
+                name.split_first().is_some_and(|(first, tail)| first == byte && slow(rest, tail))
+            }
         }
     }
 

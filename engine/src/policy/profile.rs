@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{images::ImagePatterns, pattern::{Names, Pattern}, spec::Spec};
+use super::{
+    images::ImagePatterns,
+    pattern::{Names, Pattern},
+    spec::Spec,
+};
 use crate::json::Text;
 use crate::pod::{ContainerKind, image::ImageReference};
 
@@ -101,7 +105,8 @@ impl PodMatch {
     /// Returns true if the Pod matches; what it leaves unset counts as the default of `base`.
     #[must_use]
     pub fn matches(&self, pod: &PodFacts, base: &Spec) -> bool {
-        let Self { users, groups, owners, service_accounts, labels, runtime_classes, extended_resources } = self;
+        let Self { users, groups, owners, service_accounts, labels, runtime_classes, extended_resources } =
+            self;
         let creator = pod.creator.as_ref();
         users.as_ref().is_none_or(|users| creator.is_some_and(|creator| users.allows(creator.user)))
             && groups.as_ref().is_none_or(|groups| {
@@ -194,7 +199,8 @@ impl TryFrom<String> for OwnerKind {
         let valid = kind.starts_with(|c: char| c.is_ascii_uppercase())
             && kind.chars().all(|c| c.is_ascii_alphanumeric())
             && text.split('.').skip(1).all(|label| {
-                !label.is_empty() && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+                !label.is_empty()
+                    && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             });
         if valid { Ok(Self(text)) } else { Err(format!("{text:?} must be KIND.GROUP, such as Job.batch")) }
     }

@@ -27,7 +27,7 @@ pub struct Security {
     pub capabilities: Capabilities,
     /// True fills and demands a read-only root file system; false leaves it to the Pod. Containers may set this key.
     pub read_only_root_filesystem: bool,
-    /// True lets Pods set an SELinux level, as OpenShift does; type, user and role stay forbidden.
+    /// True lets Pods set an SELinux level, as `OpenShift` does; type, user and role stay forbidden.
     pub se_linux_level: bool,
     /// The sysctls that Pods may set, of those that Kubernetes calls safe.
     pub sysctls: Vec<String>,
@@ -105,7 +105,7 @@ impl Capabilities {
     }
 }
 
-/// The names of Secrets or ConfigMaps that Pods may use.
+/// The names of Secrets or `ConfigMaps` that Pods may use.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamedObjects {

@@ -80,7 +80,8 @@ impl LabelSelector {
     #[must_use]
     pub fn requirements(&self) -> Vec<LabelRequirement> {
         let labels = self.match_labels.iter();
-        let labels = labels.map(|(key, value)| LabelRequirement::new(key, LabelOperator::In, vec![value.clone()]));
+        let labels =
+            labels.map(|(key, value)| LabelRequirement::new(key, LabelOperator::In, vec![value.clone()]));
         labels.chain(self.match_expressions.iter().cloned()).collect()
     }
 
@@ -165,10 +166,20 @@ impl PolicySet {
                 }
             }
         }
-        let by_policy = policies.iter().enumerate().map(|(index, policy)| (policy.name.clone(), index)).collect();
+        let by_policy =
+            policies.iter().enumerate().map(|(index, policy)| (policy.name.clone(), index)).collect();
         let hashes: Vec<&str> = policies.iter().map(|policy| policy.hash.as_str()).collect();
         let hash = short_hash(hashes.join(",").as_bytes());
-        Self { policies, by_policy, by_name, by_pattern, rest, release_namespace: String::new(), warnings, hash }
+        Self {
+            policies,
+            by_policy,
+            by_name,
+            by_pattern,
+            rest,
+            release_namespace: String::new(),
+            warnings,
+            hash,
+        }
     }
 
     /// Sets the namespace that the program itself runs in, which `"*"` never means.
@@ -286,14 +297,16 @@ impl PolicySet {
             let requirements = not_named.iter().cloned().collect();
             scopes.push(WebhookScope::new(WebhookKind::Patterns, "", requirements, vec![condition]));
         }
-        let selecting = || headers().filter_map(|(name, header)| Some((name, header.namespace_selector.as_ref()?)));
+        let selecting =
+            || headers().filter_map(|(name, header)| Some((name, header.namespace_selector.as_ref()?)));
         for (name, selector) in selecting() {
             let requirements = selector.requirements().into_iter().chain(not_named.clone()).collect();
             let conditions = not_patterns.iter().cloned().collect();
             scopes.push(WebhookScope::new(WebhookKind::Selector, name, requirements, conditions));
         }
         if self.rest.is_some() {
-            let excluded = named.into_iter().chain(Some(self.release_namespace.clone()).filter(|name| !name.is_empty()));
+            let excluded =
+                named.into_iter().chain(Some(self.release_namespace.clone()).filter(|name| !name.is_empty()));
             let excluded: Vec<String> = excluded.collect();
             let mut requirements = Vec::new();
             if !excluded.is_empty() {
@@ -334,7 +347,8 @@ impl WebhookScope {
         requirements: Vec<LabelRequirement>,
         match_conditions: Vec<MatchCondition>,
     ) -> Self {
-        let namespace_selector = LabelSelector { match_labels: BTreeMap::new(), match_expressions: requirements };
+        let namespace_selector =
+            LabelSelector { match_labels: BTreeMap::new(), match_expressions: requirements };
         Self { kind, path_policy: path_policy.into(), namespace_selector, match_conditions }
     }
 }

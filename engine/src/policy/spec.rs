@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     images::ImagePatterns,
     pattern::Names,
-    values::{Bound, Ceiling, NodeRequirement, RestartPolicyValue, TaintEffect, Toleration, TolerationOperator},
+    values::{
+        Bound, Ceiling, NodeRequirement, RestartPolicyValue, TaintEffect, Toleration, TolerationOperator,
+    },
 };
 
 pub use super::{security::*, storage::*};
@@ -55,7 +57,10 @@ pub struct Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self { required: BTreeMap::from([("app".into(), "workflow-runner".into())]), forbidden: Names::default() }
+        Self {
+            required: BTreeMap::from([("app".into(), "workflow-runner".into())]),
+            forbidden: Names::default(),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    pattern::Names,
     paths::{ExactPath, PathPatterns, touches_system_path},
+    pattern::Names,
     security::NamedObjects,
     spec::Spec,
     values::{Amount, Amounts},
@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Volumes {
-    /// The emptyDir volumes that are filled into every container with a read-only root file system and no mount at the
+    /// The `emptyDir` volumes that are filled into every container with a read-only root file system and no mount at the
     /// path. Containers may set this key.
     pub filled: Vec<FilledVolume>,
     /// The paths where volumes of the Pod's own may be mounted writable besides those of `filled`. Containers may set
@@ -25,22 +25,22 @@ pub struct Volumes {
     pub writable_paths: PathPatterns,
     /// The values that `terminationMessagePath` may have besides the API default. Containers may set this key.
     pub termination_message_paths: Vec<ExactPath>,
-    /// The bounds of emptyDir volumes.
+    /// The bounds of `emptyDir` volumes.
     pub empty_dir: EmptyDir,
-    /// The ConfigMaps that may be mounted.
+    /// The `ConfigMaps` that may be mounted.
     pub config_map: NamedObjects,
-    /// True lets Pods mount downwardAPI volumes.
+    /// True lets Pods mount `downwardAPI` volumes.
     #[serde(rename = "downwardAPI")]
     pub downward_api: bool,
     /// True lets Pods mount image volumes of the images that `images` allows.
     pub image: bool,
-    /// The PersistentVolumeClaims that may be mounted.
+    /// The `PersistentVolumeClaims` that may be mounted.
     pub persistent_volume_claim: NamedObjects,
     /// The bounds of generic ephemeral volumes.
     pub ephemeral: Ephemeral,
     /// The CSI drivers whose inline volumes may be mounted, each with its attributes.
     pub csi: Vec<CsiDriver>,
-    /// The projected sources that may be used besides Secrets, ConfigMaps, downwardAPI and tokens.
+    /// The projected sources that may be used besides Secrets, `ConfigMaps`, `downwardAPI` and tokens.
     pub projected: Projected,
 }
 
@@ -68,7 +68,7 @@ impl Default for Volumes {
     }
 }
 
-/// An emptyDir volume that is filled into containers.
+/// An `emptyDir` volume that is filled into containers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FilledVolume {
@@ -83,13 +83,13 @@ pub struct FilledVolume {
     pub shared: bool,
 }
 
-/// The bounds of emptyDir volumes.
+/// The bounds of `emptyDir` volumes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct EmptyDir {
-    /// The largest size of an emptyDir volume on disk.
+    /// The largest size of an `emptyDir` volume on disk.
     pub max_size: Amount,
-    /// The largest size of an emptyDir volume in memory.
+    /// The largest size of an `emptyDir` volume in memory.
     pub max_memory: Amount,
 }
 
@@ -130,7 +130,7 @@ pub struct CsiDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Projected {
-    /// The ClusterTrustBundles that may be used, by name or signer.
+    /// The `ClusterTrustBundles` that may be used, by name or signer.
     pub cluster_trust_bundles: Names,
     /// The signers of Pod certificates that may be used.
     pub pod_certificate_signers: Names,
@@ -148,7 +148,7 @@ pub struct Resources {
     pub fill_at: FillAt,
     /// The extended resources that a Pod may ask for, by name.
     pub extended: BTreeMap<String, ExtendedResource>,
-    /// The ResourceClaimTemplates that a Pod may name.
+    /// The `ResourceClaimTemplates` that a Pod may name.
     pub resource_claim_templates: Names,
 }
 
@@ -221,7 +221,11 @@ impl Spec {
     /// is read-only if `read_only_root` is true. Where the root may be written, every path may but the system paths.
     #[must_use]
     pub fn may_mount_writable(&self, path: &str, read_only_root: bool) -> bool {
-        let filled = self.volumes.filled.iter().any(|volume| super::paths::starts_with(path, volume.mount_path.as_str()));
+        let filled = self
+            .volumes
+            .filled
+            .iter()
+            .any(|volume| super::paths::starts_with(path, volume.mount_path.as_str()));
         let safe = path.starts_with('/') && !path.split('/').any(|segment| segment == "..");
         safe && (filled
             || self.volumes.writable_paths.cover(path)

@@ -26,7 +26,9 @@ fn with_spec(spec: &str) -> String {
 
 fn named(name: &str, spec: &str) -> String {
     let spec = spec.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
-    format!("apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec:\n{spec}\n")
+    format!(
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec:\n{spec}\n"
+    )
 }
 
 /// The only policy of a file with this `spec`.

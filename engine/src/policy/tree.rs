@@ -57,9 +57,9 @@ impl Tree {
             Raw::Bool(value) => Node::Bool(value),
             Raw::Number(number) => Node::Number(number),
             Raw::Text(text) => Node::Text(text),
-            Raw::List(items) => {
-                Node::List(items.into_iter().map(|item| Self::of_document(item, file, lines_before)).collect())
-            }
+            Raw::List(items) => Node::List(
+                items.into_iter().map(|item| Self::of_document(item, file, lines_before)).collect(),
+            ),
             Raw::Map(members) => Node::Map(
                 members
                     .into_iter()

@@ -235,9 +235,11 @@ pub fn evaluate<'a>(
 /// Returns the keys of the policy that hold for a Pod.
 fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> &'p Profile {
     let (metadata, spec) = (pod::metadata(pod), pod::spec(pod));
-    let owner = pod::controller(metadata).and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));
+    let owner = pod::controller(metadata)
+        .and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));
     let labels = metadata.object("labels");
-    let service_account = ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| spec.str(field));
+    let service_account =
+        ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| spec.str(field));
     policy.profile_for(&PodFacts {
         creator,
         owner,
@@ -248,7 +250,9 @@ fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> 
             let asks = |object: &Object| {
                 let resources = object.object("resources");
                 ["limits", "requests"].into_iter().any(|kind| {
-                    resources.and_then(|resources| resources.object(kind)).is_some_and(|amounts| amounts.get(resource).is_some())
+                    resources
+                        .and_then(|resources| resources.object(kind))
+                        .is_some_and(|amounts| amounts.get(resource).is_some())
                 })
             };
             asks(spec) || pod::containers(pod).any(asks)
@@ -282,8 +286,7 @@ fn evaluate_update(policy: &Policy, request: &Request) -> Findings {
     if violations.is_empty() || request.old_object == Value::Null {
         return violations.into();
     }
-    let rules::Update { new, mut old } =
-        rules::check_update(profile, &request.object, &request.old_object);
+    let rules::Update { new, mut old } = rules::check_update(profile, &request.object, &request.old_object);
     old.retain(|violation| violation.rule != rules::ONLY_ON_CREATE);
     Findings { violations: new, filled: Vec::new(), forgiven: old }
 }

@@ -25,7 +25,9 @@ fn check_images(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         let image = container.object.get("image");
         let text = image.and_then(|image| image.as_str()).unwrap_or_default();
         let allowed = &settings.allowed;
-        if !allowed.allow_anything() && !ImageReference::parse(text).is_some_and(|image| allowed.allow(&image)) {
+        if !allowed.allow_anything()
+            && !ImageReference::parse(text).is_some_and(|image| allowed.allow(&image))
+        {
             let patterns: Vec<&str> = allowed.iter().map(|pattern| pattern.as_str()).collect();
             let wanted = format!("from {}", patterns.join(" or "));
             out.report(container.at("image"), show(image), wanted, "use an image from an allowed place");
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn images_come_from_allowed_places() {
         let mut spec = Spec::default();
-        spec.images.allowed_prefixes = vec!["registry.example.com/team".into(), "mirror.example.com/".into()];
+        spec.images = super::super::testing::spec("{images: {allowed: [registry.example.com/team, registry.example.com/team/**, mirror.example.com/**]}}").images;
         for image in ["registry.example.com/team/a:1", "registry.example.com/team:1", "mirror.example.com/x"]
         {
             accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(image));

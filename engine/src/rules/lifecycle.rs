@@ -5,7 +5,7 @@ use crate::{
     json::Value,
     path::{LazyPath, SPEC},
     pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
-    policy::{RestartPolicyValue, Profile, Spec},
+    policy::{Profile, RestartPolicyValue, Spec},
     violations::{Reporter, show},
 };
 
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_default_grace_period_is_lowered_to_a_strict_policys() {
         let mut spec = Spec::default();
-        spec.lifecycle.termination_grace_period_seconds.max = 5;
+        spec.lifecycle.termination_grace_period_seconds.max = Some(5);
         let pod = filled_by(&spec, &complete_pod());
         assert_eq!(pod["spec"][GRACE], 5);
         assert_eq!(

@@ -452,8 +452,7 @@ mod tests {
 
     #[test]
     fn the_default_scheduler_gives_way_to_the_policys() {
-        let mut spec = Spec::default();
-        spec.placement.scheduler_names = Names::known(&["sandboxes"]);
+        let spec = spec("{placement: {schedulerNames: [sandboxes]}}");
         let mut pod = complete_pod();
         pod["spec"]["schedulerName"] = json!("default-scheduler");
         assert_eq!(filled_by(&spec, &pod)["spec"]["schedulerName"], "sandboxes");
@@ -464,8 +463,7 @@ mod tests {
         rejects("priority-class spec.priorityClassName", |pod| {
             pod["spec"]["priorityClassName"] = json!("system-node-critical")
         });
-        let mut spec = Spec::default();
-        spec.placement.priority_class_names = Names::known(&["batch"]);
+        let spec = spec("{placement: {priorityClassNames: [batch]}}");
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));
     }
 }

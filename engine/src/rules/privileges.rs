@@ -80,7 +80,9 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     references: &["Pod Security Standards, Restricted: Privilege Escalation"],
     setting: "",
     fill: Some(|profile, pod| {
-        fill_of_containers(profile, pod, |security, _| security.set_default("allowPrivilegeEscalation", false).into())
+        fill_of_containers(profile, pod, |security, _| {
+            security.set_default("allowPrivilegeEscalation", false).into()
+        })
     }),
     check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
 };

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     json::{Object, Value, value_from_str},
     pod::{Container, ContainerKind, Grain, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
-    policy::{Amounts, Resource, Profile, Spec},
+    policy::{Amounts, Profile, Resource, Spec},
     violations::{Reporter, show},
 };
 

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     json,
-    policy::{Profile, Spec},
+    policy::{Policy, PolicySet, Profile, Source, Spec},
 };
 
 /// A Pod that sets everything as the default policy wants it: the README's.
@@ -114,4 +114,18 @@ pub(crate) fn fills(expected: &str, change: impl FnOnce(&mut Json)) -> Json {
 /// Takes `key` out of an object.
 pub(crate) fn without(object: &mut Json, key: &str) {
     object.as_object_mut().unwrap().remove(key).unwrap();
+}
+
+/// The policy whose document has this `spec`, as YAML on one line.
+pub(crate) fn policy(spec: &str) -> Policy {
+    let text = format!(
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: p}}\nspec: {spec}\n"
+    );
+    let set = PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap();
+    set.policies()[0].clone()
+}
+
+/// The keys for every Pod of the policy with this `spec`.
+pub(crate) fn spec(text: &str) -> Spec {
+    policy(text).base().spec.clone()
 }

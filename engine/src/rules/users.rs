@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_range_admits_its_ends_and_nothing_beyond() {
         let mut spec = Spec::default();
-        spec.security.run_as_user = IdRange { default: 1000, min: 1000, max: 2000 };
+        spec.security.run_as_user = IdRange { default: Some(1000), min: 1000, max: 2000 };
         accepts_under(&spec, |pod| pod["spec"]["securityContext"]["runAsUser"] = json!(2000));
         rejects_under(&spec, "run-as-user spec.securityContext.runAsUser", |pod| {
             pod["spec"]["securityContext"]["runAsUser"] = json!(2001)

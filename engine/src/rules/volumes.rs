@@ -7,7 +7,7 @@ use super::{
 use crate::{
     json::{Object, Value},
     pod::{Container, Pod, Quantity, each_container_mut, spec_mut},
-    policy::{Amount, Profile, Spec, FilledVolume},
+    policy::{Amount, FilledVolume, Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -140,11 +140,12 @@ fn fill_writable_paths<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 
 /// Mounts `writable` unless the container has a mount there; returns whether it did.
 fn mount<'a>(container: &mut Object<'a>, writable: &'a FilledVolume) -> bool {
-    let taken = container
-        .objects("volumeMounts")
-        .any(|(_, mount)| mount.str("mountPath").and_then(normal_path).as_deref() == Some(writable.mount_path.as_str()));
+    let taken = container.objects("volumeMounts").any(|(_, mount)| {
+        mount.str("mountPath").and_then(normal_path).as_deref() == Some(writable.mount_path.as_str())
+    });
     let Some(mounts) = (!taken).then(|| container.list_mut("volumeMounts")).flatten() else { return false };
-    mounts.push(Object::from([("name", writable.name.as_str()), ("mountPath", writable.mount_path.as_str())]));
+    mounts
+        .push(Object::from([("name", writable.name.as_str()), ("mountPath", writable.mount_path.as_str())]));
     true
 }
 
@@ -318,7 +319,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::{pod::schema::volume_types, policy::Spec};
+    use crate::pod::schema::volume_types;
 
     fn add(pod: &mut Json, volume: Json) {
         pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
@@ -333,7 +334,10 @@ mod tests {
         let mut pod = complete_pod();
         pod["spec"]["volumes"][0] = json!({"name": "workspace", "x\rverdict: admitted\u{9b}2J": {}});
         let tree = pod.to_string();
-        let violations = crate::rules::check(&Spec::default(), &crate::json::pod_from_str(&tree).unwrap());
+        let violations = crate::rules::check(
+            &crate::policy::Profile::default(),
+            &crate::json::pod_from_str(&tree).unwrap(),
+        );
         let message = violations.message("p");
         assert!(message.contains("is a x\u{fffd}verdict: admitted\u{fffd}2J volume"), "{message}");
     }
@@ -349,8 +353,7 @@ mod tests {
 
     #[test]
     fn a_policy_may_allow_more_types() {
-        let mut spec = Spec::default();
-        spec.volumes.allowed.push("configMap".into());
+        let spec = spec("{volumes: {configMap: {names: [c]}}}");
         accepts_under(&spec, |pod| add(pod, json!({"name": "x", "configMap": {"name": "c"}})));
     }
 

@@ -29,7 +29,10 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
     patterns_of_one_policy(policy, findings);
     if let Some(selector) = &header.namespace_selector {
         if !header.namespaces.is_empty() {
-            findings.add("namespaceSelector", "stands beside namespaces: use one of the two, or one policy for each");
+            findings.add(
+                "namespaceSelector",
+                "stands beside namespaces: use one of the two, or one policy for each",
+            );
         }
         check_selector(selector, findings);
     }
@@ -51,8 +54,9 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
             if name.is_empty() || name.contains('*') || name.chars().any(char::is_control) {
                 findings.add(path, format!("{name:?} must be a name, exact and without '*'"));
             } else if EVERYBODY.contains(&name.as_str()) || name.starts_with("system:serviceaccounts:") {
-                let problem =
-                    format!("{name:?} exempts everybody who can create Pods: name the users of a break-glass group");
+                let problem = format!(
+                    "{name:?} exempts everybody who can create Pods: name the users of a break-glass group"
+                );
                 findings.add(path, problem);
             }
         }
@@ -78,7 +82,8 @@ fn check_namespace(namespace: &Pattern, index: usize, findings: &mut Findings) {
     if !possible {
         findings.add(path, format!("{text:?} can match no namespace: names have a-z, 0-9 and '-' only"));
     } else if !namespace.is_literal() && meets_kubernetes(namespace) {
-        let problem = format!("{text:?} can match a namespace of Kubernetes (kube-*): write a longer beginning");
+        let problem =
+            format!("{text:?} can match a namespace of Kubernetes (kube-*): write a longer beginning");
         findings.add(path, problem);
     }
 }
@@ -90,11 +95,17 @@ fn meets_kubernetes(namespace: &Pattern) -> bool {
 fn check_selector(selector: &LabelSelector, findings: &mut Findings) {
     let requirements = selector.requirements();
     if requirements.is_empty() {
-        findings.add("namespaceSelector", "selects every namespace: use namespaces: [\"*\"], which leaves out kube-*");
+        findings.add(
+            "namespaceSelector",
+            "selects every namespace: use namespaces: [\"*\"], which leaves out kube-*",
+        );
     }
     for requirement in &requirements {
         if !is_label_key(&requirement.key) || !requirement.values.iter().all(|value| is_label_value(value)) {
-            findings.add("namespaceSelector", format!("{:?} or a value of it is no valid label", requirement.key));
+            findings.add(
+                "namespaceSelector",
+                format!("{:?} or a value of it is no valid label", requirement.key),
+            );
         }
         let takes_values = matches!(requirement.operator, LabelOperator::In | LabelOperator::NotIn);
         if takes_values == requirement.values.is_empty() {
@@ -104,7 +115,8 @@ fn check_selector(selector: &LabelSelector, findings: &mut Findings) {
     }
     let excludes = |operator| matches!(operator, LabelOperator::NotIn | LabelOperator::DoesNotExist);
     if !requirements.is_empty() && requirements.iter().all(|requirement| excludes(requirement.operator)) {
-        let problem = "selects every namespace without the label, kube-system too: add a label that must be there";
+        let problem =
+            "selects every namespace without the label, kube-system too: add a label that must be there";
         findings.add("namespaceSelector", problem);
     }
     if !selector.is_satisfiable() {
@@ -119,20 +131,27 @@ pub(in super::super) fn errors_of_set(set: &[Loaded]) -> Vec<Problem> {
         candidate(one, set, &mut problems);
         let header = &one.policy.header;
         let used = set.iter().any(|other| {
-            other.policy.candidate() == Some(&one.policy.name) || other.extends.as_deref() == Some(&one.policy.name)
+            other.policy.candidate() == Some(&one.policy.name)
+                || other.extends.as_deref() == Some(&one.policy.name)
         });
         if header.is_for_no_namespace() && !used {
-            let text = "must name at least one namespace: no policy extends this one or has it as its candidate";
+            let text =
+                "must name at least one namespace: no policy extends this one or has it as its candidate";
             problems.push(Problem::new("spec.namespaces", text, one.tree.place_of("namespaces")));
         }
         for other in &set[..index] {
             overlap(one, other, &mut problems);
         }
-        let several = header.namespace_selector.as_ref().is_some_and(|selector| selector.requirements().len() > 1);
+        let several =
+            header.namespace_selector.as_ref().is_some_and(|selector| selector.requirements().len() > 1);
         if several && set.iter().any(|other| other.policy.header.is_for_rest()) {
             let text = "has several requirements beside a policy for \"*\", which cannot leave out what they select \
                         together: select by one label";
-            problems.push(Problem::new("spec.namespaceSelector", text, one.tree.place_of("namespaceSelector")));
+            problems.push(Problem::new(
+                "spec.namespaceSelector",
+                text,
+                one.tree.place_of("namespaceSelector"),
+            ));
         }
     }
     problems
@@ -162,9 +181,12 @@ fn overlap(one: &Loaded, other: &Loaded, problems: &mut Vec<Problem>) {
     let whose = format!("the policy {:?} of {}", other.policy.name, other.name_place.file);
     for (index, namespace) in header.namespaces.iter().enumerate() {
         let same_kind = |candidate: &&Pattern| {
-            candidate.is_literal() == namespace.is_literal() && candidate.is_anything() == namespace.is_anything()
+            candidate.is_literal() == namespace.is_literal()
+                && candidate.is_anything() == namespace.is_anything()
         };
-        let Some(met) = earlier.namespaces.iter().filter(same_kind).find(|candidate| candidate.meets(namespace)) else {
+        let Some(met) =
+            earlier.namespaces.iter().filter(same_kind).find(|candidate| candidate.meets(namespace))
+        else {
             continue;
         };
         let path = format!("namespaces[{index}]");
@@ -178,7 +200,8 @@ fn overlap(one: &Loaded, other: &Loaded, problems: &mut Vec<Problem>) {
     if let (Some(selector), Some(theirs)) = (&header.namespace_selector, &earlier.namespace_selector)
         && selector.meets(theirs)
     {
-        let text = format!("can select the same namespace as that of {whose}: let both require values of one label");
+        let text =
+            format!("can select the same namespace as that of {whose}: let both require values of one label");
         problems.push(Problem::new("spec.namespaceSelector", text, one.tree.place_of("namespaceSelector")));
     }
 }
@@ -192,7 +215,8 @@ fn patterns_of_one_policy(policy: &Policy, findings: &mut Findings) {
             !other.is_anything() && !pattern.is_anything() && other.meets(pattern) && other != pattern
         });
         if let Some((_, other)) = met {
-            let problem = format!("{:?} can match the same namespace as {:?}", pattern.as_str(), other.as_str());
+            let problem =
+                format!("{:?} can match the same namespace as {:?}", pattern.as_str(), other.as_str());
             findings.add(format!("namespaces[{index}]"), problem);
         }
     }

@@ -25,9 +25,11 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
             findings.add(format!("{path}.name"), problem);
         }
         check_match(profile, base, &path, findings);
-        let covering = policy.profiles()[..index].iter().find(|earlier| earlier.matcher.covers(&profile.matcher));
+        let covering =
+            policy.profiles()[..index].iter().find(|earlier| earlier.matcher.covers(&profile.matcher));
         if let Some(earlier) = covering.filter(|earlier| !earlier.matcher.is_empty()) {
-            let problem = format!("never matches, since the earlier profile {:?} covers it: move it up", earlier.name);
+            let problem =
+                format!("never matches, since the earlier profile {:?} covers it: move it up", earlier.name);
             findings.add(format!("{path}.match"), problem);
         }
         stable_choice(policy, profile, &path, findings);
@@ -63,8 +65,7 @@ fn stable_choice(policy: &Policy, profile: &Profile, path: &str, findings: &mut 
     }
     for (key, value) in &profile.spec.labels.required {
         let differs = base.labels.required.get(key) != Some(value);
-        let reader =
-            reads(&|matcher| matcher.labels.as_ref().is_some_and(|labels| labels.contains_key(key)));
+        let reader = reads(&|matcher| matcher.labels.as_ref().is_some_and(|labels| labels.contains_key(key)));
         if differs && let Some(reader) = reader {
             fail("labels.required", reader);
         }
@@ -75,7 +76,8 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
     let PodMatch { users, groups, owners, service_accounts, labels, runtime_classes, extended_resources } =
         &profile.matcher;
     if profile.matcher.is_empty() {
-        findings.add(format!("{path}.match"), "has no key, so it would match every Pod: name what it matches");
+        findings
+            .add(format!("{path}.match"), "has no key, so it would match every Pod: name what it matches");
     }
     let lists = [
         ("users", users.as_ref().map(super::super::Names::is_empty)),
@@ -93,10 +95,11 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
     }
     for (key, names) in [("users", users), ("groups", groups)] {
         for (index, name) in names.iter().flatten().enumerate() {
-            let everybody = name.is_anything()
-                || EVERYBODY.iter().any(|group| name.matches(group)) && key == "groups";
+            let everybody =
+                name.is_anything() || EVERYBODY.iter().any(|group| name.matches(group)) && key == "groups";
             if everybody {
-                let problem = format!("{:?} matches everybody: name the users or groups that are meant", name.as_str());
+                let problem =
+                    format!("{:?} matches everybody: name the users or groups that are meant", name.as_str());
                 findings.add(format!("{path}.match.{key}[{index}]"), problem);
             }
         }
@@ -104,7 +107,10 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
     for (index, name) in service_accounts.iter().flatten().enumerate() {
         let path = format!("{path}.match.serviceAccounts[{index}]");
         if name.as_str() == "default" && base.service_account.default.is_some() {
-            findings.add(path, "can never match: a Pod of the account default counts as one of serviceAccount.default");
+            findings.add(
+                path,
+                "can never match: a Pod of the account default counts as one of serviceAccount.default",
+            );
         } else if !profile.spec.service_account.allowed.iter().any(|allowed| allowed.meets(name)) {
             let problem = format!(
                 "{:?} is no account that serviceAccount.allowed of the profile allows, so every Pod that matches would be \
@@ -130,7 +136,8 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
             findings.add(&path, format!("{key:?} is no valid label key"));
         }
         if profile.spec.labels.required.get(key).is_some_and(|value| !pattern.matches(value)) {
-            let problem = format!("labels.required of the profile demands another value of {key:?}: no Pod can match");
+            let problem =
+                format!("labels.required of the profile demands another value of {key:?}: no Pod can match");
             findings.add(&path, problem);
         }
         if profile.spec.labels.forbidden.allows(key) {
@@ -150,7 +157,10 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
 
 fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Findings) {
     for index in repeated(profile.exceptions.iter().map(|exception| exception.name.as_str())) {
-        findings.add(format!("{prefix}containers[{index}].name"), "is the name of an earlier exception: choose another");
+        findings.add(
+            format!("{prefix}containers[{index}].name"),
+            "is the name of an earlier exception: choose another",
+        );
     }
     for (index, exception) in profile.exceptions.iter().enumerate() {
         let path = format!("{prefix}containers[{index}]");
@@ -174,7 +184,8 @@ fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Findings) {
         }
         for (key, empty) in [("names", matcher.names.is_empty()), ("kinds", matcher.kinds.is_empty())] {
             if empty {
-                findings.add(format!("{path}.match.{key}"), "is empty, so it can never match: remove the key");
+                findings
+                    .add(format!("{path}.match.{key}"), "is empty, so it can never match: remove the key");
             }
         }
         for (position, name) in matcher.names.iter().enumerate() {
@@ -185,7 +196,8 @@ fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Findings) {
             }
         }
         if *spec == profile.spec {
-            findings.add(format!("{path}.spec"), "changes nothing: set what differs, or remove the exception");
+            findings
+                .add(format!("{path}.spec"), "changes nothing: set what differs, or remove the exception");
         }
     }
 }

@@ -111,7 +111,8 @@ pub(super) fn is_label_value(text: &str) -> bool {
 fn check_exact_names(path: &str, names: &[String], findings: &mut Findings) {
     for (index, name) in names.iter().enumerate() {
         if !is_dns_subdomain(name) {
-            findings.add(format!("{path}[{index}]"), format!("{name:?} must be a name, exact and without '*'"));
+            findings
+                .add(format!("{path}[{index}]"), format!("{name:?} must be a name, exact and without '*'"));
         } else if names[..index].contains(name) {
             findings.add(format!("{path}[{index}]"), format!("{name:?} is repeated: remove it"));
         }

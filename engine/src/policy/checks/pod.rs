@@ -68,7 +68,10 @@ fn check_metadata(labels: &Labels, annotations: &Annotations, findings: &mut Fin
     }
     for (index, key) in labels.forbidden.iter().enumerate() {
         if key.is_anything() {
-            findings.add(format!("labels.forbidden[{index}]"), "forbids every label: name the keys that are meant");
+            findings.add(
+                format!("labels.forbidden[{index}]"),
+                "forbids every label: name the keys that are meant",
+            );
         }
     }
     for (index, key) in annotations.forbidden.iter().enumerate() {
@@ -84,7 +87,8 @@ fn check_account(account: &ServiceAccount, findings: &mut Findings) {
         if !is_dns_subdomain(default) {
             findings.add("serviceAccount.default", format!("{default:?} is no name of a service account"));
         } else if !account.allowed.allows(default) {
-            let problem = format!("{default:?} is not in serviceAccount.allowed: a Pod that is filled would be denied");
+            let problem =
+                format!("{default:?} is not in serviceAccount.allowed: a Pod that is filled would be denied");
             findings.add("serviceAccount.default", problem);
         }
     }
@@ -99,7 +103,8 @@ fn check_account(account: &ServiceAccount, findings: &mut Findings) {
             findings.add(&path, problem);
         }
         if *max_expiration_seconds < MIN_TOKEN_SECONDS {
-            let problem = format!("{max_expiration_seconds} is below the shortest lifetime of {MIN_TOKEN_SECONDS} s");
+            let problem =
+                format!("{max_expiration_seconds} is below the shortest lifetime of {MIN_TOKEN_SECONDS} s");
             findings.add(format!("{path}.maxExpirationSeconds"), problem);
         }
         if account.tokens[..index].iter().any(|other| other.audience == *audience) {
@@ -115,16 +120,21 @@ fn wrong_audience(audience: &str) -> Option<&'static str> {
     if audience.is_empty() || audience.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Some("must be the audience of a service, exact: a token without one is for the API server");
     }
-    let api = API_AUDIENCES.iter().any(|known| match known.ends_with(['.', '/']) || known.starts_with("https://") {
-        true => audience.starts_with(known.trim_end_matches('/')),
-        false => audience == *known || audience.starts_with("kubernetes.default."),
-    });
-    if api || audience.contains(".oic.prod-aks.azure.com") {
-        return Some("is an audience of API servers: the token would be one for the API server. Use automountToken");
+    let is_api = |known: &str| {
+        if known.starts_with("https://") {
+            return audience.starts_with(known.trim_end_matches('/'));
+        }
+        audience == known || audience.starts_with("kubernetes.default.")
+    };
+    if API_AUDIENCES.iter().any(|known| is_api(known)) || audience.contains(".oic.prod-aks.azure.com") {
+        return Some(
+            "is an audience of API servers: the token would be one for the API server. Use automountToken",
+        );
     }
-    let Some(star) = audience.find('*') else { return None };
-    let path = audience.strip_prefix("spiffe://").and_then(|rest| rest.find('/')).map(|at| at + "spiffe://".len());
-    (!path.is_some_and(|path| path < star)).then_some("may have '*' in the path of a spiffe:// id only")
+    let star = audience.find('*')?;
+    let path = audience.strip_prefix("spiffe://").and_then(|rest| rest.find('/'));
+    let in_path = path.is_some_and(|path| path + "spiffe://".len() < star);
+    (!in_path).then_some("may have '*' in the path of a spiffe:// id only")
 }
 
 fn check_lifecycle(lifecycle: &Lifecycle, findings: &mut Findings) {
@@ -149,10 +159,9 @@ fn check_lifecycle(lifecycle: &Lifecycle, findings: &mut Findings) {
         }
     }
     let grace = &lifecycle.termination_grace_period_seconds;
-    for (path, on_excess, max) in [
-        (path, on_excess, max),
-        ("lifecycle.terminationGracePeriodSeconds", grace.on_excess, grace.max),
-    ] {
+    for (path, on_excess, max) in
+        [(path, on_excess, max), ("lifecycle.terminationGracePeriodSeconds", grace.on_excess, grace.max)]
+    {
         if on_excess == OnExcess::Clamp && max.is_none() {
             findings.add(format!("{path}.onExcess"), "clamp needs a max to lower to");
         }
@@ -185,9 +194,13 @@ fn check_placement(placement: &Placement, findings: &mut Findings) {
         for (index, Toleration { key, operator, value, effect: _ }) in tolerations.iter().enumerate() {
             let path = format!("placement.{list}[{index}]");
             if key.is_empty() || key.contains('*') {
-                findings.add(format!("{path}.key"), "must name one taint; an empty key would tolerate every node");
+                findings.add(
+                    format!("{path}.key"),
+                    "must name one taint; an empty key would tolerate every node",
+                );
             } else if key.starts_with("node-role.kubernetes.io/") {
-                let problem = format!("{key:?} is the taint of control planes: Pods of a sandbox have no place there");
+                let problem =
+                    format!("{key:?} is the taint of control planes: Pods of a sandbox have no place there");
                 findings.add(format!("{path}.key"), problem);
             }
             if *operator == TolerationOperator::Exists && !value.is_empty() {
@@ -216,7 +229,10 @@ fn check_security(spec: &Spec, findings: &mut Findings) {
         if min > max {
             findings.add(format!("{path}.min"), format!("{min} is above its own max {max}"));
         } else if let Some(default) = default.filter(|default| !(min..=max).contains(&default)) {
-            findings.add(format!("{path}.default"), format!("{default} lies outside its own range {min} to {max}"));
+            findings.add(
+                format!("{path}.default"),
+                format!("{default} lies outside its own range {min} to {max}"),
+            );
         }
         if *max > i32::MAX.unsigned_abs() {
             let problem = format!("{max} is above 2147483647, the highest id that Kubernetes takes");
@@ -262,8 +278,14 @@ fn check_capabilities(spec: &Spec, findings: &mut Findings) {
     for (field, names) in [("drop", drop), ("add", add), ("allowedAdd", allowed_add)] {
         for (index, name) in names.iter().enumerate() {
             let path = format!("security.capabilities.{field}[{index}]");
-            if name == ANYTHING || name.starts_with("CAP_") || name.chars().any(|c| !c.is_ascii_uppercase() && c != '_') {
-                findings.add(path, format!("{name:?} must be written as Kubernetes does: NET_BIND_SERVICE, without CAP_"));
+            if name == ANYTHING
+                || name.starts_with("CAP_")
+                || name.chars().any(|c| !c.is_ascii_uppercase() && c != '_')
+            {
+                findings.add(
+                    path,
+                    format!("{name:?} must be written as Kubernetes does: NET_BIND_SERVICE, without CAP_"),
+                );
             } else if field != "drop" && name == "ALL" {
                 findings.add(path, "ALL would give every capability: name the ones that are needed");
             } else if field != "drop" && name != HARMLESS_CAPABILITY && !root_everywhere(spec) {

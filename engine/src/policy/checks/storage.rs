@@ -31,29 +31,41 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     check_env(spec, findings);
     check_resources(spec, &spec.resources, findings);
     if spec.images.allowed.is_empty() {
-        findings.add("images.allowed", "is empty, so every Pod would be denied: name the images, or \"*\" for any");
+        findings.add(
+            "images.allowed",
+            "is empty, so every Pod would be denied: name the images, or \"*\" for any",
+        );
     }
 }
 
 fn check_volumes(volumes: &Volumes, findings: &mut Findings) {
-    for (index, FilledVolume { name, mount_path, size_limit, shared: _ }) in volumes.filled.iter().enumerate() {
+    for (index, FilledVolume { name, mount_path, size_limit, shared: _ }) in volumes.filled.iter().enumerate()
+    {
         let path = format!("volumes.filled[{index}]");
         if !is_dns_label(name) || name.len() + "sandgate-".len() > 63 {
-            findings.add(format!("{path}.name"), format!("{name:?} can be the name of no volume of at most 54 characters"));
+            findings.add(
+                format!("{path}.name"),
+                format!("{name:?} can be the name of no volume of at most 54 characters"),
+            );
         }
         let earlier = &volumes.filled[..index];
         if earlier.iter().any(|other| other.name == *name) {
             findings.add(format!("{path}.name"), format!("{name:?} is the name of an earlier volume"));
         }
         let (own, below) = (mount_path.as_str(), super::super::paths::starts_with);
-        if let Some(other) = earlier.iter().find(|other| {
-            below(own, other.mount_path.as_str()) || below(other.mount_path.as_str(), own)
-        }) {
-            let problem = format!("{own:?} lies on, above or below {:?} of an earlier volume", other.mount_path.as_str());
+        if let Some(other) = earlier
+            .iter()
+            .find(|other| below(own, other.mount_path.as_str()) || below(other.mount_path.as_str(), own))
+        {
+            let problem = format!(
+                "{own:?} lies on, above or below {:?} of an earlier volume",
+                other.mount_path.as_str()
+            );
             findings.add(format!("{path}.mountPath"), problem);
         }
         if size_limit.value > volumes.empty_dir.max_size.value {
-            let problem = format!("{size_limit} is above volumes.emptyDir.maxSize {}", volumes.empty_dir.max_size);
+            let problem =
+                format!("{size_limit} is above volumes.emptyDir.maxSize {}", volumes.empty_dir.max_size);
             findings.add(format!("{path}.sizeLimit"), problem);
         }
     }
@@ -63,11 +75,15 @@ fn check_volumes(volumes: &Volumes, findings: &mut Findings) {
             findings.add(format!("volumes.csi[{index}].driver"), problem);
         }
         if volumes.csi[..index].iter().any(|other| other.driver == driver.driver) {
-            findings.add(format!("volumes.csi[{index}].driver"), "is repeated: put all attributes into one entry");
+            findings.add(
+                format!("volumes.csi[{index}].driver"),
+                "is repeated: put all attributes into one entry",
+            );
         }
         for (key, values) in &driver.attributes {
             if values.is_empty() {
-                let problem = format!("{key:?} has no value that is allowed: name the values, or remove the attribute");
+                let problem =
+                    format!("{key:?} has no value that is allowed: name the values, or remove the attribute");
                 findings.add(format!("volumes.csi[{index}].attributes"), problem);
             }
         }
@@ -97,11 +113,13 @@ fn check_env(spec: &Spec, findings: &mut Findings) {
             );
             findings.add(&path, problem);
         }
-        let runs_code = CODE_VARIABLES.contains(&name.as_str()) || name.starts_with("LD_") || name.ends_with("_OPTIONS");
+        let runs_code =
+            CODE_VARIABLES.contains(&name.as_str()) || name.starts_with("LD_") || name.ends_with("_OPTIONS");
         let writable = |part: &&str| is_writable(spec, part);
         if runs_code && let Some(part) = value.split([':', '=', ' ', ',']).find(writable) {
-            let problem =
-                format!("makes programs run what lies below {part:?}, where containers can write: use another path");
+            let problem = format!(
+                "makes programs run what lies below {part:?}, where containers can write: use another path"
+            );
             findings.add(&path, problem);
         }
     }
@@ -121,7 +139,10 @@ fn is_writable(spec: &Spec, path: &str) -> bool {
 
 fn check_resources(spec: &Spec, resources: &Resources, findings: &mut Findings) {
     let higher = |low: &Amounts, high: &Amounts| -> Vec<Resource> {
-        Resource::ALL.into_iter().filter(|&resource| low.of(resource).value > high.of(resource).value).collect()
+        Resource::ALL
+            .into_iter()
+            .filter(|&resource| low.of(resource).value > high.of(resource).value)
+            .collect()
     };
     let (container, pod) = (&resources.container, &resources.pod);
     for resource in higher(&container.requests, &container.limits) {
@@ -131,14 +152,14 @@ fn check_resources(spec: &Spec, resources: &Resources, findings: &mut Findings) 
         findings.add(format!("resources.container.requests.{name}"), problem);
     }
     for resource in higher(&container.limits, &pod.limits) {
-        let (name, limit, budget) = (resource.as_str(), container.limits.of(resource), pod.limits.of(resource));
+        let (name, limit, budget) =
+            (resource.as_str(), container.limits.of(resource), pod.limits.of(resource));
         let problem = format!("{limit} is above the whole Pod's {budget} of resources.pod.limits.{name}");
         findings.add(format!("resources.container.limits.{name}"), problem);
     }
-    for (name, request, limit) in [
-        ("cpu", &pod.requests.cpu, &pod.limits.cpu),
-        ("memory", &pod.requests.memory, &pod.limits.memory),
-    ] {
+    for (name, request, limit) in
+        [("cpu", &pod.requests.cpu, &pod.limits.cpu), ("memory", &pod.requests.memory, &pod.limits.memory)]
+    {
         if request.value > limit.value {
             let problem = format!("{request} is above the limit {limit} of resources.pod.limits.{name}");
             findings.add(format!("resources.pod.requests.{name}"), problem);
@@ -148,17 +169,23 @@ fn check_resources(spec: &Spec, resources: &Resources, findings: &mut Findings) 
         let path = format!("resources.extended.{name}");
         let domain = name.split_once('/').map_or("", |(domain, _)| domain);
         if domain.is_empty() || !is_label_key(name) || domain.ends_with("kubernetes.io") {
-            let problem = format!("{name:?} must be the name of an extended resource, exact, such as nvidia.com/gpu");
+            let problem =
+                format!("{name:?} must be the name of an extended resource, exact, such as nvidia.com/gpu");
             findings.add("resources.extended", problem);
         }
         if extended.max == 0 {
             findings.add(format!("{path}.max"), "must be at least 1: remove the entry to allow none");
         }
         if extended.runtime_classes.is_empty() {
-            findings.add(format!("{path}.runtimeClasses"), "is empty, so no Pod may ask for it: name the classes");
+            findings.add(
+                format!("{path}.runtimeClasses"),
+                "is empty, so no Pod may ask for it: name the classes",
+            );
         }
         check_exact_names(&format!("{path}.runtimeClasses"), &extended.runtime_classes, findings);
-        for class in extended.runtime_classes.iter().filter(|class| !spec.runtime_class.allowed.contains(class)) {
+        for class in
+            extended.runtime_classes.iter().filter(|class| !spec.runtime_class.allowed.contains(class))
+        {
             let problem = format!("{class:?} is not in runtimeClass.allowed: no Pod can have it");
             findings.add(format!("{path}.runtimeClasses"), problem);
         }

@@ -1,7 +1,11 @@
 //! What a policy may contain and probably should not: it is logged, and printed by `policy validate`.
 
 use super::{
-    super::{load::{Loaded, Problem}, profile::Profile, spec::Spec},
+    super::{
+        load::{Loaded, Problem},
+        profile::Profile,
+        spec::Spec,
+    },
     Findings, each_spec,
 };
 

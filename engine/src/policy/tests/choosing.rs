@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::Text;
+
 use super::*;
 use crate::pod::{ContainerKind, image::ImageReference};
 
@@ -34,7 +36,10 @@ profiles:
     assert_eq!(chosen(&policy, &facts()), "");
     assert_eq!(chosen(&policy, &PodFacts { label: &label, owner: job, ..facts() }), "both");
     assert_eq!(chosen(&policy, &PodFacts { label: &label, ..facts() }), "label");
-    assert_eq!(chosen(&policy, &PodFacts { label: &label, owner: Some(Owner::new("Job", "v1")), ..facts() }), "label");
+    assert_eq!(
+        chosen(&policy, &PodFacts { label: &label, owner: Some(Owner::new("Job", "v1")), ..facts() }),
+        "label"
+    );
     assert_eq!(chosen(&policy, &PodFacts { service_account: Some("ci-a"), ..facts() }), "account");
     assert_eq!(chosen(&policy, &PodFacts { owner: job, ..facts() }), "");
 }
@@ -66,7 +71,10 @@ profiles:
     let label = |key: &str| (key == "x").then_some("y");
     assert_eq!(chosen(&policy, &PodFacts { runtime_class: Some("gvisor"), ..facts() }), "class");
     for account in [None, Some(""), Some("default"), Some("workflow-runner")] {
-        assert_eq!(chosen(&policy, &PodFacts { service_account: account, label: &label, ..facts() }), "account");
+        assert_eq!(
+            chosen(&policy, &PodFacts { service_account: account, label: &label, ..facts() }),
+            "account"
+        );
     }
     assert_eq!(chosen(&policy, &facts()), "required");
     let other = |key: &str| (key == "app").then_some("other");
@@ -129,12 +137,10 @@ fn profile_that_can_never_match_is_denied() {
 
 #[test]
 fn profile_that_an_earlier_one_covers_is_denied() {
-    for later in [
-        "labels: {x: y}",
-        "labels: {x: y, z: a}",
-        "labels: {x: y}, owners: [Job.batch]",
-    ] {
-        let spec = format!("profiles: [{{name: a, match: {{labels: {{x: '*'}}}}}}, {{name: b, match: {{{later}}}}}]");
+    for later in ["labels: {x: y}", "labels: {x: y, z: a}", "labels: {x: y}, owners: [Job.batch]"] {
+        let spec = format!(
+            "profiles: [{{name: a, match: {{labels: {{x: '*'}}}}}}, {{name: b, match: {{{later}}}}}]"
+        );
         denied_at(&spec, "spec.profiles[1].match", "\"a\" covers it");
     }
     let apart = "profiles: [{name: a, match: {labels: {x: y}, owners: [Job.batch]}}, {name: b, match: {labels: {x: y}}}]";
@@ -163,7 +169,9 @@ fn exception_is_chosen_by_image_name_and_kind() {
 #[test]
 fn writable_root_opens_every_path_but_the_system_paths() {
     let closed = spec("volumes: {writablePaths: [/data]}");
-    for (path, expected) in [("/data/x", true), ("/tmp/x", true), ("/workspace", true), ("/opt", false), ("/etc", false)] {
+    for (path, expected) in
+        [("/data/x", true), ("/tmp/x", true), ("/workspace", true), ("/opt", false), ("/etc", false)]
+    {
         assert_eq!(closed.may_mount_writable(path, true), expected, "{path}");
         assert_eq!(closed.may_mount_writable(path, false), expected, "{path}");
     }

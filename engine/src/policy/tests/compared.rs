@@ -40,11 +40,26 @@ fn change_has_a_direction() {
         ("rules: {labels: warn}", "{}", "rules.labels", Direction::Stricter),
         ("{}", "exempt: {users: [a]}", "exempt.users", Direction::Weaker),
         ("{}", "volumes: {writablePaths: [/a]}", "volumes.writablePaths", Direction::Weaker),
-        ("volumes: {writablePaths: ['*']}", "volumes: {writablePaths: [/a]}", "volumes.writablePaths", Direction::Stricter),
-        ("volumes: {writablePaths: [/b]}", "volumes: {writablePaths: [/a]}", "volumes.writablePaths", Direction::Other),
+        (
+            "volumes: {writablePaths: ['*']}",
+            "volumes: {writablePaths: [/a]}",
+            "volumes.writablePaths",
+            Direction::Stricter,
+        ),
+        (
+            "volumes: {writablePaths: [/b]}",
+            "volumes: {writablePaths: [/a]}",
+            "volumes.writablePaths",
+            Direction::Other,
+        ),
         ("{}", "labels: {required: {}}", "labels.required", Direction::Weaker),
         ("{}", "add: {annotations: {forbidden: [a/*]}}", "annotations.forbidden", Direction::Stricter),
-        ("{}", "security: {readOnlyRootFilesystem: false}", "security.readOnlyRootFilesystem", Direction::Weaker),
+        (
+            "{}",
+            "security: {readOnlyRootFilesystem: false}",
+            "security.readOnlyRootFilesystem",
+            Direction::Weaker,
+        ),
         ("{}", "security: {hostUsers: false}", "security.hostUsers", Direction::Stricter),
         ("{}", "security: {runAsUser: {max: 2000}}", "security.runAsUser", Direction::Weaker),
         ("security: {runAsUser: {max: 2000}}", "{}", "security.runAsUser", Direction::Stricter),
@@ -76,8 +91,15 @@ fn profile_and_exception_are_compared_by_name() {
     assert_eq!((changes[0].profile.as_str(), changes[0].exception.as_str()), ("wide", "agent"));
     let added = diff(&policy("{}"), &policy(&with("/a", "true")));
     assert!(added.iter().any(|change| change.profile == "wide" && change.key == "match"));
-    assert!(added.iter().any(|change| change.key == "volumes.writablePaths" && change.direction == Direction::Weaker));
-    let inherited = diff(&policy(&with("/a", "true")), &policy(&format!("secrets: {{volumes: [a]}}\n{}", with("/a", "true"))));
+    assert!(
+        added
+            .iter()
+            .any(|change| change.key == "volumes.writablePaths" && change.direction == Direction::Weaker)
+    );
+    let inherited = diff(
+        &policy(&with("/a", "true")),
+        &policy(&format!("secrets: {{volumes: [a]}}\n{}", with("/a", "true"))),
+    );
     assert_eq!(inherited.len(), 1, "{inherited:?}");
 }
 
@@ -103,7 +125,12 @@ profiles:
     let lines: Vec<String> = opened
         .openings
         .iter()
-        .map(|opening| format!("{}/{} {}={}: {}", opening.profile, opening.exception, opening.key, opening.value, opening.reach))
+        .map(|opening| {
+            format!(
+                "{}/{} {}={}: {}",
+                opening.profile, opening.exception, opening.key, opening.value, opening.reach
+            )
+        })
         .collect();
     for line in [
         "/ mode=warn: every creator of Pods",
@@ -119,5 +146,8 @@ profiles:
     assert_eq!(lines.iter().filter(|line| line.contains("writablePaths")).count(), 1, "{lines:#?}");
     assert_eq!(opened.weakest_profile, "builder");
     let weakest: Vec<&str> = opened.weakest.iter().map(|opening| opening.key.as_str()).collect();
-    assert_eq!(weakest, ["security.root.runtimeClasses", "volumes.writablePaths", "serviceAccount.automountToken"]);
+    assert_eq!(
+        weakest,
+        ["security.root.runtimeClasses", "volumes.writablePaths", "serviceAccount.automountToken"]
+    );
 }

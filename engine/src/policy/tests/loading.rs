@@ -5,8 +5,9 @@ use super::*;
 #[test]
 fn empty_spec_is_the_full_sandbox() {
     for text in ["spec: {}", ""] {
-        let text =
-            format!("apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n{text}");
+        let text = format!(
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n{text}"
+        );
         let set = load(&text).unwrap();
         assert_eq!(set.policies()[0].base().spec, Spec::default());
         assert_eq!(set.policies()[0].hash, PolicySet::builtin().policies()[0].hash);
@@ -67,7 +68,7 @@ resources:
 images: {allowed: [quay.io/**], requireDigest: true}
 mode: warn
 fill: never
-rules: {labels: "off"}
+rules: {labels: off}
 help: ask us
 warnings: {filled: false}
 templates: fill
@@ -99,7 +100,10 @@ fn written_out(preset: &str) -> String {
 fn old_version_is_denied_with_what_changed() {
     let text = with_spec("mode: warn").replace("v1beta1", "v1alpha1");
     let error = load(&text).unwrap_err();
-    assert!(error.starts_with("policy.yaml:1: apiVersion: v1alpha1 is no longer read; in sandgate.dev/v1beta1 "), "{error}");
+    assert!(
+        error.starts_with("policy.yaml:1: apiVersion: v1alpha1 is no longer read; in sandgate.dev/v1beta1 "),
+        "{error}"
+    );
     assert!(error.contains("docs/policy.md"), "{error}");
     assert_eq!(error.lines().count(), 1);
 }
@@ -113,7 +117,11 @@ fn key_cannot_forge_a_line_of_the_error() {
 
 #[test]
 fn unknown_key_is_named_with_file_line_and_path() {
-    denied_at("security:\n  runAsUsr: {default: 1}", "spec.security.runAsUsr", "unknown key `runAsUsr`: use `runAsUser`");
+    denied_at(
+        "security:\n  runAsUsr: {default: 1}",
+        "spec.security.runAsUsr",
+        "unknown key `runAsUsr`: use `runAsUser`",
+    );
     denied_at("volumes: {allowed: [emptyDir]}", "spec.volumes.allowed", "unknown key");
     denied_at("volumes: {hostPath: {}}", "spec.volumes.hostPath", "unknown key");
     denied_at("bogus: 1", "spec.bogus", "unknown key `bogus`");
@@ -189,7 +197,10 @@ fn every_contradiction_is_denied() {
         ("namespaces: [a]\nnamespaceSelector: {matchLabels: {a: b}}", "spec.namespaceSelector"),
         ("namespaceSelector: {}", "spec.namespaceSelector"),
         ("namespaceSelector: {matchExpressions: [{key: a, operator: In}]}", "spec.namespaceSelector"),
-        ("namespaceSelector: {matchExpressions: [{key: a, operator: DoesNotExist}]}", "spec.namespaceSelector"),
+        (
+            "namespaceSelector: {matchExpressions: [{key: a, operator: DoesNotExist}]}",
+            "spec.namespaceSelector",
+        ),
         (
             "namespaceSelector: {matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: [b]}]}",
             "spec.namespaceSelector",
@@ -210,15 +221,24 @@ fn every_contradiction_is_denied() {
             "spec.lifecycle.terminationGracePeriodSeconds.onExcess",
         ),
         ("placement: {nodeAffinity: [{key: a, operator: In}]}", "spec.placement.nodeAffinity[0].values"),
-        ("placement: {nodeAffinity: [{key: a, operator: Gt, values: ['1', '2']}]}", "spec.placement.nodeAffinity[0].values"),
+        (
+            "placement: {nodeAffinity: [{key: a, operator: Gt, values: ['1', '2']}]}",
+            "spec.placement.nodeAffinity[0].values",
+        ),
         ("placement: {nodeAffinity: [{key: '', operator: Exists}]}", "spec.placement.nodeAffinity[0].key"),
         ("placement: {tolerations: [{key: ''}]}", "spec.placement.tolerations[0].key"),
-        ("placement: {allowedTolerations: [{key: '', operator: Exists}]}", "spec.placement.allowedTolerations[0].key"),
+        (
+            "placement: {allowedTolerations: [{key: '', operator: Exists}]}",
+            "spec.placement.allowedTolerations[0].key",
+        ),
         (
             "placement: {allowedTolerations: [{key: node-role.kubernetes.io/control-plane, operator: Exists}]}",
             "spec.placement.allowedTolerations[0].key",
         ),
-        ("placement: {tolerations: [{key: a, operator: Exists, value: b}]}", "spec.placement.tolerations[0].value"),
+        (
+            "placement: {tolerations: [{key: a, operator: Exists, value: b}]}",
+            "spec.placement.tolerations[0].value",
+        ),
         ("placement: {schedulerNames: []}", "spec.placement.schedulerNames"),
         ("placement: {priorityClassNames: ['*']}", "spec.placement.priorityClassNames"),
         ("security: {runAsUser: {min: 0}}", "spec.security.runAsUser.min"),
@@ -234,9 +254,15 @@ fn every_contradiction_is_denied() {
         ("security: {capabilities: {drop: [CAP_ALL]}}", "spec.security.capabilities.drop[0]"),
         ("security: {capabilities: {allowedAdd: [ALL]}}", "spec.security.capabilities.allowedAdd[0]"),
         ("volumes: {filled: [{name: w, mountPath: w, sizeLimit: 1Gi}]}", "spec.volumes.filled[0].mountPath"),
-        ("volumes: {filled: [{name: w, mountPath: /etc/x, sizeLimit: 1Gi}]}", "spec.volumes.filled[0].mountPath"),
+        (
+            "volumes: {filled: [{name: w, mountPath: /etc/x, sizeLimit: 1Gi}]}",
+            "spec.volumes.filled[0].mountPath",
+        ),
         ("volumes: {filled: [{name: W, mountPath: /w, sizeLimit: 1Gi}]}", "spec.volumes.filled[0].name"),
-        ("volumes: {filled: [{name: w, mountPath: /w, sizeLimit: 20Gi}]}", "spec.volumes.filled[0].sizeLimit"),
+        (
+            "volumes: {filled: [{name: w, mountPath: /w, sizeLimit: 20Gi}]}",
+            "spec.volumes.filled[0].sizeLimit",
+        ),
         (
             "volumes: {filled: [{name: w, mountPath: /w, sizeLimit: 1Gi}, {name: v, mountPath: /w/x, sizeLimit: 1Gi}]}",
             "spec.volumes.filled[1].mountPath",
@@ -244,9 +270,18 @@ fn every_contradiction_is_denied() {
         ("volumes: {terminationMessagePaths: [/usr/bin/env]}", "spec.volumes.terminationMessagePaths[0]"),
         ("volumes: {csi: [{driver: '*'}]}", "spec.volumes.csi[0].driver"),
         ("volumes: {csi: [{driver: a.b, attributes: {share: []}}]}", "spec.volumes.csi[0].attributes"),
-        ("resources: {extended: {nvidia.com/*: {max: 1, runtimeClasses: [gvisor]}}}", "spec.resources.extended"),
-        ("resources: {extended: {nvidia.com/gpu: {max: 0, runtimeClasses: [gvisor]}}}", "spec.resources.extended"),
-        ("resources: {extended: {nvidia.com/gpu: {max: 1, runtimeClasses: [runc]}}}", "spec.resources.extended"),
+        (
+            "resources: {extended: {nvidia.com/*: {max: 1, runtimeClasses: [gvisor]}}}",
+            "spec.resources.extended",
+        ),
+        (
+            "resources: {extended: {nvidia.com/gpu: {max: 0, runtimeClasses: [gvisor]}}}",
+            "spec.resources.extended",
+        ),
+        (
+            "resources: {extended: {nvidia.com/gpu: {max: 1, runtimeClasses: [runc]}}}",
+            "spec.resources.extended",
+        ),
         ("resources: {container: {requests: {cpu: 3}}}", "spec.resources.container.requests.cpu"),
         ("resources: {pod: {requests: {cpu: 3}}}", "spec.resources.pod.requests.cpu"),
         ("images: {allowed: []}", "spec.images.allowed"),
@@ -262,19 +297,30 @@ fn every_contradiction_is_denied() {
         ("help: \"a\\nb\"", "spec.help"),
     ] {
         let error = load(&with_spec(spec)).expect_err(spec);
-        assert!(error.contains(&format!("policy.yaml:5: {path}")) || error.contains(&format!("policy.yaml:6: {path}")), "{path}: {error}");
+        assert!(
+            error.contains(&format!("policy.yaml:5: {path}"))
+                || error.contains(&format!("policy.yaml:6: {path}")),
+            "{path}: {error}"
+        );
     }
 }
 
 #[test]
 fn rule_of_the_floor_cannot_be_lowered() {
     for rule in FLOOR_RULES {
-        for level in ["\"off\"", "audit", "warn"] {
-            denied_at(&format!("rules: {{{rule}: {level}}}"), &format!("spec.rules.{rule}"), "leave the sandbox");
+        for level in ["off", "audit", "warn"] {
+            denied_at(
+                &format!("rules: {{{rule}: {level}}}"),
+                &format!("spec.rules.{rule}"),
+                "leave the sandbox",
+            );
         }
-        assert_eq!(policy(&format!("rules: {{{rule}: enforce}}\nmode: audit")).level_of(rule), Level::Enforce);
+        assert_eq!(
+            policy(&format!("rules: {{{rule}: enforce}}\nmode: audit")).level_of(rule),
+            Level::Enforce
+        );
     }
-    let policy = policy("rules: {labels: \"off\"}\nmode: warn");
+    let policy = policy("rules: {labels: off}\nmode: warn");
     assert_eq!([policy.level_of("labels"), policy.level_of("seccomp")], [Level::Off, Level::Warn]);
 }
 
@@ -297,7 +343,9 @@ fn naive_token_is_denied() {
         let error = load(&with_spec(&audience(text))).expect_err(text);
         assert!(error.contains("spec.serviceAccount.tokens[0].audience"), "{text}: {error}");
     }
-    for text in ["sts.amazonaws.com", "'api://AzureADTokenExchange'", "istio-ca", "'spiffe://td/ns/*/dapr-sentry'"] {
+    for text in
+        ["sts.amazonaws.com", "'api://AzureADTokenExchange'", "istio-ca", "'spiffe://td/ns/*/dapr-sentry'"]
+    {
         assert!(load(&with_spec(&audience(text))).is_ok(), "{text}");
     }
     denied_at(
@@ -315,7 +363,12 @@ fn naive_token_is_denied() {
 #[test]
 fn naive_environment_is_denied() {
     denied_at("env: {A: x$(B)}", "spec.env.A", "the kubelet expands");
-    for env in ["PATH: /workspace/bin:/usr/bin", "LD_PRELOAD: /tmp/x.so", "JAVA_TOOL_OPTIONS: -javaagent:/tmp/a.jar", "BASH_ENV: /tmp/x"] {
+    for env in [
+        "PATH: /workspace/bin:/usr/bin",
+        "LD_PRELOAD: /tmp/x.so",
+        "JAVA_TOOL_OPTIONS: -javaagent:/tmp/a.jar",
+        "BASH_ENV: /tmp/x",
+    ] {
         let name = env.split(':').next().unwrap();
         denied_at(&format!("env: {{{env}}}"), &format!("spec.env.{name}"), "containers can write");
     }
@@ -331,7 +384,11 @@ fn naive_environment_is_denied() {
 fn capability_needs_root_under_every_class() {
     for key in ["add", "allowedAdd"] {
         let path = format!("spec.security.capabilities.{key}[0]");
-        denied_at(&format!("security: {{capabilities: {{{key}: [CHOWN]}}}}"), &path, "security.root.runtimeClasses");
+        denied_at(
+            &format!("security: {{capabilities: {{{key}: [CHOWN]}}}}"),
+            &path,
+            "security.root.runtimeClasses",
+        );
         denied_at(
             &format!(
                 "runtimeClass: {{allowed: [gvisor, kata]}}\nsecurity: {{root: {{runtimeClasses: [gvisor]}}, capabilities: {{{key}: [NET_ADMIN]}}}}"
@@ -342,13 +399,18 @@ fn capability_needs_root_under_every_class() {
         let harmless = format!("security: {{capabilities: {{{key}: [NET_BIND_SERVICE]}}}}");
         assert!(load(&with_spec(&harmless)).is_ok());
     }
-    assert!(load(&with_spec("security: {root: {runtimeClasses: [gvisor]}, capabilities: {add: [CHOWN]}}")).is_ok());
+    assert!(
+        load(&with_spec("security: {root: {runtimeClasses: [gvisor]}, capabilities: {add: [CHOWN]}}"))
+            .is_ok()
+    );
 }
 
 #[test]
 fn exception_needs_registry_and_repository() {
     let exception = |images: &str| {
-        format!("containers: [{{name: a, match: {{images: {images}}}, spec: {{serviceAccount: {{automountToken: true}}}}}}]")
+        format!(
+            "containers: [{{name: a, match: {{images: {images}}}, spec: {{serviceAccount: {{automountToken: true}}}}}}]"
+        )
     };
     for images in ["['*']", "[quay.io/**]", "['docker.io/library/*']", "['quay.io/argoproj/*']", "[]"] {
         let error = load(&with_spec(&exception(images))).expect_err(images);
@@ -365,7 +427,8 @@ fn exception_needs_registry_and_repository() {
 
 #[test]
 fn exception_takes_keys_of_containers_only() {
-    let exception = |spec: &str| format!("containers: [{{name: a, match: {{images: [a/b]}}, spec: {{{spec}}}}}]");
+    let exception =
+        |spec: &str| format!("containers: [{{name: a, match: {{images: [a/b]}}, spec: {{{spec}}}}}]");
     for (spec, path) in [
         ("runtimeClass: {default: runc}", "runtimeClass"),
         ("serviceAccount: {allowed: ['*']}", "serviceAccount.allowed"),
@@ -394,7 +457,10 @@ fn several_documents_and_files_are_several_policies() {
     let two = format!("# first\n{}---\n{}", named("p", "namespaces: [a]"), named("q", "namespaces: [b]"));
     let set = load_all(&[("one.yaml", &two), ("two.yaml", &named("r", "namespaces: [c]"))]).unwrap();
     assert_eq!(set.names().collect::<Vec<_>>(), ["p", "q", "r"]);
-    let error = load_all(&[("one.yaml", &named("p", "namespaces: [a]")), ("two.yaml", &named("p", "namespaces: [b]"))]);
+    let error = load_all(&[
+        ("one.yaml", &named("p", "namespaces: [a]")),
+        ("two.yaml", &named("p", "namespaces: [b]")),
+    ]);
     assert_eq!(
         error.unwrap_err(),
         "two.yaml:3: metadata.name: the name \"p\" is taken by another policy, in one.yaml"
@@ -417,7 +483,18 @@ fn text_that_is_no_policy_is_denied_in_one_line() {
     let long = "a: ".repeat(100_000);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n";
-    for text in ["hello", "[1,2]", "kind: Pod", "{", "a: b: c", "kind: SandboxPolicy\nkind: SandboxPolicy", &long, &deep, bomb, "\u{0}"] {
+    for text in [
+        "hello",
+        "[1,2]",
+        "kind: Pod",
+        "{",
+        "a: b: c",
+        "kind: SandboxPolicy\nkind: SandboxPolicy",
+        &long,
+        &deep,
+        bomb,
+        "\u{0}",
+    ] {
         let error = load(text).unwrap_err();
         assert!(error.starts_with("policy.yaml") && error.lines().count() == 1, "{error}");
     }
@@ -438,10 +515,15 @@ fn schema_describes_every_key_with_a_sentence() {
         if let Some(properties) = value.get("properties").and_then(serde_json::Value::as_object) {
             for (key, property) in properties {
                 keys += 1;
-                let text = property.get("description").and_then(serde_json::Value::as_str).unwrap_or_default();
+                let text =
+                    property.get("description").and_then(serde_json::Value::as_str).unwrap_or_default();
                 assert!(text.ends_with('.') && text.contains(' '), "{key}: {text:?}");
             }
-            assert_eq!(value.get("additionalProperties").or(value.get("unevaluatedProperties")), Some(&false.into()), "{value}");
+            assert_eq!(
+                value.get("additionalProperties").or(value.get("unevaluatedProperties")),
+                Some(&false.into()),
+                "{value}"
+            );
         }
         match value {
             serde_json::Value::Object(members) => open.extend(members.values()),
@@ -455,9 +537,21 @@ fn schema_describes_every_key_with_a_sentence() {
 #[test]
 fn probable_mistake_is_warned_of() {
     for (spec, path, words) in [
-        ("resources: {resourceClaimTemplates: [gpu]}", "spec.resources.resourceClaimTemplates", "gvisor#13621"),
-        ("exempt: {users: ['system:serviceaccount:argo:argo-controller']}", "spec.exempt.users[0]", "controller"),
-        ("volumes: {persistentVolumeClaim: {names: [a]}}", "spec.security.supplementalGroupsPolicy", "Strict"),
+        (
+            "resources: {resourceClaimTemplates: [gpu]}",
+            "spec.resources.resourceClaimTemplates",
+            "gvisor#13621",
+        ),
+        (
+            "exempt: {users: ['system:serviceaccount:argo:argo-controller']}",
+            "spec.exempt.users[0]",
+            "controller",
+        ),
+        (
+            "volumes: {persistentVolumeClaim: {names: [a]}}",
+            "spec.security.supplementalGroupsPolicy",
+            "Strict",
+        ),
         (
             "volumes: {csi: [{driver: a.b}]}\nsecurity: {root: {runtimeClasses: [gvisor]}}",
             "spec.security.root",
@@ -466,7 +560,10 @@ fn probable_mistake_is_warned_of() {
     ] {
         let set = load(&with_spec(spec)).unwrap();
         let warnings: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
-        assert!(warnings.iter().any(|line| line.contains(&format!(": {path}: ")) && line.contains(words)), "{warnings:?}");
+        assert!(
+            warnings.iter().any(|line| line.contains(&format!(": {path}: ")) && line.contains(words)),
+            "{warnings:?}"
+        );
     }
     assert!(load(&with_spec("mode: enforce")).unwrap().warnings().is_empty());
     let safe = "volumes: {persistentVolumeClaim: {names: [a]}}\nsecurity: {supplementalGroupsPolicy: Strict, root: {runtimeClasses: [gvisor], userNamespace: true}}";

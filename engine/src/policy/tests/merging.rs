@@ -18,7 +18,10 @@ fn add_appends_and_a_list_replaces() {
 fn add_works_on_the_defaults_too() {
     let spec = spec("add: {runtimeClass: {allowed: [kata]}, annotations: {forbidden: [x/*]}}");
     assert_eq!(spec.runtime_class.allowed, ["gvisor", "kata"]);
-    assert_eq!(spec.annotations.forbidden.iter().count(), Annotations::default().forbidden.iter().count() + 1);
+    assert_eq!(
+        spec.annotations.forbidden.iter().count(),
+        Annotations::default().forbidden.iter().count() + 1
+    );
 }
 
 #[test]
@@ -35,7 +38,9 @@ fn add_takes_lists_only_and_no_namespaces() {
 
 #[test]
 fn mapping_of_own_keys_is_replaced_and_others_merge() {
-    let spec = spec("extends: preset/argo-workflows\nlabels: {required: {}}\nenv: {}\nsecurity: {runAsUser: {max: 2000}}");
+    let spec = spec(
+        "extends: preset/argo-workflows\nlabels: {required: {}}\nenv: {}\nsecurity: {runAsUser: {max: 2000}}",
+    );
     assert!(spec.labels.required.is_empty());
     assert!(spec.env.is_empty());
     assert_eq!(spec.security.run_as_user, IdRange { default: Some(1000), min: 1000, max: 2000 });
@@ -80,10 +85,16 @@ fn unknown_or_endless_base_is_denied() {
     denied_at("extends: bogus", "spec.extends", "is no policy of the set, which has p");
     denied_at("extends: p", "spec.extends", "extends itself: p -> p");
     denied_at("extends: [a]", "spec.extends", "must be preset/NAME");
-    let cycle = format!("{}---\n{}", named("a", "extends: b\nnamespaces: [a]"), named("b", "extends: a\nnamespaces: [b]"));
+    let cycle = format!(
+        "{}---\n{}",
+        named("a", "extends: b\nnamespaces: [a]"),
+        named("b", "extends: a\nnamespaces: [b]")
+    );
     assert!(load(&cycle).unwrap_err().contains("extends itself: a -> b -> a"));
     let chain = |length: usize| {
-        let link = |index: usize| named(&format!("p{index}"), &format!("extends: p{}\nnamespaces: [n{index}]", index + 1));
+        let link = |index: usize| {
+            named(&format!("p{index}"), &format!("extends: p{}\nnamespaces: [n{index}]", index + 1))
+        };
         let last = named(&format!("p{length}"), "namespaces: [last]");
         (0..length).map(link).chain([last]).collect::<Vec<_>>().join("---\n")
     };
@@ -131,7 +142,10 @@ fn profile_replaces_or_appends_exceptions() {
             .collect::<Vec<_>>()
     };
     assert_eq!(with("containers: []"), Vec::<String>::new());
-    assert_eq!(with("add: {containers: [{name: b, match: {images: [q.io/b]}, spec: {env: {C: d}}}]}"), ["a", "b"]);
+    assert_eq!(
+        with("add: {containers: [{name: b, match: {images: [q.io/b]}, spec: {env: {C: d}}}]}"),
+        ["a", "b"]
+    );
 }
 
 #[test]
