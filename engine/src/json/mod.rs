@@ -9,6 +9,6 @@ mod read;
 mod value;
 
 pub use patch::{changed_paths, is_changed, write_patch};
-pub use read::{Text, pod_from_str, value_from_str};
+pub use read::{MAX_TREE_BYTES, MAX_VALUES, MEMORY_PER_BYTE, Text, pod_from_str, value_from_str};
 pub(crate) use value::is_same;
 pub use value::{List, Object, Value};

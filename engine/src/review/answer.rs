@@ -120,13 +120,15 @@ struct Cause {
 impl Status {
     fn of(record: &Record) -> Self {
         const MOST_CAUSES: usize = 50;
-        let policy = record.policy.map_or("", |policy| &policy.name);
         let causes = record.violations().iter().take(MOST_CAUSES).map(|violation| Cause {
             reason: violation.rule,
             message: violation.to_string(),
             field: violation.path.clone(),
         });
-        let message = record.violations().message(policy);
+        let message = match record.policy {
+            Some(policy) => record.violations().message(&policy.name),
+            None => record.violations().lines().join("\n"),
+        };
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
     }
 }

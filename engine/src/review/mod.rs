@@ -1,6 +1,7 @@
 //! The way of one admission review: bytes in, bytes and a record out. No socket, no clock, no cluster.
 
 mod answer;
+mod head;
 mod record;
 mod request;
 
@@ -15,8 +16,9 @@ use crate::{
 };
 
 pub use answer::Answer;
+pub use head::{Head, MAX_HEAD_BYTES};
 pub use record::Record;
-pub use request::{NotAReview, Operation, Request, RequestInfo};
+pub use request::{Operation, Request, RequestInfo, ReviewError, Unread};
 
 /// The annotation that names the policy a Pod was filled by.
 pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
@@ -89,28 +91,66 @@ impl Outcome {
     }
 }
 
-/// Judges one review.
+/// What happens to a Pod in a namespace that the webhook selects and no policy covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WithoutPolicy {
+    /// The Pod is denied.
+    #[default]
+    Deny,
+    /// The Pod is admitted, with the outcome [`Outcome::NoPolicy`].
+    Allow,
+}
+
+/// Answers reviews by the policies in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluator<'a> {
+    /// The policies in force.
+    pub policies: &'a PolicySet,
+    /// What happens in a namespace without a policy.
+    pub without_policy: WithoutPolicy,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Answers one review.
+    ///
+    /// # Errors
+    /// If `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read is no error: it is
+    /// denied, with the reason.
+    pub fn answer(self, endpoint: Endpoint, body: &'a [u8]) -> Result<Answer<'a>, ReviewError> {
+        Ok(self.answer_request(endpoint, Request::read(body)?))
+    }
+
+    /// Answers a review that could not be evaluated, by its head.
+    #[must_use]
+    pub fn answer_head(self, endpoint: Endpoint, head: Head<'a>, unread: Unread) -> Answer<'a> {
+        self.answer_request(endpoint, Request::of_head(head, unread))
+    }
+
+    fn answer_request(self, endpoint: Endpoint, mut request: Request<'a>) -> Answer<'a> {
+        let (outcome, policy, findings) = decide(self, endpoint, &mut request);
+        let Request { info, object, .. } = request;
+        Answer::of(Record {
+            outcome,
+            endpoint,
+            request: info,
+            policy,
+            object,
+            findings,
+            filled: OnceCell::new(),
+        })
+    }
+}
+
+/// Answers one review by `policies`, and denies where no policy covers the namespace.
 ///
 /// # Errors
-/// When `body` is no `AdmissionReview` of a version we speak. A review whose Pod cannot be read is no error: it is
-/// refused, with the reason.
+/// As [`Evaluator::answer`].
 pub fn answer<'a>(
     policies: &'a PolicySet,
     endpoint: Endpoint,
     body: &'a [u8],
-) -> Result<Answer<'a>, NotAReview> {
-    let mut request = Request::read(body)?;
-    let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
-    let Request { info, object, .. } = request;
-    Ok(Answer::of(Record {
-        outcome,
-        endpoint,
-        request: info,
-        policy,
-        object,
-        findings,
-        filled: OnceCell::new(),
-    }))
+) -> Result<Answer<'a>, ReviewError> {
+    Evaluator { policies, without_policy: WithoutPolicy::Deny }.answer(endpoint, body)
 }
 
 /// What the rules found, and what they did.
@@ -131,21 +171,25 @@ impl From<Violations> for Findings {
 }
 
 fn decide<'a>(
-    policies: &'a PolicySet,
+    evaluator: Evaluator<'a>,
     endpoint: Endpoint,
     request: &mut Request<'a>,
 ) -> (Outcome, Option<&'a Policy>, Findings) {
     if !request.is_judged {
         return (Outcome::NotJudged, None, Findings::default());
     }
-    let Some(policy) = policies.of_namespace(&request.info.namespace) else {
-        return (Outcome::NoPolicy, None, Findings::default());
+    let Some(policy) = evaluator.policies.of_namespace(&request.info.namespace) else {
+        return match (evaluator.without_policy, &request.unread) {
+            (WithoutPolicy::Allow, _) => (Outcome::NoPolicy, None, Findings::default()),
+            (WithoutPolicy::Deny, Some(unread)) => (Outcome::Denied, None, not_evaluated(unread).into()),
+            (WithoutPolicy::Deny, None) => (Outcome::Denied, None, no_policy(request).into()),
+        };
     };
     if is_exempt(policy, request) {
         return (Outcome::Exempt, Some(policy), Findings::default());
     }
-    let findings = match (&request.malformed, request.info.operation) {
-        (Some(problem), _) => unreadable(problem).into(),
+    let findings = match (&request.unread, request.info.operation) {
+        (Some(unread), _) => not_evaluated(unread).into(),
         (None, Operation::Update) => judge_update(policy, request),
         (None, _) if request.is_binding() => judge_binding(policy, &request.object).into(),
         // Where nothing is enforced the record must say what enforcing would do, so the fill is tried there too.
@@ -217,10 +261,26 @@ fn judge_binding(policy: &Policy, binding: &Value) -> Violations {
     violations
 }
 
-fn unreadable(problem: &str) -> Violations {
+fn not_evaluated(unread: &Unread) -> Violations {
+    let (found, wanted, remedy) = unread.violation();
     let mut violations = Violations::default();
     violations.begin("pod-shape");
-    violations.report("object", problem, "a Pod", "send a Pod that can be read without doubt");
+    violations.report("object", found, wanted, remedy);
+    violations
+}
+
+/// The rule of a Pod in a namespace without a policy. It is not one of the policy's rules, which cannot be checked there.
+pub const NAMESPACE_POLICY: &str = "namespace-policy";
+
+fn no_policy(request: &Request) -> Violations {
+    let mut violations = Violations::default();
+    violations.begin(NAMESPACE_POLICY);
+    violations.report(
+        "metadata.namespace",
+        crate::verdict::quote(&request.info.namespace),
+        "a namespace with a sandbox policy",
+        "a policy that was added in the last minutes may not be loaded yet: try again, or add one",
+    );
     violations
 }
 

@@ -4,20 +4,21 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     json::{Text, Value},
+    review::Head,
     verdict::quote,
 };
 
-/// Bytes that are no `AdmissionReview`; `Display` says why in one line.
+/// Bytes that are not an `AdmissionReview` that can be answered. The message is one line.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum NotAReview {
+pub enum ReviewError {
     #[error("not an AdmissionReview: not UTF-8, at byte {0}")]
     NotUtf8(usize),
     #[error("not an AdmissionReview: {0}")]
-    NotJson(serde_json::Error),
+    NotJson(#[source] serde_json::Error),
     #[error("not an AdmissionReview: kind is {0}")]
     WrongKind(String),
-    #[error("apiVersion {0} is not spoken here; send admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
+    #[error("unsupported apiVersion {0}; send admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
     WrongVersion(String),
     #[error("not an AdmissionReview that can be answered: it has no request")]
     NoRequest,
@@ -42,13 +43,13 @@ impl Operation {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
 
-    fn read(word: &str) -> Result<Self, NotAReview> {
+    fn read(word: &str) -> Result<Self, ReviewError> {
         match word {
             "CREATE" => Ok(Self::Create),
             "UPDATE" => Ok(Self::Update),
             "DELETE" => Ok(Self::Delete),
             "CONNECT" => Ok(Self::Connect),
-            other => Err(NotAReview::UnknownOperation(quote(other))),
+            other => Err(ReviewError::UnknownOperation(quote(other))),
         }
     }
 
@@ -91,37 +92,144 @@ pub struct Request<'a> {
     pub object: Value<'a>,
     /// The Pod before an update; null where there is none.
     pub old_object: Value<'a>,
-    /// Why the Pod cannot be read.
-    pub malformed: Option<String>,
+    /// Why the Pod cannot be evaluated.
+    pub unread: Option<Unread>,
+}
+
+/// Why the Pod of a review cannot be evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// The object is missing, is not JSON, or holds too many values.
+    Malformed(String),
+    /// The review has more than this number of bytes.
+    TooLarge(u64),
+    /// The review did not arrive within this number of milliseconds.
+    NotReceived(u64),
+    /// The server's budget for request bodies was used up.
+    NoBudget,
+    /// The connection failed while the review was received.
+    Interrupted,
+    /// The evaluation did not end in time.
+    NotEvaluated,
+    /// The evaluation panicked.
+    Panicked,
+}
+
+impl Unread {
+    /// The words of a violation: what was found, what is wanted, and what to do.
+    pub(super) fn violation(&self) -> (String, String, &'static str) {
+        let pod = || "a Pod".to_string();
+        let in_time = || "evaluated in time".to_string();
+        match self {
+            Self::Malformed(problem) => {
+                (problem.clone(), pod(), "send a Pod that can be read without doubt")
+            }
+            Self::TooLarge(limit) => (
+                format!("in a review of more than {limit} bytes"),
+                format!("in a review of at most {limit} bytes"),
+                "make the Pod smaller, for example move long values into a ConfigMap",
+            ),
+            Self::NotReceived(millis) => (
+                format!("not received within {millis} ms"),
+                "received in time".into(),
+                "try again; if it recurs, check the network between the API server and sandgate",
+            ),
+            Self::NoBudget => (
+                "not read because the request body budget is exhausted".into(),
+                "read".into(),
+                "try again",
+            ),
+            Self::Interrupted => ("cut off".into(), "received whole".into(), "try again"),
+            Self::NotEvaluated => (
+                "too slow to evaluate".into(),
+                in_time(),
+                "make the Pod smaller, or try again when sandgate is less busy",
+            ),
+            Self::Panicked => (
+                "not evaluated because sandgate failed".into(),
+                "evaluated".into(),
+                "report it to the administrators of sandgate",
+            ),
+        }
+    }
 }
 
 impl<'a> Request<'a> {
-    /// Reads the review. A Pod in it that cannot be read makes it [`Self::malformed`], not an error: an error of the
-    /// call would count as allowed where a webhook's failure policy is Ignore.
+    /// Reads the review. If the Pod in it or the review itself cannot be read, but its head names a uid, the request is
+    /// [`Self::unread`]. That is not an error, because an error of the call counts as allowed where a webhook's failure
+    /// policy is Ignore.
     ///
     /// # Errors
-    /// When `body` is no `AdmissionReview` of a version we speak.
-    pub fn read(body: &'a [u8]) -> Result<Self, NotAReview> {
-        let text = std::str::from_utf8(body).map_err(|error| NotAReview::NotUtf8(error.valid_up_to()))?;
+    /// If `body` is not an `AdmissionReview` of a supported version.
+    pub fn read(body: &'a [u8]) -> Result<Self, ReviewError> {
+        let problem = match Self::read_whole(body) {
+            Ok(request) => return Ok(request),
+            Err(problem) => problem,
+        };
+        let is_broken = matches!(
+            problem,
+            ReviewError::NotUtf8(_) | ReviewError::NotJson(_) | ReviewError::UnknownOperation(_)
+        );
+        match Head::read(body) {
+            Some(head) if is_broken => Ok(Self::of_head(head, Unread::Malformed(problem.to_string()))),
+            _ => Err(problem),
+        }
+    }
+
+    /// Makes a request of a review of which only the head was read. It counts as a create if its operation is unknown.
+    #[must_use]
+    pub fn of_head(head: Head<'a>, unread: Unread) -> Self {
+        let Head {
+            api_version,
+            kind: _,
+            uid,
+            operation,
+            resource,
+            sub_resource,
+            namespace,
+            name,
+            user,
+            groups,
+            dry_run,
+        } = head;
+        let api_version = if api_version.is_empty() { Text("admission.k8s.io/v1".into()) } else { api_version };
+        let info = RequestInfo {
+            api_version,
+            uid,
+            operation: Operation::read(&operation).unwrap_or_default(),
+            resource: resource.joined(),
+            subresource: sub_resource,
+            namespace,
+            name,
+            user,
+            groups,
+            dry_run,
+        };
+        Self::new(info, Value::Null, Value::Null, Some(unread))
+    }
+
+    fn read_whole(body: &'a [u8]) -> Result<Self, ReviewError> {
+        let text = std::str::from_utf8(body).map_err(|error| ReviewError::NotUtf8(error.valid_up_to()))?;
         match serde_json::from_str::<Envelope<Value>>(text) {
             Ok(envelope) => {
                 let (info, object, old_object) = envelope.open()?;
                 let missing =
                     matches!(info.operation, Operation::Create | Operation::Update) && object.is_none();
-                let malformed = missing.then(|| "missing".to_string());
+                let unread = missing.then(|| Unread::Malformed("missing".into()));
                 Ok(Self::new(
                     info,
                     object.unwrap_or(Value::Null),
                     old_object.unwrap_or(Value::Null),
-                    malformed,
+                    unread,
                 ))
             }
             Err(problem) => {
                 // Is it the envelope or the Pod?
                 let envelope: Envelope<IgnoredAny> =
-                    serde_json::from_str(text).map_err(NotAReview::NotJson)?;
+                    serde_json::from_str(text).map_err(ReviewError::NotJson)?;
                 let (info, _, _) = envelope.open()?;
-                Ok(Self::new(info, Value::Null, Value::Null, Some(problem.to_string())))
+                let unread = Unread::Malformed(problem.to_string());
+                Ok(Self::new(info, Value::Null, Value::Null, Some(unread)))
             }
         }
     }
@@ -130,11 +238,11 @@ impl<'a> Request<'a> {
         info: RequestInfo<'a>,
         object: Value<'a>,
         old_object: Value<'a>,
-        malformed: Option<String>,
+        unread: Option<Unread>,
     ) -> Self {
         let is_changed = matches!(info.operation, Operation::Create | Operation::Update);
         let is_judged = is_changed && is_pod(&info) || is_binding(&info);
-        Self { info, is_judged, object, old_object, malformed }
+        Self { info, is_judged, object, old_object, unread }
     }
 
     /// Whether the object is a Binding: the node of a Pod, and labels and annotations that go over the Pod's own.
@@ -191,13 +299,24 @@ struct WireRequest<'a, O> {
     old_object: Option<O>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Deserialize, Default)]
 #[serde(bound(deserialize = "'de: 'a"))]
-struct GroupVersionResource<'a> {
+pub(super) struct GroupVersionResource<'a> {
     #[serde(default)]
     group: Text<'a>,
     #[serde(default)]
-    resource: Text<'a>,
+    pub(super) resource: Text<'a>,
+}
+
+impl<'a> GroupVersionResource<'a> {
+    /// The resource with its group, as in `deployments.apps`.
+    fn joined(self) -> Text<'a> {
+        let Self { group, resource } = self;
+        if group.is_empty() {
+            return resource;
+        }
+        Text(format!("{resource}.{group}", resource = &*resource, group = &*group).into())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -210,32 +329,26 @@ struct UserInfo<'a> {
 }
 
 impl<'a, O> Envelope<'a, O> {
-    fn open(self) -> Result<(RequestInfo<'a>, Option<O>, Option<O>), NotAReview> {
+    fn open(self) -> Result<(RequestInfo<'a>, Option<O>, Option<O>), ReviewError> {
         if &*self.kind != "AdmissionReview" {
-            return Err(NotAReview::WrongKind(if self.kind.is_empty() {
+            return Err(ReviewError::WrongKind(if self.kind.is_empty() {
                 "unset".into()
             } else {
                 quote(&self.kind)
             }));
         }
         if !matches!(&*self.api_version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1") {
-            return Err(NotAReview::WrongVersion(quote(&self.api_version)));
+            return Err(ReviewError::WrongVersion(quote(&self.api_version)));
         }
-        let request = self.request.ok_or(NotAReview::NoRequest)?;
+        let request = self.request.ok_or(ReviewError::NoRequest)?;
         if request.uid.is_empty() {
-            return Err(NotAReview::NoUid);
+            return Err(ReviewError::NoUid);
         }
-        let GroupVersionResource { group, resource } = request.resource;
-        let resource = if group.is_empty() {
-            resource
-        } else {
-            Text(format!("{resource}.{group}", resource = &*resource, group = &*group).into())
-        };
         let info = RequestInfo {
             api_version: self.api_version,
             uid: request.uid,
             operation: Operation::read(&request.operation)?,
-            resource,
+            resource: request.resource.joined(),
             subresource: request.sub_resource,
             namespace: request.namespace,
             name: request.name,
