@@ -24,7 +24,7 @@ pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
 pub const HASH_ANNOTATION: &str = "sandgate.dev/policy-hash";
 
 /// Which webhook is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `POST /mutate`: fills, then judges.
     Mutate,
@@ -33,6 +33,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All endpoints.
+    pub const ALL: [Self; 2] = [Self::Mutate, Self::Validate];
+
     /// The word in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -44,7 +47,7 @@ impl Endpoint {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Admitted, perhaps filled.
     Admitted,
