@@ -7,6 +7,7 @@ pub mod audit;
 pub mod certs;
 pub mod cli;
 pub mod cluster;
+pub mod observe;
 pub mod policy_files;
 pub mod readiness;
 pub mod server;

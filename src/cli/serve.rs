@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,11 +12,11 @@ use axum::http::Uri;
 use clap::{Args, ValueEnum};
 
 use crate::{
-    audit::{self, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
+    audit::{self, AuditMetrics, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
     certs::plan::Lifetimes,
     cluster::{self, Access, Watched},
-    server::{self, CertificateSource, EventSettings, Limits, ServeError, Settings},
-    telemetry::{LogFormat, Metrics, TraceSettings, start_logs},
+    server::{self, CertificateSource, EventSettings, Limits, Metrics, ServeError, Settings},
+    telemetry::{LogFormat, TraceSettings, start_logs},
 };
 
 /// Serve the webhook over TLS until SIGTERM.
@@ -175,7 +174,7 @@ struct AuditArgs {
 }
 
 impl AuditArgs {
-    fn start(&self, metrics: &Arc<Metrics>) -> Result<Option<(Trail, Writer)>, String> {
+    fn start(&self, metrics: &AuditMetrics) -> Result<Option<(Trail, Writer)>, String> {
         let Self {
             audit,
             audit_file,
@@ -205,9 +204,9 @@ impl AuditArgs {
 fn start_trail(
     sink: impl Sink,
     on_overflow: OnOverflow,
-    metrics: &Arc<Metrics>,
+    metrics: &AuditMetrics,
 ) -> Result<Option<(Trail, Writer)>, String> {
-    let started = Trail::start(sink, on_overflow, Arc::clone(metrics));
+    let started = Trail::start(sink, on_overflow, metrics.clone());
     started.map(Some).map_err(|error| format!("cannot start the audit trail: {error}"))
 }
 
@@ -269,8 +268,8 @@ pub fn run(args: ServeArgs) -> ExitCode {
 
 fn start(args: ServeArgs) -> Result<ExitCode, String> {
     let log_level = start_logs(args.log_format, &args.log_level)?;
-    let metrics = Arc::new(Metrics::new());
-    let (trail, writer) = args.audit.start(&metrics)?.unzip();
+    let metrics = Metrics::new();
+    let (trail, writer) = args.audit.start(&metrics.audit)?.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;

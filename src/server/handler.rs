@@ -27,12 +27,12 @@ use tokio::{
     time::{Instant as Deadline, timeout, timeout_at},
 };
 
-use super::Shared;
+use super::{Shared, metrics::Limit};
 use crate::{
-    audit::Waiting,
-    telemetry::{Counted, Limit, Span},
+    audit::PendingRecord,
+    telemetry::{GaugeGuard, Span},
 };
-use sandgate_engine::review::{self, Answer, Endpoint, NotAReview, Outcome, Record};
+use sandgate_engine::review::{self, Answer, Endpoint, NotAReview};
 
 /// The routes of the TLS port.
 pub fn router(shared: Arc<Shared>) -> Router {
@@ -54,9 +54,10 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
-    let mut span = shared.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
+    let mut span =
+        shared.observers.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
     let response = judge(&shared, endpoint, request, span.as_mut()).await;
-    if let (Some(traces), Some(span)) = (&shared.traces, span) {
+    if let (Some(traces), Some(span)) = (&shared.observers.traces, span) {
         traces.end(span, response.status());
     }
     response
@@ -71,7 +72,7 @@ async fn judge(
     /// Below it a review is judged so soon that other connections can wait for it.
     const LARGE: usize = 1 << 20;
 
-    let _counted = Counted::up(&shared.metrics.in_flight);
+    let _counted = GaugeGuard::new(&shared.metrics.in_flight);
     let (body, _room) = match take_body(shared, request).await {
         Ok(taken) => taken,
         Err(refusal) => return refusal.into_response(),
@@ -83,9 +84,9 @@ async fn judge(
         aside(|| respond(shared, endpoint, &body, span))
     };
     let answered = response.body().size_hint().exact().unwrap_or_default();
-    shared.metrics.carried(endpoint, body.len() as u64, answered);
+    shared.metrics.record_body_sizes(endpoint, body.len() as u64, answered);
     if let Some(record) = waiting {
-        record.taken().await;
+        record.enqueued().await;
     }
     response
 }
@@ -104,7 +105,7 @@ fn respond(
     endpoint: Endpoint,
     body: &[u8],
     span: Option<&mut Span>,
-) -> (Response, Option<Waiting>) {
+) -> (Response, Option<PendingRecord>) {
     let policies = shared.policies.load();
     respond_with(shared, span, || review::answer(&policies, endpoint, body))
 }
@@ -113,73 +114,27 @@ fn respond_with<'a>(
     shared: &Shared,
     span: Option<&mut Span>,
     judge: impl FnOnce() -> Result<Answer<'a>, NotAReview>,
-) -> (Response, Option<Waiting>) {
+) -> (Response, Option<PendingRecord>) {
     let start = Instant::now();
     // The engine does not panic. Should it do so all the same, the answer is an error, never an allow.
     match catch_unwind(AssertUnwindSafe(judge)) {
         Ok(Ok(answer)) => {
             let took = start.elapsed();
-            shared.metrics.observe(&answer.record, took);
-            if let Some(span) = span {
-                span.judged(&answer.record);
-            }
-            let waiting = record(shared, &answer.record, took);
+            let waiting = shared.observers.observe(&answer.record, took, span);
             let mut response = Response::new(Body::from(answer.body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             (response, waiting)
         }
         Ok(Err(problem)) => {
-            shared.metrics.not_a_review();
+            shared.metrics.bad_requests.inc();
             (Refusal::new(StatusCode::BAD_REQUEST, one_line(&problem.to_string())).into_response(), None)
         }
         Err(_) => {
-            shared.metrics.panicked();
+            shared.metrics.panics.inc();
             let reason = "sandgate failed on this review; please report it";
             (Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(), None)
         }
     }
-}
-
-fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
-    let request = &record.request;
-    if matches!(record.outcome, Outcome::Denied | Outcome::Warned | Outcome::WouldDeny | Outcome::Exempt) {
-        tracing::info!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            user = &*request.user,
-            rules = record.rules(),
-            "Verdict"
-        );
-    } else {
-        tracing::debug!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            ?took,
-            "Verdict"
-        );
-    }
-    if let Some(events) = &shared.events {
-        events.report(record);
-    }
-    if record.is_escape() {
-        tracing::warn!(
-            policy = record.policy.map(|policy| &*policy.name),
-            namespace = &*request.namespace,
-            name = &*request.name,
-            uid = record.pod_uid(),
-            rules = record.forgiven_rules(),
-            "A stored Pod violates the policy"
-        );
-    }
-    let trail = shared.trail.as_ref()?;
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))
 }
 
 /// The whole body with its share of the room for bodies, or the refusal.
@@ -220,7 +175,7 @@ async fn read_body(
 ) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
     let deadline = Deadline::now() + time;
     let Ok(Ok(permit)) = timeout_at(deadline, shared.body_bytes.acquire_many(room)).await else {
-        shared.metrics.reject(Limit::BodiesInFlight);
+        shared.metrics.inc_rejected(Limit::BodiesInFlight);
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once").closing());
     };
     match timeout_at(deadline, collect(body, room as usize)).await {
@@ -231,7 +186,7 @@ async fn read_body(
             Err(Refusal::new(StatusCode::BAD_REQUEST, reason).closing())
         }
         Err(_) => {
-            shared.metrics.reject(Limit::BodyTime);
+            shared.metrics.inc_rejected(Limit::BodyTime);
             let reason = format!("the body did not arrive within {time:?}");
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing())
         }
@@ -299,7 +254,7 @@ fn answer_before(query: Option<&str>) -> Option<Duration> {
 }
 
 fn too_large(shared: &Shared) -> Refusal {
-    shared.metrics.reject(Limit::BodySize);
+    shared.metrics.inc_rejected(Limit::BodySize);
     let reason = format!("the body is larger than {} bytes", shared.limits.body_bytes);
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
@@ -345,7 +300,10 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{server::Limits, telemetry::Metrics};
+    use crate::{
+        observe::Observers,
+        server::{Limits, Metrics},
+    };
     use sandgate_engine::policy::PolicySet;
 
     fn shared() -> Arc<Shared> {
@@ -359,7 +317,9 @@ mod tests {
             body: second,
             idle: second,
         };
-        Arc::new(Shared::new(PolicySet::builtin(), Arc::new(Metrics::new()), None, limits))
+        let metrics = Metrics::new();
+        let observers = Observers::new(metrics.reviews.clone());
+        Arc::new(Shared::new(PolicySet::builtin(), metrics, observers, limits))
     }
 
     /// The router needs no socket.

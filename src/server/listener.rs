@@ -29,7 +29,7 @@ use super::{
     Shared,
     activity::{Activity, Protocol, Watched},
 };
-use crate::telemetry::Counted;
+use crate::telemetry::GaugeGuard;
 
 /// One port: who is let in, and what is answered.
 pub(super) struct Port {
@@ -78,7 +78,7 @@ impl Port {
                 .await;
         };
         let Some(stream) = self.handshake(tls, stream).await else { return };
-        let _counted = Counted::up(&self.shared.metrics.connections);
+        let _counted = GaugeGuard::new(&self.shared.metrics.connections);
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,

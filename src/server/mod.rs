@@ -4,6 +4,7 @@ mod activity;
 mod admin;
 mod handler;
 mod listen;
+mod metrics;
 mod reload;
 
 use std::{
@@ -30,14 +31,16 @@ use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
     cluster::{self, Access, ConnectError, Events, Keeper},
+    observe::Observers,
     readiness::Readiness,
-    telemetry::{CollectorError, LogLevel, Metrics, TraceSettings, Traces},
+    telemetry::{CollectorError, Deliveries, LogLevel, TraceSettings, Traces},
 };
 use sandgate_engine::policy::{LoadErrors, PolicySet, Source};
 
 use listen::Port;
 
 pub use handler::router;
+pub use metrics::{Limit, Metrics, ReloadMetrics};
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -147,10 +150,8 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Shared {
     policies: ArcSwap<PolicySet>,
-    metrics: Arc<Metrics>,
-    trail: Option<Trail>,
-    events: Option<Events>,
-    traces: Option<Traces>,
+    metrics: Metrics,
+    observers: Observers,
     limits: Limits,
     /// The bytes of bodies that may still be taken in.
     body_bytes: Semaphore,
@@ -164,14 +165,12 @@ pub struct Shared {
 impl Shared {
     /// A server's state at its start.
     #[must_use]
-    pub fn new(policies: PolicySet, metrics: Arc<Metrics>, trail: Option<Trail>, limits: Limits) -> Self {
-        metrics.put_in_force(&policies, certs::now());
+    pub fn new(policies: PolicySet, metrics: Metrics, observers: Observers, limits: Limits) -> Self {
+        metrics.reviews.set_policies(&policies, jiff::Timestamp::now());
         Self {
             policies: ArcSwap::from_pointee(policies),
             metrics,
-            trail,
-            events: None,
-            traces: None,
+            observers,
             limits,
             // One body must always fit, or it would wait for ever.
             body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
@@ -192,7 +191,7 @@ impl Shared {
 /// When it cannot start, or was ended by a second signal.
 pub async fn serve(
     settings: Settings,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     trail: Option<Trail>,
     log_level: LogLevel,
 ) -> Result<(), ServeError> {
@@ -200,11 +199,17 @@ pub async fn serve(
     let mut signals = Signals::install()?;
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
-    let events = events(settings.events.as_ref(), &metrics).await?;
-    let traces =
-        settings.traces.clone().map(|traces| Traces::start(traces, Arc::clone(&metrics))).transpose()?;
-    let shared =
-        Arc::new(Shared { events, traces, ..Shared::new(policies, metrics, trail, settings.limits) });
+    let observers = Observers {
+        metrics: metrics.reviews.clone(),
+        trail,
+        events: events(settings.events.as_ref(), &metrics.events).await?,
+        traces: settings
+            .traces
+            .clone()
+            .map(|traces| Traces::start(traces, metrics.spans.clone()))
+            .transpose()?,
+    };
+    let shared = Arc::new(Shared::new(policies, metrics, observers, settings.limits));
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
     let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
 
@@ -264,11 +269,11 @@ fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeE
 
 async fn events(
     settings: Option<&EventSettings>,
-    metrics: &Arc<Metrics>,
+    metrics: &Deliveries,
 ) -> Result<Option<Events>, ConnectError> {
     let Some(EventSettings { access, instance }) = settings else { return Ok(None) };
     let api = cluster::connect(access.clone()).await?;
-    Ok(Some(Events::start(api, instance.clone(), Arc::clone(metrics))))
+    Ok(Some(Events::start(api, instance.clone(), metrics.clone())))
 }
 
 /// The certificate to begin with, and what keeps it.
@@ -281,7 +286,7 @@ struct Served {
 
 async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
     let serve = |key, not_after, pair| {
-        shared.metrics.certificate_expiry.set(not_after);
+        shared.metrics.certificates.served_expiry.set(not_after);
         Served { resolver: Resolver::new(key), pair, keeper: None }
     };
     match source {
@@ -302,7 +307,7 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             cluster::check_names(&settings.names)?;
             let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
-            let (readiness, metrics) = (Arc::clone(&shared.readiness), Arc::clone(&shared.metrics));
+            let (readiness, metrics) = (Arc::clone(&shared.readiness), shared.metrics.certificates.clone());
             let keeper = Keeper::new(api, settings, Arc::clone(&resolver), readiness, metrics);
             Ok(Served { resolver, pair: None, keeper: Some(keeper) })
         }

@@ -13,7 +13,7 @@ use std::{
 use super::Shared;
 use crate::{
     certs::{self, Loaded, Pair, Resolver},
-    telemetry::Reloads,
+    server::ReloadMetrics,
 };
 use sandgate_engine::policy::{PolicySet, Source};
 
@@ -25,15 +25,15 @@ pub(super) fn watch_policy(
     shared: Arc<Shared>,
 ) -> io::Result<()> {
     let read = move || crate::policy_files::read(&path).map_err(|errors| errors.to_string());
-    let reloads = shared.metrics.policy.clone();
+    let metrics = shared.metrics.policy_files.clone();
     let take = move |sources: &Vec<Source>| {
         let policies = PolicySet::from_sources(sources).map_err(|errors| errors.to_string())?;
         tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy reloaded");
-        shared.metrics.put_in_force(&policies, certs::now());
+        shared.metrics.reviews.set_policies(&policies, jiff::Timestamp::now());
         shared.policies.store(Arc::new(policies));
         Ok(())
     };
-    Watch { what: "policy", read, take, reloads }.start(sources, interval)
+    Watch { what: "policy", read, take, metrics }.start(sources, interval)
 }
 
 /// Takes over each new certificate in `folder`; `pair` is served.
@@ -47,7 +47,7 @@ pub(super) fn watch_certificate(
 ) -> io::Result<()> {
     let read_from = folder.clone();
     let read = move || certs::read(&read_from).map_err(|error| error.to_string());
-    let expiry = shared.metrics.certificate_expiry.clone();
+    let expiry = shared.metrics.certificates.served_expiry.clone();
     let take = move |pair: &Pair| {
         let loaded = certs::load(&folder, pair, &names, certs::now()).map_err(|error| error.to_string())?;
         let Loaded { key, not_after, names } = loaded;
@@ -56,7 +56,7 @@ pub(super) fn watch_certificate(
         expiry.set(not_after);
         Ok(())
     };
-    Watch { what: "certificate", read, take, reloads: shared.metrics.certificate.clone() }
+    Watch { what: "certificate", read, take, metrics: shared.metrics.certificate_files.clone() }
         .start(pair, interval)
 }
 
@@ -65,7 +65,7 @@ struct Watch<R, T> {
     what: &'static str,
     read: R,
     take: T,
-    reloads: Reloads,
+    metrics: ReloadMetrics,
 }
 
 /// What a watch has seen last.
@@ -107,7 +107,7 @@ where
             (Ok(content), Ok(())) => {
                 seen.in_force = content;
                 seen.refused = None;
-                self.reloads.stale.set(0);
+                self.metrics.stale.set(0);
             }
             (found, taken) => {
                 let refused = (found, taken.err().unwrap_or_default());
@@ -139,15 +139,15 @@ where
         let taken = catch_unwind(AssertUnwindSafe(|| (self.take)(content)));
         let taken = taken.unwrap_or_else(|_| Err("sandgate failed on it; please report it".into()));
         if taken.is_ok() {
-            self.reloads.worked.inc();
+            self.metrics.reloads.succeeded.inc();
         }
         taken
     }
 
     fn tell(&self, problem: &str) {
         tracing::error!(%problem, "The changed {} cannot be used; the last good one holds", self.what);
-        self.reloads.failed.inc();
-        self.reloads.stale.set(1);
+        self.metrics.reloads.failed.inc();
+        self.metrics.stale.set(1);
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::telemetry::Metrics;
+    use crate::server::Metrics;
 
     /// Looks once at each of `readings`, which are even where they are good; what was taken, and the counters.
     fn looks(readings: &[Result<u32, &str>]) -> (Vec<u32>, u64, u64, i64) {
@@ -172,15 +172,15 @@ mod tests {
             to.lock().unwrap().push(*content);
             Ok(())
         };
-        let watch = Watch { what: "number", read, take, reloads: Metrics::new().policy.clone() };
+        let watch = Watch { what: "number", read, take, metrics: Metrics::new().policy_files.clone() };
         let mut seen = Seen { in_force: 0, refused: None };
         for reading in readings {
             *current.lock().unwrap() = reading.map_err(ToString::to_string);
             watch.look(&mut seen);
         }
-        let Reloads { worked, failed, stale } = &watch.reloads;
+        let ReloadMetrics { reloads, stale } = &watch.metrics;
         let taken = taken.lock().unwrap().clone();
-        (taken, worked.get(), failed.get(), stale.get())
+        (taken, reloads.succeeded.get(), reloads.failed.get(), stale.get())
     }
 
     #[test]
@@ -213,9 +213,9 @@ mod tests {
             Ok(if readings.len() > 1 { readings.pop().unwrap() } else { readings[0] })
         };
         let take = |content: &u32| if *content == 4 { Ok(()) } else { Err("taken too early".to_string()) };
-        let watch = Watch { what: "number", read, take, reloads: Metrics::new().policy.clone() };
+        let watch = Watch { what: "number", read, take, metrics: Metrics::new().policy_files.clone() };
         let mut seen = Seen { in_force: 0, refused: None };
         watch.look(&mut seen);
-        assert_eq!((seen.in_force, watch.reloads.failed.get()), (4, 0));
+        assert_eq!((seen.in_force, watch.metrics.reloads.failed.get()), (4, 0));
     }
 }

@@ -46,7 +46,7 @@ pub struct Metadata {
 }
 
 /// What the policy does with its verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Fill what is open and refuse what still violates the policy.
@@ -59,6 +59,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All modes.
+    pub const ALL: [Self; 3] = [Self::Enforce, Self::Warn, Self::Audit];
+
     /// The word the policy file uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {

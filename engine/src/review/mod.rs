@@ -26,7 +26,7 @@ pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
 pub const HASH_ANNOTATION: &str = "sandgate.dev/policy-hash";
 
 /// Which webhook is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `POST /mutate`: fills, then judges.
     Mutate,
@@ -35,6 +35,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All endpoints.
+    pub const ALL: [Self; 2] = [Self::Mutate, Self::Validate];
+
     /// The word in records and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -46,7 +49,7 @@ impl Endpoint {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Admitted, perhaps filled.
     Admitted,

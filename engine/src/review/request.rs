@@ -29,7 +29,7 @@ pub enum ReviewError {
 }
 
 /// What is done to the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[expect(missing_docs, reason = "the words of the Kubernetes API")]
 pub enum Operation {
     #[default]
