@@ -11,4 +11,5 @@ pub mod observe;
 pub mod policy_files;
 pub mod readiness;
 pub mod server;
+pub mod supervisor;
 pub mod telemetry;

@@ -11,12 +11,12 @@ use std::{
     cell::RefCell,
     io, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
-    thread,
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
+use crate::supervisor::Supervisor;
 use chain::Link;
 use sandgate_engine::review::Record;
 
@@ -120,6 +120,7 @@ impl Trail {
         sink: impl Sink,
         on_overflow: OnOverflow,
         metrics: AuditMetrics,
+        supervisor: &Supervisor,
     ) -> io::Result<(Self, Writer)> {
         let queue = Arc::new(Queue {
             pending: Mutex::default(),
@@ -130,7 +131,7 @@ impl Trail {
         });
         let (end, done) = mpsc::channel();
         let delivery = Delivery { sink, queue: Arc::clone(&queue), is_failing: false };
-        thread::Builder::new().name("audit".into()).spawn(move || {
+        supervisor.spawn_thread("audit", move || {
             delivery.run();
             // Dropping its end tells the writer's owner.
             drop(end);
@@ -462,7 +463,7 @@ mod tests {
     }
 
     fn start(sink: impl Sink, on_overflow: OnOverflow, metrics: &AuditMetrics) -> (Trail, Writer) {
-        Trail::start(sink, on_overflow, metrics.clone()).unwrap()
+        Trail::start(sink, on_overflow, metrics.clone(), &Supervisor::default()).unwrap()
     }
 
     fn large() -> Vec<u8> {
@@ -482,7 +483,7 @@ mod tests {
         let start = std::time::Instant::now();
         while !condition() {
             assert!(start.elapsed() < PATIENCE);
-            thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

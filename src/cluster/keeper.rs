@@ -30,6 +30,7 @@ use crate::{
         plan::{self, Kind, LARGEST_SKEW, Leaf, Lifetimes, Memory, Plan, Publish, Secret, Sign, Write},
     },
     readiness::Readiness,
+    supervisor::Supervisor,
 };
 
 /// How managed certificates are set up.
@@ -104,24 +105,22 @@ impl Keeper {
         }
     }
 
-    /// Goes on for as long as the process lives, beside everything else.
-    pub fn start(self) {
-        let metrics = self.metrics.clone();
-        let keeping = tokio::spawn(self.run());
-        tokio::spawn(async move {
-            if let Err(error) = keeping.await {
-                tracing::error!(%error, "Certificates are not looked after any more: please report it, and restart");
-                metrics.panics.inc();
-                metrics.failing.set(1);
-            }
-        });
+    /// Starts the task. It runs for as long as the process.
+    pub fn start(mut self, supervisor: &Supervisor) {
+        self.watch(supervisor);
+        supervisor.spawn("certificate reconciler", self.run());
+    }
+
+    /// Follows both configurations, so that a change is seen at once.
+    fn watch(&mut self, supervisor: &Supervisor) {
+        for kind in Kind::ALL {
+            let name = self.settings.watched.configuration.clone();
+            let watch = watch::follow(self.api.clone(), kind, name, Arc::clone(&self.changed));
+            supervisor.spawn("configuration watch", watch);
+        }
     }
 
     async fn run(mut self) {
-        for kind in Kind::ALL {
-            let name = self.settings.watched.configuration.clone();
-            tokio::spawn(watch::follow(self.api.clone(), kind, name, Arc::clone(&self.changed)));
-        }
         tokio::spawn(self.become_reachable());
         let mut pause = Pause::default();
         loop {
@@ -158,7 +157,7 @@ impl Keeper {
         let (readiness, is_reachable) = (Arc::clone(&self.readiness), Arc::clone(&self.is_reachable));
         let (changed, delay) = (Arc::clone(&self.changed), self.settings.arm_after);
         async move {
-            readiness.told().await;
+            readiness.observed().await;
             sleep(delay).await;
             is_reachable.store(true, Ordering::Relaxed);
             changed.notify_one();

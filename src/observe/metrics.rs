@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use super::review_counters::PolicyMetrics;
-use crate::telemetry::registry::{create, family};
+use crate::telemetry::registry::{counter, create, family};
 use sandgate_engine::{
     policy::PolicySet,
     review::{Endpoint, Record},
@@ -47,6 +47,8 @@ struct RuleLabels {
 pub struct ReviewMetrics {
     /// Counts panics of the process.
     pub panics: Counter,
+    /// Counts reviews whose sender proved nothing, although API servers must prove who they are.
+    pub unverified: Counter,
     policies: PolicyMetrics,
     violations: Family<RuleLabels, Counter>,
     filled_fields: Family<RuleLabels, Counter>,
@@ -76,7 +78,9 @@ impl ReviewMetrics {
         for endpoint in Endpoint::ALL {
             create(&duration, &EndpointLabels::from(endpoint));
         }
-        Self { panics, policies, violations, filled_fields, duration }
+        let help = "Reviews without the proof of an API server that is asked for; they count nowhere else";
+        let unverified = counter(registry, "unverified_reviews", help);
+        Self { panics, unverified, policies, violations, filled_fields, duration }
     }
 
     /// Counts by these policies from now on. A policy whose name was in force before keeps its counts.

@@ -42,7 +42,11 @@ impl Observers {
     /// Reports a verdict that took `took` to everything. Returns the audit record if the trail's queue is full and the
     /// answer is to wait for it. A sink that panics is counted, and neither changes the answer nor stops the others.
     pub fn observe(&self, record: &Record, took: Duration, span: Option<&mut Span>) -> Option<PendingRecord> {
-        self.guarded(|| self.metrics.observe(record, took));
+        if record.request.caller.is_believed() {
+            self.guarded(|| self.metrics.observe(record, took));
+        } else {
+            self.metrics.unverified.inc();
+        }
         self.guarded(|| log::log(record, took));
         if let Some(span) = span {
             self.guarded(|| span.set_verdict(record));

@@ -151,7 +151,7 @@ impl ReviewKind {
             Outcome::NotJudged => mode.is_none(),
             Outcome::NoPolicy => mode.is_none() && is_write,
             Outcome::Admitted | Outcome::Exempt => mode.is_some() && is_write,
-            Outcome::Denied => mode == Some(Mode::Enforce) && is_write,
+            Outcome::Denied => matches!(mode, Some(Mode::Enforce) | None) && is_write,
             Outcome::Warned => mode == Some(Mode::Warn) && is_write,
             Outcome::WouldDeny => mode == Some(Mode::Audit) && is_write,
         };
@@ -325,7 +325,7 @@ mod tests {
         let policies = policies(&["a"], "enforce");
         counted.set(&policies, Timestamp::from_second(1).unwrap());
         create_in(&counted, &policies, "elsewhere");
-        let line = r#"admission_reviews_total{endpoint="mutate",operation="CREATE",verdict="no-policy",policy="",mode="none"} 1"#;
+        let line = r#"admission_reviews_total{endpoint="mutate",operation="CREATE",verdict="denied",policy="",mode="none"} 1"#;
         assert!(text(&counted).contains(line));
     }
 }

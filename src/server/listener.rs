@@ -1,25 +1,26 @@
-//! Accepting connections: a bound on their number, TLS, then HTTP/1.1 or HTTP/2 as the handshake agreed.
+//! Accepts connections: a bound on their number, TLS, then HTTP/1.1 or HTTP/2 as the handshake agreed.
 
 use std::{
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use axum::{
-    Extension, Router,
+    Router,
     extract::ConnectInfo,
     http::{HeaderValue, header::CONNECTION},
 };
 use hyper::{body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::InvalidMessage;
+use rustls::{InvalidMessage, ServerConfig};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -27,68 +28,115 @@ use tower::ServiceExt;
 
 use super::{
     Shared,
-    activity::{Activity, Protocol, Watched},
+    connections::{Connections, Full, Slot},
+    idle::{Activity, IdleTrackedStream, Protocol},
 };
 use crate::telemetry::GaugeGuard;
 
-/// One port: who is let in, and what is answered.
+/// One port: its bounds, and the router that answers.
 pub(super) struct Port {
-    /// TLS; plain HTTP where there is none.
-    pub(super) tls: Option<TlsAcceptor>,
-    /// What is answered.
+    /// The TLS configuration of new connections; plain HTTP if there is none.
+    pub(super) tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Answers the requests.
     pub(super) router: Router,
-    /// The most open connections. The next one waits in the kernel's queue.
+    /// The largest number of open connections.
     pub(super) connections: u32,
+    /// The time that a connection may be idle.
+    pub(super) idle: Duration,
     /// The server's state.
     pub(super) shared: Arc<Shared>,
-    /// Turns true when open requests are to be answered and nothing more accepted.
+    /// Turns true when open requests are to be answered and no more connections accepted.
     pub(super) ended: watch::Receiver<bool>,
+}
+
+/// The peer of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// True if it presented a client certificate, which the handshake has verified.
+    pub(super) has_certificate: bool,
 }
 
 impl Port {
     /// Serves until `ended` turns true and every connection is closed.
     pub(super) async fn serve(self, listener: TcpListener) {
-        let permits = Arc::new(Semaphore::new(self.connections as usize));
+        let connections = Connections::new(self.connections);
         let mut ended = self.ended.clone();
         let port = Arc::new(self);
         loop {
-            let next = async {
-                let permit = Arc::clone(&permits).acquire_owned().await;
-                (permit, listener.accept().await)
-            };
             tokio::select! {
-                (Ok(permit), accepted) = next => match accepted {
-                    Ok((stream, peer)) => { tokio::spawn(Arc::clone(&port).connection(stream, peer, permit)); }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => port.open(&connections, stream, peer, &mut ended).await,
                     Err(error) => back_off(&error).await,
                 },
                 () = until(&mut ended) => break,
             }
         }
         drop(listener);
-        // Every connection holds a permit: when all can be had, all are closed.
-        let _ = permits.acquire_many(port.connections).await;
+        connections.all_closed().await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+    /// Starts serving a connection. If all that are open serve requests, the port waits for one of them to close; if all of
+    /// the peer's share do, the new one is closed.
+    async fn open(
+        self: &Arc<Self>,
+        connections: &Arc<Connections>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        ended: &mut watch::Receiver<bool>,
+    ) {
+        /// The time after which a full port looks again for an idle connection: becoming idle wakes nothing.
+        const RETRY_DELAY: Duration = Duration::from_millis(20);
+        let activity = Activity::new();
+        loop {
+            match connections.open(peer.ip().to_canonical(), &activity) {
+                Ok(slot) => {
+                    tokio::spawn(Arc::clone(self).connection(stream, peer, activity, slot));
+                    return;
+                }
+                Err(Full::Peer) => {
+                    tracing::debug!(peer = %peer.ip(), "Closing connection: the peer has its share");
+                    return;
+                }
+                Err(Full::Port) => tokio::select! {
+                    () = until(ended) => return,
+                    _ = timeout(RETRY_DELAY, connections.one_closed()) => {}
+                },
+            }
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        activity: Arc<Activity>,
+        slot: Slot,
+    ) {
         // Answers are small and complete; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return self
-                .serve_http(stream, Protocol::Http1, &self.router.clone().layer(Extension(ConnectInfo(peer))))
-                .await;
+            return self.serve_http(stream, Protocol::Http1, peer, false, &activity, &slot).await;
         };
-        let Some(stream) = self.handshake(tls, stream).await else { return };
+        let shaken = tokio::select! {
+            shaken = self.handshake(tls.load_full(), stream) => shaken,
+            () = slot.is_to_close() => None,
+        };
+        let Some(stream) = shaken else { return };
         let _counted = GaugeGuard::new(&self.shared.metrics.connections);
-        let protocol = match stream.get_ref().1.alpn_protocol() {
+        let session = stream.get_ref().1;
+        let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        self.serve_http(stream, protocol, &self.router).await;
+        let has_certificate = session.peer_certificates().is_some();
+        self.serve_http(stream, protocol, peer, has_certificate, &activity, &slot).await;
     }
 
-    async fn handshake(&self, tls: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    async fn handshake(&self, tls: Arc<ServerConfig>, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
         let metrics = &self.shared.metrics;
-        match timeout(self.shared.limits.handshake, tls.accept(stream)).await {
+        match timeout(self.shared.limits.handshake, TlsAcceptor::from(tls).accept(stream)).await {
             Ok(Ok(stream)) => {
                 metrics.handshakes.inc();
                 return Some(stream);
@@ -103,20 +151,29 @@ impl Port {
         None
     }
 
-    async fn serve_http<S>(&self, stream: S, protocol: Protocol, router: &Router)
-    where
+    async fn serve_http<S>(
+        &self,
+        stream: S,
+        protocol: Protocol,
+        peer: SocketAddr,
+        has_certificate: bool,
+        activity: &Arc<Activity>,
+        slot: &Slot,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Activity::new(protocol);
-        let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
-        let service = service_fn(|request: hyper::Request<Incoming>| {
+        activity.set_protocol(protocol);
+        let io = TokioIo::new(IdleTrackedStream { stream, activity: Arc::clone(activity) });
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
             let serving = activity.serve_request();
-            let answer = router.clone().oneshot(request);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(Peer { address: peer.ip().to_canonical(), has_certificate });
+            let answer = self.router.clone().oneshot(request);
             let shared = Arc::clone(&self.shared);
             async move {
                 let _serving = serving;
                 let mut answer = answer.await?;
-                // The client is to look for another replica. HTTP/2 is told so in a frame when the delay is over.
+                // The client is to look for another replica. HTTP/2 has a frame for it, which is sent after the delay.
                 if protocol == Protocol::Http1 && shared.is_ending() {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -126,27 +183,28 @@ impl Port {
         match protocol {
             Protocol::Http1 => {
                 let connection = pin!(http1().serve_connection(io, service));
-                self.until_done(connection, conn::http1::Connection::graceful_shutdown, &activity).await;
+                self.until_done(connection, conn::http1::Connection::graceful_shutdown, activity, slot).await;
             }
             Protocol::Http2 => {
                 let connection = pin!(http2().serve_connection(io, service));
-                self.until_done(connection, conn::http2::Connection::graceful_shutdown, &activity).await;
+                self.until_done(connection, conn::http2::Connection::graceful_shutdown, activity, slot).await;
             }
         }
     }
 
-    /// Drives a connection to its end: by the peer, by our end, or because it has been of no use for too long.
+    /// Drives a connection to its end: by the peer, by our shutdown, by a new connection at the bound, or by a timeout.
     async fn until_done<C>(
         &self,
         mut connection: Pin<&mut C>,
         shut_down: impl Fn(Pin<&mut C>),
         activity: &Activity,
+        slot: &Slot,
     ) where
         C: Future<Output = hyper::Result<()>>,
     {
-        // One timer that is seldom reset costs less than two that each request sets and clears.
-        const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        let mut look = tokio::time::interval(LOOK_AGAIN);
+        /// One timer that is rarely reset costs less than two that each request sets and clears.
+        const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
         let mut ended = self.ended.clone();
         let mut shutting_down = false;
         loop {
@@ -162,9 +220,18 @@ impl Port {
                     shutting_down = true;
                     shut_down(connection.as_mut());
                 }
-                _ = look.tick() => {
-                    if activity.is_stale(self.shared.limits.header, self.shared.limits.idle) {
-                        tracing::debug!("A connection was idle, or took too long for the head of a request");
+                () = slot.is_to_close() => {
+                    tracing::debug!("Closing connection: it is idle, and a new one needs its place");
+                    if activity.idle_since().is_some() {
+                        return;
+                    }
+                    // A request has begun since.
+                    shutting_down = true;
+                    shut_down(connection.as_mut());
+                }
+                _ = check.tick() => {
+                    if activity.is_stale(self.shared.limits.header, self.idle) {
+                        tracing::debug!("Closing connection: idle or header timeout");
                         return;
                     }
                 }
@@ -181,12 +248,15 @@ fn http1() -> conn::http1::Builder {
     builder
 }
 
-/// The windows bound what a connection whose bodies nobody reads yet can hold in memory.
+/// The API server opens a stream for each review that it waits for, and another connection when there are no more.
+const MAX_STREAMS: u32 = 16;
+
+/// The windows bound the memory of a connection whose bodies are not read yet.
 fn http2() -> conn::http2::Builder<TokioExecutor> {
     let mut builder = conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(16 * 1024)
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(256 * 1024)
@@ -200,8 +270,7 @@ async fn until(ended: &mut watch::Receiver<bool>) {
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
-/// A peer that has left already is its own affair. Too many open files and the like pass by, and trying again at once
-/// would only burn the processor.
+/// Waits after an error of the system, such as too many open files, which passes. An error of the peer needs no wait.
 async fn back_off(error: &io::Error) {
     if matches!(
         error.kind(),

@@ -88,6 +88,10 @@ pub struct Metrics {
     pub policy_files: ReloadMetrics,
     /// Reloads of the certificate.
     pub certificate_files: ReloadMetrics,
+    /// Reloads of the CAs of client certificates.
+    pub client_ca_files: ReloadMetrics,
+    /// Reloads of the keys of bearer tokens.
+    pub token_key_files: ReloadMetrics,
     /// Requests that are being answered.
     pub in_flight: Gauge,
     /// Open TLS connections.
@@ -133,6 +137,8 @@ impl Metrics {
             spans: register_span_metrics(registry),
             policy_files: ReloadMetrics::register(registry, "policy"),
             certificate_files: ReloadMetrics::register(registry, "certificate"),
+            client_ca_files: ReloadMetrics::register(registry, "client_ca"),
+            token_key_files: ReloadMetrics::register(registry, "token_keys"),
             in_flight: gauge(registry, "requests_in_flight", "Requests that are being answered"),
             connections: gauge(registry, "connections", "Open connections"),
             handshakes: counter(registry, "tls_handshakes", "TLS handshakes that were completed"),

@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn skipped_members_are_not_counted() {
-        let pod = format!(r#"{{"status":{0},"metadata":{{"managedFields":{0}}}}}"#, list("0", 2 * MAX_VALUES));
+        let pod =
+            format!(r#"{{"status":{0},"metadata":{{"managedFields":{0}}}}}"#, list("0", 2 * MAX_VALUES));
         assert!(pod_from_str(&pod).is_ok());
     }
 }

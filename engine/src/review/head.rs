@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn only_the_first_bytes_are_read() {
-        let late = REVIEW.replacen("{\"uid\"", &format!("{{\"x\":\"{}\",\"uid\"", "x".repeat(MAX_HEAD_BYTES)), 1);
+        let late =
+            REVIEW.replacen("{\"uid\"", &format!("{{\"x\":\"{}\",\"uid\"", "x".repeat(MAX_HEAD_BYTES)), 1);
         assert!(Head::read(late.as_bytes()).is_none());
     }
 
@@ -158,7 +159,8 @@ mod tests {
         for (from, to) in [("AdmissionReview", "Pod"), ("admission.k8s.io/v1", "admission.k8s.io/v2")] {
             assert!(Head::read(REVIEW.replacen(from, to, 1).as_bytes()).is_none(), "{to}");
         }
-        for body in ["", "hello", "null", "[]", "{}", r#"{"request":{"uid":""}}"#, r#"{"request":{"uid":7}}"#] {
+        for body in ["", "hello", "null", "[]", "{}", r#"{"request":{"uid":""}}"#, r#"{"request":{"uid":7}}"#]
+        {
             assert!(Head::read(body.as_bytes()).is_none(), "{body}");
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 pub use answer::Answer;
 pub use head::{Head, MAX_HEAD_BYTES};
 pub use record::Record;
-pub use request::{Operation, Request, RequestInfo, ReviewError, Unread};
+pub use request::{Caller, Operation, Request, RequestInfo, ReviewError, Unread};
 
 /// The annotation that names the policy a Pod was filled by.
 pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
@@ -111,6 +111,8 @@ pub struct Evaluator<'a> {
     pub policies: &'a PolicySet,
     /// What happens in a namespace without a policy.
     pub without_policy: WithoutPolicy,
+    /// How the sender proved that it is an API server.
+    pub caller: Caller,
 }
 
 impl<'a> Evaluator<'a> {
@@ -131,7 +133,8 @@ impl<'a> Evaluator<'a> {
 
     fn answer_request(self, endpoint: Endpoint, mut request: Request<'a>) -> Answer<'a> {
         let (outcome, policy, findings) = decide(self, endpoint, &mut request);
-        let Request { info, object, .. } = request;
+        let Request { mut info, object, .. } = request;
+        info.caller = self.caller;
         Answer::of(Record {
             outcome,
             endpoint,
@@ -153,7 +156,8 @@ pub fn answer<'a>(
     endpoint: Endpoint,
     body: &'a [u8],
 ) -> Result<Answer<'a>, ReviewError> {
-    Evaluator { policies, without_policy: WithoutPolicy::Deny }.answer(endpoint, body)
+    let evaluator = Evaluator { policies, without_policy: WithoutPolicy::Deny, caller: Caller::default() };
+    evaluator.answer(endpoint, body)
 }
 
 /// What the rules found, and what they did.

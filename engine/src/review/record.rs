@@ -70,6 +70,7 @@ impl Record<'_> {
             && self.endpoint == Endpoint::Validate
             && self.mode() == Some(Mode::Enforce)
             && !self.request.dry_run
+            && self.request.caller.is_believed()
     }
 
     /// The Pod's own uid; empty where it has none yet.
@@ -91,9 +92,11 @@ impl Record<'_> {
     }
 
     /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
-    /// `time` is RFC 3339. Nothing is written where no policy applied: there was no verdict.
+    /// `time` is RFC 3339. Nothing is written for a request that is not evaluated.
     pub fn write_line(&self, out: &mut Vec<u8>, time: &str, duration_micros: u64) {
-        let Some(policy) = self.policy else { return };
+        if self.outcome == Outcome::NotJudged {
+            return;
+        }
         let pod = Pod::of(&self.object);
         let request = &self.request;
         let line = Line {
@@ -114,9 +117,9 @@ impl Record<'_> {
             user: &request.user,
             groups: request.groups.iter().map(|group| &**group).collect(),
             service_account: text(pod.spec, "serviceAccountName"),
-            policy: &policy.name,
-            policy_hash: &policy.hash,
-            mode: policy.spec.mode.as_str(),
+            policy: self.policy.map_or("", |policy| &policy.name),
+            policy_hash: self.policy.map_or("", |policy| &policy.hash),
+            mode: self.mode().map_or("none", Mode::as_str),
             filled: if self.outcome == Outcome::Denied { &[] } else { self.filled_paths() },
             violations: self
                 .violations()

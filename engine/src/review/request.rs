@@ -65,6 +65,44 @@ impl Operation {
     }
 }
 
+/// How the sender of a review proved that it is an API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Caller {
+    /// The server asks for no proof.
+    #[default]
+    Unasked,
+    /// The server asks for proof, and there was none: what the review says of users and objects may be invented.
+    Unverified,
+    /// By a client certificate.
+    Certificate,
+    /// By a bearer token.
+    Token,
+}
+
+impl Caller {
+    /// Returns the word in records: how the caller was authenticated.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unasked | Self::Unverified => "none",
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+        }
+    }
+
+    /// Returns true if the caller is authenticated.
+    #[must_use]
+    pub fn is_authenticated(self) -> bool {
+        matches!(self, Self::Certificate | Self::Token)
+    }
+
+    /// Returns true if Events, escapes and alerts may follow from what the review says.
+    #[must_use]
+    pub fn is_believed(self) -> bool {
+        self != Self::Unverified
+    }
+}
+
 /// What a request says about itself, without the object.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "the fields of the Kubernetes API")]
@@ -79,6 +117,8 @@ pub struct RequestInfo<'a> {
     pub user: Text<'a>,
     pub groups: Vec<Text<'a>>,
     pub dry_run: bool,
+    /// How the sender proved that it is an API server. It does not stand in the review.
+    pub caller: Caller,
 }
 
 /// A review that can be answered.
@@ -121,9 +161,7 @@ impl Unread {
         let pod = || "a Pod".to_string();
         let in_time = || "evaluated in time".to_string();
         match self {
-            Self::Malformed(problem) => {
-                (problem.clone(), pod(), "send a Pod that can be read without doubt")
-            }
+            Self::Malformed(problem) => (problem.clone(), pod(), "send a Pod that can be read without doubt"),
             Self::TooLarge(limit) => (
                 format!("in a review of more than {limit} bytes"),
                 format!("in a review of at most {limit} bytes"),
@@ -134,11 +172,9 @@ impl Unread {
                 "received in time".into(),
                 "try again; if it recurs, check the network between the API server and sandgate",
             ),
-            Self::NoBudget => (
-                "not read because the request body budget is exhausted".into(),
-                "read".into(),
-                "try again",
-            ),
+            Self::NoBudget => {
+                ("not read because the request body budget is exhausted".into(), "read".into(), "try again")
+            }
             Self::Interrupted => ("cut off".into(), "received whole".into(), "try again"),
             Self::NotEvaluated => (
                 "too slow to evaluate".into(),
@@ -192,7 +228,8 @@ impl<'a> Request<'a> {
             groups,
             dry_run,
         } = head;
-        let api_version = if api_version.is_empty() { Text("admission.k8s.io/v1".into()) } else { api_version };
+        let api_version =
+            if api_version.is_empty() { Text("admission.k8s.io/v1".into()) } else { api_version };
         let info = RequestInfo {
             api_version,
             uid,
@@ -204,6 +241,7 @@ impl<'a> Request<'a> {
             user,
             groups,
             dry_run,
+            caller: Caller::default(),
         };
         Self::new(info, Value::Null, Value::Null, Some(unread))
     }
@@ -216,12 +254,7 @@ impl<'a> Request<'a> {
                 let missing =
                     matches!(info.operation, Operation::Create | Operation::Update) && object.is_none();
                 let unread = missing.then(|| Unread::Malformed("missing".into()));
-                Ok(Self::new(
-                    info,
-                    object.unwrap_or(Value::Null),
-                    old_object.unwrap_or(Value::Null),
-                    unread,
-                ))
+                Ok(Self::new(info, object.unwrap_or(Value::Null), old_object.unwrap_or(Value::Null), unread))
             }
             Err(problem) => {
                 // Is it the envelope or the Pod?
@@ -234,12 +267,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn new(
-        info: RequestInfo<'a>,
-        object: Value<'a>,
-        old_object: Value<'a>,
-        unread: Option<Unread>,
-    ) -> Self {
+    fn new(info: RequestInfo<'a>, object: Value<'a>, old_object: Value<'a>, unread: Option<Unread>) -> Self {
         let is_changed = matches!(info.operation, Operation::Create | Operation::Update);
         let is_judged = is_changed && is_pod(&info) || is_binding(&info);
         Self { info, is_judged, object, old_object, unread }
@@ -355,6 +383,7 @@ impl<'a, O> Envelope<'a, O> {
             user: request.user_info.username,
             groups: request.user_info.groups.unwrap_or_default(),
             dry_run: request.dry_run.unwrap_or_default(),
+            caller: Caller::default(),
         };
         Ok((info, request.object, request.old_object))
     }

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 
-use super::{Endpoint, Evaluator, Head, Outcome, Unread, WithoutPolicy, answer};
+use super::{Caller, Endpoint, Evaluator, Head, Outcome, Unread, WithoutPolicy, answer};
 use crate::{
     policy::{PolicySet, Source},
     rules::testing::{complete_pod, plain_pod},
@@ -362,7 +362,8 @@ fn a_namespace_without_a_policy_is_denied_with_what_to_do() {
 #[test]
 fn a_namespace_without_a_policy_is_allowed_and_left_alone_if_asked_for() {
     let policies = PolicySet::builtin();
-    let evaluator = Evaluator { policies: &policies, without_policy: WithoutPolicy::Allow };
+    let evaluator =
+        Evaluator { policies: &policies, without_policy: WithoutPolicy::Allow, caller: Caller::Unasked };
     let mut review = create(&privileged());
     review["request"]["namespace"] = json!("default");
     let text = review.to_string();
@@ -397,7 +398,8 @@ fn a_review_that_cannot_be_read_is_denied_by_its_head() {
 fn every_reason_not_to_evaluate_is_a_denial_that_says_why() {
     let review = create(&complete_pod()).to_string();
     let policies = PolicySet::builtin();
-    let evaluator = Evaluator { policies: &policies, without_policy: WithoutPolicy::Deny };
+    let evaluator =
+        Evaluator { policies: &policies, without_policy: WithoutPolicy::Deny, caller: Caller::Unasked };
     for (unread, reason) in [
         (Unread::TooLarge(8_388_608), "in a review of more than 8388608 bytes"),
         (Unread::NotReceived(4500), "not received within 4500 ms"),

@@ -16,6 +16,7 @@ use self::{
     series::{Book, Now, Write},
 };
 use super::api::{Api, Target, Trouble};
+use crate::supervisor::Supervisor;
 use crate::telemetry::{Deliveries, LogThrottle};
 use sandgate_engine::review::Record;
 
@@ -35,7 +36,7 @@ pub struct Events {
 impl Events {
     /// Starts a task that writes Events as the replica `instance` for as long as this lives.
     #[must_use]
-    pub fn start(api: Api, instance: String, metrics: Deliveries) -> Self {
+    pub fn start(api: Api, instance: String, metrics: Deliveries, supervisor: &Supervisor) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             api,
@@ -44,7 +45,7 @@ impl Events {
             metrics: metrics.clone(),
             failures: LogThrottle::default(),
         };
-        tokio::spawn(writer.run());
+        supervisor.spawn("Events", writer.run());
         Self { queue: sender, metrics }
     }
 

@@ -37,6 +37,7 @@ impl Refused {
         let is_refused = record.outcome == Outcome::Denied
             && request.operation == Operation::Create
             && !request.dry_run
+            && request.caller.is_believed()
             && is_pod
             && fits(&request.namespace);
         if !is_refused {

@@ -16,6 +16,7 @@ use self::{context::Context, export::Exporter};
 use prometheus_client::registry::Registry;
 
 use super::Deliveries;
+use crate::supervisor::Supervisor;
 use sandgate_engine::review::{Endpoint, Record};
 
 pub use export::CollectorError;
@@ -79,11 +80,15 @@ impl Traces {
     ///
     /// # Errors
     /// When the collector's URL or CA cannot be used. Whether it answers is found out later.
-    pub fn start(settings: TraceSettings, metrics: Deliveries) -> Result<Self, CollectorError> {
+    pub fn start(
+        settings: TraceSettings,
+        metrics: Deliveries,
+        supervisor: &Supervisor,
+    ) -> Result<Self, CollectorError> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let ratio = settings.ratio;
         let exporter = Exporter::new(settings, queue, metrics.clone())?;
-        tokio::spawn(exporter.run());
+        supervisor.spawn("span exporter", exporter.run());
         Ok(Self { queue: sender, ratio, metrics })
     }
 
