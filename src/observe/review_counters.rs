@@ -295,7 +295,7 @@ mod tests {
         assert!(text.contains(&format!("{} 0", denied("a"))), "{text}");
         assert!(text.contains("policy_loaded_timestamp_seconds 7"), "{text}");
         assert_eq!(text.matches(r#"policy="a",mode="enforce"}"#).count(), 12, "{text}");
-        assert_eq!(text.matches(r#"policy="",mode="none"}"#).count(), 12, "{text}");
+        assert_eq!(text.matches(r#"policy="",mode="none"}"#).count(), 16, "{text}");
         assert!(!text.contains("warn") && !text.contains("would-deny"), "{text}");
     }
 

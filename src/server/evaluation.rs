@@ -45,7 +45,7 @@ pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
 /// are copied because they have escapes.
 fn permits_for(bytes: usize) -> u32 {
     let trees = bytes.saturating_mul(MEMORY_PER_BYTE).min(2 * MAX_TREE_BYTES);
-    let permits = (trees + bytes).min(EVALUATION_BYTES).div_ceil(PERMIT_BYTES);
+    let permits = trees.saturating_add(bytes).min(EVALUATION_BYTES).div_ceil(PERMIT_BYTES);
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
