@@ -2,7 +2,7 @@
 //!
 //! A peer may hold as much as is left after its charge: one peer alone gets half of the budget, the next one half of the
 //! rest, so that the next peer always finds a share. Bodies above [`SMALL_BODY_BYTES`] leave a quarter of the budget to
-//! those below.
+//! those below, and are not held against the smaller ones of the same peer.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    peers: HashMap<IpAddr, usize>,
+    peers: HashMap<IpAddr, Share>,
+}
+
+/// The bytes that a peer holds.
+#[derive(Debug, Default, Clone, Copy)]
+struct Share {
+    /// Of bodies that are small so far.
+    small: usize,
+    /// Of the others.
+    large: usize,
 }
 
 impl BodyBudget {
@@ -50,6 +59,13 @@ impl BodyBudget {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    /// The part that a body of so many bytes is in.
+    fn of(&mut self, bytes: usize) -> &mut usize {
+        if bytes <= SMALL_BODY_BYTES { &mut self.small } else { &mut self.large }
     }
 }
 
@@ -79,14 +95,22 @@ impl Charge {
     fn try_grow(&mut self, bytes: usize) -> bool {
         let total = self.budget.0.total;
         let mut held = self.budget.held();
-        let reserve = if self.bytes + bytes <= SMALL_BODY_BYTES { 0 } else { total / 4 };
-        let Some(left) = total.checked_sub(held.bytes + reserve + bytes) else { return false };
-        let of_peer = held.peers.get(&self.peer).copied().unwrap_or_default() + bytes;
-        if of_peer > left {
+        let grown = self.bytes + bytes;
+        let mut share = held.peers.get(&self.peer).copied().unwrap_or_default();
+        let (of_peer, reserve) = if grown <= SMALL_BODY_BYTES {
+            share.small += bytes;
+            (share.small, 0)
+        } else {
+            *share.of(self.bytes) -= self.bytes;
+            share.large += grown;
+            (share.small + share.large, total / 4)
+        };
+        let left = total.checked_sub(held.bytes + reserve + bytes);
+        if left.is_none_or(|left| of_peer > left) {
             return false;
         }
         held.bytes += bytes;
-        held.peers.insert(self.peer, of_peer);
+        held.peers.insert(self.peer, share);
         drop(held);
         self.bytes += bytes;
         true
@@ -100,9 +124,9 @@ impl Drop for Charge {
         }
         let mut held = self.budget.held();
         held.bytes -= self.bytes;
-        if let Some(of_peer) = held.peers.get_mut(&self.peer) {
-            *of_peer -= self.bytes;
-            if *of_peer == 0 {
+        if let Some(share) = held.peers.get_mut(&self.peer) {
+            *share.of(self.bytes) -= self.bytes;
+            if share.small + share.large == 0 {
                 held.peers.remove(&self.peer);
             }
         }

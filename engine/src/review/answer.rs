@@ -125,10 +125,7 @@ impl Status {
             message: violation.to_string(),
             field: violation.path.clone(),
         });
-        let message = match record.policy {
-            Some(policy) => record.violations().message(&policy.name),
-            None => record.violations().lines().join("\n"),
-        };
+        let message = record.message();
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
     }
 }

@@ -160,6 +160,17 @@ pub fn answer<'a>(
     evaluator.answer(endpoint, body)
 }
 
+impl Record<'_> {
+    /// Returns what kubectl shows of the violations.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self.policy {
+            Some(policy) => self.violations().message(&policy.name),
+            None => self.violations().lines().join("\n"),
+        }
+    }
+}
+
 /// What the rules found, and what they did.
 #[derive(Debug, Default)]
 pub struct Findings {

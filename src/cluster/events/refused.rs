@@ -46,10 +46,9 @@ impl Refused {
         let namespace = &*request.namespace;
         let controller = Pod::of(&record.object).controller();
         let regarding = controller.and_then(|owner| Regarding::controller(owner, namespace));
-        let policy = record.policy.map_or("", |policy| &policy.name);
         Some(Self {
             regarding: regarding.unwrap_or_else(|| Regarding::namespace(namespace)),
-            note: note(&record.violations().message(policy)),
+            note: note(&record.message()),
         })
     }
 }
@@ -172,7 +171,6 @@ mod tests {
             json!({"dryRun": true}),
             json!({"operation": "UPDATE"}),
             json!({"operation": "DELETE"}),
-            json!({"namespace": "elsewhere"}),
             json!({"resource": {"resource": "bindings"}}),
             json!({"object": {"spec": {"containers": [{"name": "main", "image": "x"}]}}}),
         ] {
