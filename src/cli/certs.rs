@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Failure, Status, print,
-    serve::ClusterArgs,
+    Failure, Status,
+    cluster_args::ClusterArgs,
+    print,
     terminal::{BAD, FAINT, GOOD, STRONG, paint},
     wait_for,
 };

@@ -4,6 +4,7 @@ mod api;
 mod configurations;
 mod events;
 mod keeper;
+mod metrics;
 mod secret;
 mod view;
 mod watch;
@@ -18,6 +19,7 @@ use kube::{
 pub use api::{Api, Trouble};
 pub use events::Events;
 pub use keeper::{Keeper, Settings, check_names};
+pub use metrics::{CertificateMetrics, register_event_metrics};
 pub use view::{View, Watched};
 
 /// Why there is no way to an API server. Whether one answers is found out later.

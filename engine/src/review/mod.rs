@@ -2,6 +2,7 @@
 
 pub mod annotations;
 mod answer;
+mod head;
 mod record;
 mod request;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use answer::Answer;
+pub use head::{Head, MAX_HEAD_BYTES};
 pub use record::Record;
 pub use request::{Operation, Request, RequestInfo, ReviewError};
 
@@ -167,7 +169,7 @@ impl From<Violations> for Findings {
 }
 
 fn decide<'a>(
-    policies: &'a PolicySet,
+    evaluator: Evaluator<'a>,
     endpoint: Endpoint,
     request: &mut Request<'a>,
 ) -> (Outcome, Option<&'a Policy>, Findings) {
@@ -302,7 +304,8 @@ fn evaluate_binding(policy: &Policy, binding: &Value) -> Violations {
     rules::check_update(policy.base(), binding, &bare).new
 }
 
-fn unreadable(problem: &str) -> Violations {
+fn not_evaluated(unread: &Unread) -> Violations {
+    let (found, wanted, remedy) = unread.violation();
     let mut violations = Violations::default();
     Reporter::new(rules::POD_SCHEMA, &mut violations).report(
         LazyPath::root("object"),

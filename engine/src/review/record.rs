@@ -80,6 +80,7 @@ impl Record<'_> {
             && self.endpoint == Endpoint::Validate
             && self.mode() == Some(Mode::Enforce)
             && !self.request.dry_run
+            && self.request.caller.is_believed()
     }
 
     /// The Pod's own uid; empty where it has none yet.
@@ -101,7 +102,7 @@ impl Record<'_> {
     }
 
     /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
-    /// `time` is RFC 3339. Nothing is written where no policy applied: there was no verdict.
+    /// `time` is RFC 3339. Nothing is written for a request that is not evaluated.
     pub fn write_line(&self, out: &mut Vec<u8>, time: &str, duration_micros: u64) {
         let Some(policy) = self.policy else { return };
         let (metadata, spec) = (pod::metadata(&self.object), pod::spec(&self.object));
