@@ -25,8 +25,12 @@ fn read_file(path: &Path) -> io::Result<Source> {
     Ok(Source { name: path.display().to_string(), text })
 }
 
-/// A mounted `ConfigMap` keeps its files in hidden folders and shows them as links; hidden entries are skipped.
+/// Returns the policy files of a folder. A mounted `ConfigMap` keeps its files in hidden folders and shows them as links;
+/// hidden entries are skipped.
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    // The link `..data` is swapped when the `ConfigMap` changes. It is followed once, so that all files are of one version.
+    let version = fs::canonicalize(folder.join("..data"));
+    let folder = version.as_deref().unwrap_or(folder);
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| named(folder, &error))? {
         let path = entry.map_err(|error| named(folder, &error))?.path();
@@ -60,6 +64,23 @@ mod tests {
         }
         let texts: Vec<String> = read(folder.path()).unwrap().into_iter().map(|source| source.text).collect();
         assert_eq!(texts, ["a.yml", "b.yaml", "c.json"]);
+    }
+
+    #[test]
+    fn files_of_a_mounted_config_map_are_of_one_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for version in ["..old", "..new"] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("a.yaml"), version).unwrap();
+        }
+        std::os::unix::fs::symlink("..old", root.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+        let files = files_of(root).unwrap();
+        fs::remove_file(root.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..new", root.join("..data")).unwrap();
+        let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        assert_eq!(texts, ["..old"]);
     }
 
     #[test]

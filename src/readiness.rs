@@ -1,17 +1,17 @@
-//! Whether this replica is ready, and whether anybody has been told so.
+//! Whether this replica is ready, and whether its readiness was observed.
 
 use tokio::sync::watch;
 
-/// How far it has come; it does not go back.
+/// How far the replica has come. It does not go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     NotReady,
     Ready,
-    /// A probe has been answered with it.
-    Told,
+    /// A probe was answered that it is ready.
+    Observed,
 }
 
-/// Whether this replica is ready.
+/// The readiness of this replica.
 #[derive(Debug)]
 pub struct Readiness(watch::Sender<Stage>);
 
@@ -22,25 +22,31 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// From now on it is ready.
+    /// Makes the replica ready from now on.
     pub fn set(&self) {
         self.reach(Stage::Ready);
     }
 
-    /// Whether it is; who asks will tell others.
+    /// Returns true if the replica is ready.
     #[must_use]
-    pub fn tell(&self) -> bool {
-        let is_ready = *self.0.borrow() >= Stage::Ready;
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow() >= Stage::Ready
+    }
+
+    /// Returns true if the replica is ready, and then marks its readiness as observed.
+    #[must_use]
+    pub fn check_and_mark_observed(&self) -> bool {
+        let is_ready = self.is_ready();
         if is_ready {
-            self.reach(Stage::Told);
+            self.reach(Stage::Observed);
         }
         is_ready
     }
 
-    /// Waits until somebody has been told that it is ready.
-    pub async fn told(&self) {
+    /// Waits until the readiness was observed.
+    pub async fn observed(&self) {
         // The sender is ours, so this ends only with that.
-        let _ = self.0.subscribe().wait_for(|stage| *stage == Stage::Told).await;
+        let _ = self.0.subscribe().wait_for(|stage| *stage == Stage::Observed).await;
     }
 
     fn reach(&self, stage: Stage) {
@@ -57,14 +63,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_asks_before_it_is_ready_has_not_been_told() {
+    async fn only_a_probe_after_the_start_observes_readiness() {
         let readiness = Readiness::default();
-        assert!(!readiness.tell());
+        assert!(!readiness.check_and_mark_observed() && !readiness.is_ready());
         readiness.set();
+        assert!(readiness.is_ready());
         assert_eq!(*readiness.0.borrow(), Stage::Ready);
-        assert!(readiness.tell());
-        readiness.told().await;
+        assert!(readiness.check_and_mark_observed());
+        readiness.observed().await;
         readiness.set();
-        assert_eq!(*readiness.0.borrow(), Stage::Told);
+        assert_eq!(*readiness.0.borrow(), Stage::Observed);
     }
 }

@@ -3,6 +3,7 @@
 pub mod chain;
 mod file;
 mod format;
+mod metrics;
 mod notice;
 mod stream;
 
@@ -10,18 +11,18 @@ use std::{
     cell::RefCell,
     io, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
-    thread,
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use crate::telemetry::Metrics;
-
+use crate::supervisor::Supervisor;
 use chain::Link;
+use sandgate_engine::review::Record;
 
 pub use file::{File, FileSettings, Fsync};
 pub use format::{Line, NoticeLine, Owner, SealFields, Verdict, Violation, json_schema};
+pub use metrics::AuditMetrics;
 pub use notice::Notice;
 pub use stream::Stream;
 
@@ -77,7 +78,7 @@ pub struct Writer {
 /// A record that waits for room. Dropping it loses the record, which is counted.
 #[derive(Debug)]
 #[must_use]
-pub struct Waiting {
+pub struct PendingRecord {
     line: Vec<u8>,
     queue: Arc<Queue>,
 }
@@ -89,7 +90,7 @@ struct Queue {
     /// Told each time that there may be room again.
     room: Notify,
     on_overflow: OnOverflow,
-    metrics: Arc<Metrics>,
+    metrics: AuditMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +119,8 @@ impl Trail {
     pub fn start(
         sink: impl Sink,
         on_overflow: OnOverflow,
-        metrics: Arc<Metrics>,
+        metrics: AuditMetrics,
+        supervisor: &Supervisor,
     ) -> io::Result<(Self, Writer)> {
         let queue = Arc::new(Queue {
             pending: Mutex::default(),
@@ -129,7 +131,7 @@ impl Trail {
         });
         let (end, done) = mpsc::channel();
         let delivery = Delivery { sink, queue: Arc::clone(&queue), is_failing: false };
-        thread::Builder::new().name("audit".into()).spawn(move || {
+        supervisor.spawn_thread("audit", move || {
             delivery.run();
             // Dropping its end tells the writer's owner.
             drop(end);
@@ -137,9 +139,15 @@ impl Trail {
         Ok((Self(Arc::clone(&queue)), Writer { queue, done }))
     }
 
+    /// Records a verdict that took `took`. Returns the record if the queue is full and answers wait for it.
+    pub fn append(&self, record: &Record, took: Duration) -> Option<PendingRecord> {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))
+    }
+
     /// Takes the line that `write` appends, with its newline; one that appends nothing records nothing. Never waits
     /// for the sink: where there is no room the record is dropped, or given back if answers shall wait for it.
-    pub fn record(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<Waiting> {
+    pub fn record(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<PendingRecord> {
         thread_local! {
             static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -147,7 +155,7 @@ impl Trail {
             line.clear();
             write(line);
             let fits = line.is_empty() || self.0.push(line);
-            let waiting = (!fits).then(|| Waiting { line: line.clone(), queue: Arc::clone(&self.0) });
+            let waiting = (!fits).then(|| PendingRecord { line: line.clone(), queue: Arc::clone(&self.0) });
             line.shrink_to(KEPT_BYTES);
             // Where nothing waits, dropping it counts the loss.
             waiting.filter(|_| self.0.on_overflow == OnOverflow::Block)
@@ -155,9 +163,9 @@ impl Trail {
     }
 }
 
-impl Waiting {
+impl PendingRecord {
     /// Waits until the record is taken.
-    pub async fn taken(mut self) {
+    pub async fn enqueued(mut self) {
         let queue = Arc::clone(&self.queue);
         loop {
             let room = queue.room.notified();
@@ -170,7 +178,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRecord {
     fn drop(&mut self) {
         if !self.line.is_empty() {
             self.queue.lose(1);
@@ -207,7 +215,7 @@ impl Queue {
     }
 
     fn lose(&self, records: u64) {
-        self.metrics.audit_records[1].inc_by(records);
+        self.metrics.records.failed.inc_by(records);
         self.lock().lost += records;
     }
 
@@ -281,7 +289,7 @@ impl<S: Sink> Delivery<S> {
             is_written = self.write(lines);
         }
         if is_written {
-            self.queue.metrics.audit_records[0].inc_by(records);
+            self.queue.metrics.records.succeeded.inc_by(records);
             return;
         }
         self.queue.lose(records);
@@ -293,11 +301,10 @@ impl<S: Sink> Delivery<S> {
         let written = self.sink.write(lines);
         let was_failing = mem::replace(&mut self.is_failing, written.is_err());
         let metrics = &self.queue.metrics;
-        metrics.audit_failing.set(i64::from(self.is_failing));
+        metrics.failing.set(i64::from(self.is_failing));
         match written {
             Ok(head) => {
-                metrics.audit_sequence.set(i64::try_from(head.seq).unwrap_or(i64::MAX));
-                metrics.audit_head.set(head.hash.short());
+                metrics.set_head(&head);
                 if was_failing {
                     tracing::info!(seq = head.seq, "The audit trail is written again");
                 }
@@ -350,7 +357,7 @@ mod tests {
 
     #[test]
     fn every_record_is_written_in_order_before_the_writer_ends() {
-        let (memory, metrics) = (Memory::default(), Arc::new(Metrics::new()));
+        let (memory, metrics) = (Memory::default(), metrics());
         let (trail, writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
         for n in 0..1000 {
             assert!(trail.record(|line| line.extend(format!("{{\"n\":{n}}}\n").into_bytes())).is_none());
@@ -359,12 +366,12 @@ mod tests {
         assert!(writer.finish(PATIENCE));
         let records: Vec<_> = memory.records().iter().filter_map(|record| record["n"].as_u64()).collect();
         assert_eq!(records, (0..1000).collect::<Vec<_>>());
-        assert_eq!(metrics.audit_records[0].get(), 1000);
+        assert_eq!(metrics.records.succeeded.get(), 1000);
     }
 
     #[test]
     fn a_record_is_written_without_a_next_one() {
-        let (memory, metrics) = (Memory::default(), Arc::new(Metrics::new()));
+        let (memory, metrics) = (Memory::default(), metrics());
         let (trail, _writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
         assert!(trail.record(|line| line.extend(b"{\"n\":1}\n")).is_none());
         until(|| memory.records().iter().any(|record| record["n"] == 1));
@@ -373,27 +380,27 @@ mod tests {
     #[test]
     fn a_stalled_sink_drops_and_counts_and_holds_up_nothing() {
         let (release, stalled) = mpsc::channel();
-        let metrics = Arc::new(Metrics::new());
+        let metrics = metrics();
         let (trail, writer) = start(Stream::new(Stalled(stalled)), OnOverflow::Drop, &metrics);
         let sent = fill(&trail, 3 * BUFFERED_BYTES);
-        assert!(metrics.audit_records[1].get() > 0);
+        assert!(metrics.records.failed.get() > 0);
         assert!(!writer.finish(Duration::from_millis(10)));
         drop(release);
-        until(|| metrics.audit_records[1].get() == sent);
-        assert_eq!(metrics.audit_failing.get(), 1);
+        until(|| metrics.records.failed.get() == sent);
+        assert_eq!(metrics.failing.get(), 1);
     }
 
     #[test]
     fn what_a_failing_file_could_not_take_is_written_later_and_what_was_dropped_is_said() {
-        let (metrics, file) = (Arc::new(Metrics::new()), Moody::default());
+        let (metrics, file) = (metrics(), Moody::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file.clone(), OnOverflow::Drop, &metrics);
         let sent = fill(&trail, 2 * BUFFERED_BYTES);
-        until(|| metrics.audit_failing.get() == 1);
+        until(|| metrics.failing.get() == 1);
         file.fails.store(false, Ordering::Relaxed);
-        until(|| metrics.audit_failing.get() == 0);
+        until(|| metrics.failing.get() == 0);
         assert!(writer.finish(PATIENCE));
-        let lost = metrics.audit_records[1].get();
+        let lost = metrics.records.failed.get();
         let records = file.written.records();
         let notices = records.iter().filter(|record| record["notice"] == "dropped");
         assert_eq!(notices.map(|notice| notice["records"].as_u64().unwrap()).sum::<u64>(), lost);
@@ -403,17 +410,17 @@ mod tests {
 
     #[test]
     fn a_file_that_never_works_does_not_hold_up_the_end() {
-        let (metrics, file) = (Arc::new(Metrics::new()), Moody::default());
+        let (metrics, file) = (metrics(), Moody::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file, OnOverflow::Drop, &metrics);
         let sent = fill(&trail, BUFFERED_BYTES / 2);
         assert!(writer.finish(PATIENCE));
-        assert_eq!(metrics.audit_records[1].get(), sent);
+        assert_eq!(metrics.records.failed.get(), sent);
     }
 
     #[tokio::test]
     async fn where_answers_wait_for_their_record_nothing_is_dropped() {
-        let (metrics, file) = (Arc::new(Metrics::new()), Moody::default());
+        let (metrics, file) = (metrics(), Moody::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file.clone(), OnOverflow::Block, &metrics);
         fill(&trail, BUFFERED_BYTES);
@@ -424,11 +431,11 @@ mod tests {
         };
         let given_up = trail.record(|line| line.extend(large())).unwrap();
         drop(given_up);
-        assert_eq!(metrics.audit_records[1].get(), 1, "only of a caller that did not wait");
+        assert_eq!(metrics.records.failed.get(), 1, "only of a caller that did not wait");
         file.fails.store(false, Ordering::Relaxed);
-        waiting.taken().await;
+        waiting.enqueued().await;
         assert!(writer.finish(PATIENCE));
-        assert_eq!(metrics.audit_records[1].get(), 1);
+        assert_eq!(metrics.records.failed.get(), 1);
         assert!(file.written.records().iter().any(|record| record["notice"] == "dropped"));
     }
 
@@ -451,8 +458,12 @@ mod tests {
         }
     }
 
-    fn start(sink: impl Sink, on_overflow: OnOverflow, metrics: &Arc<Metrics>) -> (Trail, Writer) {
-        Trail::start(sink, on_overflow, Arc::clone(metrics)).unwrap()
+    fn metrics() -> AuditMetrics {
+        AuditMetrics::register(&mut prometheus_client::registry::Registry::default())
+    }
+
+    fn start(sink: impl Sink, on_overflow: OnOverflow, metrics: &AuditMetrics) -> (Trail, Writer) {
+        Trail::start(sink, on_overflow, metrics.clone(), &Supervisor::default()).unwrap()
     }
 
     fn large() -> Vec<u8> {
@@ -472,7 +483,7 @@ mod tests {
         let start = std::time::Instant::now();
         while !condition() {
             assert!(start.elapsed() < PATIENCE);
-            thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

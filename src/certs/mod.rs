@@ -11,7 +11,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwapOption;
 use rustls::{
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
@@ -65,20 +65,26 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, no client certificates.
+/// Configures TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. If there is a verifier of `clients`, each must present a certificate.
 ///
 /// # Errors
-/// When the crypto provider does not support the protocol versions, which would be a fault of the build.
-pub fn server_config(resolver: Arc<Resolver>) -> Result<rustls::ServerConfig, rustls::Error> {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+/// If the crypto provider does not support the protocol versions, which would be a fault of the build.
+pub fn server_config(
+    resolver: Arc<Resolver>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let config = match clients {
+        Some(verifier) => config.with_client_cert_verifier(verifier),
+        None => config.with_no_client_auth(),
+    };
+    let mut config = config.with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::{
     CliError, Status,
+    cluster_args::ClusterArgs,
     format::TextOrJson,
     print,
-    serve::ClusterArgs,
     terminal::{BAD, FAINT, GOOD, STRONG, paint},
     wait_for,
 };

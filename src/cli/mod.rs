@@ -5,6 +5,7 @@
 mod audit;
 mod certs;
 mod check;
+mod cluster_args;
 mod completion;
 mod explain;
 mod format;

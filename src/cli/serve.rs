@@ -1,52 +1,56 @@
 //! `sandgate serve`: the webhook itself.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use axum::http::Uri;
 use clap::{Args, ValueEnum};
 
+use super::cluster_args::ClusterArgs;
 use crate::{
-    audit::{self, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
+    audit::{self, AuditMetrics, FileSettings, Fsync, OnOverflow, Sink, Stream, Trail, Writer},
     certs::plan::Lifetimes,
-    cluster::{self, Access, Watched},
-    server::{self, CertificateSource, EventSettings, Limits, ServeError, Settings},
-    telemetry::{LogFormat, Metrics, TraceSettings, start_logs},
+    cluster,
+    server::{
+        self, CertificateSource, ClientAuthSettings, EventSettings, Limits, Metrics, ServeError, Settings,
+        TokenSettings,
+    },
+    supervisor::Supervisor,
+    telemetry::{LogFormat, TraceSettings, start_logs},
 };
 
 /// Serve the webhook over TLS until SIGTERM.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ServeArgs {
-    /// Where to take admission reviews, over TLS
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:10250")]
+    /// Address for admission reviews, over TLS; [::] serves IPv4 as well, and is 0.0.0.0 where there is no IPv6
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:10250")]
     listen: SocketAddr,
-    /// Where to answer /healthz, /readyz and /metrics, in plain HTTP
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
+    /// Address for /healthz, /readyz and /metrics, in plain HTTP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:8080")]
     admin: SocketAddr,
-    /// Policy file or folder; the built-in policy where left out
+    /// Policy file or folder; if omitted, the built-in policy is in force
     #[arg(long, value_name = "PATH", env = "SANDGATE_POLICY")]
     policy: Option<PathBuf>,
+    /// What happens to a Pod in a namespace that the webhook selects and no policy covers
+    #[arg(long, value_enum, default_value_t)]
+    without_policy: WithoutPolicy,
     #[command(flatten)]
     certificate: CertificateArgs,
+    #[command(flatten)]
+    caller: CallerArgs,
     #[command(flatten)]
     managed: ManagedArgs,
     #[command(flatten)]
     reporting: ReportingArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// How often to look whether policy and certificate files changed
+    /// Time between two looks whether policy, certificate and key files changed
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     reload_interval: Duration,
-    /// How long to go on serving after SIGTERM, until no endpoint points here any more
+    /// Time to go on serving after SIGTERM, until no endpoint points here any more
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     shutdown_delay: Duration,
-    /// How long requests that are still open may then take
+    /// Time that requests which are still open may then take
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     drain_timeout: Duration,
     #[command(flatten)]
@@ -57,7 +61,7 @@ pub struct ServeArgs {
     /// Which log lines are written, such as warn, info or sandgate=debug
     #[arg(long, value_name = "FILTER", default_value = "info", env = "SANDGATE_LOG_LEVEL")]
     log_level: String,
-    /// How many threads answer; one for each core where left out
+    /// Number of threads that answer; if omitted, one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
     /// File to write the reason of a failed start into as well, where the kubelet looks for it
@@ -68,14 +72,49 @@ pub struct ServeArgs {
 #[derive(Debug, Args)]
 struct CertificateArgs {
     /// Where the certificate comes from
-    #[arg(long, value_enum, default_value_t = CertificateMode::Dev)]
-    certs: CertificateMode,
+    #[arg(long, value_enum)]
+    certs: Option<CertificateMode>,
     /// files: the folder with tls.crt and tls.key; dev: where to write ca.crt
     #[arg(long, value_name = "DIR", required_if_eq("certs", "files"))]
     cert_dir: Option<PathBuf>,
     /// A name the certificate must hold for (dev, managed: those it is made for)
     #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("certs", "managed"))]
     server_name: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum WithoutPolicy {
+    /// It is denied
+    #[default]
+    Deny,
+    /// It is admitted and recorded
+    Allow,
+}
+
+impl From<WithoutPolicy> for sandgate_engine::review::WithoutPolicy {
+    fn from(without_policy: WithoutPolicy) -> Self {
+        match without_policy {
+            WithoutPolicy::Deny => Self::Deny,
+            WithoutPolicy::Allow => Self::Allow,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Authentication of API servers")]
+struct CallerArgs {
+    /// CAs in PEM: serve only clients that present a certificate signed by one; read again when the file changes
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Name that a client certificate must have, as its common name or an alternative name; any if omitted
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "client_ca")]
+    client_name: Vec<String>,
+    /// Public keys of the API server's tokens (its /openid/v1/jwks); read again when the file changes
+    #[arg(long, value_name = "FILE", requires = "token_audience")]
+    token_jwks: Option<PathBuf>,
+    /// Audience that a token must be for: the URL of a webhook, such as https://NAME.NAMESPACE.svc:443/mutate
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "token_jwks")]
+    token_audience: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -98,33 +137,6 @@ struct ManagedArgs {
     /// How long after the first answer of readiness the webhooks are armed, if they never were
     #[arg(long, value_name = "SECONDS", default_value = "5", hide = true, value_parser = seconds)]
     arm_after: Duration,
-}
-
-/// Where managed certificates are kept.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ClusterArgs {
-    /// How to reach the API server; as a Pod's service account where left out
-    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
-    pub(super) kubeconfig: Option<PathBuf>,
-    /// The namespace of the Secret; our own where left out
-    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
-    namespace: Option<String>,
-    /// The Secret with the CAs
-    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
-    ca_secret: String,
-    /// The name of both webhook configurations
-    #[arg(long, value_name = "NAME", default_value = "sandgate")]
-    webhook_configuration: String,
-}
-
-impl ClusterArgs {
-    pub(super) fn split(self) -> (Access, Watched) {
-        let Self { kubeconfig, namespace, ca_secret, webhook_configuration } = self;
-        (
-            Access { kubeconfig, namespace },
-            Watched { secret: ca_secret, configuration: webhook_configuration },
-        )
-    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -175,7 +187,11 @@ struct AuditArgs {
 }
 
 impl AuditArgs {
-    fn start(&self, metrics: &Arc<Metrics>) -> Result<Option<(Trail, Writer)>, String> {
+    fn start(
+        &self,
+        metrics: &AuditMetrics,
+        supervisor: &Supervisor,
+    ) -> Result<Option<(Trail, Writer)>, String> {
         let Self {
             audit,
             audit_file,
@@ -194,9 +210,11 @@ impl AuditArgs {
                     keep: *audit_keep,
                     fsync: *audit_fsync,
                 };
-                start_trail(audit::File::new(settings), *audit_on_overflow, metrics)
+                start_trail(audit::File::new(settings), *audit_on_overflow, metrics, supervisor)
             }
-            (AuditSink::Stdout, _) => start_trail(Stream::new(io::stdout()), *audit_on_overflow, metrics),
+            (AuditSink::Stdout, _) => {
+                start_trail(Stream::new(io::stdout()), *audit_on_overflow, metrics, supervisor)
+            }
             _ => Ok(None),
         }
     }
@@ -205,9 +223,10 @@ impl AuditArgs {
 fn start_trail(
     sink: impl Sink,
     on_overflow: OnOverflow,
-    metrics: &Arc<Metrics>,
+    metrics: &AuditMetrics,
+    supervisor: &Supervisor,
 ) -> Result<Option<(Trail, Writer)>, String> {
-    let started = Trail::start(sink, on_overflow, Arc::clone(metrics));
+    let started = Trail::start(sink, on_overflow, metrics.clone(), supervisor);
     started.map(Some).map_err(|error| format!("cannot start the audit trail: {error}"))
 }
 
@@ -234,92 +253,106 @@ struct ReportingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// The largest body, in bytes; an update of the largest Pod there can be carries it twice
+    /// Largest body that is evaluated, in bytes; the review of a larger one is denied
     #[arg(long, value_name = "BYTES", default_value = "8388608", value_parser = clap::value_parser!(u32).range(1024..))]
     max_body_bytes: u32,
-    /// All bodies that are being read at once, in bytes
+    /// Budget of all bodies that are received and evaluated at once, in bytes; at least three times --max-body-bytes
     #[arg(long, value_name = "BYTES", default_value = "67108864")]
     max_body_bytes_in_flight: u32,
-    /// The most open connections
+    /// Largest number of open connections; at the bound the longest idle one is closed
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
-    /// How long a TLS handshake may take
+    /// Time that a TLS handshake may take
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     handshake_timeout: Duration,
-    /// How long the head of a request may take
+    /// Time that the request headers may take
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     header_timeout: Duration,
-    /// How long the body of a request may take
+    /// Time that the request body may take
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     body_timeout: Duration,
-    /// How long a connection may be idle; the API server closes its own after 90 seconds
+    /// Time that a connection may be idle; the API server closes its own after 90 seconds
     #[arg(long, value_name = "SECONDS", default_value = "180", value_parser = seconds)]
     idle_timeout: Duration,
 }
 
-/// Serves until it is ended.
+/// Serves until a signal ends it. The exit status is 0 after a graceful shutdown, 1 if it ended early, and 2 if it could not
+/// start.
 #[must_use]
 pub fn run(args: ServeArgs) -> ExitCode {
     let message = args.termination_message.clone();
-    match start(args) {
-        Ok(code) => code,
-        Err(problem) => cannot_run(&problem, message.as_deref()),
+    let (problem, code) = match start(args) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(problem) => problem,
+    };
+    eprintln!("sandgate: {problem}");
+    if let Some(Err(error)) = message.map(|path| fs::write(path, &problem)) {
+        eprintln!("sandgate: cannot write the termination message: {error}");
     }
+    code
 }
 
-fn start(args: ServeArgs) -> Result<ExitCode, String> {
-    let log_level = start_logs(args.log_format, &args.log_level)?;
-    let metrics = Arc::new(Metrics::new());
-    let (trail, writer) = args.audit.start(&metrics)?.unzip();
+/// Why it did not end well, and the exit status.
+type Ending = (String, ExitCode);
+
+fn start(args: ServeArgs) -> Result<(), Ending> {
+    let could_not_start = |problem: String| (problem, ExitCode::from(2));
+    let certificate = certificate(&args).map_err(could_not_start)?;
+    let log_level = start_logs(args.log_format, &args.log_level).map_err(could_not_start)?;
+    let (metrics, supervisor) = (Metrics::new(), Supervisor::default());
+    let trail = args.audit.start(&metrics.audit, &supervisor).map_err(could_not_start)?;
+    let (trail, writer) = trail.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let served = runtime.block_on(server::serve(settings(args), metrics, trail, log_level));
-    finish(served, runtime, writer)
-}
-
-fn finish(
-    served: Result<(), ServeError>,
-    runtime: tokio::runtime::Runtime,
-    writer: Option<Writer>,
-) -> Result<ExitCode, String> {
+    let runtime = runtime.map_err(|error| could_not_start(format!("cannot start: {error}")))?;
+    let settings = settings(args, certificate);
+    let served = runtime.block_on(server::serve(settings, metrics, trail, log_level, supervisor.clone()));
+    supervisor.stop();
     runtime.shutdown_timeout(Duration::from_millis(100));
-    match served {
-        Ok(()) => {
-            const PATIENCE: Duration = Duration::from_secs(2);
-            if writer.is_some_and(|writer| !writer.finish(PATIENCE)) {
-                eprintln!("sandgate: the audit trail is stuck, some records are lost");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(ServeError::Aborted) => {
-            eprintln!("sandgate: {}", ServeError::Aborted);
-            Ok(ExitCode::FAILURE)
-        }
-        Err(error) => Err(error.to_string()),
+    if let Some(writer) = writer {
+        flush(writer);
+    }
+    served.map_err(|error| match error {
+        ServeError::Aborted | ServeError::TaskEnded(_) => (error.to_string(), ExitCode::FAILURE),
+        error => could_not_start(error.to_string()),
+    })
+}
+
+fn flush(writer: Writer) {
+    const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+    if !writer.finish(FLUSH_TIMEOUT) {
+        eprintln!("sandgate: the audit trail is stuck, some records are lost");
     }
 }
 
-fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
-    eprintln!("sandgate: {problem}");
-    if let Some(Err(error)) = message.map(|path| fs::write(path, problem)) {
-        eprintln!("sandgate: the termination message cannot be written: {error}");
-    }
-    ExitCode::from(2)
-}
-
-fn settings(args: ServeArgs) -> Settings {
-    let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
-    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
-    let (access, _) = args.managed.cluster.clone().split();
-    let certificate = match (certs, cert_dir) {
-        (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
-        (CertificateMode::Managed, _) => managed(args.managed, server_name),
-        (_, folder) if server_name.is_empty() => {
-            CertificateSource::Dev { folder, names: vec!["localhost".into(), "127.0.0.1".into()] }
-        }
-        (_, folder) => CertificateSource::Dev { folder, names: server_name },
+/// Returns the source of the certificate.
+///
+/// # Errors
+/// If none is named. A development certificate would keep every API server out, so it must be asked for.
+fn certificate(args: &ServeArgs) -> Result<CertificateSource, String> {
+    let CertificateArgs { certs, cert_dir, server_name } = &args.certificate;
+    let names = server_name.clone();
+    let Some(mode) = certs else {
+        return Err("no certificate: give --certs managed (sandgate makes, publishes and renews it), \
+                    --certs files --cert-dir DIR (your own, or cert-manager's mounted Secret), \
+                    or --certs dev (for this process alone, not for production)"
+            .into());
     };
+    Ok(match (mode, cert_dir) {
+        (CertificateMode::Managed, _) => managed(&args.managed, names),
+        (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder: folder.clone(), names },
+        (_, folder) if names.is_empty() => CertificateSource::Dev {
+            folder: folder.clone(),
+            names: vec!["localhost".into(), "127.0.0.1".into()],
+        },
+        (_, folder) => CertificateSource::Dev { folder: folder.clone(), names },
+    })
+}
+
+fn settings(args: ServeArgs, certificate: CertificateSource) -> Settings {
+    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
+    let CallerArgs { client_ca, client_name, token_jwks, token_audience } = args.caller;
+    let (access, _) = args.managed.cluster.split();
     let LimitArgs {
         max_body_bytes,
         max_body_bytes_in_flight,
@@ -333,6 +366,9 @@ fn settings(args: ServeArgs) -> Settings {
         listen: args.listen,
         admin: args.admin,
         policy: args.policy,
+        without_policy: args.without_policy.into(),
+        client_auth: client_ca.map(|ca| ClientAuthSettings { ca, names: client_name }),
+        tokens: token_jwks.map(|jwks| TokenSettings { jwks, audiences: token_audience }),
         certificate,
         events: events.then(|| EventSettings { access, instance: instance.clone() }),
         traces: otlp_endpoint.map(|endpoint| TraceSettings {
@@ -356,11 +392,18 @@ fn settings(args: ServeArgs) -> Settings {
     }
 }
 
-fn managed(args: ManagedArgs, names: Vec<String>) -> CertificateSource {
+fn managed(args: &ManagedArgs, names: Vec<String>) -> CertificateSource {
     let ManagedArgs { cluster, ca_lifetime, leaf_lifetime, promote_after, check_interval, arm_after } = args;
-    let (access, watched) = cluster.split();
-    let lifetimes = Lifetimes { authority: ca_lifetime, leaf: leaf_lifetime, promote_after };
-    let settings = cluster::Settings { watched, names, lifetimes, check_interval, arm_after };
+    let (access, watched) = cluster.clone().split();
+    let lifetimes =
+        Lifetimes { authority: *ca_lifetime, leaf: *leaf_lifetime, promote_after: *promote_after };
+    let settings = cluster::Settings {
+        watched,
+        names,
+        lifetimes,
+        check_interval: *check_interval,
+        arm_after: *arm_after,
+    };
     CertificateSource::Managed { access, settings }
 }
 

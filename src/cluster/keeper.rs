@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     api::{Api, Target, Trouble},
     configurations::{self, Registered},
+    metrics::CertificateMetrics,
     secret,
     view::{View, Watched},
     watch,
@@ -31,7 +32,7 @@ use crate::{
         plan::{self, Kind, LARGEST_SKEW, Leaf, Lifetimes, Memory, Plan, Publish, Secret, Sign, Write},
     },
     readiness::Readiness,
-    telemetry::Metrics,
+    supervisor::Supervisor,
 };
 
 /// How managed certificates are set up.
@@ -56,7 +57,7 @@ pub struct Keeper {
     settings: Settings,
     resolver: Arc<Resolver>,
     readiness: Arc<Readiness>,
-    metrics: Arc<Metrics>,
+    metrics: CertificateMetrics,
     memory: Memory,
     is_reachable: Arc<AtomicBool>,
     changed: Arc<Notify>,
@@ -95,7 +96,7 @@ impl Keeper {
         settings: Settings,
         resolver: Arc<Resolver>,
         readiness: Arc<Readiness>,
-        metrics: Arc<Metrics>,
+        metrics: CertificateMetrics,
     ) -> Self {
         Self {
             api,
@@ -112,41 +113,39 @@ impl Keeper {
         }
     }
 
-    /// Goes on for as long as the process lives, beside everything else.
-    pub fn start(self) {
-        let metrics = Arc::clone(&self.metrics);
-        let keeping = tokio::spawn(self.run());
-        tokio::spawn(async move {
-            if let Err(error) = keeping.await {
-                tracing::error!(%error, "Certificates are not looked after any more: please report it, and restart");
-                metrics.panicked();
-                metrics.upkeep.failing.set(1);
-            }
-        });
+    /// Starts the task. It runs for as long as the process.
+    pub fn start(mut self, supervisor: &Supervisor) {
+        self.watch(supervisor);
+        supervisor.spawn("certificate reconciler", self.run());
+    }
+
+    /// Follows both configurations, so that a change is seen at once.
+    fn watch(&mut self, supervisor: &Supervisor) {
+        for kind in Kind::ALL {
+            let name = self.settings.watched.configuration.clone();
+            let watch = watch::follow(self.api.clone(), kind, name, Arc::clone(&self.changed));
+            supervisor.spawn("configuration watch", watch);
+        }
     }
 
     async fn run(mut self) {
-        for kind in Kind::ALL {
-            let name = self.settings.watched.configuration.clone();
-            tokio::spawn(watch::follow(self.api.clone(), kind, name, Arc::clone(&self.changed)));
-        }
         tokio::spawn(self.become_reachable());
         let mut pause = Pause::default();
         loop {
             match self.round().await {
                 Round::Changed => {
-                    self.metrics.upkeep.failing.set(0);
+                    self.metrics.failing.set(0);
                     sleep(pause.longer()).await;
                 }
                 Round::Quiet(seconds) => {
-                    self.metrics.upkeep.failing.set(0);
+                    self.metrics.failing.set(0);
                     pause.over();
                     let due = Duration::from_secs(seconds.unsigned_abs());
                     self.wait(due.min(jittered(self.settings.check_interval))).await;
                 }
                 Round::Failed(problems) => {
-                    self.metrics.upkeep.failed.inc();
-                    self.metrics.upkeep.failing.set(1);
+                    self.metrics.renewals.failed.inc();
+                    self.metrics.failing.set(1);
                     self.say(problems, |problem| tracing::error!("{problem}; trying again"));
                     sleep(pause.longer().min(self.settings.check_interval)).await;
                 }
@@ -166,7 +165,7 @@ impl Keeper {
         let (readiness, is_reachable) = (Arc::clone(&self.readiness), Arc::clone(&self.is_reachable));
         let (changed, delay) = (Arc::clone(&self.changed), self.settings.arm_after);
         async move {
-            readiness.told().await;
+            readiness.observed().await;
             sleep(delay).await;
             is_reachable.store(true, Ordering::Relaxed);
             changed.notify_one();
@@ -275,7 +274,7 @@ impl Keeper {
                 "The rules of a webhook configuration were removed and are restored; until then its Pods were admitted \
                  without a review"
             );
-            self.metrics.upkeep.rules_restored[publish.kind as usize].inc();
+            self.metrics.inc_rules_restored(publish.kind);
         }
         tracing::info!(%name, configuration, authorities, armed, "Configuration published");
         Ok(())
@@ -352,8 +351,8 @@ impl Keeper {
         let (issued, not_after) = (view.observed.now, *not_after);
         let key = mint::leaf(&self.settings.names, &signer, Validity { now: issued, not_after })?;
         self.resolver.replace(key);
-        self.metrics.certificate_expiry.set(not_after);
-        self.metrics.upkeep.worked.inc();
+        self.metrics.served_expiry.set(not_after);
+        self.metrics.renewals.succeeded.inc();
         self.memory.leaf = Some(Leaf { issuer: issuer.certificate.clone(), issued, not_after });
         tracing::info!(names = ?self.settings.names, not_after, "Certificate signed");
         Ok(())
@@ -363,18 +362,17 @@ impl Keeper {
         let observed = &view.observed;
         let active = observed.authorities().iter().find(|authority| authority.state == State::Active);
         let issuer = self.memory.leaf.as_ref().map(|leaf| leaf.issuer.id);
-        let upkeep = &self.metrics.upkeep;
-        upkeep.clock_skew.set(observed.skew);
-        upkeep.authority_expiry.set(active.map_or(0, |active| active.certificate.not_after));
-        for (published, found) in upkeep.published.iter().zip(&observed.configurations) {
+        self.metrics.clock_skew.set(observed.skew);
+        self.metrics.ca_expiry.set(active.map_or(0, |active| active.certificate.not_after));
+        for (kind, found) in Kind::ALL.into_iter().zip(&observed.configurations) {
             let is_published = found.as_ref().is_some_and(|configuration| {
                 configuration.is_right() && issuer.is_some_and(|issuer| configuration.publishes(issuer))
             });
-            published.set(is_published.into());
+            self.metrics.set_published(kind, is_published);
         }
         for kind in Kind::ALL {
             let has_drifted = view.drift().any(|(drifted, _)| drifted == kind);
-            upkeep.drift[kind as usize].set(has_drifted.into());
+            self.metrics.set_drift(kind, has_drifted);
         }
     }
 

@@ -5,6 +5,7 @@ mod configurations;
 mod drift;
 mod events;
 mod keeper;
+mod metrics;
 mod secret;
 mod view;
 mod watch;
@@ -19,6 +20,7 @@ use kube::{
 pub use api::{Api, Trouble};
 pub use events::Events;
 pub use keeper::{Keeper, Settings};
+pub use metrics::{CertificateMetrics, register_event_metrics};
 pub use view::{View, Watched};
 
 /// Why there is no way to an API server. Whether one answers is found out later.

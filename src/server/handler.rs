@@ -2,14 +2,14 @@
 
 use std::{
     borrow::Cow,
-    panic::{AssertUnwindSafe, catch_unwind},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::State,
     http::{
         HeaderMap, HeaderValue, Request, StatusCode,
@@ -18,271 +18,144 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::SemaphorePermit,
-    task::block_in_place,
-    time::{Instant as Deadline, timeout, timeout_at},
-};
+use tokio::time::{Instant as Deadline, timeout_at};
 
-use super::Shared;
-use crate::{
-    audit::Waiting,
-    telemetry::{Counted, Limit, Span},
+use super::{
+    Shared,
+    body::{self, Bounds, Received},
+    evaluation::Job,
+    listener::Peer,
+    metrics::Limit,
 };
-use sandgate_engine::review::{self, Answer, Endpoint, Outcome, Record, ReviewError};
+use crate::telemetry::GaugeGuard;
+use sandgate_engine::review::{Caller, Endpoint, Unread};
+
+/// The time for an answer if the API server does not name its timeout. Its default is 10 seconds.
+const ANSWER_TIME: Duration = Duration::from_secs(9);
 
 /// The routes of the TLS port.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let of = |endpoint| {
+    let handler = |endpoint| {
         post(move |State(shared): State<Arc<Shared>>, request: Request<Body>| {
             handle(shared, endpoint, request)
         })
         .fallback(|| async {
-            ([(ALLOW, "POST")], Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"))
+            ([(ALLOW, "POST")], Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"))
         })
     };
     Router::new()
-        .route("/mutate", of(Endpoint::Mutate))
-        .route("/validate", of(Endpoint::Validate))
+        .route("/mutate", handler(Endpoint::Mutate))
+        .route("/validate", handler(Endpoint::Validate))
         .fallback(|| async {
-            Refusal::new(StatusCode::NOT_FOUND, "no such endpoint; there are POST /mutate and POST /validate")
+            Rejection::new(
+                StatusCode::NOT_FOUND,
+                "no such endpoint; there are POST /mutate and POST /validate",
+            )
         })
         .with_state(shared)
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
-    let mut span = shared.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
-    let response = judge(&shared, endpoint, request, span.as_mut()).await;
-    if let (Some(traces), Some(span)) = (&shared.traces, span) {
+    let _counted = GaugeGuard::new(&shared.metrics.in_flight);
+    let span = shared.observers.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
+    let (parts, body) = request.into_parts();
+    let start = Deadline::now();
+    let answer_by = start + answer_time(parts.uri.query());
+    let receive_by = answer_by.min(start + shared.limits.body);
+    let declared = declared_length(&parts.headers);
+    if let Some(rejection) = rejection(&shared, &parts.headers, declared) {
+        // A client that asks first has not sent anything yet.
+        if !parts.headers.contains_key(EXPECT) {
+            body::discard(body, receive_by).await;
+        }
+        if let (Some(traces), Some(span)) = (&shared.observers.traces, span) {
+            traces.end(span, rejection.status);
+        }
+        return rejection.into_response();
+    }
+    let peer = parts
+        .extensions
+        .get()
+        .copied()
+        .unwrap_or(Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), has_certificate: false });
+    let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
+    let charge = shared.bodies.charge(peer.address);
+    let Received { bytes, incomplete, charge: _charge } = body::receive(body, bounds, charge).await;
+    let received = bytes.len() as u64;
+    let caller = caller(&shared, peer, &parts.headers);
+    let job = Job::new(Arc::clone(&shared), endpoint, bytes, caller, span);
+    // The rest of the body will not be read, so the connection is of no more use.
+    let is_cut_off = incomplete.is_some();
+    let (mut response, pending) = match incomplete {
+        None => job.evaluate(answer_by).await,
+        Some(unread) => {
+            count(&shared, &unread);
+            job.by_head(unread)
+        }
+    };
+    if is_cut_off {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let answered = response.body().size_hint().exact().unwrap_or_default();
+    shared.metrics.record_body_sizes(endpoint, received, answered);
+    if let Some(record) = pending {
+        // Given up, it is counted as lost.
+        let _ = timeout_at(answer_by, record.enqueued()).await;
+    }
+    if let (Some(traces), Some(span)) = (&shared.observers.traces, job.take_span()) {
         traces.end(span, response.status());
     }
     response
 }
 
-async fn judge(
-    shared: &Shared,
-    endpoint: Endpoint,
-    request: Request<Body>,
-    span: Option<&mut Span>,
-) -> Response {
-    /// Below it a review is judged so soon that other connections can wait for it.
-    const LARGE: usize = 1 << 20;
+/// How the sender proved that it is an API server.
+fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Caller {
+    if peer.has_certificate {
+        return Caller::Certificate;
+    }
+    match &shared.tokens {
+        Some(tokens) if tokens.load().is_authentic(headers) => Caller::Token,
+        Some(_) => Caller::Unverified,
+        None => Caller::Unasked,
+    }
+}
 
-    let _counted = Counted::up(&shared.metrics.in_flight);
-    let (body, _room) = match take_body(shared, request).await {
-        Ok(taken) => taken,
-        Err(refusal) => return refusal.into_response(),
+fn count(shared: &Shared, unread: &Unread) {
+    let limit = match unread {
+        Unread::TooLarge(_) => Limit::BodySize,
+        Unread::NotReceived(_) => Limit::BodyTime,
+        Unread::NoBudget => Limit::BodiesInFlight,
+        Unread::Interrupted | Unread::Malformed(_) | Unread::NotEvaluated | Unread::Panicked => return,
     };
-    let (response, waiting) = if body.len() < LARGE {
-        respond(shared, endpoint, &body, span)
-    } else {
-        let _turn = shared.large_bodies.acquire().await;
-        aside(|| respond(shared, endpoint, &body, span))
-    };
-    let answered = response.body().size_hint().exact().unwrap_or_default();
-    shared.metrics.carried(endpoint, body.len() as u64, answered);
-    if let Some(record) = waiting {
-        record.taken().await;
+    shared.metrics.inc_rejected(limit);
+}
+
+/// Returns why the request is rejected before its body is read.
+fn rejection(shared: &Shared, headers: &HeaderMap, declared: Option<u64>) -> Option<Rejection> {
+    if let Err(rejection) = check_type(headers) {
+        return Some(rejection);
     }
-    response
-}
-
-/// Does long work without holding up the other connections of this thread.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => block_in_place(work),
-        _ => work(),
+    let max = u64::from(shared.limits.body_bytes);
+    if headers.contains_key(EXPECT) && declared.is_some_and(|length| length > max) {
+        shared.metrics.inc_rejected(Limit::BodySize);
+        let reason = format!("the body is larger than {max} bytes");
+        return Some(Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
+    None
 }
 
-/// The answer, and its audit record where the answer is to wait for it.
-fn respond(
-    shared: &Shared,
-    endpoint: Endpoint,
-    body: &[u8],
-    span: Option<&mut Span>,
-) -> (Response, Option<Waiting>) {
-    let policies = shared.policies.load();
-    respond_with(shared, span, || review::answer(&policies, endpoint, body))
-}
-
-fn respond_with<'a>(
-    shared: &Shared,
-    span: Option<&mut Span>,
-    judge: impl FnOnce() -> Result<Answer<'a>, ReviewError>,
-) -> (Response, Option<Waiting>) {
-    let start = Instant::now();
-    // The engine does not panic. Should it do so all the same, the answer is an error, never an allow.
-    match catch_unwind(AssertUnwindSafe(judge)) {
-        Ok(Ok(answer)) => {
-            let took = start.elapsed();
-            shared.metrics.observe(&answer.record, took);
-            if let Some(span) = span {
-                span.judged(&answer.record);
-            }
-            let waiting = record(shared, &answer.record, took);
-            let mut response = Response::new(Body::from(answer.body));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            (response, waiting)
-        }
-        Ok(Err(problem)) => {
-            shared.metrics.not_a_review();
-            (Refusal::new(StatusCode::BAD_REQUEST, one_line(&problem.to_string())).into_response(), None)
-        }
-        Err(_) => {
-            shared.metrics.panicked();
-            let reason = "sandgate failed on this review; please report it";
-            (Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(), None)
-        }
-    }
-}
-
-fn record(shared: &Shared, record: &Record, took: Duration) -> Option<Waiting> {
-    let request = &record.request;
-    if matches!(record.outcome, Outcome::Denied | Outcome::Warned | Outcome::WouldDeny | Outcome::Exempt) {
-        tracing::info!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            user = &*request.user,
-            rules = record.rules(),
-            "Verdict"
-        );
-    } else {
-        tracing::debug!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            ?took,
-            "Verdict"
-        );
-    }
-    if let Some(events) = &shared.events {
-        events.report(record);
-    }
-    if record.is_escape() {
-        tracing::warn!(
-            policy = record.policy.map(|policy| &*policy.name),
-            namespace = &*request.namespace,
-            name = &*request.name,
-            uid = record.pod_uid(),
-            rules = record.forgiven_rules(),
-            "A stored Pod violates the policy"
-        );
-    }
-    let trail = shared.trail.as_ref()?;
-    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    trail.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))
-}
-
-/// The whole body with its share of the room for bodies, or the refusal.
-async fn take_body(shared: &Shared, request: Request<Body>) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
-    let (parts, body) = request.into_parts();
-    let time = answer_before(parts.uri.query()).unwrap_or(Duration::MAX).min(shared.limits.body);
-    let room = match room_needed(shared, &parts.headers) {
-        Ok(room) => room,
-        Err(refusal) => {
-            // Who asks first has not sent anything yet.
-            if parts.headers.contains_key(EXPECT) {
-                return Err(refusal.closing());
-            }
-            discard(body, time).await;
-            return Err(refusal);
-        }
-    };
-    read_body(shared, body, room, time).await
-}
-
-/// How much room the body needs, or why it is not wanted.
-fn room_needed(shared: &Shared, headers: &HeaderMap) -> Result<u32, Refusal> {
-    check_type(headers)?;
-    let limit = shared.limits.body_bytes;
-    // Without a declared length a body may become as large as the limit, so that much is set aside.
-    let Some(length) = declared_length(headers) else { return Ok(limit) };
-    match u32::try_from(length) {
-        Ok(length) if length <= limit => Ok(length),
-        _ => Err(too_large(shared)),
-    }
-}
-
-async fn read_body(
-    shared: &Shared,
-    body: Body,
-    room: u32,
-    time: Duration,
-) -> Result<(Bytes, SemaphorePermit<'_>), Refusal> {
-    let deadline = Deadline::now() + time;
-    let Ok(Ok(permit)) = timeout_at(deadline, shared.body_bytes.acquire_many(room)).await else {
-        shared.metrics.reject(Limit::BodiesInFlight);
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many bodies at once").closing());
-    };
-    match timeout_at(deadline, collect(body, room as usize)).await {
-        Ok(Ok(body)) => Ok((body, permit)),
-        Ok(Err(Uncollected::TooLarge)) => Err(too_large(shared).closing()),
-        Ok(Err(Uncollected::Broken(error))) => {
-            let reason = one_line(&format!("the body could not be read: {error}"));
-            Err(Refusal::new(StatusCode::BAD_REQUEST, reason).closing())
-        }
-        Err(_) => {
-            shared.metrics.reject(Limit::BodyTime);
-            let reason = format!("the body did not arrive within {time:?}");
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing())
-        }
-    }
-}
-
-/// Why a body is not whole.
-enum Uncollected {
-    TooLarge,
-    Broken(axum::Error),
-}
-
-/// A body that comes in one piece is not copied. Pieces are put together as they come: keeping them until the last
-/// would hold the body twice, and hyper could not use its buffer again.
-async fn collect(mut body: Body, room: usize) -> Result<Bytes, Uncollected> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(piece) = frame.map_err(Uncollected::Broken)?.into_data() else { continue };
-        if piece.len() > room - whole.len() {
-            return Err(Uncollected::TooLarge);
-        }
-        if whole.is_empty() {
-            if body.is_end_stream() {
-                return Ok(piece);
-            }
-            whole.reserve_exact(room);
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.into())
-}
-
-/// Reads on what nobody wants, within reason: a client that is cut off while it sends may never see why.
-async fn discard(body: Body, time: Duration) {
-    const MOST: usize = 32 << 20;
-    let mut body = Limited::new(body, MOST);
-    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = timeout(time, reading).await;
-}
-
-fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        let problem = one_line(&format!("Content-Type is {kind:?}; send application/json"));
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
+        let problem = format!("Content-Type is {kind:?}; send application/json");
+        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
     }
     let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         let problem = "Content-Encoding is set; send the review uncompressed";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
+        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem));
     }
     Ok(())
 }
@@ -291,64 +164,55 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The API server says in the query how long it waits: `timeout=5s`. A little is left for the answer's way back.
-fn answer_before(query: Option<&str>) -> Option<Duration> {
-    let seconds = query?.split('&').find_map(|pair| pair.strip_prefix("timeout="))?.strip_suffix('s')?;
-    let seconds: u32 = seconds.parse().ok()?;
-    Some(Duration::from_millis(u64::from(seconds) * 900))
+/// Returns the time for the answer. The API server names its timeout in the query (`timeout=5s`); a tenth of it is left for
+/// the way back.
+fn answer_time(query: Option<&str>) -> Duration {
+    let seconds = || {
+        let timeout = query?.split('&').find_map(|pair| pair.strip_prefix("timeout="))?;
+        timeout.strip_suffix('s')?.parse::<u32>().ok()
+    };
+    seconds().map_or(ANSWER_TIME, |seconds| Duration::from_millis(u64::from(seconds) * 900))
 }
 
-fn too_large(shared: &Shared) -> Refusal {
-    shared.metrics.reject(Limit::BodySize);
-    let reason = format!("the body is larger than {} bytes", shared.limits.body_bytes);
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
-}
-
-/// Why a request gets no review for an answer.
-struct Refusal {
+/// Why a request is not answered with a review.
+pub(super) struct Rejection {
     status: StatusCode,
     reason: Cow<'static, str>,
-    closes: bool,
 }
 
-impl Refusal {
-    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, reason: reason.into(), closes: false }
-    }
-
-    /// The rest of the body will not be read, so the connection is of no more use.
-    fn closing(self) -> Self {
-        Self { closes: true, ..self }
+impl Rejection {
+    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, reason: reason.into() }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let Self { status, reason, closes } = self;
-        tracing::debug!(status = status.as_u16(), %reason, "Request refused");
-        let mut response = (status, format!("{reason}\n")).into_response();
-        if closes {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        let reason = one_line(&self.reason);
+        tracing::debug!(status = self.status.as_u16(), %reason, "Request rejected");
+        (self.status, format!("{reason}\n")).into_response()
     }
 }
 
 /// A reason may quote what was sent, which may be long and have line breaks in it.
 fn one_line(reason: &str) -> String {
-    const LONGEST: usize = 400;
-    reason.chars().take(LONGEST).map(|char| if char.is_control() { ' ' } else { char }).collect()
+    const MAX_REASON_CHARS: usize = 400;
+    reason.chars().take(MAX_REASON_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{server::Limits, telemetry::Metrics};
+    use crate::{
+        observe::Observers,
+        server::{Limits, Metrics},
+    };
     use sandgate_engine::policy::PolicySet;
 
-    fn shared() -> Arc<Shared> {
+    pub(in crate::server) fn shared() -> Arc<Shared> {
         let second = Duration::from_secs(1);
         let limits = Limits {
             body_bytes: 2 << 20,
@@ -359,7 +223,9 @@ mod tests {
             body: second,
             idle: second,
         };
-        Arc::new(Shared::new(PolicySet::builtin(), Arc::new(Metrics::new()), None, limits))
+        let metrics = Metrics::new();
+        let observers = Observers::new(metrics.reviews.clone());
+        Arc::new(Shared::new(PolicySet::builtin(), metrics, observers, limits))
     }
 
     /// The router needs no socket.
@@ -392,19 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_an_error_and_never_an_allow() {
-        let shared = shared();
-        let (response, _) = respond_with(&shared, None, || panic!("a fault of the engine"));
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(shared.metrics.text().unwrap().contains("sandgate_panics_total 1"));
-    }
-
-    #[test]
-    fn the_api_servers_patience_is_read_from_the_query() {
-        assert_eq!(answer_before(Some("timeout=10s")), Some(Duration::from_secs(9)));
-        assert_eq!(answer_before(Some("a=b&timeout=5s")), Some(Duration::from_millis(4500)));
+    fn the_api_servers_timeout_is_read_from_the_query() {
+        assert_eq!(answer_time(Some("timeout=10s")), Duration::from_secs(9));
+        assert_eq!(answer_time(Some("a=b&timeout=5s")), Duration::from_millis(4500));
         for query in ["timeout=", "timeout=s", "timeout=1m0s", "timeout=-5s", "timeout=99999999999s", ""] {
-            assert_eq!(answer_before(Some(query)), None, "{query}");
+            assert_eq!(answer_time(Some(query)), ANSWER_TIME, "{query}");
         }
     }
 }

@@ -1,182 +1,132 @@
-//! The webhook as a server: TLS port for reviews, plain port for probes and metrics.
+//! The webhook as a server: a TLS port for reviews, a plain port for probes and metrics.
 
-mod activity;
 mod admin;
+mod body;
+mod budget;
+mod client_auth;
+mod connections;
+mod evaluation;
 mod handler;
-mod listen;
+mod idle;
+mod listener;
+mod metrics;
+mod no_policy;
 mod reload;
+mod settings;
+mod tokens;
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, watch},
     task::JoinHandle,
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
-    cluster::{self, Access, ConnectError, Events, Keeper},
+    cluster::{self, ConnectError, Events, Keeper},
+    observe::Observers,
     readiness::Readiness,
-    telemetry::{CollectorError, LogLevel, Metrics, TraceSettings, Traces},
+    supervisor::{Supervisor, TaskEnded},
+    telemetry::{CollectorError, Deliveries, LogLevel, Traces},
 };
-use sandgate_engine::policy::{LoadErrors, PolicySet, Source};
+use sandgate_engine::{
+    policy::{LoadErrors, PolicySet, Source},
+    review::WithoutPolicy,
+};
 
-use listen::Port;
+use budget::BodyBudget;
+use listener::Port;
+use no_policy::NoPolicyWarnings;
+use tokens::TokenVerifier;
 
+pub use client_auth::{ClientAuthError, ClientAuthSettings};
 pub use handler::router;
-
-/// How the server is set up.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where reviews are taken, over TLS.
-    pub listen: SocketAddr,
-    /// Where probes and metrics are answered, in plain HTTP.
-    pub admin: SocketAddr,
-    /// The policy file or folder; the built-in policy where there is none.
-    pub policy: Option<PathBuf>,
-    /// Where the certificate comes from.
-    pub certificate: CertificateSource,
-    /// Whether refused Pods are told of in Events.
-    pub events: Option<EventSettings>,
-    /// Whether requests are traced.
-    pub traces: Option<TraceSettings>,
-    /// What a peer may cost.
-    pub limits: Limits,
-    /// How often policy and certificate files are looked at.
-    pub reload_interval: Duration,
-    /// How long to go on serving, not ready, after the signal to end: until no endpoint sends anything more.
-    pub shutdown_delay: Duration,
-    /// How long open requests may then take.
-    pub drain_timeout: Duration,
-}
-
-/// How Events are written.
-#[derive(Debug, Clone)]
-pub struct EventSettings {
-    /// How the API server is reached.
-    pub access: Access,
-    /// What this replica is called in them.
-    pub instance: String,
-}
-
-/// Where the certificate comes from.
-#[derive(Debug, Clone)]
-pub enum CertificateSource {
-    /// Made in memory; `ca.crt` is written into the folder, if there is one.
-    Dev {
-        /// Where to write `ca.crt`.
-        folder: Option<PathBuf>,
-        /// The names it holds for.
-        names: Vec<String>,
-    },
-    /// `tls.crt` and `tls.key` of the folder, read again when they change.
-    Files {
-        /// The folder.
-        folder: PathBuf,
-        /// The names the certificate must hold for.
-        names: Vec<String>,
-    },
-    /// Signed in memory by a CA that all replicas share, which is published to the webhook configurations.
-    Managed {
-        /// How the API server is reached.
-        access: Access,
-        /// Everything else.
-        settings: cluster::Settings,
-    },
-}
-
-/// What a peer may cost.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// The largest body, in bytes.
-    pub body_bytes: u32,
-    /// All bodies that are being read, in bytes.
-    pub bodies_in_flight_bytes: u32,
-    /// The most open connections.
-    pub connections: u32,
-    /// How long a TLS handshake may take.
-    pub handshake: Duration,
-    /// How long the head of a request may take.
-    pub header: Duration,
-    /// How long the body of a request may take.
-    pub body: Duration,
-    /// How long a connection may be idle. The API server closes its own after 90 s; closing first would race with
-    /// its next request.
-    pub idle: Duration,
-}
+pub use metrics::{Limit, Metrics, ReloadMetrics};
+pub use settings::{CertificateSource, EventSettings, Limits, Settings};
+pub use tokens::{KeyError, TokenSettings};
 
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ServeError {
-    #[error("the policy does not load:\n{0}")]
+    #[error("invalid policy:\n{0}")]
     Policy(#[from] LoadErrors),
-    #[error("the policy cannot be read: {0}")]
-    PolicyFile(std::io::Error),
+    #[error("cannot read the policy: {0}")]
+    PolicyFile(#[source] io::Error),
     #[error("no certificate: {0}")]
     Certificate(#[from] CertError),
-    #[error("no way to the API server: {0}")]
+    #[error("cannot connect to the Kubernetes API server: {0}")]
     Cluster(#[from] ConnectError),
     #[error("{0}")]
     Collector(#[from] CollectorError),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("cannot listen on {address}: {error}")]
-    Listen { address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    ClientAuth(#[from] ClientAuthError),
+    #[error("{0}")]
+    TokenKeys(#[from] KeyError),
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    TaskEnded(#[from] TaskEnded),
     #[error("ended at once by a second signal")]
     Aborted,
 }
 
-/// What every request needs.
+/// The state that all requests share.
 #[derive(Debug)]
 pub struct Shared {
     policies: ArcSwap<PolicySet>,
-    metrics: Arc<Metrics>,
-    trail: Option<Trail>,
-    events: Option<Events>,
-    traces: Option<Traces>,
+    metrics: Metrics,
+    observers: Observers,
     limits: Limits,
-    /// The bytes of bodies that may still be taken in.
-    body_bytes: Semaphore,
-    /// How many large bodies may still be judged at once.
-    large_bodies: Semaphore,
+    without_policy: WithoutPolicy,
+    no_policy: NoPolicyWarnings,
+    /// Verifies bearer tokens, if callers must prove who they are by one.
+    tokens: Option<ArcSwap<TokenVerifier>>,
+    bodies: BodyBudget,
+    /// The memory for evaluating large reviews.
+    evaluations: Arc<Semaphore>,
     readiness: Arc<Readiness>,
+    supervisor: Supervisor,
     /// Set when the server is to end: not ready any more, and each answer asks to close its connection.
     ending: AtomicBool,
 }
 
 impl Shared {
-    /// A server's state at its start.
+    /// Returns a server's state at its start.
     #[must_use]
-    pub fn new(policies: PolicySet, metrics: Arc<Metrics>, trail: Option<Trail>, limits: Limits) -> Self {
-        metrics.put_in_force(&policies, certs::now());
+    pub fn new(policies: PolicySet, metrics: Metrics, observers: Observers, limits: Limits) -> Self {
+        metrics.reviews.set_policies(&policies, jiff::Timestamp::now());
         Self {
             policies: ArcSwap::from_pointee(policies),
             metrics,
-            trail,
-            events: None,
-            traces: None,
+            observers,
             limits,
-            // One body must always fit, or it would wait for ever.
-            body_bytes: Semaphore::new(limits.bodies_in_flight_bytes.max(limits.body_bytes) as usize),
-            large_bodies: Semaphore::new(cores()),
+            without_policy: WithoutPolicy::default(),
+            no_policy: NoPolicyWarnings::default(),
+            tokens: None,
+            bodies: BodyBudget::new(limits.bodies_in_flight_bytes as usize, limits.body_bytes as usize),
+            evaluations: evaluation::permits(),
             readiness: Arc::default(),
+            supervisor: Supervisor::default(),
             ending: AtomicBool::new(false),
         }
     }
@@ -189,70 +139,151 @@ impl Shared {
 /// Serves until a signal ends it: the first SIGTERM or SIGINT gracefully, a second one at once.
 ///
 /// # Errors
-/// When it cannot start, or was ended by a second signal.
+/// If it cannot start, a supervised task or thread ends, or a second signal ends it.
 pub async fn serve(
     settings: Settings,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     trail: Option<Trail>,
     log_level: LogLevel,
+    supervisor: Supervisor,
 ) -> Result<(), ServeError> {
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
-    let events = events(settings.events.as_ref(), &metrics).await?;
-    let traces =
-        settings.traces.clone().map(|traces| Traces::start(traces, Arc::clone(&metrics))).transpose()?;
-    let shared =
-        Arc::new(Shared { events, traces, ..Shared::new(policies, metrics, trail, settings.limits) });
+    let observers = observers(&settings, &metrics, trail, &supervisor).await?;
+    let keys = settings.tokens.as_ref().map(|tokens| tokens.read()).transpose()?;
+    let tokens = match (&settings.tokens, &keys) {
+        (Some(tokens), Some(keys)) => Some(ArcSwap::from_pointee(tokens.verifier(keys)?)),
+        _ => None,
+    };
+    let shared = Arc::new(Shared {
+        without_policy: settings.without_policy,
+        tokens,
+        supervisor: supervisor.clone(),
+        ..Shared::new(policies, metrics, observers, settings.limits)
+    });
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
-    let tls = TlsAcceptor::from(Arc::new(certs::server_config(Arc::clone(&resolver))?));
+    let client_ca = settings.client_auth.as_ref().map(ClientAuthSettings::read).transpose()?;
+    let tls = tls_config(&settings, &resolver, client_ca.as_deref())?;
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
 
-    let listener = bind(settings.listen).await?;
-    let admin = bind(settings.admin).await?;
-    watch_files(&settings, &shared, sources, resolver, pair)?;
+    let reviews = bind(settings.listen)?;
+    let probes = bind(settings.admin)?;
+    let loaded = Loaded { sources, pair, client_ca, keys };
+    watch_files(&settings, &shared, loaded, &resolver, &tls)?;
+    tracing::info!(listen = %reviews.local_addr()?, admin = %probes.local_addr()?, "Serving");
+    serve_probes(&shared, probes, log_level)?;
     let (end, ended) = watch::channel(false);
-    let reviews = Port {
-        tls: Some(tls),
-        router: router(Arc::clone(&shared)),
-        connections: settings.limits.connections,
-        shared: Arc::clone(&shared),
-        ended,
-    };
-    // Probes are answered to the very end.
-    let (_never, ended) = watch::channel(false);
-    let probes = Port {
-        tls: None,
-        router: admin::router(Arc::clone(&shared), log_level),
-        connections: admin::CONNECTIONS,
-        shared: Arc::clone(&shared),
-        ended,
-    };
-    tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr()?, "Serving");
-    tokio::spawn(probes.serve(admin));
-    let accepting = tokio::spawn(reviews.serve(listener));
+    let reviews = serve_reviews(&settings, &shared, reviews, tls, ended)?;
     match keeper {
-        Some(keeper) => keeper.start(),
+        Some(keeper) => keeper.start(&supervisor),
         None => shared.readiness.set(),
     }
 
-    signals.next().await;
-    tracing::info!(delay = ?settings.shutdown_delay, "Ending: not ready any more, serving what still comes");
+    tokio::select! {
+        () = signals.next() => {}
+        ended = supervisor.first_end() => return Err(ended.into()),
+    }
+    tracing::info!(delay = ?settings.shutdown_delay, "Shutting down: readiness withdrawn, still serving");
     shared.ending.store(true, Ordering::Relaxed);
     tokio::select! {
-        () = drain(&settings, &end, accepting) => Ok(()),
+        () = drain(&settings, &end, reviews) => Ok(()),
         () = signals.next() => Err(ServeError::Aborted),
+        ended = supervisor.first_end() => Err(ended.into()),
     }
 }
 
+async fn observers(
+    settings: &Settings,
+    metrics: &Metrics,
+    trail: Option<Trail>,
+    supervisor: &Supervisor,
+) -> Result<Observers, ServeError> {
+    let traces = settings.traces.clone();
+    let traces = traces.map(|traces| Traces::start(traces, metrics.spans.clone(), supervisor)).transpose()?;
+    Ok(Observers {
+        metrics: metrics.reviews.clone(),
+        trail,
+        events: events(settings.events.as_ref(), &metrics.events, supervisor).await?,
+        traces,
+    })
+}
+
+fn tls_config(
+    settings: &Settings,
+    resolver: &Arc<Resolver>,
+    client_ca: Option<&[u8]>,
+) -> Result<ServerConfig, ServeError> {
+    let clients = match (&settings.client_auth, client_ca) {
+        (Some(auth), Some(ca)) => Some(auth.verifier(ca)?),
+        _ => None,
+    };
+    Ok(certs::server_config(Arc::clone(resolver), clients)?)
+}
+
+/// Serves reviews until `ended` turns true. The task ends when all connections are closed.
+fn serve_reviews(
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    listener: StdListener,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    ended: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let port = Port {
+        tls: Some(tls),
+        router: router(Arc::clone(shared)),
+        connections: settings.limits.connections,
+        idle: settings.limits.idle,
+        shared: Arc::clone(shared),
+        ended: ended.clone(),
+    };
+    let listener = TcpListener::from_std(listener)?;
+    let guard = shared.supervisor.guard("TLS port");
+    Ok(tokio::spawn(async move {
+        port.serve(listener).await;
+        // At the shutdown it is to end.
+        if *ended.borrow() {
+            guard.disarm();
+        }
+    }))
+}
+
+/// Serves probes and metrics to the very end of the process, on a thread and in a runtime of their own: neither long
+/// evaluations nor a flood of reviews hold them up.
+fn serve_probes(shared: &Arc<Shared>, listener: StdListener, log_level: LogLevel) -> io::Result<()> {
+    let (never, ended) = watch::channel(false);
+    let port = Port {
+        tls: None,
+        router: admin::router(Arc::clone(shared), log_level),
+        connections: admin::MAX_CONNECTIONS,
+        idle: admin::IDLE_TIMEOUT,
+        shared: Arc::clone(shared),
+        ended,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    shared.supervisor.spawn_thread("admin port", move || {
+        let _never = never;
+        let served: io::Result<()> = runtime.block_on(async {
+            port.serve(TcpListener::from_std(listener)?).await;
+            Ok(())
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "The admin port failed");
+        }
+    })
+}
+
 /// Goes on serving until the cluster has noticed, then answers what is open.
-async fn drain(settings: &Settings, end: &watch::Sender<bool>, accepting: JoinHandle<()>) {
+async fn drain(settings: &Settings, end: &watch::Sender<bool>, reviews: JoinHandle<()>) {
     tokio::time::sleep(settings.shutdown_delay).await;
     end.send_replace(true);
-    if tokio::time::timeout(settings.drain_timeout, accepting).await.is_ok() {
-        tracing::info!("Ended, every request answered");
-    } else {
-        tracing::warn!(timeout = ?settings.drain_timeout, "Ended with requests still open");
+    match tokio::time::timeout(settings.drain_timeout, reviews).await {
+        Ok(Ok(())) => tracing::info!("Shutdown complete, all requests drained"),
+        Ok(Err(error)) => tracing::error!(%error, "The TLS port failed while it was drained"),
+        Err(_) => {
+            tracing::warn!(timeout = ?settings.drain_timeout, "Drain timeout: requests still in flight");
+        }
     }
 }
 
@@ -264,11 +295,12 @@ fn load_policies(path: Option<&Path>) -> Result<(PolicySet, Vec<Source>), ServeE
 
 async fn events(
     settings: Option<&EventSettings>,
-    metrics: &Arc<Metrics>,
+    metrics: &Deliveries,
+    supervisor: &Supervisor,
 ) -> Result<Option<Events>, ConnectError> {
     let Some(EventSettings { access, instance }) = settings else { return Ok(None) };
     let api = cluster::connect(access.clone()).await?;
-    Ok(Some(Events::start(api, instance.clone(), Arc::clone(metrics))))
+    Ok(Some(Events::start(api, instance.clone(), metrics.clone(), supervisor)))
 }
 
 /// The certificate to begin with, and what keeps it.
@@ -281,7 +313,7 @@ struct Served {
 
 async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
     let serve = |key, not_after, pair| {
-        shared.metrics.certificate_expiry.set(not_after);
+        shared.metrics.certificates.served_expiry.set(not_after);
         Served { resolver: Resolver::new(key), pair, keeper: None }
     };
     match source {
@@ -302,34 +334,66 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             certs::mint::check_names(&settings.names)?;
             let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
-            let (readiness, metrics) = (Arc::clone(&shared.readiness), Arc::clone(&shared.metrics));
+            let (readiness, metrics) = (Arc::clone(&shared.readiness), shared.metrics.certificates.clone());
             let keeper = Keeper::new(api, settings, Arc::clone(&resolver), readiness, metrics);
             Ok(Served { resolver, pair: None, keeper: Some(keeper) })
         }
     }
 }
 
-/// Watches the policy and the certificate, where they come from files, beginning after what has been read of them.
+/// What has been read of the files that are watched.
+struct Loaded {
+    sources: Vec<Source>,
+    pair: Option<Pair>,
+    client_ca: Option<Vec<u8>>,
+    keys: Option<Vec<u8>>,
+}
+
+/// Watches the files, beginning after what has been read of them.
 fn watch_files(
     settings: &Settings,
     shared: &Arc<Shared>,
-    sources: Vec<Source>,
-    resolver: Arc<Resolver>,
-    pair: Option<Pair>,
-) -> std::io::Result<()> {
+    loaded: Loaded,
+    resolver: &Arc<Resolver>,
+    tls: &Arc<ArcSwap<ServerConfig>>,
+) -> io::Result<()> {
     let interval = settings.reload_interval;
+    let Loaded { sources, pair, client_ca, keys } = loaded;
     if let Some(path) = settings.policy.clone() {
-        reload::watch_policy(path, sources, interval, Arc::clone(shared))?;
+        reload::watch_policy(path, sources, interval, shared)?;
     }
     if let (CertificateSource::Files { folder, names }, Some(pair)) = (settings.certificate.clone(), pair) {
-        reload::watch_certificate(folder, names, pair, interval, shared, resolver)?;
+        reload::watch_certificate(folder, names, pair, interval, shared, Arc::clone(resolver))?;
+    }
+    if let (Some(auth), Some(ca)) = (settings.client_auth.clone(), client_ca) {
+        reload::watch_client_ca(auth, ca, interval, shared, Arc::clone(resolver), Arc::clone(tls))?;
+    }
+    if let (Some(tokens), Some(keys)) = (settings.tokens.clone(), keys) {
+        reload::watch_token_keys(tokens, keys, interval, shared)?;
     }
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+/// Listens on the address. Where the system has no IPv6, `[::]` becomes `0.0.0.0`.
+fn bind(address: SocketAddr) -> Result<StdListener, ServeError> {
+    let is_any = address.is_ipv6() && address.ip().is_unspecified();
+    let listener = StdListener::bind(address).or_else(|error| {
+        let has_no_ipv6 =
+            matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+                || error.raw_os_error() == Some(EAFNOSUPPORT);
+        if is_any && has_no_ipv6 {
+            StdListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+        } else {
+            Err(error)
+        }
+    });
+    let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
+
+/// The system's error for an address family that it does not have, on Linux.
+const EAFNOSUPPORT: i32 = 97;
 
 /// The signals that end the server.
 struct Signals {
@@ -350,8 +414,59 @@ impl Signals {
     }
 }
 
-/// One worker for each core there is.
+/// Returns the number of cores: one worker for each.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let second = Duration::from_secs(1);
+        Settings {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin: (Ipv4Addr::LOCALHOST, 0).into(),
+            policy: None,
+            without_policy: WithoutPolicy::Deny,
+            client_auth: None,
+            tokens: None,
+            certificate: CertificateSource::Dev { folder: None, names: vec!["localhost".into()] },
+            events: None,
+            traces: None,
+            limits: Limits {
+                body_bytes: 1 << 20,
+                bodies_in_flight_bytes: 1 << 20,
+                connections: 8,
+                handshake: second,
+                header: second,
+                body: second,
+                idle: second,
+            },
+            reload_interval: second,
+            shutdown_delay: Duration::ZERO,
+            drain_timeout: second,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_task_that_panics_ends_the_server() {
+        let supervisor = Supervisor::default();
+        let (_logs, level) = LogLevel::apart("error");
+        let server = tokio::spawn(serve(settings(), Metrics::new(), None, level, supervisor.clone()));
+        supervisor.spawn("certificate reconciler", async { panic!("a fault") });
+        let problem = server.await.unwrap().unwrap_err().to_string();
+        assert_eq!(problem, "the certificate reconciler task panicked; please report it");
+    }
+
+    #[test]
+    fn an_address_without_ipv6_is_bound_as_it_is() {
+        assert!(bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap().local_addr().unwrap().is_ipv4());
+        let any = bind("[::]:0".parse().unwrap()).unwrap().local_addr().unwrap();
+        assert!(any.ip().is_unspecified(), "{any}");
+    }
 }

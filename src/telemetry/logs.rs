@@ -95,19 +95,19 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<LogLevel, String> {
     started.map(|()| LogLevel(handle)).map_err(|error| error.to_string())
 }
 
-/// Tells the same thing once a minute.
+/// Lets one line a minute pass.
 #[derive(Debug, Default)]
-pub struct Seldom(Option<Instant>);
+pub struct LogThrottle(Option<Instant>);
 
-impl Seldom {
-    /// Whether it is to be told again.
-    pub fn is_due(&mut self) -> bool {
-        const SILENCE: Duration = Duration::from_mins(1);
-        let is_due = self.0.is_none_or(|told| told.elapsed() >= SILENCE);
-        if is_due {
+impl LogThrottle {
+    /// Returns true if the last line that passed is a minute old, and counts this one as passed.
+    pub fn allow(&mut self) -> bool {
+        const MIN_INTERVAL: Duration = Duration::from_mins(1);
+        let is_allowed = self.0.is_none_or(|last| last.elapsed() >= MIN_INTERVAL);
+        if is_allowed {
             self.0 = Some(Instant::now());
         }
-        is_due
+        is_allowed
     }
 }
 

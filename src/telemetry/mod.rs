@@ -1,12 +1,11 @@
-//! Logs, metrics and traces.
+//! Logs, traces, the process's own metrics, and helpers to register metrics.
 
-mod escapes;
 mod logs;
-mod metrics;
-mod policies;
 mod process;
+pub mod registry;
 mod traces;
 
-pub use logs::{LogFormat, LogLevel, Seldom, start_logs};
-pub use metrics::{Counted, Deliveries, Limit, Metrics, Reloads, Upkeep};
-pub use traces::{CollectorError, Span, TraceSettings, Traces};
+pub use logs::{LogFormat, LogLevel, LogThrottle, start_logs};
+pub use process::ProcessMetrics;
+pub use registry::{Attempts, Deliveries, GaugeGuard};
+pub use traces::{CollectorError, Span, TraceSettings, Traces, register_span_metrics};

@@ -1,4 +1,4 @@
-//! What the process costs, under the names of the Prometheus client libraries. Read from /proc at each scrape.
+//! Metrics of the process, under the names of the Prometheus client libraries. They are read from /proc at each scrape.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use prometheus_client::{
     registry::Unit,
 };
 
-/// The process's own metrics. Where /proc cannot be read there are none.
+/// Collects the metrics of the process. If /proc cannot be read there are none.
 #[derive(Debug)]
-pub(super) struct Process;
+pub struct ProcessMetrics;
 
-/// One look at the process.
+/// The process's figures at one moment.
 struct Reading {
     cpu_seconds: f64,
     started_at: f64,
@@ -47,7 +47,7 @@ impl Reading {
     }
 }
 
-impl Collector for Process {
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let Ok(reading) = Reading::take() else { return Ok(()) };
         let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
 use tokio::{
@@ -63,6 +63,22 @@ impl Target {
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
+        timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await?
+    }
+
+    /// Connects with a client certificate, where the leaf and its key are PEM.
+    pub async fn connect_with(&self, certificate: &str, key: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = config.with_protocol_versions(BOTH_TLS).unwrap().with_root_certificates(roots);
+        let config = config.with_client_auth_cert(chain, key).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(self.address).await?;
         timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await?
     }
 
@@ -223,4 +239,11 @@ pub fn hostile_pod() -> serde_json::Value {
     pod["spec"]["hostPID"] = true.into();
     pod["spec"]["containers"][0]["env"] = serde_json::json!([{"name": "TOKEN", "value": "do-not-log-me"}]);
     pod
+}
+
+/// The head of a review in the order in which an API server writes it, up to the object.
+pub fn head(namespace: &str) -> String {
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"0a1b","kind":{{"group":"","version":"v1","kind":"Pod"}},"resource":{{"group":"","version":"v1","resource":"pods"}},"name":"p","namespace":"{namespace}","operation":"CREATE","userInfo":{{"username":"alice"}},"object":"#
+    )
 }

@@ -26,7 +26,7 @@ async fn the_first_signal_lets_the_cluster_notice_before_anything_is_refused() {
         server.signal(signal);
         until("it is not ready", async || get(server.admin, "/readyz").await.status != StatusCode::OK).await;
         let ready = get(server.admin, "/readyz").await;
-        assert_eq!((ready.status, ready.text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "ending\n"));
+        assert_eq!((ready.status, ready.text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
         assert_eq!(get(server.admin, "/healthz").await.status, StatusCode::OK);
 
         // Both the kept and a new connection are still served, and asked to go elsewhere.
@@ -46,7 +46,7 @@ async fn http2_is_served_during_the_delay_and_told_to_go_away_after_it() {
     let stream = Target::of(&server).connect_as(&[&TLS13], &["h2"]).await.unwrap();
     let mut connection = Http2::over(stream).await;
     server.signal("TERM");
-    server.logged("Ending");
+    server.logged("Shutting down");
     assert_eq!(connection.send(post("/mutate", "no")).await.status, StatusCode::BAD_REQUEST);
     until("the connection goes away", async || !connection.is_open().await).await;
     assert_eq!(server.exit().code(), Some(0));
@@ -90,7 +90,7 @@ async fn a_request_that_never_ends_does_not_hold_up_the_end() {
     })
     .await;
     server.signal("TERM");
-    server.logged("still open");
+    server.logged("still in flight");
     assert_eq!(server.exit().code(), Some(0));
 }
 
@@ -98,7 +98,7 @@ async fn a_request_that_never_ends_does_not_hold_up_the_end() {
 async fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start(&["--shutdown-delay", "600"]);
     server.signal("TERM");
-    server.logged("Ending");
+    server.logged("Shutting down");
     server.signal("TERM");
     let status = server.exit();
     assert_eq!(status.code(), Some(1), "{status:?}");
@@ -202,6 +202,21 @@ fn a_certificate_that_cannot_be_served_is_told_in_one_line() {
 }
 
 #[test]
+fn without_certs_the_error_names_the_modes() {
+    let (code, message) = refused(&[]);
+    assert_eq!((code, message.lines().count()), (2, 1), "{message}");
+    for mode in ["--certs managed", "--certs files", "cert-manager", "--certs dev"] {
+        assert!(message.contains(mode), "{mode}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_flags_of_one_name_the_later_one_counts() {
+    let server = Server::start(&["--idle-timeout", "1", "--idle-timeout", "2"]);
+    assert_eq!(get(server.admin, "/healthz").await.status, StatusCode::OK);
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
@@ -212,10 +227,14 @@ fn a_folder_that_cannot_be_written_is_told() {
 
 #[test]
 fn events_without_a_way_to_an_api_server_are_told_at_the_start() {
-    let output = command(&["--events"]).env_remove("KUBECONFIG").output().unwrap();
+    let output = command(&["--events", "--certs", "dev"]).env_remove("KUBECONFIG").output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("no way to the API server") && told.contains("give --kubeconfig PATH"), "{told}");
+    assert!(
+        told.contains("cannot connect to the Kubernetes API server")
+            && told.contains("give --kubeconfig PATH"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -257,14 +276,16 @@ fn why_it_could_not_start_stands_in_the_termination_message_too() {
     let folder = tempfile::tempdir().unwrap();
     let message = folder.path().join("message");
     let path = message.to_str().unwrap();
-    let (code, told) = refused(&["--policy", "/nowhere/policy.yaml", "--termination-message", path]);
+    let (code, told) =
+        refused(&["--certs", "dev", "--policy", "/nowhere/policy.yaml", "--termination-message", path]);
     assert_eq!(code, 2, "{told}");
     let written = std::fs::read_to_string(&message).unwrap();
     assert!(written.contains("/nowhere/policy.yaml") && told.contains(&written), "{told}\n{written}");
 
     // Where it cannot be written, the reason is still told.
+    let nowhere = ["--termination-message", "/nowhere/at/all"];
     let (code, told) =
-        refused(&["--policy", "/nowhere/policy.yaml", "--termination-message", "/nowhere/at/all"]);
+        refused(&[&["--certs", "dev", "--policy", "/nowhere/policy.yaml"], &nowhere[..]].concat());
     assert!(code == 2 && told.contains("/nowhere/policy.yaml"), "{told}");
 }
 

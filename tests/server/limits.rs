@@ -7,7 +7,7 @@ use rustls::version::TLS13;
 use tokio::net::TcpStream;
 
 use crate::{
-    client::{Http1, Http2, Target, metric, plain_pod, post, read_to_end, review, write},
+    client::{Http1, Http2, Target, get, head, metric, plain_pod, post, read_to_end, review, write},
     process::{Server, until},
 };
 
@@ -90,21 +90,32 @@ async fn an_http2_connection_outlives_frames_that_belong_to_no_request() {
 }
 
 #[tokio::test]
-async fn the_number_of_connections_is_bounded_and_the_next_one_waits_its_turn() {
-    let server = Server::start(&["--max-connections", "2"]);
+async fn idle_connections_are_closed_for_new_ones() {
+    let server = Server::start(&["--max-connections", "8"]);
     let target = Target::of(&server);
-    let (first, _second) = (target.connect().await, target.connect().await);
-    let waiting = {
-        let (address, ca) = (target.address, std::fs::read_to_string(server.ca()).unwrap());
-        let target = Target::with_ca(&server, &ca);
-        assert_eq!(target.address, address);
-        tokio::spawn(async move { target.post("/mutate", review("CREATE", &plain_pod())).await })
-    };
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!waiting.is_finished());
-    assert_eq!(metric(&server, "sandgate_connections").await, 2);
-    drop(first);
-    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut connection = Http1::over(target.connect().await).await;
+        assert_eq!(connection.send(post("/mutate", "no")).await.status, StatusCode::BAD_REQUEST);
+        held.push(connection);
+    }
+    let answer = target.post("/mutate", review("CREATE", &plain_pod())).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(held[0].is_closed().await, "the longest idle one");
+    assert!(metric(&server, "sandgate_connections").await <= 8);
+}
+
+#[tokio::test]
+async fn idle_connections_of_the_admin_port_do_not_stop_probes() {
+    let server = Server::start(&[]);
+    let mut held = Vec::new();
+    for _ in 0..70 {
+        let mut stream = TcpStream::connect(server.admin).await.unwrap();
+        write(&mut stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        held.push(stream);
+    }
+    assert_eq!(get(server.admin, "/healthz").await.status, StatusCode::OK);
+    assert_eq!(get(server.admin, "/readyz").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -119,21 +130,141 @@ async fn finished_connections_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn bodies_in_flight_are_bounded_in_bytes() {
+async fn declared_bodies_take_no_budget() {
+    let server = Server::start(&["--body-timeout", "20"]);
+    let target = Target::of(&server);
+    let mut held = Vec::new();
+    for _ in 0..24 {
+        let mut slow = target.connect().await;
+        write(&mut slow, &format!("{HEAD}Content-Length: 8388608\r\n\r\n{{")).await;
+        held.push(slow);
+    }
+    until("all bodies are being received", async || {
+        metric(&server, "sandgate_requests_in_flight").await == 24
+    })
+    .await;
+    let answer = target.post("/mutate?timeout=10s", review("CREATE", &plain_pod())).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(metric(&server, r#"sandgate_requests_rejected_total{limit="bodies-in-flight"}"#).await, 0);
+}
+
+#[tokio::test]
+async fn received_bodies_leave_a_share_to_small_reviews() {
     let limits =
-        ["--max-body-bytes", "100000", "--max-body-bytes-in-flight", "100000", "--body-timeout", "20"];
+        ["--max-body-bytes", "1000000", "--max-body-bytes-in-flight", "3000000", "--body-timeout", "20"];
     let server = Server::start(&limits);
     let target = Target::of(&server);
-    let mut slow = target.connect().await;
-    write(&mut slow, &format!("{HEAD}Content-Length: 100000\r\n\r\n{{\"kind\":")).await;
-    until("the slow body is being read", async || metric(&server, "sandgate_requests_in_flight").await == 1)
-        .await;
-
-    let refused = target.post("/mutate?timeout=1s", review("CREATE", &plain_pod())).await;
-    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
-    assert_eq!(metric(&server, r#"sandgate_requests_rejected_total{limit="bodies-in-flight"}"#).await, 1);
-
-    drop(slow);
-    let answer = target.post("/mutate?timeout=20s", review("CREATE", &plain_pod())).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut slow = target.connect().await;
+        write(&mut slow, &format!("{HEAD}Content-Length: 1000000\r\n\r\n{}", " ".repeat(900_000))).await;
+        held.push(slow);
+    }
+    let answer = target.post("/mutate?timeout=10s", review("CREATE", &plain_pod())).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+}
+
+/// The uid and whether it is allowed, of an answer that may be raw.
+fn denied(answer: &str) {
+    assert!(answer.contains(r#""uid":"0a1b","allowed":false"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_review_that_is_too_large_is_denied_and_recorded() {
+    let server = Server::start(&["--max-body-bytes", "200000"]);
+    let target = Target::of(&server);
+    let body = format!("{}\"{}\"}}}}", head("workflows"), "<".repeat(1 << 20));
+    let answer = target.post("/mutate", body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    denied(&answer.text);
+    assert!(answer.text.contains("in a review of more than 200000 bytes"), "{answer:?}");
+    let record = server.audit.wait_for(r#""verdict":"denied""#);
+    assert!(record.contains(r#""user":"alice""#) && record.contains("pod-s"), "{record}");
+    assert_eq!(metric(&server, r#"sandgate_requests_rejected_total{limit="body-size"}"#).await, 1);
+}
+
+#[tokio::test]
+async fn a_review_that_arrives_too_slowly_is_denied_and_recorded() {
+    let server = Server::start(&["--body-timeout", "0.3"]);
+    let mut stream = Target::of(&server).connect().await;
+    write(&mut stream, &format!("{HEAD}Content-Length: 5000\r\n\r\n{}", head("workflows"))).await;
+    let answer = read_to_end(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    denied(&answer);
+    assert!(answer.contains("not received within"), "{answer}");
+    server.audit.wait_for(r#""verdict":"denied""#);
+}
+
+#[tokio::test]
+async fn a_review_beyond_the_budget_is_denied_and_recorded() {
+    let limits = ["--max-body-bytes", "100000", "--max-body-bytes-in-flight", "1", "--body-timeout", "20"];
+    let server = Server::start(&limits);
+    let target = Target::of(&server);
+    let part = format!("{}\"{}", head("workflows"), "x".repeat(80_000));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut slow = target.connect().await;
+        write(&mut slow, &format!("{HEAD}Content-Length: 99000\r\n\r\n{part}")).await;
+        held.push(slow);
+    }
+    until("they are being received", async || metric(&server, "sandgate_requests_in_flight").await == 2)
+        .await;
+    let whole = format!("{part}\"}}}}");
+    let answer = target.post("/mutate?timeout=1s", whole.clone()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    denied(&answer.text);
+    server.audit.wait_for(r#""verdict":"denied""#);
+    drop(held);
+    let answer = target.post("/mutate?timeout=20s", whole).await;
+    assert!(!answer.text.contains("budget"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_denied_in_mode_enforce_only() {
+    for (mode, allowed, verdict) in
+        [("enforce", false, "denied"), ("warn", true, "warned"), ("audit", true, "would-deny")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy.yaml");
+        let text =
+            "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: p}\nspec: {mode: ";
+        std::fs::write(&policy, format!("{text}{mode}}}\n")).unwrap();
+        let server = Server::start(&["--policy", policy.to_str().unwrap()]);
+        let target = Target::of(&server);
+        let answer = target.post("/validate", format!("{}{{", head("workflows"))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.json()["response"]["allowed"], allowed, "{answer:?}");
+        server.audit.wait_for(&format!(r#""verdict":"{verdict}""#));
+    }
+}
+
+/// The most memory that the server has had at once, in bytes.
+fn peak_memory(server: &Server) -> u64 {
+    let status = procfs::process::Process::new(server.pid().try_into().unwrap()).unwrap().status().unwrap();
+    status.vmhwm.unwrap() * 1024
+}
+
+#[tokio::test]
+async fn reviews_of_many_values_stay_below_the_charts_memory_limit() {
+    const CHART_LIMIT: u64 = 256 << 20;
+    let server = Server::start(&[]);
+    let target = Target::of(&server);
+    let values = |item: &str, count: usize| {
+        let env = vec![item; count].join(",");
+        format!(r#"{}{{"spec":{{"containers":[{{"name":"a","env":[{env}]}}]}}}}}}}}"#, head("workflows"))
+    };
+    for (item, count) in
+        [(r#"{"name":""}"#, 640_000), (r#"{"name":"a"}"#, 120_000), ("0", 240_000), ("{}", 240_000)]
+    {
+        // Too many values are denied, and an `env` holds objects only.
+        let is_admitted = count < 640_000 && item != "0";
+        let body = hyper::body::Bytes::from(values(item, count));
+        let reviews = (0..4).map(|_| target.post("/mutate?timeout=30s", body.clone()));
+        for answer in futures::future::join_all(reviews).await {
+            assert_eq!(answer.status, StatusCode::OK, "{item}: {answer:?}");
+            assert!(is_admitted == answer.text.contains(r#""allowed":true"#), "{item}: {answer:?}");
+        }
+    }
+    let peak = peak_memory(&server);
+    assert!(peak < CHART_LIMIT, "{peak} bytes");
 }

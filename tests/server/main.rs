@@ -4,6 +4,7 @@
 
 mod admin;
 mod audit;
+mod authentication;
 mod client;
 mod lifecycle;
 mod limits;

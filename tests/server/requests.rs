@@ -216,3 +216,23 @@ async fn a_connection_is_kept_for_the_next_request() {
     }
     assert_eq!(metric(&server, "sandgate_tls_handshakes_total").await, 1);
 }
+
+#[tokio::test]
+async fn a_namespace_without_a_policy_is_denied_and_warned_of_once() {
+    let server = Server::start(&[]);
+    let target = Target::of(&server);
+    let elsewhere = review("CREATE", &plain_pod())
+        .replace(r#""namespace":"workflows","object""#, r#""namespace":"new","object""#);
+    assert!(elsewhere.contains(r#""namespace":"new""#));
+    for _ in 0..3 {
+        let answer = target.post("/mutate", elsewhere.clone()).await;
+        assert_eq!(answer.json()["response"]["allowed"], false, "{answer:?}");
+        assert!(answer.text.contains("may not be loaded yet: try again"), "{answer:?}");
+    }
+    server.logged("no policy covers");
+    assert_eq!(server.logs().matches("no policy covers").count(), 1, "{}", server.logs());
+
+    let server = Server::start(&["--without-policy", "allow"]);
+    let answer = Target::of(&server).post("/mutate", elsewhere).await;
+    assert_eq!(answer.json()["response"]["allowed"], true, "{answer:?}");
+}

@@ -177,7 +177,7 @@ fn a_collector_that_cannot_be_used_is_told_at_the_start() {
         (&["--otlp-sample-ratio", "1.5"], "must be from 0 to 1"),
         (&["--otlp-sample-ratio", "NaN"], "must be from 0 to 1"),
     ] {
-        let output = command(flags).output().unwrap();
+        let output = command(&[&["--certs", "dev"], flags].concat()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {told}");
         assert!(told.contains(reason), "{flags:?}: {told}");

@@ -10,6 +10,6 @@ mod value;
 
 pub(crate) use patch::{JsonStep, each_change};
 pub use patch::{is_changed, write_patch};
-pub use read::{PodTree, Text, pod_from_str, value_from_str};
+pub use read::{MAX_TREE_BYTES, MAX_VALUES, MEMORY_PER_BYTE, PodTree, Text, pod_from_str, value_from_str};
 pub(crate) use value::is_same;
 pub use value::{List, Object, Value};

@@ -1,6 +1,6 @@
-//! Reading JSON into the tree, with its text borrowed.
+//! Reads JSON text into a tree, with a bound on the number of values in it.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, cell::RefCell, fmt, ops::Deref};
 
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -8,10 +8,26 @@ use serde::de::{
 
 use super::value::{List, Member, Object, State, Value, is_same};
 
+/// The largest number of values in one tree: objects, lists, strings, numbers, booleans and nulls.
+///
+/// A tree needs memory by value, not by byte, so a bound on bytes alone lets a body of a few megabytes take a gigabyte.
+/// The densest list that a Pod of 1.5 MiB (the largest that etcd takes) can hold for a purpose, environment variables such
+/// as `{"name":"A1","value":"x"}`, has 181,000.
+pub const MAX_VALUES: usize = 250_000;
+
+/// The largest ratio of the memory for reading a text to the text's length, both in bytes. A list of digits (`[0,0,…]`) comes
+/// closest to it.
+pub const MEMORY_PER_BYTE: usize = 40;
+
+/// The most memory that one tree takes while it is read, in bytes, without the strings that have escapes: those are copied,
+/// and no longer than their text.
+pub const MAX_TREE_BYTES: usize = MAX_VALUES * 2 * MEMORY_PER_BYTE;
+
 /// Reads a value that borrows from `text`.
 ///
 /// # Errors
-/// When the text is no JSON, names a key twice in one object, or nests deeper than 128 levels.
+/// If the text is not JSON, names a key twice in one object, nests deeper than 128 levels, or holds more than
+/// [`MAX_VALUES`] values.
 pub fn value_from_str(text: &str) -> Result<Value<'_>, serde_json::Error> {
     read(text, Place::Elsewhere)
 }
@@ -97,7 +113,7 @@ enum Place {
 }
 
 impl Place {
-    /// The place of the member `key`; `None` where it is to be skipped.
+    /// Returns the place of the member `key`, or `None` if the member is to be skipped.
     fn member(self, key: &str) -> Option<Self> {
         match (self, key) {
             (Self::Pod, "metadata") => Some(Self::Metadata),
@@ -111,11 +127,53 @@ impl<'de> DeserializeSeed<'de> for Place {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        let open = RefCell::default();
+        Reader { place: self, open: &open }.deserialize(deserializer)
+    }
+}
+
+/// The items and members of the lists and objects that are open, innermost last. Each list and object takes its own out at
+/// its end, so it needs memory for what it holds and none for growing.
+#[derive(Default)]
+struct Open<'de> {
+    items: Vec<(Value<'de>, State)>,
+    members: Vec<Member<'de>>,
+    /// The number of values read so far.
+    values: usize,
+}
+
+/// Reads one value at its place.
+#[derive(Clone, Copy)]
+struct Reader<'o, 'de> {
+    place: Place,
+    open: &'o RefCell<Open<'de>>,
+}
+
+impl Reader<'_, '_> {
+    fn at(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
+    fn count<E: Error>(self) -> Result<(), E> {
+        let mut open = self.open.borrow_mut();
+        open.values += 1;
+        if open.values > MAX_VALUES {
+            return Err(E::custom(format_args!("more than {MAX_VALUES} values")));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_, 'de> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Place {
+impl<'de> Visitor<'de> for Reader<'_, 'de> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -152,36 +210,30 @@ impl<'de> Visitor<'de> for Place {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(Self::Elsewhere)? {
-            items.push((item, State::Kept));
+        let start = self.open.borrow().items.len();
+        while let Some(item) = access.next_element_seed(self.at(Place::Elsewhere))? {
+            self.open.borrow_mut().items.push((item, State::Kept));
         }
-        Ok(Value::List(List { items }))
+        Ok(Value::List(List { items: self.open.borrow_mut().items.drain(start..).collect() }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut members: Vec<Member> = Vec::new();
+        let start = self.open.borrow().members.len();
         while let Some(Text(key)) = access.next_key()? {
-            if members.is_empty() {
-                // Most objects of a Pod fit, and need not grow.
-                members.reserve(USUAL_MEMBERS);
-            }
-            let Some(place) = self.member(&key) else {
+            let Some(place) = self.place.member(&key) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let value = access.next_value_seed(place)?;
-            members.push(Member { key, value, state: State::Kept });
+            let value = access.next_value_seed(self.at(place))?;
+            self.open.borrow_mut().members.push(Member { key, value, state: State::Kept });
         }
-        match repeated_key(&members) {
-            Some(key) => Err(A::Error::custom(format_args!("duplicate key {key:?}"))),
-            None => Ok(Value::Object(Object { members })),
+        let mut open = self.open.borrow_mut();
+        if let Some(key) = repeated_key(&open.members[start..]) {
+            return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
         }
+        Ok(Value::Object(Object { members: open.members.drain(start..).collect() }))
     }
 }
-
-/// So many members have room without growing.
-const USUAL_MEMBERS: usize = 8;
 
 /// Two readers may pick different ones of two members with one key, so none of them is right.
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
@@ -195,4 +247,40 @@ fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of `count` copies of `item`.
+    fn list(item: &str, count: usize) -> String {
+        format!("[{}]", vec![item; count].join(","))
+    }
+
+    #[test]
+    fn too_many_values_are_an_error_whatever_they_are() {
+        for item in ["{}", "[]", "0", "null", "\"\"", "true", "{\"a\":0}"] {
+            let values_per_item = if item.contains(':') { 2 } else { 1 };
+            let fits = (MAX_VALUES - 1) / values_per_item;
+            assert!(value_from_str(&list(item, fits)).is_ok(), "{item}");
+            let problem = value_from_str(&list(item, fits + 1)).unwrap_err().to_string();
+            assert!(problem.contains("more than 250000 values"), "{item}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_largest_real_pod_is_read() {
+        let variable = r#"{"name":"A1","value":"x"}"#;
+        let pod = format!(r#"{{"spec":{{"containers":[{{"env":{}}}]}}}}"#, list(variable, 64_000));
+        assert!(pod.len() > 3 << 19, "{} bytes", pod.len());
+        assert!(pod_from_str(&pod).is_ok());
+    }
+
+    #[test]
+    fn skipped_members_are_not_counted() {
+        let pod =
+            format!(r#"{{"status":{0},"metadata":{{"managedFields":{0}}}}}"#, list("0", 2 * MAX_VALUES));
+        assert!(pod_from_str(&pod).is_ok());
+    }
 }

@@ -1,6 +1,7 @@
 //! A Pod as the rules see it: views to check, access to fill.
 
 mod changes;
+pub mod image;
 mod quantity;
 pub mod schema;
 
@@ -10,6 +11,7 @@ pub use quantity::{Grain, Quantity, QuantityError};
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
+    policy::{ContainerFacts, Profile, Spec},
 };
 
 static NOTHING: Object<'static> = Object::EMPTY;
@@ -54,6 +56,8 @@ pub struct Container<'p, 'a> {
     pub object: &'p Object<'a>,
     /// The `securityContext` of the container, empty if it has none.
     pub security: &'p Object<'a>,
+    /// The keys of the policy that hold for the container: those of an exception, or else the profile's.
+    pub spec: &'p Spec,
     path: LazyPath<'static>,
 }
 
@@ -93,21 +97,28 @@ pub struct Pod<'p, 'a> {
     pub security: &'p Object<'a>,
     /// Every container of every kind: init containers first, in their order of start.
     pub containers: Vec<Container<'p, 'a>>,
+    /// The keys of the policy that hold for the Pod.
+    pub profile: &'p Profile,
 }
 
 impl<'p, 'a> Pod<'p, 'a> {
-    /// The view of `root`. What has the wrong type counts as absent here; the rule `pod-schema` reports it.
+    /// Returns the view of `root` under a profile. A value of the wrong type counts as absent; the rule `pod-schema`
+    /// reports it.
     #[must_use]
-    pub fn of(root: &'p Value<'a>) -> Self {
+    pub fn of(root: &'p Value<'a>, profile: &'p Profile) -> Self {
         let root = root.as_object().unwrap_or(&NOTHING);
         let metadata = root.object("metadata").unwrap_or(&NOTHING);
         let spec = root.object("spec").unwrap_or(&NOTHING);
         let containers = CONTAINER_LISTS.into_iter().zip(&LIST_PATHS).flat_map(|(list, path)| {
-            spec.objects(list).map(move |(index, object)| Container {
-                kind: ContainerKind::of(list, object),
-                object,
-                security: object.object("securityContext").unwrap_or(&NOTHING),
-                path: path.index(index),
+            spec.objects(list).map(move |(index, object)| {
+                let kind = ContainerKind::of(list, object);
+                Container {
+                    kind,
+                    object,
+                    security: object.object("securityContext").unwrap_or(&NOTHING),
+                    spec: spec_for(profile, kind, object),
+                    path: path.index(index),
+                }
             })
         });
         Self {
@@ -117,6 +128,7 @@ impl<'p, 'a> Pod<'p, 'a> {
             spec,
             security: spec.object("securityContext").unwrap_or(&NOTHING),
             containers: containers.collect(),
+            profile,
         }
     }
 
@@ -125,6 +137,33 @@ impl<'p, 'a> Pod<'p, 'a> {
     pub fn controller(&self) -> Option<&'p Object<'a>> {
         controller(self.metadata)
     }
+}
+
+/// Returns the keys of the policy that hold for a container.
+fn spec_for<'p>(profile: &'p Profile, kind: ContainerKind, container: &Object) -> &'p Spec {
+    if profile.exceptions.is_empty() {
+        return &profile.spec;
+    }
+    let image = container.str("image").and_then(image::ImageReference::parse);
+    profile.spec_for(&ContainerFacts { image, name: container.str("name").unwrap_or_default(), kind })
+}
+
+/// Returns the `metadata` of a Pod, empty if absent.
+#[must_use]
+pub fn metadata<'p, 'a>(root: &'p Value<'a>) -> &'p Object<'a> {
+    root.as_object().and_then(|root| root.object("metadata")).unwrap_or(&NOTHING)
+}
+
+/// Returns the `spec` of a Pod, empty if absent.
+#[must_use]
+pub fn spec<'p, 'a>(root: &'p Value<'a>) -> &'p Object<'a> {
+    root.as_object().and_then(|root| root.object("spec")).unwrap_or(&NOTHING)
+}
+
+/// Returns every container of a Pod, of every kind.
+pub fn containers<'p, 'a>(root: &'p Value<'a>) -> impl Iterator<Item = &'p Object<'a>> {
+    let spec = spec(root);
+    CONTAINER_LISTS.into_iter().flat_map(|list| spec.objects(list).map(|(_, container)| container))
 }
 
 /// The controlling owner reference of an object's metadata.
@@ -152,14 +191,21 @@ pub fn spec_mut<'p, 'a>(root: &'p mut Value<'a>) -> Option<&'p mut Object<'a>> {
     root.as_object_mut()?.object_mut("spec")
 }
 
-/// Calls `fill` for each app and init container. Ephemeral ones cannot be filled: they arrive by UPDATE.
-pub fn each_container_mut<'a>(root: &mut Value<'a>, mut fill: impl FnMut(ContainerKind, &mut Object<'a>)) {
+/// Calls `fill` for each app and init container, with the keys that hold for it. Ephemeral ones cannot be filled: they
+/// arrive by UPDATE.
+pub fn each_container_mut<'a>(
+    root: &mut Value<'a>,
+    profile: &'a Profile,
+    mut fill: impl FnMut(ContainerKind, &mut Object<'a>, &'a Spec),
+) {
     let Some(spec) = spec_mut(root) else { return };
     for list in ["initContainers", "containers"] {
         let Some(Value::List(items)) = spec.get_mut(list) else { continue };
         for (_, item) in items.iter_mut() {
             let Some(container) = item.as_object_mut() else { continue };
-            fill(ContainerKind::of(list, container), container);
+            let kind = ContainerKind::of(list, container);
+            let spec = spec_for(profile, kind, container);
+            fill(kind, container, spec);
         }
     }
 }

@@ -1,112 +1,139 @@
 //! Policies: what the Pods of a set of namespaces must look like.
+//!
+//! A policy file is read as a tree ([`tree`]), merged with what it extends ([`merge`]), parsed ([`load`]) and checked
+//! ([`checks`]). What comes out is resolved: [`PolicySet::for_namespace`] finds the policy, [`Policy::profile_for`] the
+//! keys of a Pod, and [`Profile::spec_for`] the keys of a container, none of them with an allocation.
 
-mod contradictions;
+mod checks;
+mod compare;
+mod document;
+mod images;
 mod load;
+mod merge;
+mod openings;
+mod paths;
+mod pattern;
+mod presets;
+mod profile;
+mod rule_levels;
+mod security;
+mod select;
 mod spec;
-
-use std::collections::HashMap;
+mod storage;
+mod tree;
+mod values;
 
 use crate::hash::short_hash;
 
+pub use compare::{Change, Direction, diff};
+pub use document::*;
+pub use images::{ImagePattern, ImagePatterns};
 pub use load::{LoadError, LoadErrors, Source};
+pub use openings::{Opened, Opening, Reach, opened};
+pub use paths::{ExactPath, PathPattern, PathPatterns, SYSTEM_PATHS, touches_system_path};
+pub use pattern::{Names, Pattern};
+pub use presets::{PRESETS, preset};
+pub use profile::*;
+pub use rule_levels::{FLOOR_RULES, RULE_IDS};
+pub use select::{
+    LabelOperator, LabelRequirement, LabelSelector, MatchCondition, PolicySet, WebhookKind, WebhookScope,
+};
 pub use spec::*;
+pub use values::*;
 
 /// One policy in force.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Its name.
+    /// The name of the policy.
     pub name: String,
-    /// The first 16 hexadecimal digits of the SHA-256 of name and spec, defaults included: the same content
-    /// has the same hash, however it is written.
+    /// The first 16 hexadecimal digits of the SHA-256 of name and resolved keys, defaults included: the same content has
+    /// the same hash, however it is written.
     pub hash: String,
-    /// What it demands.
-    pub spec: Spec,
+    /// The keys that concern the policy as a whole.
+    pub header: Header,
+    base: Profile,
+    profiles: Vec<Profile>,
 }
 
 impl Policy {
-    /// A policy of the given content.
+    /// Returns a policy of the given content, which has passed the load checks.
+    pub(crate) fn new(name: String, header: Header, base: Profile, profiles: Vec<Profile>) -> Self {
+        // What the policy extends is resolved: the same content has the same hash, wherever it comes from.
+        let resolved = Header { extends: String::new(), ..header.clone() };
+        let content =
+            serde_json::to_vec(&(&name, resolved, &base, &profiles)).expect("a policy is always JSON");
+        Self { hash: short_hash(&content), name, header, base, profiles }
+    }
+
+    /// Returns a policy with these keys for every Pod, and the defaults elsewhere.
     #[must_use]
-    pub fn new(name: impl Into<String>, spec: Spec) -> Self {
-        let name = name.into();
-        let content = serde_json::to_vec(&(&name, &spec)).expect("a policy is always JSON");
-        Self { hash: short_hash(&content), name, spec }
+    pub fn of_spec(name: impl Into<String>, spec: Spec) -> Self {
+        Self::new(name.into(), Header::default(), Profile::of_spec(spec), Vec::new())
+    }
+
+    /// Returns the mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.header.mode
+    }
+
+    /// Returns when the policy fills.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.header.fill
+    }
+
+    /// Returns the name of the policy that is evaluated beside this one.
+    #[must_use]
+    pub fn candidate(&self) -> Option<&str> {
+        Some(self.header.candidate.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Returns what the policy does with the violations of a rule. A floor rule stays at the mode.
+    #[must_use]
+    pub fn level_of(&self, rule: &str) -> Level {
+        let written = self.header.rules.get(rule).copied();
+        let level = written.filter(|level| *level == Level::Enforce || !FLOOR_RULES.contains(&rule));
+        level.unwrap_or_else(|| self.header.mode.into())
+    }
+
+    /// Returns true if the user is exempt from the policy.
+    #[must_use]
+    pub fn exempts(&self, creator: &Creator) -> bool {
+        let Exempt { users, groups } = &self.header.exempt;
+        users.iter().any(|user| user == creator.user)
+            || groups.iter().any(|group| creator.groups.iter().any(|own| **own == **group))
+    }
+
+    /// Returns the keys that hold for a Pod: those of the first profile that matches, else the policy's own.
+    #[must_use]
+    pub fn profile_for(&self, pod: &PodFacts) -> &Profile {
+        let matching = self.profiles.iter().find(|profile| profile.matcher.matches(pod, &self.base.spec));
+        matching.unwrap_or(&self.base)
+    }
+
+    /// Returns the policy's own keys, which hold for every Pod that no profile matches.
+    #[must_use]
+    pub fn base(&self) -> &Profile {
+        &self.base
+    }
+
+    /// Returns the profiles in the order in which they are tried.
+    #[must_use]
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// Returns the policy's own keys and those of its profiles.
+    pub fn all_profiles(&self) -> impl Iterator<Item = &Profile> {
+        std::iter::once(&self.base).chain(&self.profiles)
     }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self::new("workflow-runner", Spec::default())
+        Self::of_spec("workflow-runner", Spec::default())
     }
-}
-
-/// In `spec.namespaces`: every namespace that reaches the webhook and that no other policy names. No namespace can be
-/// called so.
-pub const EVERY_OTHER: &str = "*";
-
-/// Every policy in force, by namespace.
-#[derive(Debug)]
-pub struct PolicySet {
-    policies: Vec<Policy>,
-    by_namespace: HashMap<String, usize>,
-    hash: String,
-}
-
-impl PolicySet {
-    /// The policy that holds when no file is given: the full sandbox for the namespace `workflows`.
-    #[must_use]
-    pub fn builtin() -> Self {
-        Self::new(vec![Policy::default()])
-    }
-
-    /// Reads the policies of `sources`.
-    ///
-    /// # Errors
-    /// All that is wrong with them, each with file, line and path.
-    pub fn from_sources(sources: &[Source]) -> Result<Self, LoadErrors> {
-        load::load(sources).map(Self::new)
-    }
-
-    /// The set of these policies, no two of which name one namespace.
-    fn new(policies: Vec<Policy>) -> Self {
-        let by_namespace = policies
-            .iter()
-            .enumerate()
-            .flat_map(|(index, policy)| policy.spec.namespaces.iter().map(move |name| (name.clone(), index)))
-            .collect();
-        let hashes: Vec<&str> = policies.iter().map(|policy| policy.hash.as_str()).collect();
-        let hash = short_hash(hashes.join(",").as_bytes());
-        Self { policies, by_namespace, hash }
-    }
-
-    /// The policy of a namespace: the one that names it, else the one for [`EVERY_OTHER`].
-    #[must_use]
-    pub fn of_namespace(&self, namespace: &str) -> Option<&Policy> {
-        let index = self.by_namespace.get(namespace).or_else(|| self.by_namespace.get(EVERY_OTHER))?;
-        Some(&self.policies[*index])
-    }
-
-    /// All of them, in the order they were read.
-    #[must_use]
-    pub fn policies(&self) -> &[Policy] {
-        &self.policies
-    }
-
-    /// A short hash of the content of all policies.
-    #[must_use]
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    /// The names of the policies.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.policies.iter().map(|policy| policy.name.as_str())
-    }
-}
-
-/// The JSON schema of one document of a policy file.
-#[must_use]
-pub fn json_schema() -> schemars::Schema {
-    schemars::schema_for!(SandboxPolicy)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Outcome, Record, annotations};
 use crate::{
     json::write_patch,
     path::{FieldPath, Step},
-    pod::Pod,
+    pod,
     violations::Violations,
 };
 
@@ -140,7 +140,7 @@ impl<'r> Status<'r> {
 /// the number of further fields. It has only words of the Pod API and the policy's name in it.
 fn filled(record: &Record) -> Option<String> {
     const NAMED: usize = 2;
-    let policy = record.policy.filter(|policy| policy.spec.warnings.filled)?;
+    let policy = record.policy.filter(|policy| policy.header.warnings.filled)?;
     if !record.is_patched() || !is_interactive(record) {
         return None;
     }
@@ -166,7 +166,7 @@ fn field_of_pod(path: &FieldPath) -> Option<String> {
 /// Returns whether a person will see the answer: neither a service account nor a controller has made the Pod.
 fn is_interactive(record: &Record) -> bool {
     let is_account = record.request.user.starts_with("system:serviceaccount:");
-    !is_account && Pod::of(&record.object).controller().is_none()
+    !is_account && pod::controller(pod::metadata(&record.object)).is_none()
 }
 
 /// Returns the warnings about what mode enforce would deny. The API server cuts a warning after 256 runes and all of them after 4096.

@@ -2,22 +2,24 @@
 
 pub mod annotations;
 mod answer;
+mod head;
 mod record;
 mod request;
 
 use std::{cell::OnceCell, str::FromStr};
 
 use crate::{
-    json::{Value, is_changed},
+    json::{Object, Value, is_changed},
     path::LazyPath,
-    pod::metadata_mut,
-    policy::{Mode, Policy, PolicySet},
+    pod::{self, metadata_mut},
+    policy::{Creator, Mode, Owner, PodFacts, Policy, PolicySet, Profile},
     rules::{self, Filled},
     text::quote,
     violations::{Reporter, Violation, Violations},
 };
 
 pub use answer::Answer;
+pub use head::{Head, MAX_HEAD_BYTES};
 pub use record::Record;
 pub use request::{Operation, Request, RequestInfo, ReviewError};
 
@@ -167,17 +169,17 @@ impl From<Violations> for Findings {
 }
 
 fn decide<'a>(
-    policies: &'a PolicySet,
+    evaluator: Evaluator<'a>,
     endpoint: Endpoint,
     request: &mut Request<'a>,
 ) -> (Outcome, Option<&'a Policy>, Findings) {
     if !request.is_judged {
         return (Outcome::NotJudged, None, Findings::default());
     }
-    let Some(policy) = policies.of_namespace(&request.info.namespace) else {
+    let Some(policy) = policies.for_namespace(&request.info.namespace, None) else {
         return (Outcome::NoPolicy, None, Findings::default());
     };
-    if is_exempt(policy, request) {
+    if policy.exempts(&creator(&request.info)) {
         return (Outcome::Exempt, Some(policy), Findings::default());
     }
     let findings = match (&request.malformed, request.info.operation) {
@@ -186,18 +188,23 @@ fn decide<'a>(
         (None, _) if request.is_binding() => evaluate_binding(policy, &request.object).into(),
         // If nothing is enforced the record states what enforcing would do, so defaults are filled there too.
         (None, _) => {
-            let is_filled = endpoint == Endpoint::Mutate || policy.spec.mode != Mode::Enforce;
+            let is_filled = endpoint == Endpoint::Mutate || policy.mode() != Mode::Enforce;
             let defaults = if is_filled { Defaults::Fill } else { Defaults::Skip };
-            evaluate(policy, &mut request.object, defaults)
+            evaluate(policy, &mut request.object, Some(creator(&request.info)), defaults)
         }
     };
-    let outcome = match policy.spec.mode {
+    let outcome = match policy.mode() {
         _ if findings.violations.is_empty() => Outcome::Admitted,
         Mode::Enforce => Outcome::Denied,
         Mode::Warn => Outcome::Warned,
         Mode::Audit => Outcome::WouldDeny,
     };
     (outcome, Some(policy), findings)
+}
+
+/// Returns the user that a request comes from.
+fn creator<'r>(info: &'r RequestInfo) -> Creator<'r> {
+    Creator { user: &info.user, groups: &info.groups }
 }
 
 /// Selects whether the policy's defaults are filled before a Pod is checked.
@@ -209,15 +216,50 @@ pub enum Defaults {
     Skip,
 }
 
-/// Fills `pod` if `defaults` demands it, and returns what violates the policy after that.
+/// Fills `pod` if `defaults` demands it, and returns what violates the policy after that. Only a Pod that is being created
+/// has a `creator`.
 #[must_use]
-pub fn evaluate<'a>(policy: &'a Policy, pod: &mut Value<'a>, defaults: Defaults) -> Findings {
+pub fn evaluate<'a>(
+    policy: &'a Policy,
+    pod: &mut Value<'a>,
+    creator: Option<Creator>,
+    defaults: Defaults,
+) -> Findings {
     let mut filled = Vec::new();
+    let profile = profile_of(policy, pod, creator);
     if defaults == Defaults::Fill {
-        filled = rules::fill(&policy.spec, pod);
+        filled = rules::fill(profile, pod);
         stamp(policy, pod);
     }
-    Findings { violations: rules::check(&policy.spec, pod), filled, forgiven: Vec::new() }
+    Findings { violations: rules::check(profile, pod), filled, forgiven: Vec::new() }
+}
+
+/// Returns the keys of the policy that hold for a Pod.
+fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> &'p Profile {
+    let (metadata, spec) = (pod::metadata(pod), pod::spec(pod));
+    let owner = pod::controller(metadata)
+        .and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));
+    let labels = metadata.object("labels");
+    let service_account =
+        ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| spec.str(field));
+    policy.profile_for(&PodFacts {
+        creator,
+        owner,
+        service_account,
+        runtime_class: spec.str("runtimeClassName"),
+        label: &|key| labels.and_then(|labels| labels.str(key)),
+        asks_for: &|resource| {
+            let asks = |object: &Object| {
+                let resources = object.object("resources");
+                ["limits", "requests"].into_iter().any(|kind| {
+                    resources
+                        .and_then(|resources| resources.object(kind))
+                        .is_some_and(|amounts| amounts.get(resource).is_some())
+                })
+            };
+            asks(spec) || pod::containers(pod).any(asks)
+        },
+    })
 }
 
 /// Names the policy in a Pod that was filled, and corrects a Pod that names another one.
@@ -241,12 +283,12 @@ fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
 /// An update is denied only for violations that the Pod did not have before. A Pod that is being deleted is no
 /// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
 fn evaluate_update(policy: &Policy, request: &Request) -> Findings {
-    let violations = rules::check(&policy.spec, &request.object);
+    let profile = profile_of(policy, &request.object, None);
+    let violations = rules::check(profile, &request.object);
     if violations.is_empty() || request.old_object == Value::Null {
         return violations.into();
     }
-    let rules::Update { new, mut old } =
-        rules::check_update(&policy.spec, &request.object, &request.old_object);
+    let rules::Update { new, mut old } = rules::check_update(profile, &request.object, &request.old_object);
     old.retain(|violation| violation.rule != rules::ONLY_ON_CREATE);
     Findings { violations: new, filled: Vec::new(), forgiven: old }
 }
@@ -259,10 +301,11 @@ fn evaluate_binding(policy: &Policy, binding: &Value) -> Violations {
         metadata.set("labels", Value::Null);
         metadata.set("annotations", Value::Null);
     }
-    rules::check_update(&policy.spec, binding, &bare).new
+    rules::check_update(policy.base(), binding, &bare).new
 }
 
-fn unreadable(problem: &str) -> Violations {
+fn not_evaluated(unread: &Unread) -> Violations {
+    let (found, wanted, remedy) = unread.violation();
     let mut violations = Violations::default();
     Reporter::new(rules::POD_SCHEMA, &mut violations).report(
         LazyPath::root("object"),
@@ -271,12 +314,6 @@ fn unreadable(problem: &str) -> Violations {
         "send a Pod that can be read without doubt",
     );
     violations
-}
-
-fn is_exempt(policy: &Policy, request: &Request) -> bool {
-    let exempt = &policy.spec.exempt;
-    exempt.users.iter().any(|user| *user == *request.info.user)
-        || request.info.groups.iter().any(|group| exempt.groups.iter().any(|exempt| *exempt == **group))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{Endpoint, Findings, Operation, Outcome, request::RequestInfo};
 use crate::{
     json::{Object, Value},
     path::FieldPath,
-    pod::{Pod, changed_paths},
+    pod::{self, changed_paths},
     policy::{Mode, Policy},
     text::{escape, is_unsafe_for_display},
     violations::{Violation, Violations},
@@ -40,7 +40,7 @@ impl Record<'_> {
     /// The policy's mode.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
-        self.policy.map(|policy| policy.spec.mode)
+        self.policy.map(|policy| policy.mode())
     }
 
     /// What violates the policy.
@@ -80,12 +80,13 @@ impl Record<'_> {
             && self.endpoint == Endpoint::Validate
             && self.mode() == Some(Mode::Enforce)
             && !self.request.dry_run
+            && self.request.caller.is_believed()
     }
 
     /// The Pod's own uid; empty where it has none yet.
     #[must_use]
     pub fn pod_uid(&self) -> &str {
-        text(Pod::of(&self.object).metadata, "uid")
+        text(pod::metadata(&self.object), "uid")
     }
 
     /// The ids of the violated rules, each once, joined by commas.
@@ -101,10 +102,10 @@ impl Record<'_> {
     }
 
     /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
-    /// `time` is RFC 3339. Nothing is written where no policy applied: there was no verdict.
+    /// `time` is RFC 3339. Nothing is written for a request that is not evaluated.
     pub fn write_line(&self, out: &mut Vec<u8>, time: &str, duration_micros: u64) {
         let Some(policy) = self.policy else { return };
-        let pod = Pod::of(&self.object);
+        let (metadata, spec) = (pod::metadata(&self.object), pod::spec(&self.object));
         let request = &self.request;
         let line = Line {
             time,
@@ -116,17 +117,16 @@ impl Record<'_> {
             resource: &request.resource,
             subresource: &request.subresource,
             namespace: &request.namespace,
-            name: if request.name.is_empty() { text(pod.metadata, "name") } else { &request.name },
-            generate_name: text(pod.metadata, "generateName"),
-            owner: pod
-                .controller()
+            name: if request.name.is_empty() { text(metadata, "name") } else { &request.name },
+            generate_name: text(metadata, "generateName"),
+            owner: pod::controller(metadata)
                 .map(|owner| Owner { kind: text(owner, "kind"), name: text(owner, "name") }),
             user: &request.user,
             groups: request.groups.iter().map(|group| &**group).collect(),
-            service_account: text(pod.spec, "serviceAccountName"),
+            service_account: text(spec, "serviceAccountName"),
             policy: &policy.name,
             policy_hash: &policy.hash,
-            mode: policy.spec.mode.as_str(),
+            mode: policy.mode().as_str(),
             filled: if self.outcome == Outcome::Denied { &[] } else { self.filled_paths() },
             violations: self
                 .violations()
@@ -138,10 +138,8 @@ impl Record<'_> {
                     wanted: &violation.wanted,
                 })
                 .collect(),
-            images: pod
-                .containers
-                .iter()
-                .filter_map(|container| container.object.str("image"))
+            images: pod::containers(&self.object)
+                .filter_map(|container| container.str("image"))
                 .map(short)
                 .collect(),
             duration_micros,

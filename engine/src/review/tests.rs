@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 
-use super::{Endpoint, Outcome, annotations, answer};
+use super::{Caller, Endpoint, Evaluator, Head, Outcome, Unread, WithoutPolicy, answer};
 use crate::{
     policy::{PolicySet, Source},
     rules::testing::{complete_pod, plain_pod},
@@ -346,12 +346,83 @@ fn a_pod_is_judged_whatever_group_or_version_the_review_claims_unless_it_is_anot
 }
 
 #[test]
-fn a_namespace_without_a_policy_is_allowed_and_left_alone() {
-    let mut review = create(&privileged());
+fn a_namespace_without_a_policy_is_denied_with_what_to_do() {
+    let mut review = create(&complete_pod());
     review["request"]["namespace"] = json!("default");
     let told = mutate(&review);
-    assert_eq!(told.response["allowed"], true);
-    assert!(told.response.get("patch").is_none());
+    assert_eq!(told.response["allowed"], false);
+    let message = told.response["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("metadata.namespace is \"default\", must be"), "{message}");
+    assert!(message.contains("may not be loaded yet: try again"), "{message}");
+    assert_eq!(told.response["status"]["details"]["causes"][0]["reason"], "namespace-policy");
+    review["request"]["operation"] = json!("DELETE");
+    assert_eq!(mutate(&review).response["allowed"], true);
+}
+
+#[test]
+fn a_namespace_without_a_policy_is_allowed_and_left_alone_if_asked_for() {
+    let policies = PolicySet::builtin();
+    let evaluator =
+        Evaluator { policies: &policies, without_policy: WithoutPolicy::Allow, caller: Caller::Unasked };
+    let mut review = create(&privileged());
+    review["request"]["namespace"] = json!("default");
+    let text = review.to_string();
+    let answer = evaluator.answer(Endpoint::Mutate, text.as_bytes()).unwrap();
+    let body: Json = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(body["response"]["allowed"], true);
+    assert!(body["response"].get("patch").is_none());
+    assert_eq!(answer.record.outcome, Outcome::NoPolicy);
+}
+
+#[test]
+fn a_review_that_cannot_be_read_is_denied_by_its_head() {
+    let review = create(&complete_pod()).to_string();
+    let mut not_text = review.clone().into_bytes();
+    let at = review.find("restartPolicy").unwrap();
+    not_text[at] = 0xff;
+    for body in [review.as_bytes()[..review.len() - 1].to_vec(), not_text] {
+        for (mode, allowed) in [("enforce", false), ("warn", true), ("audit", true)] {
+            let policies = policies(mode);
+            let answer = answer(&policies, Endpoint::Validate, &body).unwrap();
+            let answered: Json = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(answered["response"]["allowed"], allowed, "{mode}");
+            assert_eq!(answered["response"]["uid"], "0a1b", "{mode}");
+            assert_eq!(answered["response"]["warnings"].is_array(), mode == "warn", "{answered}");
+            assert!(!answer.record.violations().is_empty(), "{mode}");
+            assert_eq!(&*answer.record.request.user, "jane");
+        }
+    }
+}
+
+#[test]
+fn every_reason_not_to_evaluate_is_a_denial_that_says_why() {
+    let review = create(&complete_pod()).to_string();
+    let policies = PolicySet::builtin();
+    let evaluator =
+        Evaluator { policies: &policies, without_policy: WithoutPolicy::Deny, caller: Caller::Unasked };
+    for (unread, reason) in [
+        (Unread::TooLarge(8_388_608), "in a review of more than 8388608 bytes"),
+        (Unread::NotReceived(4500), "not received within 4500 ms"),
+        (Unread::NoBudget, "request body budget is exhausted"),
+        (Unread::Interrupted, "cut off"),
+        (Unread::NotEvaluated, "too slow to evaluate"),
+        (Unread::Panicked, "sandgate failed"),
+    ] {
+        let head = Head::read(&review.as_bytes()[..review.len() - 1]).unwrap();
+        let answer = evaluator.answer_head(Endpoint::Mutate, head, unread);
+        assert_eq!(answer.record.outcome, Outcome::Denied);
+        let message = String::from_utf8(answer.body).unwrap();
+        assert!(message.contains(reason), "{message}");
+    }
+}
+
+#[test]
+fn too_many_values_are_denied() {
+    let mut pod = complete_pod();
+    pod["spec"]["containers"][0]["env"] = vec![json!({}); 640_000].into();
+    let told = mutate(&create(&pod));
+    assert_eq!(told.response["allowed"], false);
+    assert!(told.response["status"]["message"].as_str().unwrap().contains("more than 250000 values"));
 }
 
 #[test]
@@ -490,11 +561,21 @@ fn what_is_no_review_is_an_error_that_says_why() {
     );
     assert!(with(&|r| r["request"] = json!(null)).contains("has no request"));
     assert!(with(&|r| r["request"]["uid"] = json!("")).contains("request.uid is empty"));
-    assert!(with(&|r| r["request"]["operation"] = json!("create")).contains("\"create\" is none of CREATE"));
-    assert!(
-        with(&|r| r["request"]["userInfo"]["groups"] = json!("system:masters"))
-            .contains("invalid type: string")
-    );
+}
+
+#[test]
+fn a_review_with_a_broken_part_is_denied_with_the_reason() {
+    for (change, reason) in [
+        (json!({"operation": "create"}), "is none of CREATE"),
+        (json!({"userInfo": {"groups": "system:masters"}}), "invalid type: string"),
+    ] {
+        let mut review = create(&complete_pod());
+        review["request"].as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let told = mutate(&review);
+        assert_eq!(told.response["allowed"], false);
+        let message = told.response["status"]["message"].as_str().unwrap();
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 #[test]

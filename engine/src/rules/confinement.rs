@@ -10,7 +10,7 @@ use crate::{
     json::{Object, Value},
     path::{ANNOTATIONS, LazyPath, SPEC},
     pod::{Pod, spec_mut},
-    policy::Spec,
+    policy::{Profile, Spec},
     violations::{Reporter, show},
 };
 
@@ -52,13 +52,14 @@ pub(super) static SECCOMP: Rule = Rule {
         "Pod Security Standards, Restricted: Seccomp",
         "https://kubernetes.io/docs/tutorials/security/seccomp/",
     ],
-    setting: "spec.security.seccomp",
+    setting: "spec.security.seccomp_profiles",
     fill: Some(fill_seccomp),
     check: check_seccomp,
 };
 
-fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    let Some(profile) = spec.security.seccomp.first() else { return 0 };
+fn fill_seccomp<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
+    let Some(profile) = spec.security.seccomp_profiles.first() else { return 0 };
     let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return 0 };
     let object = match profile.split_once('/') {
         Some((kind, file)) => Object::from([("type", kind), ("localhostProfile", file)]),
@@ -68,7 +69,7 @@ fn fill_seccomp<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
 }
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let allowed = &spec.security.seccomp;
+    let allowed = &spec.security.seccomp_profiles;
     // Every Pod is checked and few are denied: the text is only made for those.
     let remedy = fmt::from_fn(|f| match allowed.first() {
         Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
@@ -252,7 +253,7 @@ mod tests {
     #[test]
     fn a_policy_may_name_a_profile_on_the_node() {
         let mut spec = Spec::default();
-        spec.security.seccomp = vec!["Localhost/strict.json".into()];
+        spec.security.seccomp_profiles = vec!["Localhost/strict.json".into()];
         let pod = filled_by(&spec, &plain_pod());
         assert_eq!(
             pod["spec"]["securityContext"]["seccompProfile"],

@@ -2,7 +2,7 @@
 
 use super::{Group, Rule};
 use crate::{
-    pod::Pod,
+    pod::{Pod, image::ImageReference},
     policy::Spec,
     violations::{Reporter, show},
 };
@@ -24,9 +24,12 @@ fn check_images(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let image = container.object.get("image");
         let text = image.and_then(|image| image.as_str()).unwrap_or_default();
-        let prefixes = &settings.allowed_prefixes;
-        if !prefixes.is_empty() && !prefixes.iter().any(|prefix| begins_with(text, prefix)) {
-            let wanted = format!("from {}", prefixes.join(" or "));
+        let allowed = &settings.allowed;
+        if !allowed.allow_anything()
+            && !ImageReference::parse(text).is_some_and(|image| allowed.allow(&image))
+        {
+            let patterns: Vec<&str> = allowed.iter().map(|pattern| pattern.as_str()).collect();
+            let wanted = format!("from {}", patterns.join(" or "));
             out.report(container.at("image"), show(image), wanted, "use an image from an allowed place");
         }
         if settings.require_digest && !has_digest(text) {
@@ -38,11 +41,6 @@ fn check_images(spec: &Spec, pod: &Pod, out: &mut Reporter) {
             );
         }
     }
-}
-
-fn begins_with(image: &str, prefix: &str) -> bool {
-    let Some(rest) = image.strip_prefix(prefix) else { return false };
-    prefix.ends_with('/') || rest.is_empty() || rest.starts_with(['/', ':', '@'])
 }
 
 fn has_digest(image: &str) -> bool {
@@ -62,7 +60,7 @@ mod tests {
     #[test]
     fn images_come_from_allowed_places() {
         let mut spec = Spec::default();
-        spec.images.allowed_prefixes = vec!["registry.example.com/team".into(), "mirror.example.com/".into()];
+        spec.images = super::super::testing::spec("{images: {allowed: [registry.example.com/team, registry.example.com/team/**, mirror.example.com/**]}}").images;
         for image in ["registry.example.com/team/a:1", "registry.example.com/team:1", "mirror.example.com/x"]
         {
             accepts_under(&spec, |pod| pod["spec"]["containers"][0]["image"] = json!(image));

@@ -5,7 +5,7 @@ use crate::{
     json::Value,
     path::{LazyPath, SPEC},
     pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
-    policy::{RestartPolicyValue, Spec},
+    policy::{Profile, RestartPolicyValue, Spec},
     violations::{Reporter, show},
 };
 
@@ -22,7 +22,8 @@ pub(super) static RESTART_POLICY: Rule = Rule {
     check: check_restart_policy,
 };
 
-fn fill_restart_policy<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_restart_policy<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
     let controlled =
         metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
@@ -113,14 +114,15 @@ pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     check: check_active_deadline,
 };
 
-fn fill_active_deadline<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_active_deadline<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let Some(pod) = spec_mut(pod) else { return 0 };
-    let default = i64::from(spec.lifecycle.active_deadline_seconds.default);
-    pod.set_default("activeDeadlineSeconds", default).into()
+    let Some(default) = spec.lifecycle.active_deadline_seconds.default else { return 0 };
+    pod.set_default("activeDeadlineSeconds", i64::from(default)).into()
 }
 
 fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let max = spec.lifecycle.active_deadline_seconds.max;
+    let Some(max) = spec.lifecycle.active_deadline_seconds.max else { return };
     let found = pod.spec.get("activeDeadlineSeconds");
     if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
         let wanted = format!("1 to {max}");
@@ -148,8 +150,9 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
 const GRACE: &str = "terminationGracePeriodSeconds";
 const API_DEFAULT_GRACE: i64 = 30;
 
-fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
+fn fill_grace_period<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
+    let Some(max) = spec.lifecycle.termination_grace_period_seconds.max.map(i64::from) else { return 0 };
     if max >= API_DEFAULT_GRACE {
         return 0;
     }
@@ -162,7 +165,7 @@ fn fill_grace_period<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
 }
 
 fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let max = i64::from(spec.lifecycle.termination_grace_period_seconds.max);
+    let Some(max) = spec.lifecycle.termination_grace_period_seconds.max.map(i64::from) else { return };
     let mut check = |path: LazyPath, found: Option<&Value>, unset: i64| {
         let seconds = found.map_or(Some(unset), Value::as_i64);
         if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn the_default_grace_period_is_lowered_to_a_strict_policys() {
         let mut spec = Spec::default();
-        spec.lifecycle.termination_grace_period_seconds.max = 5;
+        spec.lifecycle.termination_grace_period_seconds.max = Some(5);
         let pod = filled_by(&spec, &complete_pod());
         assert_eq!(pod["spec"][GRACE], 5);
         assert_eq!(

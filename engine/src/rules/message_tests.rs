@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::testing::*;
 use crate::{
     json::pod_from_str,
-    policy::{NodeOperator, NodeRequirement, PolicySet, Source, Spec},
+    policy::{NodeOperator, NodeRequirement, Profile, Spec},
 };
 
 /// The lines of the refusal of the complete Pod, changed so.
@@ -13,7 +13,7 @@ fn said_under(spec: &Spec, change: impl FnOnce(&mut Json)) -> String {
     let mut pod = complete_pod();
     change(&mut pod);
     let text = pod.to_string();
-    super::check(spec, &pod_from_str(&text).unwrap()).lines().join("\n")
+    super::check(&Profile::of_spec(spec.clone()), &pod_from_str(&text).unwrap()).lines().join("\n")
 }
 
 fn said(change: impl FnOnce(&mut Json)) -> String {
@@ -21,11 +21,7 @@ fn said(change: impl FnOnce(&mut Json)) -> String {
 }
 
 fn spec_of(text: &str) -> Spec {
-    let text = format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: p}}\nspec: {text}\n"
-    );
-    let set = PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap();
-    set.policies()[0].spec.clone()
+    spec(text)
 }
 
 #[track_caller]

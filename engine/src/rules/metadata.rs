@@ -5,7 +5,7 @@ use crate::{
     json::Value,
     path::{ANNOTATIONS, LazyPath, METADATA},
     pod::{Pod, metadata_mut},
-    policy::Spec,
+    policy::{Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -23,19 +23,20 @@ pub(super) static LABELS: Rule = Rule {
     check: check_labels,
 };
 
-fn fill_labels<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    if spec.labels.is_empty() {
+fn fill_labels<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
+    if spec.labels.required.is_empty() {
         return 0;
     }
     let Some(labels) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("labels")) else { return 0 };
-    spec.labels.iter().filter(|(key, value)| labels.set_default(key, value.as_str())).count()
+    spec.labels.required.iter().filter(|(key, value)| labels.set_default(key, value.as_str())).count()
 }
 
 static LABELS_PATH: LazyPath<'static> = METADATA.child("labels");
 
 fn check_labels(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let labels = pod.metadata.object("labels");
-    for (key, wanted) in &spec.labels {
+    for (key, wanted) in &spec.labels.required {
         let found = labels.and_then(|labels| labels.get(key));
         if found.and_then(Value::as_str) == Some(wanted) {
             continue;

@@ -24,8 +24,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
-    pod::Pod,
-    policy::Spec,
+    pod::{self, Pod},
+    policy::{Profile, Spec},
     violations::{Baseline, Ratchet, Reporter, Sink, Violation, Violations},
 };
 
@@ -117,15 +117,15 @@ impl Group {
 }
 
 /// Changes a Pod in place, where the tree marks each change, and returns how many fields it set.
-pub type Fill = for<'a> fn(&'a Spec, &mut Value<'a>) -> usize;
+pub type Fill = for<'a> fn(&'a Profile, &mut Value<'a>) -> usize;
 
 /// Reports each violation of one rule in a Pod.
 pub type Check = fn(&Spec, &Pod, &mut Reporter);
 
 impl Rule {
     /// Adds the violations of this rule in `pod` to `violations`.
-    pub fn check_into(&'static self, spec: &Spec, pod: &Pod, violations: &mut Violations) {
-        (self.check)(spec, pod, &mut Reporter::new(self, violations));
+    pub fn check_into(&'static self, pod: &Pod, violations: &mut Violations) {
+        (self.check)(&pod.profile.spec, pod, &mut Reporter::new(self, violations));
     }
 }
 
@@ -228,20 +228,20 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
 
 /// Fills what `pod` leaves open, and returns what each rule filled. A Pod of too many containers is left alone: it is
 /// denied anyway, and filling it would make a small request large.
-pub fn fill<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> Vec<Filled> {
-    if Pod::of(pod).containers.len() > helpers::MAX_CONTAINERS {
+pub fn fill<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> Vec<Filled> {
+    if pod::containers(pod).take(helpers::MAX_CONTAINERS + 1).count() > helpers::MAX_CONTAINERS {
         return Vec::new();
     }
     let fills = ALL.iter().filter_map(|rule| Some((*rule, rule.fill?)));
-    let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(spec, pod) });
+    let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
 }
 
 /// Returns every violation of `pod`.
 #[must_use]
-pub fn check(spec: &Spec, pod: &Value) -> Violations {
+pub fn check(profile: &Profile, pod: &Value) -> Violations {
     let mut violations = Violations::default();
-    check_into(spec, pod, &mut violations);
+    check_into(profile, pod, &mut violations);
     violations
 }
 
@@ -256,18 +256,18 @@ pub struct Update {
 
 /// Compares the violations of `new` with those of `old`, all of them, however many are kept in the end.
 #[must_use]
-pub fn check_update(spec: &Spec, new: &Value, old: &Value) -> Update {
+pub fn check_update(profile: &Profile, new: &Value, old: &Value) -> Update {
     let mut baseline = Baseline::default();
-    check_into(spec, old, &mut baseline);
+    check_into(profile, old, &mut baseline);
     let mut ratchet = Ratchet::new(&baseline);
-    check_into(spec, new, &mut ratchet);
+    check_into(profile, new, &mut ratchet);
     Update { new: ratchet.new, old: ratchet.old.into_kept() }
 }
 
-fn check_into(spec: &Spec, pod: &Value, sink: &mut dyn Sink) {
-    let pod = Pod::of(pod);
+fn check_into(profile: &Profile, pod: &Value, sink: &mut dyn Sink) {
+    let pod = Pod::of(pod, profile);
     for rule in ALL {
-        (rule.check)(spec, &pod, &mut Reporter::new(rule, sink));
+        (rule.check)(&profile.spec, &pod, &mut Reporter::new(rule, sink));
     }
 }
 
@@ -302,8 +302,8 @@ mod tests {
         let fields = |pod: &serde_json::Value| {
             let text = pod.to_string();
             let mut tree = crate::json::pod_from_str(&text).unwrap();
-            let spec = Spec::default();
-            let filled = fill(&spec, &mut tree);
+            let profile = Profile::default();
+            let filled = fill(&profile, &mut tree);
             filled.iter().map(|filled| (filled.rule.id, filled.fields)).collect::<Vec<_>>()
         };
         let of_plain = [
@@ -338,13 +338,13 @@ mod tests {
     /// A fill that counts wrong would report what it did not do.
     #[test]
     fn a_rule_that_fills_nothing_changes_nothing() {
-        let spec = Spec::default();
+        let profile = Profile::default();
         for pod in [plain_pod(), complete_pod(), complete_pod_of_three()] {
             let text = pod.to_string();
             for rule in ALL {
                 let Some(fill) = rule.fill else { continue };
                 let mut tree = crate::json::pod_from_str(&text).unwrap();
-                let fields = fill(&spec, &mut tree);
+                let fields = fill(&profile, &mut tree);
                 let changed = serde_json::to_string(&tree).unwrap()
                     != serde_json::to_string(&crate::json::pod_from_str(&text).unwrap()).unwrap();
                 assert_eq!(fields > 0, changed, "{}", rule.id);

@@ -1,11 +1,11 @@
 //! The nodes that the Pod may run on, and the scheduler that chooses one.
 
-use super::{Group, Rule, helpers::AnyOf};
+use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
-    policy::{NodeOperator, NodeRequirement, Spec, TaintEffect, Toleration, TolerationOperator},
+    policy::{NodeOperator, NodeRequirement, Profile, Spec, TaintEffect, Toleration, TolerationOperator},
     text::quote,
     violations::{Reporter, show},
 };
@@ -30,7 +30,8 @@ pub(super) static NODE_AFFINITY: Rule = Rule {
     check: check_node_affinity,
 };
 
-fn fill_node_affinity<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_node_affinity<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let requirements = &spec.placement.node_affinity;
     if requirements.is_empty() {
         return 0;
@@ -153,7 +154,8 @@ pub(super) static TOLERATIONS: Rule = Rule {
     check: check_tolerations,
 };
 
-fn fill_tolerations<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_tolerations<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     if spec.placement.tolerations.is_empty() {
         return 0;
     }
@@ -298,12 +300,13 @@ pub(super) static SCHEDULER: Rule = Rule {
 
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
-fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    let allowed = &spec.placement.schedulers;
-    let Some(first) = allowed.first() else { return 0 };
+fn fill_scheduler<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
+    let allowed = &spec.placement.scheduler_names;
+    let Some(first) = allowed.iter().find(|name| name.is_literal()) else { return 0 };
     let Some(pod) = spec_mut(pod) else { return 0 };
     let is_default = pod.get("schedulerName").is_none_or(|name| name.as_str() == Some(DEFAULT_SCHEDULER));
-    if !is_default || allowed.iter().any(|name| name == DEFAULT_SCHEDULER) {
+    if !is_default || allowed.allows(DEFAULT_SCHEDULER) {
         return 0;
     }
     pod.set("schedulerName", first.as_str());
@@ -311,10 +314,10 @@ fn fill_scheduler<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
 }
 
 fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let allowed = &spec.placement.schedulers;
+    let allowed = &spec.placement.scheduler_names;
     let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
-    if !allowed.iter().any(|name| name == found) {
-        out.report(SPEC.child("schedulerName"), quote(found), AnyOf(allowed), "leave schedulerName out");
+    if !allowed.allows(found) {
+        out.report(SPEC.child("schedulerName"), quote(found), allowed, "leave schedulerName out");
     }
 }
 
@@ -331,11 +334,11 @@ pub(super) static PRIORITY_CLASS: Rule = Rule {
 
 fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let Some(found) = pod.spec.str("priorityClassName").filter(|name| !name.is_empty()) else { return };
-    let allowed = &spec.placement.priority_classes;
-    if allowed.iter().any(|name| name == found) {
+    let allowed = &spec.placement.priority_class_names;
+    if allowed.allows(found) {
         return;
     }
-    let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {}", AnyOf(allowed)) };
+    let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {allowed}") };
     out.report(SPEC.child("priorityClassName"), quote(found), wanted, "remove priorityClassName");
 }
 
@@ -449,8 +452,7 @@ mod tests {
 
     #[test]
     fn the_default_scheduler_gives_way_to_the_policys() {
-        let mut spec = Spec::default();
-        spec.placement.schedulers = vec!["sandboxes".into()];
+        let spec = spec("{placement: {schedulerNames: [sandboxes]}}");
         let mut pod = complete_pod();
         pod["spec"]["schedulerName"] = json!("default-scheduler");
         assert_eq!(filled_by(&spec, &pod)["spec"]["schedulerName"], "sandboxes");
@@ -461,8 +463,7 @@ mod tests {
         rejects("priority-class spec.priorityClassName", |pod| {
             pod["spec"]["priorityClassName"] = json!("system-node-critical")
         });
-        let mut spec = Spec::default();
-        spec.placement.priority_classes = vec!["batch".into()];
+        let spec = spec("{placement: {priorityClassNames: [batch]}}");
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));
     }
 }

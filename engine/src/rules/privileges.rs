@@ -4,16 +4,20 @@ use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
-    policy::Spec,
+    policy::{Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
 
 /// Fills the security context of each app and init container; `fill` returns how many fields it set.
-fn fill_of_containers<'a>(pod: &mut Value<'a>, fill: impl Fn(&mut Object<'a>) -> usize) -> usize {
+fn fill_of_containers<'a>(
+    profile: &'a Profile,
+    pod: &mut Value<'a>,
+    fill: impl Fn(&mut Object<'a>, &'a Spec) -> usize,
+) -> usize {
     let mut filled = 0;
-    each_container_mut(pod, |_, container| {
-        filled += container.object_mut("securityContext").map_or(0, &fill);
+    each_container_mut(pod, profile, |_, container, spec| {
+        filled += container.object_mut("securityContext").map_or(0, |security| fill(security, spec));
     });
     filled
 }
@@ -75,8 +79,10 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
           programs. It is filled if unset.",
     references: &["Pod Security Standards, Restricted: Privilege Escalation"],
     setting: "",
-    fill: Some(|_, pod| {
-        fill_of_containers(pod, |security| security.set_default("allowPrivilegeEscalation", false).into())
+    fill: Some(|profile, pod| {
+        fill_of_containers(profile, pod, |security, _| {
+            security.set_default("allowPrivilegeEscalation", false).into()
+        })
     }),
     check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
 };
@@ -95,11 +101,10 @@ pub(super) static READ_ONLY_ROOT: Rule = Rule {
 
 const READ_ONLY: &str = "readOnlyRootFilesystem";
 
-fn fill_read_only_root<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    if !spec.security.read_only_root_filesystem {
-        return 0;
-    }
-    fill_of_containers(pod, |security| security.set_default(READ_ONLY, true).into())
+fn fill_read_only_root<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    fill_of_containers(profile, pod, |security, spec| {
+        (spec.security.read_only_root_filesystem && security.set_default(READ_ONLY, true)).into()
+    })
 }
 
 fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -121,12 +126,12 @@ pub(super) static CAPABILITIES: Rule = Rule {
     check: check_capabilities,
 };
 
-fn fill_capabilities<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
-    let wanted = &spec.security.capabilities.drop;
-    if wanted.is_empty() {
-        return 0;
-    }
-    fill_of_containers(pod, |security| {
+fn fill_capabilities<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    fill_of_containers(profile, pod, |security, spec| {
+        let wanted = &spec.security.capabilities.drop;
+        if wanted.is_empty() {
+            return 0;
+        }
         let Some(drop) =
             security.object_mut("capabilities").and_then(|capabilities| capabilities.list_mut("drop"))
         else {

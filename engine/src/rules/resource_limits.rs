@@ -11,7 +11,7 @@ use super::{
 use crate::{
     json::{Object, Value, value_from_str},
     pod::{Container, ContainerKind, Grain, Pod, Quantity, each_container_mut, metadata_mut, spec_mut},
-    policy::{Amounts, Resource, Spec},
+    policy::{Amounts, Profile, Resource, Spec},
     violations::{Reporter, show},
 };
 
@@ -70,12 +70,13 @@ fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
-fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_resource_limits<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let earlier = FilledResources::of(pod);
-    if earlier.entries.is_empty() && Pod::of(pod).containers.iter().all(has_all_amounts) {
+    if earlier.entries.is_empty() && Pod::of(pod, profile).containers.iter().all(has_all_amounts) {
         return 0;
     }
-    let mut demands = demands(pod, &earlier);
+    let mut demands = demands(profile, pod, &earlier);
     let Some(pod_spec) = spec_mut(pod) else { return 0 };
     for resource in Resource::ALL {
         let budget = spec.resources.pod.limits.of(resource).value.minus(overhead(pod_spec, resource));
@@ -88,7 +89,7 @@ fn fill_resource_limits<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     }
     let mut filled = earlier;
     let mut next = demands.iter();
-    each_container_mut(pod, |_, container| {
+    each_container_mut(pod, profile, |_, container, _| {
         if let Some(demand) = next.next() {
             write(demand, container, &spec.resources.container.requests, &mut filled);
         }
@@ -146,9 +147,9 @@ impl ContainerDemand {
     }
 }
 
-fn demands(pod: &mut Value, earlier: &FilledResources) -> Vec<ContainerDemand> {
+fn demands<'a>(profile: &'a Profile, pod: &mut Value<'a>, earlier: &FilledResources) -> Vec<ContainerDemand> {
     let mut demands = Vec::new();
-    each_container_mut(pod, |kind, container| {
+    each_container_mut(pod, profile, |kind, container, _| {
         let name = container.str("name").unwrap_or_default().to_owned();
         let slots = Resource::ALL.map(|resource| {
             let read = |kind: &str| {

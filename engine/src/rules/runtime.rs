@@ -5,7 +5,7 @@ use crate::{
     json::Value,
     path::{ANNOTATIONS, SPEC},
     pod::{Pod, spec_mut},
-    policy::Spec,
+    policy::{Profile, Spec},
     violations::{Reporter, show},
 };
 
@@ -22,7 +22,8 @@ pub(super) static RUNTIME_CLASS: Rule = Rule {
     check: check_runtime_class,
 };
 
-fn fill_runtime_class<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_runtime_class<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let Some(pod) = spec_mut(pod) else { return 0 };
     pod.set_default("runtimeClassName", spec.runtime_class.default.as_str()).into()
 }

@@ -26,25 +26,11 @@ fn check_secrets(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.secrets;
     let mut check = |path: LazyPath, reference: &Object, key: &str, in_environment: Option<&str>| {
         let name = reference.get(key);
-        if let Some(field) = in_environment.filter(|_| !settings.environment) {
-            out.report(
-                path.child(key),
-                show(name),
-                "absent",
-                format_args!("remove {field}: the policy gives no Secret to the environment"),
-            );
-            return;
-        }
-        let names = &settings.allowed_names;
-        if !names.is_empty()
-            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.iter().any(|n| n == name))
+        let names = if in_environment.is_some() { &settings.environment } else { &settings.volumes };
+        if !names.allows_anything()
+            && !name.and_then(|name| name.as_str()).is_some_and(|name| names.allows(name))
         {
-            out.report(
-                path.child(key),
-                show(name),
-                format_args!("one of {}", names.join(", ")),
-                "name an allowed Secret",
-            );
+            out.report(path.child(key), show(name), format_args!("one of {names}"), "name an allowed Secret");
         }
     };
     for container in &pod.containers {
@@ -141,10 +127,8 @@ mod tests {
     }
 
     fn allowing(names: &[&str]) -> Spec {
-        let mut spec = Spec::default();
-        spec.secrets.allowed_names = names.iter().map(ToString::to_string).collect();
-        spec.volumes.allowed.extend(["secret".to_string(), "projected".to_string()]);
-        spec
+        let names = names.join(", ");
+        spec(&format!("{{secrets: {{environment: [{names}], volumes: [{names}]}}}}"))
     }
 
     #[test]
@@ -155,8 +139,7 @@ mod tests {
 
     #[test]
     fn a_policy_may_keep_secrets_out_of_the_environment() {
-        let mut spec = Spec::default();
-        spec.secrets.environment = false;
+        let spec = spec("{secrets: {environment: []}}");
         rejects_under(&spec, "secrets spec.containers[0].env[0].valueFrom.secretKeyRef.name", with_secret);
         rejects_under(&spec, "secrets spec.containers[0].envFrom[0].secretRef.name", with_secrets);
     }

@@ -8,7 +8,7 @@ use crate::{
     json::{Object, Value},
     path::SPEC,
     pod::{Pod, each_container_mut, spec_mut},
-    policy::Spec,
+    policy::{Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -27,30 +27,32 @@ pub(super) static SERVICE_ACCOUNT: Rule = Rule {
 
 const DEFAULT_ACCOUNT: &str = "default";
 
-fn fill_service_account<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_service_account<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let Some(pod) = spec_mut(pod) else { return 0 };
     // The API server lets the alias follow the name by itself.
     if account(pod).is_some_and(|name| name != DEFAULT_ACCOUNT) {
         return 0;
     }
-    pod.set("serviceAccountName", spec.service_account.name.as_str());
+    let Some(default) = &spec.service_account.default else { return 0 };
+    pod.set("serviceAccountName", default.as_str());
     1
 }
 
 fn check_service_account(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let wanted = &spec.service_account.name;
+    let wanted = &spec.service_account.allowed;
     let remedy = "leave it out on create, it is filled in";
     let (field, name) = account_field(pod.spec).unzip();
-    if name != Some(wanted) {
+    if !name.is_some_and(|name| wanted.allows(name)) {
         let path = SPEC.child(field.unwrap_or("serviceAccountName"));
-        out.report(path, name.map_or_else(|| "unset".into(), quote), quote(wanted), remedy);
+        out.report(path, name.map_or_else(|| "unset".into(), quote), wanted, remedy);
     }
     // The API server writes the name beside it, which is no second fault.
     let alias = pod.spec.str("serviceAccount").filter(|alias| !alias.is_empty() && Some(*alias) != name);
-    if alias.is_some_and(|alias| alias != wanted && alias != DEFAULT_ACCOUNT) {
+    if alias.is_some_and(|alias| alias != DEFAULT_ACCOUNT) {
         let alias = show(pod.spec.get("serviceAccount"));
         let found = format_args!("{alias} beside the name {}", quote(name.unwrap_or_default()));
-        out.report(SPEC.child("serviceAccount"), found, quote(wanted), remedy);
+        out.report(SPEC.child("serviceAccount"), found, wanted, remedy);
     }
 }
 
@@ -80,7 +82,8 @@ pub(super) static TOKEN_VOLUMES: Rule = Rule {
     check: check_token_volumes,
 };
 
-fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_token_volumes<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     if spec.service_account.automount_token {
         return 0;
     }
@@ -97,7 +100,7 @@ fn fill_token_volumes<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
     if let Some(volumes) = pod_spec.list_mut("volumes") {
         volumes.remove_where(|volume| volume.as_object().is_some_and(is_api_token_volume));
     }
-    each_container_mut(pod, |_, container| {
+    each_container_mut(pod, profile, |_, container, _| {
         if container.get("volumeMounts").is_none() {
             return;
         }
@@ -256,8 +259,7 @@ mod tests {
 
     #[test]
     fn a_projected_token_is_refused_even_where_projected_volumes_are_allowed() {
-        let mut spec = Spec::default();
-        spec.volumes.allowed.push("projected".into());
+        let spec = Spec::default();
         for kind in ["serviceAccountToken", "podCertificate"] {
             rejects_under(
                 &spec,

@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::{json, policy::Spec};
+use crate::{
+    json,
+    policy::{Policy, PolicySet, Profile, Source, Spec},
+};
 
 /// A Pod that sets everything as the default policy wants it: the README's.
 pub(crate) fn complete_pod() -> Json {
@@ -42,8 +45,9 @@ pub(crate) fn filled(pod: &Json) -> Json {
 /// `pod` after the fill of `spec`.
 pub(crate) fn filled_by(spec: &Spec, pod: &Json) -> Json {
     let text = pod.to_string();
+    let profile = Profile::of_spec(spec.clone());
     let mut tree = json::pod_from_str(&text).unwrap();
-    super::fill(spec, &mut tree);
+    super::fill(&profile, &mut tree);
     let patch = json::write_patch(&tree);
     let mut patched = pod.clone();
     if !patch.is_empty() {
@@ -67,7 +71,7 @@ pub(crate) fn violations(pod: &Json) -> Vec<String> {
 /// The violations of `pod` under `spec`, each as `rule path`.
 pub(crate) fn violations_of(spec: &Spec, pod: &Json) -> Vec<String> {
     let text = pod.to_string();
-    let violations = super::check(spec, &json::pod_from_str(&text).unwrap());
+    let violations = super::check(&Profile::of_spec(spec.clone()), &json::pod_from_str(&text).unwrap());
     violations.iter().map(|violation| format!("{} {}", violation.rule.id, violation.path)).collect()
 }
 
@@ -110,4 +114,18 @@ pub(crate) fn fills(expected: &str, change: impl FnOnce(&mut Json)) -> Json {
 /// Takes `key` out of an object.
 pub(crate) fn without(object: &mut Json, key: &str) {
     object.as_object_mut().unwrap().remove(key).unwrap();
+}
+
+/// The policy whose document has this `spec`, as YAML on one line.
+pub(crate) fn policy(spec: &str) -> Policy {
+    let text = format!(
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: p}}\nspec: {spec}\n"
+    );
+    let set = PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).unwrap();
+    set.policies()[0].clone()
+}
+
+/// The keys for every Pod of the policy with this `spec`.
+pub(crate) fn spec(text: &str) -> Spec {
+    policy(text).base().spec.clone()
 }

@@ -17,6 +17,11 @@ fn fill_of_pod<'a>(pod: &mut Value<'a>, field: &'static str, value: impl Into<Va
     security.is_some_and(|security| security.set_default(field, value)).into()
 }
 
+/// Fills a user or group id of `spec.securityContext`, if the policy has a default for it.
+fn fill_id(pod: &mut Value, field: &'static str, range: IdRange) -> usize {
+    range.default.map_or(0, |id| fill_of_pod(pod, field, i64::from(id)))
+}
+
 pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
     id: "run-as-non-root",
     group: Group::Users,
@@ -48,7 +53,7 @@ pub(super) static RUN_AS_USER: Rule = Rule {
         "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
     ],
     setting: "spec.security.runAsUser",
-    fill: Some(|spec, pod| fill_of_pod(pod, "runAsUser", i64::from(spec.security.run_as_user.default))),
+    fill: Some(|profile, pod| fill_id(pod, "runAsUser", profile.spec.security.run_as_user)),
     check: |spec, pod, out| check_id("runAsUser", spec.security.run_as_user, pod, out),
 };
 
@@ -59,12 +64,12 @@ pub(super) static RUN_AS_GROUP: Rule = Rule {
     why: "Without runAsGroup the primary group is the image's, often root's. It is filled for the Pod if unset.",
     references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.runAsGroup",
-    fill: Some(|spec, pod| fill_of_pod(pod, "runAsGroup", i64::from(spec.security.run_as_group.default))),
+    fill: Some(|profile, pod| fill_id(pod, "runAsGroup", profile.spec.security.run_as_group)),
     check: |spec, pod, out| check_id("runAsGroup", spec.security.run_as_group, pod, out),
 };
 
 fn check_id(field: &'static str, range: IdRange, pod: &Pod, out: &mut Reporter) {
-    let remedy = format_args!("set it to {} or leave it out", range.default);
+    let remedy = format_args!("set it to {range} or leave it out");
     let wanted = Expected { field, wanted: &range, remedy: &remedy };
     check_inherited(pod, &wanted, out, |value| value.as_i64().is_some_and(|id| range.contains(id)));
 }
@@ -77,7 +82,7 @@ pub(super) static FS_GROUP: Rule = Rule {
           Pod cannot write to them. It is filled if unset.",
     references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
     setting: "spec.security.fsGroup",
-    fill: Some(|spec, pod| fill_of_pod(pod, "fsGroup", i64::from(spec.security.fs_group.default))),
+    fill: Some(|profile, pod| fill_id(pod, "fsGroup", profile.spec.security.fs_group)),
     check: check_fs_group,
 };
 
@@ -85,7 +90,7 @@ fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let range = spec.security.fs_group;
     let found = pod.security.get("fsGroup");
     if !found.and_then(Value::as_i64).is_some_and(|id| range.contains(id)) {
-        let remedy = format!("set it to {} or leave it out", range.default);
+        let remedy = format!("set it to {range} or leave it out");
         out.report(SECURITY_CONTEXT.child("fsGroup"), show(found), range, remedy);
     }
 }
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn a_range_admits_its_ends_and_nothing_beyond() {
         let mut spec = Spec::default();
-        spec.security.run_as_user = IdRange { default: 1000, min: 1000, max: 2000 };
+        spec.security.run_as_user = IdRange { default: Some(1000), min: 1000, max: 2000 };
         accepts_under(&spec, |pod| pod["spec"]["securityContext"]["runAsUser"] = json!(2000));
         rejects_under(&spec, "run-as-user spec.securityContext.runAsUser", |pod| {
             pod["spec"]["securityContext"]["runAsUser"] = json!(2001)

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     json::{Object, Value},
     pod::{Container, Pod, Quantity, each_container_mut, spec_mut},
-    policy::{Amount, Spec, Writable},
+    policy::{Amount, FilledVolume, Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -25,16 +25,13 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
 };
 
 fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let allowed = &spec.volumes.allowed;
+    let allowed = ["emptyDir"];
     for (index, volume) in pod.spec.objects("volumes") {
         if spec.service_account.automount_token && is_api_token_volume(volume) {
             continue;
         }
-        for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.iter().any(|allowed| allowed == kind)) {
-            let (wanted, remedy) = match allowed.as_slice() {
-                [] => ("no volume".into(), "remove this volume"),
-                _ => (allowed.join(" or "), "remove this volume or use an allowed type"),
-            };
+        for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.contains(kind)) {
+            let (wanted, remedy) = (allowed.join(" or "), "remove this volume or use an allowed type");
             let volume = VOLUMES.index(index);
             out.report(volume.child(kind), format_args!("a {kind} volume"), wanted, remedy);
         }
@@ -53,12 +50,13 @@ pub(super) static EMPTY_DIR: Rule = Rule {
     why: "An emptyDir without a limit, or with 0, can fill the node's disk. The limit is filled if unset: the \
           policy's for its own volumes, the Pod's budget for others. Huge pages are denied.",
     references: &["https://kubernetes.io/docs/concepts/storage/volumes/#emptydir"],
-    setting: "spec.volumes.writable",
+    setting: "spec.volumes.filled",
     fill: Some(fill_empty_dir),
     check: check_empty_dir,
 };
 
-fn fill_empty_dir<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_empty_dir<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let Some(Value::List(volumes)) = spec_mut(pod).and_then(|pod| pod.get_mut("volumes")) else { return 0 };
     let mut filled = 0;
     for (_, volume) in volumes.iter_mut() {
@@ -81,7 +79,7 @@ fn is_empty_dir(volume: &Object) -> bool {
 
 fn size_ceiling<'s>(spec: &'s Spec, name: Option<&str>, in_memory: bool) -> &'s Amount {
     let budget = &spec.resources.pod.limits;
-    let writable = spec.volumes.writable.iter().find(|writable| Some(writable.name.as_str()) == name);
+    let writable = spec.volumes.filled.iter().find(|writable| Some(writable.name.as_str()) == name);
     match writable {
         Some(writable) if !in_memory || writable.size_limit.value < budget.memory.value => {
             &writable.size_limit
@@ -122,16 +120,17 @@ pub(super) static WRITABLE_PATHS: Rule = Rule {
           except at paths where it mounts one itself. A writable mount at another path is denied; a read-only one \
           may be at any path.",
     references: &["https://kubernetes.io/docs/concepts/storage/volumes/"],
-    setting: "spec.volumes.writable",
+    setting: "spec.volumes.filled",
     fill: Some(fill_writable_paths),
     check: check_writable_paths,
 };
 
-fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
+fn fill_writable_paths<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    let spec = &profile.spec;
     let mut filled = 0;
-    for writable in &spec.volumes.writable {
+    for writable in &spec.volumes.filled {
         let mut mounts = 0;
-        each_container_mut(pod, |_, container| mounts += usize::from(mount(container, writable)));
+        each_container_mut(pod, profile, |_, container, _| mounts += usize::from(mount(container, writable)));
         if mounts > 0 {
             filled += mounts + usize::from(add_volume(pod, writable));
         }
@@ -140,17 +139,18 @@ fn fill_writable_paths<'a>(spec: &'a Spec, pod: &mut Value<'a>) -> usize {
 }
 
 /// Mounts `writable` unless the container has a mount there; returns whether it did.
-fn mount<'a>(container: &mut Object<'a>, writable: &'a Writable) -> bool {
-    let taken = container
-        .objects("volumeMounts")
-        .any(|(_, mount)| mount.str("mountPath").and_then(normal_path).as_deref() == Some(&writable.path));
+fn mount<'a>(container: &mut Object<'a>, writable: &'a FilledVolume) -> bool {
+    let taken = container.objects("volumeMounts").any(|(_, mount)| {
+        mount.str("mountPath").and_then(normal_path).as_deref() == Some(writable.mount_path.as_str())
+    });
     let Some(mounts) = (!taken).then(|| container.list_mut("volumeMounts")).flatten() else { return false };
-    mounts.push(Object::from([("name", writable.name.as_str()), ("mountPath", writable.path.as_str())]));
+    mounts
+        .push(Object::from([("name", writable.name.as_str()), ("mountPath", writable.mount_path.as_str())]));
     true
 }
 
 /// Adds the volume of `writable` unless there is one of its name; returns whether it did.
-fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) -> bool {
+fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a FilledVolume) -> bool {
     let Some(volumes) = spec_mut(pod).and_then(|pod| pod.list_mut("volumes")) else { return false };
     let named =
         |volume: &Value| volume.as_object().and_then(|volume| volume.str("name")) == Some(&writable.name);
@@ -165,7 +165,7 @@ fn add_volume<'a>(pod: &mut Value<'a>, writable: &'a Writable) -> bool {
 }
 
 fn check_writable_paths(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let paths: Vec<&str> = spec.volumes.writable.iter().map(|writable| writable.path.as_str()).collect();
+    let paths: Vec<&str> = spec.volumes.filled.iter().map(|writable| writable.mount_path.as_str()).collect();
     for container in &pod.containers {
         for (index, mount) in mounts(container) {
             let path = mount.get("mountPath");
@@ -319,7 +319,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::{pod::schema::volume_types, policy::Spec};
+    use crate::pod::schema::volume_types;
 
     fn add(pod: &mut Json, volume: Json) {
         pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
@@ -334,7 +334,10 @@ mod tests {
         let mut pod = complete_pod();
         pod["spec"]["volumes"][0] = json!({"name": "workspace", "x\rverdict: admitted\u{9b}2J": {}});
         let tree = pod.to_string();
-        let violations = crate::rules::check(&Spec::default(), &crate::json::pod_from_str(&tree).unwrap());
+        let violations = crate::rules::check(
+            &crate::policy::Profile::default(),
+            &crate::json::pod_from_str(&tree).unwrap(),
+        );
         let message = violations.message("p");
         assert!(message.contains("is a x\u{fffd}verdict: admitted\u{fffd}2J volume"), "{message}");
     }
@@ -350,8 +353,7 @@ mod tests {
 
     #[test]
     fn a_policy_may_allow_more_types() {
-        let mut spec = Spec::default();
-        spec.volumes.allowed.push("configMap".into());
+        let spec = spec("{volumes: {configMap: {names: [c]}}}");
         accepts_under(&spec, |pod| add(pod, json!({"name": "x", "configMap": {"name": "c"}})));
     }
 

@@ -3,10 +3,7 @@
 mod refused;
 mod series;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::{
@@ -19,7 +16,8 @@ use self::{
     series::{Book, Now, Write},
 };
 use super::api::{Api, Target, Trouble};
-use crate::telemetry::{Metrics, Seldom};
+use crate::supervisor::Supervisor;
+use crate::telemetry::{Deliveries, LogThrottle};
 use sandgate_engine::review::Record;
 
 /// As many refusals wait for their turn. One that finds no room is dropped and counted.
@@ -32,22 +30,22 @@ const PACE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Events {
     queue: Sender<Refused>,
-    metrics: Arc<Metrics>,
+    metrics: Deliveries,
 }
 
 impl Events {
     /// Starts a task that writes Events as the replica `instance` for as long as this lives.
     #[must_use]
-    pub fn start(api: Api, instance: String, metrics: Arc<Metrics>) -> Self {
+    pub fn start(api: Api, instance: String, metrics: Deliveries, supervisor: &Supervisor) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
             api,
             queue,
             book: Book::new(instance),
-            metrics: Arc::clone(&metrics),
-            failures: Seldom::default(),
+            metrics: metrics.clone(),
+            failures: LogThrottle::default(),
         };
-        tokio::spawn(writer.run());
+        supervisor.spawn("Events", writer.run());
         Self { queue: sender, metrics }
     }
 
@@ -55,7 +53,7 @@ impl Events {
     pub fn report(&self, record: &Record) {
         let Some(refused) = Refused::of(record) else { return };
         if self.queue.try_send(refused).is_err() {
-            self.metrics.events.dropped.inc();
+            self.metrics.dropped.inc();
         }
     }
 }
@@ -65,8 +63,8 @@ struct Writer {
     api: Api,
     queue: Receiver<Refused>,
     book: Book,
-    metrics: Arc<Metrics>,
-    failures: Seldom,
+    metrics: Deliveries,
+    failures: LogThrottle,
 }
 
 impl Writer {
@@ -87,7 +85,7 @@ impl Writer {
             };
             let Some(refused) = refused else { return };
             if !self.book.take(refused, now()) {
-                self.metrics.events.dropped.inc();
+                self.metrics.dropped.inc();
             }
         }
     }
@@ -107,7 +105,7 @@ impl Writer {
         };
         match &written {
             Ok(()) => {
-                self.metrics.events.worked.inc();
+                self.metrics.succeeded.inc();
             }
             // Events live an hour, or less if somebody deletes them: the series goes on in a new one.
             Err(Trouble::Conflict(_)) if !is_new => return self.book.lost(&key, now().at),
@@ -117,8 +115,8 @@ impl Writer {
     }
 
     fn failed(&mut self, trouble: &Trouble) {
-        self.metrics.events.failed.inc();
-        if self.failures.is_due() {
+        self.metrics.failed.inc();
+        if self.failures.allow() {
             tracing::warn!("No Event for a refused Pod: {trouble}; it is tried again in a minute");
         }
     }

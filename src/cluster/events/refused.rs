@@ -37,6 +37,7 @@ impl Refused {
         let is_refused = record.outcome == Outcome::Denied
             && request.operation == Operation::Create
             && !request.dry_run
+            && request.caller.is_believed()
             && is_pod
             && fits(&request.namespace);
         if !is_refused {
@@ -170,7 +171,6 @@ mod tests {
             json!({"dryRun": true}),
             json!({"operation": "UPDATE"}),
             json!({"operation": "DELETE"}),
-            json!({"namespace": "elsewhere"}),
             json!({"resource": {"resource": "bindings"}}),
             json!({"object": {"spec": {"containers": [{"name": "main", "image": "x"}]}}}),
         ] {

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc::Receiver, time::timeout};
 
 use super::{Span, TraceSettings, Verdict};
-use crate::telemetry::{Metrics, Seldom};
+use crate::telemetry::{Deliveries, LogThrottle};
 
 /// The most spans in one request.
 const BATCH: usize = 512;
@@ -56,15 +56,15 @@ pub(super) struct Exporter {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: Uri,
     resource: Value,
-    metrics: Arc<Metrics>,
-    failures: Seldom,
+    metrics: Deliveries,
+    failures: LogThrottle,
 }
 
 impl Exporter {
     pub(super) fn new(
         settings: TraceSettings,
         queue: Receiver<Span>,
-        metrics: Arc<Metrics>,
+        metrics: Deliveries,
     ) -> Result<Self, CollectorError> {
         let TraceSettings { endpoint, ca, ratio: _, instance } = settings;
         let connector = HttpsConnectorBuilder::new()
@@ -83,7 +83,7 @@ impl Exporter {
                 text("service.instance.id", &instance),
             ]}),
             metrics,
-            failures: Seldom::default(),
+            failures: LogThrottle::default(),
         })
     }
 
@@ -107,15 +107,15 @@ impl Exporter {
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         let problem = match timeout(PATIENCE, self.client.request(self.request(spans))).await {
             Ok(Ok(answer)) if answer.status().is_success() => {
-                self.metrics.spans.worked.inc_by(count);
+                self.metrics.succeeded.inc_by(count);
                 return;
             }
             Ok(Ok(answer)) => format!("status {}", answer.status()),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("not within {} s", PATIENCE.as_secs()),
         };
-        self.metrics.spans.failed.inc_by(count);
-        if self.failures.is_due() {
+        self.metrics.failed.inc_by(count);
+        if self.failures.allow() {
             tracing::warn!("The collector at {} takes no spans: {problem}; they are dropped", self.url);
         }
     }

@@ -6,7 +6,6 @@ mod export;
 use std::{
     hash::{BuildHasher, RandomState},
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,7 +13,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use tokio::sync::mpsc::{self, Sender};
 
 use self::{context::Context, export::Exporter};
-use super::Metrics;
+use prometheus_client::registry::Registry;
+
+use super::Deliveries;
+use crate::supervisor::Supervisor;
 use sandgate_engine::review::{Endpoint, Record};
 
 pub use export::CollectorError;
@@ -35,12 +37,17 @@ pub struct TraceSettings {
     pub instance: String,
 }
 
+/// Registers the metric of spans at zero.
+pub fn register_span_metrics(registry: &mut Registry) -> Deliveries {
+    Deliveries::register(registry, "spans", "Spans of traces, sent, not taken or dropped")
+}
+
 /// Takes spans. Nobody who ends one waits.
 #[derive(Debug)]
 pub struct Traces {
     queue: Sender<Span>,
     ratio: f64,
-    metrics: Arc<Metrics>,
+    metrics: Deliveries,
 }
 
 /// A request that is traced.
@@ -73,11 +80,15 @@ impl Traces {
     ///
     /// # Errors
     /// When the collector's URL or CA cannot be used. Whether it answers is found out later.
-    pub fn start(settings: TraceSettings, metrics: Arc<Metrics>) -> Result<Self, CollectorError> {
+    pub fn start(
+        settings: TraceSettings,
+        metrics: Deliveries,
+        supervisor: &Supervisor,
+    ) -> Result<Self, CollectorError> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let ratio = settings.ratio;
-        let exporter = Exporter::new(settings, queue, Arc::clone(&metrics))?;
-        tokio::spawn(exporter.run());
+        let exporter = Exporter::new(settings, queue, metrics.clone())?;
+        supervisor.spawn("span exporter", exporter.run());
         Ok(Self { queue: sender, ratio, metrics })
     }
 
@@ -104,7 +115,7 @@ impl Traces {
         span.took = span.clock.elapsed();
         span.status = status;
         if self.queue.try_send(span).is_err() {
-            self.metrics.spans.dropped.inc();
+            self.metrics.dropped.inc();
         }
     }
 
@@ -116,8 +127,8 @@ impl Traces {
 }
 
 impl Span {
-    /// Notes the verdict.
-    pub fn judged(&mut self, record: &Record) {
+    /// Notes the verdict of the review.
+    pub fn set_verdict(&mut self, record: &Record) {
         self.verdict = Some(Verdict {
             outcome: record.outcome.as_str(),
             operation: record.request.operation.as_str(),

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use sandgate::telemetry::Metrics;
+use sandgate::server::Metrics;
 use sandgate_engine::policy::{PolicySet, json_schema};
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
         return;
     }
     let metrics = Metrics::new();
-    metrics.put_in_force(&PolicySet::builtin(), 0);
+    metrics.reviews.set_policies(&PolicySet::builtin(), jiff::Timestamp::UNIX_EPOCH);
     let there = metrics.text().expect("metrics");
     let objects = render_scenario(&scenario("production")).await;
     let alerts = objects.one("PrometheusRule").to_string();

@@ -1,6 +1,6 @@
-//! What a connection is doing, so that one that does nothing, or trickles its request's head, can be closed.
+//! Tracks what a connection is doing, so that one that is idle, or sends the headers of a request too slowly, can be closed.
 //!
-//! hyper has one time-out for both; but a connection may be idle far longer than a head may take.
+//! hyper has one timeout for both, but a connection may be idle far longer than the headers of a request may take.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ pub(super) enum Protocol {
 /// What a connection is doing, and since when.
 #[derive(Debug)]
 pub(super) struct Activity {
-    protocol: Protocol,
+    is_http2: AtomicBool,
     start: Instant,
     since_millis: AtomicU64,
     serving: AtomicU32,
@@ -35,10 +35,10 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Who connects has something to say: the first head may not take longer than any other.
-    pub(super) fn new(protocol: Protocol) -> Arc<Self> {
+    /// Begins with a connection that has sent nothing yet. Its first request may not take longer than any other.
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            protocol,
+            is_http2: AtomicBool::new(false),
             start: Instant::now(),
             since_millis: AtomicU64::new(0),
             serving: AtomicU32::new(0),
@@ -46,14 +46,26 @@ impl Activity {
         })
     }
 
-    /// A request has been read up to its body. It is served until what is returned is dropped.
+    /// Sets what the handshake agreed on.
+    pub(super) fn set_protocol(&self, protocol: Protocol) {
+        self.is_http2.store(protocol == Protocol::Http2, Ordering::Relaxed);
+    }
+
+    /// Begins a request, whose headers have been read. It is served until the returned guard is dropped.
     pub(super) fn serve_request(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
         self.awaits_head.store(false, Ordering::Relaxed);
         Serving(Arc::clone(self))
     }
 
-    /// Whether the connection has been of no use for too long.
+    /// Returns when the connection became idle, or `None` if it is serving a request.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.serving.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.start + Duration::from_millis(self.since_millis.load(Ordering::Relaxed)))
+    }
+
+    /// Returns true if the connection has been idle for longer than `idle`, or has been sending the headers of a request
+    /// for longer than `header`.
     pub(super) fn is_stale(&self, header: Duration, idle: Duration) -> bool {
         if self.serving.load(Ordering::Relaxed) > 0 {
             return false;
@@ -64,7 +76,8 @@ impl Activity {
     }
 
     fn read_something(&self) {
-        let between_requests = self.protocol == Protocol::Http1 && self.serving.load(Ordering::Relaxed) == 0;
+        let is_http1 = !self.is_http2.load(Ordering::Relaxed);
+        let between_requests = is_http1 && self.serving.load(Ordering::Relaxed) == 0;
         if between_requests && !self.awaits_head.swap(true, Ordering::Relaxed) {
             self.touch();
         }
@@ -76,7 +89,7 @@ impl Activity {
     }
 }
 
-/// A request that is being served; also one whose client gives it up.
+/// A request that is being served. Dropping it ends the request, answered or not.
 #[derive(Debug)]
 pub(super) struct Serving(Arc<Activity>);
 
@@ -87,14 +100,14 @@ impl Drop for Serving {
     }
 }
 
-/// A stream that tells its [`Activity`] when bytes arrive.
+/// A stream that reports to its [`Activity`] when bytes arrive.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
+pub(super) struct IdleTrackedStream<S> {
     pub(super) stream: S,
     pub(super) activity: Arc<Activity>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTrackedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context,
@@ -109,7 +122,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTrackedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -142,6 +155,12 @@ mod tests {
     const SHORT: Duration = Duration::ZERO;
     const LONG: Duration = Duration::from_hours(1);
 
+    fn of(protocol: Protocol) -> Arc<Activity> {
+        let activity = Activity::new();
+        activity.set_protocol(protocol);
+        activity
+    }
+
     fn wait() {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -149,7 +168,7 @@ mod tests {
     #[test]
     fn the_first_head_is_awaited_as_long_as_any_other() {
         for protocol in [Protocol::Http1, Protocol::Http2] {
-            let activity = Activity::new(protocol);
+            let activity = of(protocol);
             wait();
             assert!(activity.is_stale(SHORT, LONG));
             assert!(!activity.is_stale(LONG, SHORT));
@@ -158,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_served_is_never_stale_and_counts_as_activity() {
-        let activity = Activity::new(Protocol::Http1);
+        let activity = of(Protocol::Http1);
         let serving = activity.serve_request();
         wait();
         activity.read_something();
@@ -172,7 +191,7 @@ mod tests {
     #[test]
     fn bytes_between_requests_are_a_head_in_http1_only() {
         for (protocol, is_head) in [(Protocol::Http1, true), (Protocol::Http2, false)] {
-            let activity = Activity::new(protocol);
+            let activity = of(protocol);
             drop(activity.serve_request());
             activity.read_something();
             wait();
@@ -182,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_head_does_not_get_more_time_by_trickling() {
-        let activity = Activity::new(Protocol::Http1);
+        let activity = of(Protocol::Http1);
         drop(activity.serve_request());
         activity.read_something();
         std::thread::sleep(Duration::from_millis(30));

@@ -1,0 +1,74 @@
+//! What a policy may contain and probably should not: it is logged, and printed by `policy validate`.
+
+use super::{
+    super::{
+        load::{Loaded, Problem},
+        profile::Profile,
+        spec::Spec,
+    },
+    Findings, each_spec,
+};
+
+/// The user of the controllers of Kubernetes where they share one.
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+/// The beginning of the user of every service account. A program creates Pods by one, on the word of others.
+const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+
+pub(in super::super) fn warnings(loaded: &Loaded) -> Vec<Problem> {
+    let mut findings = Findings::default();
+    for (index, user) in loaded.policy.header.exempt.users.iter().enumerate() {
+        let controller = user == CONTROLLER_MANAGER || user.starts_with(SERVICE_ACCOUNT_PREFIX);
+        if controller {
+            let problem = format!(
+                "{user:?} is the account of a controller: everybody who may write the objects that it watches is exempt"
+            );
+            findings.add(format!("exempt.users[{index}]"), problem);
+        }
+    }
+    let mut problems: Vec<Problem> = findings.located(&loaded.tree, "spec.").collect();
+    each_spec(loaded, |profile, spec, exception, tree, prefix| {
+        let mut findings = Findings::default();
+        warn_of_root(spec, profile, exception, &mut findings);
+        if exception.is_none() {
+            warn_of_spec(spec, &mut findings);
+        }
+        problems.extend(findings.located(tree, prefix));
+    });
+    problems
+}
+
+fn warn_of_spec(spec: &Spec, findings: &mut Findings) {
+    if !spec.resources.resource_claim_templates.is_empty()
+        && spec.runtime_class.allowed.iter().any(|class| class.contains("gvisor") || class.contains("runsc"))
+    {
+        let problem = "stands beside a gVisor runtime class: nvproxy shows every GPU of the node, not only the claimed one \
+                       (gvisor#13621). Use nodes with one tenant";
+        findings.add("resources.resourceClaimTemplates", problem);
+    }
+    if has_durable_volumes(spec) && spec.security.supplemental_groups_policy.is_none() {
+        let problem = "is unset, so the image's /etc/group may give a process the group of a volume's files: set Strict if \
+                       the nodes know it (Kubernetes 1.31 and containerd 2.0 or later)";
+        findings.add("security.supplementalGroupsPolicy", problem);
+    }
+}
+
+fn warn_of_root(spec: &Spec, profile: &Profile, exception: Option<&Spec>, findings: &mut Findings) {
+    let inherited = exception.is_some_and(|base| base.security.root == spec.security.root);
+    if !inherited
+        && spec.security.root.is_allowed()
+        && has_durable_volumes(&profile.spec)
+        && !spec.security.root.user_namespace
+        && profile.spec.security.host_users != Some(false)
+    {
+        let problem = "allows root beside volumes that outlive the Pod: root can leave files there that are owned by root \
+                       for other Pods. Set security.root.userNamespace: true if the nodes have user namespaces";
+        findings.add("security.root", problem);
+    }
+}
+
+fn has_durable_volumes(spec: &Spec) -> bool {
+    let volumes = &spec.volumes;
+    !volumes.persistent_volume_claim.names.is_empty()
+        || !volumes.csi.is_empty()
+        || !volumes.ephemeral.storage_classes.is_empty()
+}

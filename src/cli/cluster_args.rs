@@ -1,0 +1,34 @@
+//! The flags that name the API server and the objects of managed certificates.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cluster::{Access, Watched};
+
+/// Where managed certificates are stored.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClusterArgs {
+    /// Kubeconfig of the API server; if omitted, the Pod's service account is used
+    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Namespace of the Secret; if omitted, sandgate's own
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the Secret with the CAs
+    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
+    ca_secret: String,
+    /// Name of both webhook configurations
+    #[arg(long, value_name = "NAME", default_value = "sandgate")]
+    webhook_configuration: String,
+}
+
+impl ClusterArgs {
+    pub(super) fn split(self) -> (Access, Watched) {
+        let Self { kubeconfig, namespace, ca_secret, webhook_configuration } = self;
+        (
+            Access { kubeconfig, namespace },
+            Watched { secret: ca_secret, configuration: webhook_configuration },
+        )
+    }
+}
