@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write};
 
+use crate::hash::short_hash;
+
 /// Replaces what [`is_deceptive`]: names are chosen by whoever is refused.
 pub fn visible(text: &str) -> String {
     text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect()
@@ -31,9 +33,35 @@ pub fn is_deceptive(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Returns `text` if it has at most `max_chars` characters; else its beginning, followed by its length in bytes and the
+/// beginning of its SHA-256. Texts that differ are different when they are cut, too.
+#[must_use]
+pub fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_chars) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => {
+            let (shown, bytes, hash) = (&text[..end], text.len(), short_hash(text.as_bytes()));
+            Cow::Owned(format!("{shown}… ({bytes} bytes, SHA-256 {hash}…)"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_cut_keeps_its_length_and_its_hash() {
+        assert_eq!(cut("üü", 2), "üü");
+        // printf üüx | sha256sum
+        let (one, other) = (cut("üüx", 2), cut("üüy", 2));
+        assert!(one.starts_with("üü… (5 bytes, SHA-256 ") && one.ends_with("…)"), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(
+            cut(&"x".repeat(1 << 20), 10).len(),
+            "xxxxxxxxxx… (1048576 bytes, SHA-256 0123456789abcdef…)".len()
+        );
+    }
 
     #[test]
     fn what_could_forge_a_line_is_replaced() {

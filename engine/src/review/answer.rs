@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Outcome, Record};
+use super::{Outcome, Record, annotations::AuditAnnotations};
 use crate::{json::write_patch, pod::Pod, verdict::Violations};
 
 /// An answer ready for the wire.
@@ -30,12 +30,7 @@ fn write(record: &Record) -> Vec<u8> {
             uid: &record.request.uid,
             allowed: !denied,
             status: denied.then(|| Status::of(record)),
-            audit_annotations: record.policy.map(|policy| AuditAnnotations {
-                verdict: record.outcome.as_str(),
-                rules: record.rules(),
-                policy: &policy.name,
-                policy_hash: &policy.hash,
-            }),
+            audit_annotations: AuditAnnotations::of(record),
             warnings: match record.outcome {
                 Outcome::Warned => would_be(record.violations()),
                 _ => filled(record).into_iter().collect(),
@@ -82,17 +77,6 @@ struct Response<'r> {
     audit_annotations: Option<AuditAnnotations<'r>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-}
-
-/// What the API server writes to its own audit log, each key behind the webhook's name.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct AuditAnnotations<'r> {
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    rules: String,
-    policy: &'r str,
-    policy_hash: &'r str,
 }
 
 /// A `meta/v1` `Status` that refuses.

@@ -1,10 +1,10 @@
 //! The way of one admission review: bytes in, bytes and a record out. No socket, no clock, no cluster.
 
+pub mod annotations;
 mod answer;
+mod audit_record;
 mod record;
 mod request;
-
-use std::cell::OnceCell;
 
 use crate::{
     json::{Value, is_changed},
@@ -15,6 +15,9 @@ use crate::{
 };
 
 pub use answer::Answer;
+pub use audit_record::{
+    AuditOwner, AuditRecord, AuditViolation, MAX_LINE_BYTES, MAX_TEXT_CHARS, Origin, rules,
+};
 pub use record::Record;
 pub use request::{NotAReview, Operation, Request, RequestInfo};
 
@@ -57,7 +60,7 @@ pub enum Outcome {
     Warned,
     /// Admitted, where enforcing would have refused (mode audit).
     WouldDeny,
-    /// Admitted unjudged: the policy exempts the user or one of the groups.
+    /// Admitted, whatever it violates: the policy exempts the user or one of the groups.
     Exempt,
     /// Allowed: no policy covers the namespace, so the webhook's selector and the policies disagree.
     NoPolicy,
@@ -77,9 +80,15 @@ impl Outcome {
         Self::NotJudged,
     ];
 
+    /// Returns the outcome of a word in records, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+
     /// The word in records and metrics.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
             Self::Denied => "denied",
@@ -103,17 +112,9 @@ pub fn answer<'a>(
     body: &'a [u8],
 ) -> Result<Answer<'a>, NotAReview> {
     let mut request = Request::read(body)?;
-    let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
+    let decision = decide(policies, endpoint, &mut request);
     let Request { info, object, .. } = request;
-    Ok(Answer::of(Record {
-        outcome,
-        endpoint,
-        request: info,
-        policy,
-        object,
-        findings,
-        filled: OnceCell::new(),
-    }))
+    Ok(Answer::of(Record::new(decision, endpoint, info, object)))
 }
 
 /// What the rules found, and what they did.
@@ -144,9 +145,6 @@ fn decide<'a>(
     let Some(policy) = policies.of_namespace(&request.info.namespace) else {
         return (Outcome::NoPolicy, None, Findings::default());
     };
-    if is_exempt(policy, request) {
-        return (Outcome::Exempt, Some(policy), Findings::default());
-    }
     let findings = match (&request.malformed, request.info.operation) {
         (Some(problem), _) => unreadable(problem).into(),
         (None, Operation::Update) => judge_update(policy, request),
@@ -158,6 +156,8 @@ fn decide<'a>(
         }
     };
     let outcome = match policy.spec.mode {
+        // What an exempt request would have been denied for is evaluated all the same: the record has to show it.
+        _ if is_exempt(policy, request) => Outcome::Exempt,
         _ if findings.violations.is_empty() => Outcome::Admitted,
         Mode::Enforce => Outcome::Denied,
         Mode::Warn => Outcome::Warned,

@@ -1,53 +1,73 @@
-//! What the audit trail and the metrics know of one verdict.
+//! One verdict, with everything that is reported of it.
 
-use std::{borrow::Cow, cell::OnceCell, io};
+use std::cell::OnceCell;
 
-use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
-
-use super::{Endpoint, Findings, Operation, Outcome, request::RequestInfo};
+use super::{AuditRecord, Endpoint, Findings, Operation, Origin, Outcome, request::RequestInfo};
 use crate::{
     json::{Object, Value, changed_paths},
     pod::Pod,
     policy::{Mode, Policy},
-    text::{escaped, is_deceptive},
     verdict::{Violation, Violations},
 };
 
-/// One verdict, with all that is recorded of it.
+/// One verdict, with everything that is reported of it.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// What became of the request.
+    /// The verdict.
     pub outcome: Outcome,
-    /// Which webhook was asked.
+    /// The endpoint that was called.
     pub endpoint: Endpoint,
-    /// What the request says about itself.
+    /// The request, without its object.
     pub request: RequestInfo<'a>,
     /// The policy that was applied.
     pub policy: Option<&'a Policy>,
-    /// The Pod, filled if it was to be filled.
+    /// The object of the request, filled if it was to be filled.
     pub object: Value<'a>,
     /// What the rules found.
     pub findings: Findings,
-    /// [`Self::filled_paths`], once somebody has asked.
-    pub(super) filled: OnceCell<Vec<String>>,
+    pub(super) authenticated: bool,
+    pub(super) profile: Option<&'a str>,
+    pub(super) candidate: Vec<Violation>,
+    /// [`Self::filled_paths`], once it was asked for.
+    filled: OnceCell<Vec<String>>,
 }
 
-impl Record<'_> {
-    /// The policy's mode.
+impl<'a> Record<'a> {
+    /// Returns the record of a verdict of an unauthenticated caller, without profile and candidate.
+    pub(super) fn new(
+        (outcome, policy, findings): (Outcome, Option<&'a Policy>, Findings),
+        endpoint: Endpoint,
+        request: RequestInfo<'a>,
+        object: Value<'a>,
+    ) -> Self {
+        Self {
+            outcome,
+            endpoint,
+            request,
+            policy,
+            object,
+            findings,
+            authenticated: false,
+            profile: None,
+            candidate: Vec::new(),
+            filled: OnceCell::new(),
+        }
+    }
+
+    /// Returns the policy's mode.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.policy.map(|policy| policy.spec.mode)
     }
 
-    /// What violates the policy.
+    /// Returns what violates the policy.
     #[must_use]
     pub fn violations(&self) -> &Violations {
         &self.findings.violations
     }
 
-    /// Whether what was filled goes out, as a patch. Only where the whole object is right: half a repair can make an
-    /// object that the API server refuses with an error of its own, which hides ours.
+    /// Returns true if what was filled goes out as a patch. That takes an object without violations: half a repair can
+    /// make an object that the API server denies with an error of its own, which hides ours.
     #[must_use]
     pub fn is_patched(&self) -> bool {
         self.endpoint == Endpoint::Mutate
@@ -56,14 +76,14 @@ impl Record<'_> {
             && self.mode() != Some(Mode::Audit)
     }
 
-    /// Where something was filled, in the notation of Kubernetes. The answer and the audit line both tell.
+    /// Returns the paths of the fields that were filled, in the notation of Kubernetes.
     #[must_use]
     pub fn filled_paths(&self) -> &[String] {
         self.filled.get_or_init(|| changed_paths(&self.object))
     }
 
-    /// Whether a Pod was seen that is stored and runs on although an enforced policy would refuse it now: it came
-    /// before the policy, or past it. Only the validating side says so, or each would count twice.
+    /// Returns true if a stored Pod violates an enforced policy: it was created before the policy, or past it. Only
+    /// the validating endpoint reports it, or each would count twice.
     #[must_use]
     pub fn is_escape(&self) -> bool {
         !self.findings.forgiven.is_empty()
@@ -72,73 +92,62 @@ impl Record<'_> {
             && !self.request.dry_run
     }
 
-    /// The Pod's own uid; empty where it has none yet.
+    /// Returns the Pod's own uid; empty if it has none yet.
     #[must_use]
     pub fn pod_uid(&self) -> &str {
         text(Pod::of(&self.object).metadata, "uid")
     }
 
-    /// The ids of the violated rules, each once, joined by commas.
+    /// Returns the ids of the violated rules, each once, joined by commas.
     #[must_use]
     pub fn rules(&self) -> String {
         joined_rules(self.violations())
     }
 
-    /// The ids of the rules that the stored Pod violates, each once, joined by commas.
+    /// Returns the ids of the rules that the stored Pod violates, each once, joined by commas.
     #[must_use]
     pub fn forgiven_rules(&self) -> String {
         joined_rules(&self.findings.forgiven)
     }
 
-    /// Appends the audit line, with its newline: no environment values, no secrets, no whole objects.
-    /// `time` is RFC 3339. Nothing is written where no policy applied: there was no verdict.
+    /// Notes that the caller proved to be the API server.
+    pub fn set_authenticated(&mut self, is_authenticated: bool) {
+        self.authenticated = is_authenticated;
+    }
+
+    /// Notes the profile of the policy that was applied.
+    pub fn set_profile(&mut self, profile: &'a str) {
+        self.profile = Some(profile);
+    }
+
+    /// Notes what violates the candidate policy.
+    pub fn set_candidate(&mut self, violations: Vec<Violation>) {
+        self.candidate = violations;
+    }
+
+    /// Returns true if the verdict is part of the audit trail: something was evaluated, or should have been.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.outcome != Outcome::NotJudged
+    }
+
+    /// Returns the audit record, every text of it cut: no environment values, no secrets, no whole objects.
+    /// `time` is RFC 3339.
+    #[must_use]
+    pub fn audit_record<'r>(
+        &'r self,
+        origin: Origin<'r>,
+        time: &'r str,
+        duration_micros: u64,
+    ) -> AuditRecord<'r> {
+        AuditRecord::of(self, origin, time, duration_micros)
+    }
+
+    /// Appends the audit line of a verdict that is recorded, with its newline.
     pub fn write_line(&self, out: &mut Vec<u8>, time: &str, duration_micros: u64) {
-        let Some(policy) = self.policy else { return };
-        let pod = Pod::of(&self.object);
-        let request = &self.request;
-        let line = Line {
-            time,
-            verdict: self.outcome.as_str(),
-            endpoint: self.endpoint.as_str(),
-            uid: &request.uid,
-            dry_run: request.dry_run,
-            operation: request.operation.as_str(),
-            resource: &request.resource,
-            subresource: &request.subresource,
-            namespace: &request.namespace,
-            name: if request.name.is_empty() { text(pod.metadata, "name") } else { &request.name },
-            generate_name: text(pod.metadata, "generateName"),
-            owner: pod
-                .controller()
-                .map(|owner| Owner { kind: text(owner, "kind"), name: text(owner, "name") }),
-            user: &request.user,
-            groups: request.groups.iter().map(|group| &**group).collect(),
-            service_account: text(pod.spec, "serviceAccountName"),
-            policy: &policy.name,
-            policy_hash: &policy.hash,
-            mode: policy.spec.mode.as_str(),
-            filled: if self.outcome == Outcome::Denied { &[] } else { self.filled_paths() },
-            violations: self
-                .violations()
-                .iter()
-                .map(|violation| LineViolation {
-                    rule: violation.rule,
-                    path: &violation.path,
-                    found: &violation.found,
-                    wanted: &violation.wanted,
-                })
-                .collect(),
-            images: pod
-                .containers
-                .iter()
-                .filter_map(|container| container.object.str("image"))
-                .map(short)
-                .collect(),
-            duration_micros,
-        };
-        let mut writer = Serializer::with_formatter(&mut *out, EscapeDeceptive);
-        line.serialize(&mut writer).expect("writing JSON to memory cannot fail");
-        out.push(b'\n');
+        if self.is_recorded() {
+            self.audit_record(Origin::default(), time, duration_micros).write_line(out);
+        }
     }
 }
 
@@ -148,69 +157,6 @@ fn joined_rules<'v>(violations: impl IntoIterator<Item = &'v Violation>) -> Stri
     rules.join(",")
 }
 
-/// Escapes what `serde_json` leaves as it is and a terminal obeys: the trail is read by people, too.
-struct EscapeDeceptive;
-
-impl Formatter for EscapeDeceptive {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
-        // Nearly everything is; serde_json itself has escaped what stands before a space.
-        if text.bytes().all(|byte| byte < 0x7f) {
-            return out.write_all(text.as_bytes());
-        }
-        out.write_all(escaped(text, is_deceptive).as_bytes())
-    }
-}
-
 fn text<'o>(object: &'o Object, key: &str) -> &'o str {
     object.str(key).unwrap_or_default()
-}
-
-/// A hostile image name of megabytes must not fill the audit trail.
-fn short(text: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 512;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
-        None => Cow::Borrowed(text),
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'r> {
-    time: &'r str,
-    verdict: &'r str,
-    endpoint: &'r str,
-    uid: &'r str,
-    dry_run: bool,
-    operation: &'r str,
-    resource: &'r str,
-    subresource: &'r str,
-    namespace: &'r str,
-    name: &'r str,
-    generate_name: &'r str,
-    owner: Option<Owner<'r>>,
-    user: &'r str,
-    groups: Vec<&'r str>,
-    service_account: &'r str,
-    policy: &'r str,
-    policy_hash: &'r str,
-    mode: &'r str,
-    filled: &'r [String],
-    violations: Vec<LineViolation<'r>>,
-    images: Vec<Cow<'r, str>>,
-    duration_micros: u64,
-}
-
-#[derive(Serialize)]
-struct Owner<'r> {
-    kind: &'r str,
-    name: &'r str,
-}
-
-#[derive(Serialize)]
-struct LineViolation<'r> {
-    rule: &'r str,
-    path: &'r str,
-    found: &'r str,
-    wanted: &'r str,
 }

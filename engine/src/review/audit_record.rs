@@ -1,0 +1,394 @@
+//! The audit record: one declaration for the trail, its JSON schema, and everything that reads it.
+
+use std::{borrow::Cow, io};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
+
+use super::{Outcome, Record};
+use crate::{
+    json::Object,
+    pod::Pod,
+    text::{cut, escaped, is_deceptive},
+    verdict::Violation,
+};
+
+/// The most characters of a text in an audit record. A longer one is cut; its length and hash are kept.
+pub const MAX_TEXT_CHARS: usize = 512;
+
+/// The most bytes of a list of texts in an audit line. What does not fit is counted in the list's last item.
+const MAX_TEXTS_BYTES: usize = 32 << 10;
+
+/// The most bytes of a list of violations in an audit line. What does not fit is counted in the list's last item.
+const MAX_VIOLATIONS_BYTES: usize = 80 << 10;
+
+/// The most bytes of an audit line, with its newline and the fields of the chain.
+pub const MAX_LINE_BYTES: usize = 400 << 10;
+
+/// A verdict of sandgate on one admission review. A text longer than 512 characters is cut; its length in bytes and the
+/// beginning of its SHA-256 stand behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord<'a> {
+    /// The time of the verdict, in UTC, by RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
+    pub time: Cow<'a, str>,
+    /// The name of the cluster, from the flag --cluster-name. Empty if none was given.
+    #[serde(default)]
+    pub cluster: Cow<'a, str>,
+    /// The name of the replica of sandgate that gave the verdict, from the flag --instance.
+    #[serde(default)]
+    pub instance: Cow<'a, str>,
+    /// The verdict. `warned` and `would-deny` are admitted, where mode enforce would have denied; `exempt` is admitted
+    /// because the policy exempts the user or a group; `no-policy` means that no policy covers the namespace.
+    #[schemars(extend("enum" = RECORDED_VERDICTS))]
+    pub verdict: Cow<'a, str>,
+    /// The endpoint that the API server called: mutate or validate.
+    pub endpoint: Cow<'a, str>,
+    /// True if the caller proved to be the API server, by a client certificate or a token.
+    #[serde(default)]
+    pub authenticated: bool,
+    /// The uid of the admission request. The API server makes a new one for each call of a webhook.
+    pub uid: Cow<'a, str>,
+    /// True if the request was a dry run, which stores nothing.
+    pub dry_run: bool,
+    /// The operation: CREATE or UPDATE.
+    pub operation: Cow<'a, str>,
+    /// The resource of the request, such as pods.
+    pub resource: Cow<'a, str>,
+    /// The subresource of the request, such as resize. Empty if the request is for the whole object.
+    pub subresource: Cow<'a, str>,
+    /// The namespace of the object.
+    pub namespace: Cow<'a, str>,
+    /// The name of the object. Empty if the API server makes the name from generateName.
+    pub name: Cow<'a, str>,
+    /// The prefix from which the API server makes the object's name. Empty if the object has a name.
+    pub generate_name: Cow<'a, str>,
+    /// The controller that owns the Pod, or null.
+    pub owner: Option<AuditOwner<'a>>,
+    /// The name of the user who sent the request.
+    pub user: Cow<'a, str>,
+    /// The groups of the user who sent the request.
+    pub groups: Vec<Cow<'a, str>>,
+    /// The service account that the Pod runs as.
+    pub service_account: Cow<'a, str>,
+    /// The name of the policy that was applied. Empty if no policy covers the namespace.
+    pub policy: Cow<'a, str>,
+    /// The name of the profile of the policy that was applied, or null.
+    #[serde(default)]
+    pub profile: Option<Cow<'a, str>>,
+    /// The hash of the content of the policy that was applied.
+    pub policy_hash: Cow<'a, str>,
+    /// The mode of the policy that was applied: enforce, warn or audit.
+    pub mode: Cow<'a, str>,
+    /// The paths of the fields that were filled, or would be filled in mode enforce.
+    pub filled: Vec<Cow<'a, str>>,
+    /// The violations of the policy. If they do not all fit, the first one of each rule is listed before the others.
+    pub violations: Vec<AuditViolation<'a>>,
+    /// Of an update: the violations that the stored object has already, which do not count against the update.
+    #[serde(default)]
+    pub forgiven: Vec<AuditViolation<'a>>,
+    /// The violations of the candidate policy, which is evaluated beside the one that was applied.
+    #[serde(default)]
+    pub candidate: Vec<AuditViolation<'a>>,
+    /// The images of all containers of the Pod.
+    pub images: Vec<Cow<'a, str>>,
+    /// The duration of the evaluation, in microseconds.
+    pub duration_micros: u64,
+}
+
+/// The controller that owns a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditOwner<'a> {
+    /// The kind of the controller, such as Job.
+    pub kind: Cow<'a, str>,
+    /// The name of the controller. It is in the namespace of the Pod.
+    pub name: Cow<'a, str>,
+}
+
+/// A field that violates a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditViolation<'a> {
+    /// The id of the violated rule. Empty in the last item of a list that was cut, which counts the rest.
+    pub rule: Cow<'a, str>,
+    /// The path of the field, in the notation of Kubernetes.
+    pub path: Cow<'a, str>,
+    /// The value that was found in the field.
+    pub found: Cow<'a, str>,
+    /// The values that the policy allows in the field.
+    pub wanted: Cow<'a, str>,
+    /// What to change in the object so that the policy allows it.
+    #[serde(default)]
+    pub remedy: Cow<'a, str>,
+}
+
+/// Where an audit record comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origin<'a> {
+    /// The name of the cluster.
+    pub cluster: &'a str,
+    /// The name of the replica.
+    pub instance: &'a str,
+}
+
+const RECORDED_VERDICTS: [&str; Outcome::ALL.len() - 1] = [
+    Outcome::Admitted.as_str(),
+    Outcome::Denied.as_str(),
+    Outcome::Warned.as_str(),
+    Outcome::WouldDeny.as_str(),
+    Outcome::Exempt.as_str(),
+    Outcome::NoPolicy.as_str(),
+];
+
+impl<'a> AuditRecord<'a> {
+    pub(super) fn of(record: &'a Record, origin: Origin<'a>, time: &'a str, duration_micros: u64) -> Self {
+        let pod = Pod::of(&record.object);
+        let request = &record.request;
+        let name = if request.name.is_empty() { text(pod.metadata, "name") } else { &request.name };
+        let controller = pod.controller();
+        let images = pod.containers.iter().filter_map(|container| container.object.str("image"));
+        let is_filled = !matches!(record.outcome, Outcome::Denied | Outcome::Exempt);
+        let filled = if is_filled { record.filled_paths() } else { &[] };
+        let policy = record.policy;
+        Self {
+            time: time.into(),
+            cluster: short(origin.cluster),
+            instance: short(origin.instance),
+            verdict: record.outcome.as_str().into(),
+            endpoint: record.endpoint.as_str().into(),
+            authenticated: record.authenticated,
+            uid: short(&request.uid),
+            dry_run: request.dry_run,
+            operation: request.operation.as_str().into(),
+            resource: short(&request.resource),
+            subresource: short(&request.subresource),
+            namespace: short(&request.namespace),
+            name: short(name),
+            generate_name: short(text(pod.metadata, "generateName")),
+            owner: controller.map(|owner| AuditOwner {
+                kind: short(text(owner, "kind")),
+                name: short(text(owner, "name")),
+            }),
+            user: short(&request.user),
+            groups: texts(request.groups.iter().map(|group| &**group)),
+            service_account: short(text(pod.spec, "serviceAccountName")),
+            policy: policy.map(|policy| short(&policy.name)).unwrap_or_default(),
+            profile: record.profile.map(short),
+            policy_hash: policy.map(|policy| short(&policy.hash)).unwrap_or_default(),
+            mode: policy.map(|policy| policy.spec.mode.as_str().into()).unwrap_or_default(),
+            filled: texts(filled.iter().map(String::as_str)),
+            violations: violations(record.violations().iter().as_slice(), record.violations().len()),
+            forgiven: violations(&record.findings.forgiven, record.findings.forgiven.len()),
+            candidate: violations(&record.candidate, record.candidate.len()),
+            images: texts(images),
+            duration_micros,
+        }
+    }
+
+    /// Returns the verdict, unless it is a word of another version of sandgate.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        Outcome::from_word(&self.verdict)
+    }
+
+    /// Returns the ids of the violated rules, each once, in the order of the violations.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&str> {
+        rules(&self.violations)
+    }
+
+    /// Appends the audit line, with its newline. It has at most [`MAX_LINE_BYTES`] less the fields of the chain.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let mut writer = Serializer::with_formatter(&mut *out, EscapeDeceptive);
+        self.serialize(&mut writer).expect("writing JSON to memory cannot fail");
+        out.push(b'\n');
+    }
+}
+
+/// Returns the ids of the rules of these violations, each once, in their order.
+#[must_use]
+pub fn rules<'v>(violations: &'v [AuditViolation<'_>]) -> Vec<&'v str> {
+    let mut rules: Vec<&str> = Vec::new();
+    for AuditViolation { rule, .. } in violations {
+        if !rule.is_empty() && !rules.contains(&&**rule) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+impl<'a> AuditViolation<'a> {
+    fn of(Violation { rule, path, found, wanted, remedy }: &'a Violation) -> Self {
+        let (path, found, wanted, remedy) = (short(path), short(found), short(wanted), short(remedy));
+        Self { rule: (*rule).into(), path, found, wanted, remedy }
+    }
+
+    /// Returns an upper bound of the bytes of the violation in a line.
+    fn bytes(&self) -> usize {
+        const KEYS: usize = r#"{"rule":"","path":"","found":"","wanted":"","remedy":""},"#.len();
+        let Self { rule, path, found, wanted, remedy } = self;
+        KEYS + [rule, path, found, wanted, remedy].iter().map(|text| json_bytes(text)).sum::<usize>()
+    }
+}
+
+/// Cuts a text of the record. Every text that somebody else chose goes through it.
+fn short(text: &str) -> Cow<'_, str> {
+    cut(text, MAX_TEXT_CHARS)
+}
+
+fn text<'o>(object: &'o Object, key: &str) -> &'o str {
+    object.str(key).unwrap_or_default()
+}
+
+/// Cuts each text and the list.
+fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+    let (mut listed, mut free) = (Vec::new(), MAX_TEXTS_BYTES);
+    let mut texts = texts.map(short);
+    for text in texts.by_ref() {
+        let bytes = json_bytes(&text) + r#""","#.len();
+        if bytes > free {
+            listed.push(format!("… and {} more", texts.count() + 1).into());
+            break;
+        }
+        free -= bytes;
+        listed.push(text);
+    }
+    listed
+}
+
+/// Cuts each violation and the list, of which `total` are all that were found.
+fn violations(found: &[Violation], total: usize) -> Vec<AuditViolation<'_>> {
+    let mut listed = fitting(found.iter());
+    if listed.len() < found.len() {
+        // A Pod must not be able to hide a rule behind a thousand violations of another.
+        let is_first = |index: usize| found[..index].iter().all(|other| other.rule != found[index].rule);
+        let (first, others): (Vec<_>, Vec<_>) = (0..found.len()).partition(|index| is_first(*index));
+        listed = fitting(first.into_iter().chain(others).map(|index| &found[index]));
+    }
+    let omitted = total - listed.len();
+    if omitted > 0 {
+        let found = format!("… and {omitted} more").into();
+        listed.push(AuditViolation { found, ..AuditViolation::default() });
+    }
+    listed
+}
+
+fn fitting<'a>(violations: impl Iterator<Item = &'a Violation>) -> Vec<AuditViolation<'a>> {
+    let mut free = MAX_VIOLATIONS_BYTES;
+    let fits = |violation: &AuditViolation| {
+        let bytes = violation.bytes();
+        let fits = bytes <= free;
+        free = free.saturating_sub(bytes);
+        fits
+    };
+    violations.map(AuditViolation::of).take_while(fits).collect()
+}
+
+/// Returns an upper bound of the bytes of a text between its quotes in a line.
+fn json_bytes(text: &str) -> usize {
+    let of = |c: char| match c {
+        '"' | '\\' => 2,
+        c if is_deceptive(c) => r"\u0000".len(),
+        c => c.len_utf8(),
+    };
+    text.chars().map(of).sum()
+}
+
+/// Escapes what `serde_json` leaves as it is and a terminal obeys: people read the trail, too.
+struct EscapeDeceptive;
+
+impl Formatter for EscapeDeceptive {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
+        // Nearly every text is plain; serde_json itself has escaped what stands before a space.
+        if text.bytes().all(|byte| byte < 0x7f) {
+            return out.write_all(text.as_bytes());
+        }
+        out.write_all(escaped(text, is_deceptive).as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violation(rule: &'static str, path: &str) -> Violation {
+        let [found, wanted, remedy] = ["true", "false", "remove it"].map(String::from);
+        Violation { rule, path: path.into(), found, wanted, remedy }
+    }
+
+    #[test]
+    fn a_list_of_texts_is_cut_and_counts_the_rest() {
+        let image = "x".repeat(1000);
+        let list = texts(std::iter::repeat_n(&*image, 1000));
+        let last = list.last().unwrap();
+        assert_eq!(**last, format!("… and {} more", 1000 - (list.len() - 1)));
+        let bytes: usize = list.iter().map(|text| json_bytes(text) + 3).sum();
+        assert!((MAX_TEXTS_BYTES / 2..MAX_TEXTS_BYTES + 100).contains(&bytes), "{bytes}");
+        assert_eq!(texts(["a", "b"].into_iter()), ["a", "b"]);
+    }
+
+    #[test]
+    fn no_rule_is_hidden_behind_violations_of_another() {
+        let mut all: Vec<_> =
+            (0..999).map(|n| violation("labels", &format!("{n}{}", "x".repeat(400)))).collect();
+        all.push(violation("privileged", "spec"));
+        let listed = violations(&all, 5000);
+        assert_eq!(rules(&listed), ["labels", "privileged"]);
+        assert_eq!(listed.last().unwrap().found, format!("… and {} more", 5000 - (listed.len() - 1)));
+        let few = violations(&all[..3], 3);
+        assert_eq!(few.iter().map(|violation| &violation.path[..1]).collect::<Vec<_>>(), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn the_longest_record_is_shorter_than_the_longest_line() {
+        // Each character that is cut off at the limit takes the most bytes there are.
+        let long: Cow<str> = cut(&"\u{202e}".repeat(MAX_TEXT_CHARS + 1), MAX_TEXT_CHARS).into_owned().into();
+        let list = || texts(std::iter::repeat_n("\u{202e}", 1 << 20));
+        let all = vec![violation("labels", &"\u{202e}".repeat(500)); 1000];
+        let violations = || violations(&all, 1000);
+        let text = || long.clone();
+        let record = AuditRecord {
+            time: "2026-11-24T12:00:00.123456789Z".into(),
+            cluster: text(),
+            instance: text(),
+            verdict: "would-deny".into(),
+            endpoint: "templates".into(),
+            authenticated: false,
+            uid: text(),
+            dry_run: false,
+            operation: "CONNECT".into(),
+            resource: text(),
+            subresource: text(),
+            namespace: text(),
+            name: text(),
+            generate_name: text(),
+            owner: Some(AuditOwner { kind: text(), name: text() }),
+            user: text(),
+            groups: list(),
+            service_account: text(),
+            policy: text(),
+            profile: Some(text()),
+            policy_hash: text(),
+            mode: "enforce".into(),
+            filled: list(),
+            violations: violations(),
+            forgiven: violations(),
+            candidate: violations(),
+            images: list(),
+            duration_micros: u64::MAX,
+        };
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        assert!((MAX_LINE_BYTES * 9 / 10..MAX_LINE_BYTES - 1000).contains(&line.len()), "{}", line.len());
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record =
+            AuditRecord { user: "a\u{202e}\n".into(), profile: Some("p".into()), ..AuditRecord::default() };
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        assert_eq!(serde_json::from_slice::<AuditRecord>(&line).unwrap(), record);
+    }
+}
