@@ -225,7 +225,10 @@ struct ReportingArgs {
     /// How many of the requests to trace that come without a trace context, from 0 to 1
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
     otlp_sample_ratio: f64,
-    /// What this replica is called in both
+    /// The name of the cluster in audit records
+    #[arg(long, value_name = "NAME", env = "SANDGATE_CLUSTER_NAME", default_value = "")]
+    cluster_name: String,
+    /// The name of this replica in audit records, Events and traces
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "sandgate", value_parser = instance)]
     instance: String,
 }
@@ -267,13 +270,15 @@ pub fn run(args: ServeArgs) -> ExitCode {
 }
 
 fn start(args: ServeArgs) -> Result<ExitCode, String> {
-    let log_level = start_logs(args.log_format, &args.log_level)?;
-    let metrics = Metrics::new();
+    let logs =
+        start_logs(args.log_format, &args.log_level).map_err(|error| format!("--log-level: {error}"))?;
+    let mut metrics = Metrics::new();
+    metrics.register_log(logs.dropped.clone());
     let (trail, writer) = args.audit.start(&metrics.audit)?.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
-    let served = runtime.block_on(server::serve(settings(args), metrics, trail, log_level));
+    let served = runtime.block_on(server::serve(settings(args), metrics, trail, logs.level.clone()));
     finish(served, runtime, writer)
 }
 
@@ -287,7 +292,8 @@ fn finish(
         Ok(()) => {
             const PATIENCE: Duration = Duration::from_secs(2);
             if writer.is_some_and(|writer| !writer.finish(PATIENCE)) {
-                eprintln!("sandgate: the audit trail is stuck, some records are lost");
+                // Standard error may have the same reader, and the log never waits for it.
+                tracing::error!("Audit sink is stuck; some records are lost");
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -309,7 +315,8 @@ fn cannot_run(problem: &str, message: Option<&Path>) -> ExitCode {
 
 fn settings(args: ServeArgs) -> Settings {
     let CertificateArgs { certs, cert_dir, server_name } = args.certificate;
-    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
+    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, cluster_name, instance } =
+        args.reporting;
     let (access, _) = args.managed.cluster.clone().split();
     let certificate = match (certs, cert_dir) {
         (CertificateMode::Files, Some(folder)) => CertificateSource::Files { folder, names: server_name },
@@ -333,6 +340,8 @@ fn settings(args: ServeArgs) -> Settings {
         admin: args.admin,
         policy: args.policy,
         certificate,
+        cluster: cluster_name,
+        instance: instance.clone(),
         events: events.then(|| EventSettings { access, instance: instance.clone() }),
         traces: otlp_endpoint.map(|endpoint| TraceSettings {
             endpoint,

@@ -53,6 +53,10 @@ pub struct Settings {
     pub policy: Option<PathBuf>,
     /// Where the certificate comes from.
     pub certificate: CertificateSource,
+    /// The name of the cluster, in audit records.
+    pub cluster: String,
+    /// The name of this replica, in audit records.
+    pub instance: String,
     /// Whether refused Pods are told of in Events.
     pub events: Option<EventSettings>,
     /// Whether requests are traced.
@@ -200,7 +204,8 @@ pub async fn serve(
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
     let observers = Observers {
-        metrics: metrics.reviews.clone(),
+        cluster: settings.cluster.clone(),
+        instance: settings.instance.clone(),
         trail,
         events: events(settings.events.as_ref(), &metrics.events).await?,
         traces: settings
@@ -208,6 +213,7 @@ pub async fn serve(
             .clone()
             .map(|traces| Traces::start(traces, metrics.spans.clone()))
             .transpose()?,
+        ..Observers::new(metrics.reviews.clone())
     };
     let shared = Arc::new(Shared::new(policies, metrics, observers, settings.limits));
     let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;

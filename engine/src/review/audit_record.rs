@@ -310,7 +310,13 @@ impl Formatter for EscapeDeceptive {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::{
+        policy::{PolicySet, Source},
+        review::{Endpoint, answer},
+    };
 
     fn violation(rule: &'static str, path: &str) -> Violation {
         let [found, wanted, remedy] = ["true", "false", "remove it"].map(String::from);
@@ -381,6 +387,84 @@ mod tests {
         let mut line = Vec::new();
         record.write_line(&mut line);
         assert!((MAX_LINE_BYTES * 9 / 10..MAX_LINE_BYTES - 1000).contains(&line.len()), "{}", line.len());
+    }
+
+    /// Returns the record of a request with these fields, under a policy with this spec for the namespace `workflows`.
+    fn record_of(spec: &str, fields: Value) -> Value {
+        let text = format!(
+            "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {spec}}}"
+        );
+        let policies = PolicySet::from_sources(&[Source { name: "p.yaml".into(), text }]).unwrap();
+        let mut request = json!({"uid": "u", "operation": "CREATE", "namespace": "workflows",
+            "userInfo": {"username": "jane", "groups": ["dev"]}, "object": hostile()});
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let review =
+            json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
+        let review = review.to_string();
+        let mut line = Vec::new();
+        let answer = answer(&policies, Endpoint::Validate, review.as_bytes()).unwrap();
+        answer.record.write_line(&mut line, "2026-11-24T12:00:00Z", 1);
+        assert!(line.len() < MAX_LINE_BYTES - 1000, "{}", line.len());
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    fn hostile() -> Value {
+        json!({"spec": {"hostPID": true, "containers": [{"name": "a", "image": "i"}]}})
+    }
+
+    fn rules_of(violations: &Value) -> Vec<&str> {
+        violations.as_array().unwrap().iter().map(|violation| violation["rule"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_exempt_are_recorded_with_what_they_would_have_been_denied_for() {
+        let record = record_of("{namespaces: [workflows], exempt: {users: [jane]}}", json!({}));
+        assert_eq!((&record["verdict"], &record["filled"]), (&json!("exempt"), &json!([])));
+        assert!(rules_of(&record["violations"]).contains(&"host-namespaces"), "{record}");
+    }
+
+    #[test]
+    fn a_namespace_without_a_policy_is_recorded() {
+        let record = record_of("{namespaces: [workflows]}", json!({"namespace": "elsewhere"}));
+        for (key, value) in
+            [("verdict", "no-policy"), ("namespace", "elsewhere"), ("user", "jane"), ("policy", "")]
+        {
+            assert_eq!(record[key], value, "{key}");
+        }
+        assert_eq!(record["profile"], Value::Null);
+    }
+
+    #[test]
+    fn what_a_stored_pod_violates_is_recorded_in_every_mode() {
+        for mode in ["enforce", "warn", "audit"] {
+            let update = json!({"operation": "UPDATE", "oldObject": hostile()});
+            let record = record_of(&format!("{{namespaces: [workflows], mode: {mode}}}"), update);
+            assert_eq!(record["verdict"], "admitted", "{mode}");
+            assert!(rules_of(&record["forgiven"]).contains(&"host-namespaces"), "{mode}: {record}");
+        }
+    }
+
+    #[test]
+    fn a_pod_of_which_every_text_is_long_makes_a_line_of_bounded_length() {
+        for character in ["x", "\u{7f}", "\u{202e}", "\"", "沙"] {
+            let long = character.repeat(200_000);
+            let pod = json!({
+                "metadata": {"name": long, "generateName": long, "annotations": {format!("dev.gvisor.{long}"): long},
+                    "labels": {&long: long}, "ownerReferences": [{"kind": long, "name": long, "controller": true}]},
+                "spec": {"serviceAccountName": long, "nodeName": long, "hostPID": true, "runtimeClassName": long,
+                    "containers": [{"name": long, "image": long, "resources": {"limits": {&long: "1"}}}]},
+            });
+            let record = record_of(
+                "{namespaces: ['*']}",
+                json!({
+                    "uid": long, "name": long, "namespace": long, "resource": {"resource": "pods"},
+                    "userInfo": {"username": long, "groups": vec![&long; 3]}, "object": pod,
+                }),
+            );
+            let user = record["user"].as_str().unwrap();
+            assert!(user.contains(&format!("({} bytes, SHA-256 ", long.len())), "{user}");
+            assert!(rules_of(&record["violations"]).contains(&"host-namespaces"));
+        }
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl<'a> Record<'a> {
         !self.findings.forgiven.is_empty()
             && self.endpoint == Endpoint::Validate
             && self.mode() == Some(Mode::Enforce)
+            && self.outcome != Outcome::Exempt
             && !self.request.dry_run
     }
 

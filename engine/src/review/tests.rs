@@ -171,8 +171,11 @@ fn the_record_has_the_promised_fields_in_order() {
     let line = String::from_utf8(line).unwrap();
     let expected = [
         "time",
+        "cluster",
+        "instance",
         "verdict",
         "endpoint",
+        "authenticated",
         "uid",
         "dryRun",
         "operation",
@@ -186,10 +189,13 @@ fn the_record_has_the_promised_fields_in_order() {
         "groups",
         "serviceAccount",
         "policy",
+        "profile",
         "policyHash",
         "mode",
         "filled",
         "violations",
+        "forgiven",
+        "candidate",
         "images",
         "durationMicros",
     ];
@@ -207,7 +213,7 @@ fn the_record_has_the_promised_fields_in_order() {
         record["violations"][0],
         json!({
             "rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-            "found": "true", "wanted": "false or unset"
+            "found": "true", "wanted": "false or unset", "remedy": "remove privileged"
         })
     );
 }
