@@ -181,7 +181,10 @@ mod tests {
         let mut timeline = Timeline::new();
         for hour in 0..24 {
             for _ in 0..=hour {
-                timeline.count(format!("2026-11-24T{hour:02}:30:00Z").parse().unwrap(), "denied");
+                timeline.count(
+                    format!("2026-11-24T{hour:02}:30:00Z").parse().unwrap(),
+                    Some(sandgate_engine::review::Outcome::Denied),
+                );
             }
         }
         let chart = Chart::new(&timeline).unwrap();
