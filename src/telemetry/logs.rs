@@ -13,7 +13,6 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter},
 };
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::{LevelFilter, ParseError},
@@ -23,10 +22,11 @@ use tracing_subscriber::{
     util::TryInitError,
 };
 
+use super::log_queue::LogQueue;
 use sandgate_engine::text::{escaped, is_deceptive};
 
-/// The most log lines that wait to be written.
-const MAX_QUEUED_LINES: usize = 1024;
+/// The time that the end of the process waits for the last log lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -52,6 +52,9 @@ pub enum LogError {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// The thread that writes lines cannot be started.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] io::Error),
     /// Logs are being written already.
     #[error("cannot start the log: {0}")]
     Start(#[from] TryInitError),
@@ -67,18 +70,24 @@ pub struct Logs {
     pub level: LogLevel,
     /// Counts the lines that were dropped.
     pub dropped: DroppedLines,
-    /// Flushes the lines that are queued when it is dropped, and waits a second at most.
-    _flush: WorkerGuard,
+    queue: LogQueue,
+}
+
+impl Drop for Logs {
+    /// Flushes the lines that are queued, and waits a second at most.
+    fn drop(&mut self) {
+        self.queue.flush_within(FLUSH_TIMEOUT);
+    }
 }
 
 /// Counts log lines that found the queue full.
 #[derive(Debug, Clone)]
-pub struct DroppedLines(ErrorCounter);
+pub struct DroppedLines(LogQueue);
 
 impl Collector for DroppedLines {
     fn encode(&self, mut encoder: DescriptorEncoder) -> std_fmt::Result {
         let help = "Log lines that were dropped because their reader was too slow";
-        let lines = ConstCounter::new(u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX));
+        let lines = ConstCounter::new(self.0.dropped());
         lines.encode(encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?)
     }
 }
@@ -132,10 +141,9 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<Logs, LogError> {
     let filter = parse(level)?;
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (filter, handle) = reload::Layer::new(filter);
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_QUEUED_LINES);
-    let (queue, flush) = builder.thread_name("log").finish(io::stderr());
-    let dropped = DroppedLines(queue.error_counter());
-    let lines = fmt::layer().with_ansi(colours).with_writer(move || Lines { out: queue.clone(), colours });
+    let queue = LogQueue::start(io::stderr())?;
+    let out = queue.clone();
+    let lines = fmt::layer().with_ansi(colours).with_writer(move || Lines { out: out.clone(), colours });
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(lines).try_init()?,
@@ -143,7 +151,7 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<Logs, LogError> {
     }
     // A panic that is caught is a line like any other.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "Panic")));
-    Ok(Logs { level: LogLevel(handle), dropped, _flush: flush })
+    Ok(Logs { level: LogLevel(handle), dropped: DroppedLines(queue.clone()), queue })
 }
 
 /// Lets one line a minute pass.

@@ -1,5 +1,6 @@
 //! Logs, traces, the process's own metrics, and helpers to register metrics.
 
+mod log_queue;
 mod logs;
 mod process;
 pub mod registry;
