@@ -95,9 +95,9 @@ pub(super) fn split(records: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The seal of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
-    /// The line as the end of a chain, by what it says itself.
+    /// The line as the end of a chain, by its own fields.
     pub link: Link,
-    /// What it says of the line before.
+    /// The hash that it has of the line before.
     pub previous: Hash,
     /// Whether its hash is that of its bytes.
     pub holds: bool,

@@ -52,7 +52,7 @@ pub struct File {
     /// The last record that was written. What this process wrote is known better than read.
     chain: Option<Link>,
     lines: Vec<u8>,
-    /// Rotation failed, and this has been said.
+    /// Rotation failed, and this was logged.
     is_stuck: bool,
 }
 
@@ -85,7 +85,7 @@ impl File {
         self.open.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Opens the file and writes what is to be said before the next record.
+    /// Opens the file and writes the notices that stand before the next record.
     fn open_file(&mut self) -> io::Result<Open> {
         let path = &self.settings.path;
         let mut file = create(path)?;

@@ -86,7 +86,7 @@ impl Trail {
         let writer = WriterLoop { sink, queue: Arc::clone(&queue), is_failing: false };
         thread::Builder::new().name("audit".into()).spawn(move || {
             writer.run();
-            // Dropping its end tells the writer's owner.
+            // Dropping its end wakes the writer's owner.
             drop(end);
         })?;
         let trail = Self { queue: Arc::clone(&queue), on_overflow, hasher: RandomState::new() };

@@ -59,7 +59,7 @@ impl Queue {
         Self { metrics, pending: Mutex::default(), changed: Condvar::new(), drained: Notify::new() }
     }
 
-    /// Queues a line of a sender, or says why it cannot. A sender may hold as many bytes as it leaves free: one sender
+    /// Queues a line of a sender, or returns why it cannot. A sender may hold as many bytes as it leaves free: one sender
     /// at most half of the queue, so it alone can never make the records of others be dropped. Each further sender that
     /// floods the queue halves what is left.
     pub(super) fn push(&self, sender: u64, line: &[u8]) -> Result<(), DropReason> {

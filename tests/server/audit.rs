@@ -268,7 +268,7 @@ async fn a_torn_line_is_kept_and_named() {
     stop(server);
     assert!(fs::read_to_string(&path).unwrap().starts_with(&format!("{text}{torn}\n")));
     let (status, text) = verify(folder.path());
-    let named = format!("{}:4: was cut off when its process ended; the next line says so", path.display());
+    let named = format!("{}:4: was cut off when its process ended; the next line reports it", path.display());
     assert!(status == 1 && text.contains(&named) && text.contains("1 problem: 6 lines"), "{text}");
 }
 

@@ -327,8 +327,7 @@ mod tests {
     fn a_list_of_texts_is_cut_and_counts_the_rest() {
         let image = "x".repeat(1000);
         let list = texts(std::iter::repeat_n(&*image, 1000));
-        let last = list.last().unwrap();
-        assert_eq!(**last, format!("… and {} more", 1000 - (list.len() - 1)));
+        assert_eq!(list.last().unwrap(), &format!("… and {} more", 1000 - (list.len() - 1)));
         let bytes: usize = list.iter().map(|text| json_bytes(text) + 3).sum();
         assert!((MAX_TEXTS_BYTES / 2..MAX_TEXTS_BYTES + 100).contains(&bytes), "{bytes}");
         assert_eq!(texts(["a", "b"].into_iter()), ["a", "b"]);
@@ -390,7 +389,7 @@ mod tests {
     }
 
     /// Returns the record of a request with these fields, under a policy with this spec for the namespace `workflows`.
-    fn record_of(spec: &str, fields: Value) -> Value {
+    fn record_of(spec: &str, fields: &Value) -> Value {
         let text = format!(
             "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {spec}}}"
         );
@@ -418,14 +417,14 @@ mod tests {
 
     #[test]
     fn the_exempt_are_recorded_with_what_they_would_have_been_denied_for() {
-        let record = record_of("{namespaces: [workflows], exempt: {users: [jane]}}", json!({}));
+        let record = record_of("{namespaces: [workflows], exempt: {users: [jane]}}", &json!({}));
         assert_eq!((&record["verdict"], &record["filled"]), (&json!("exempt"), &json!([])));
         assert!(rules_of(&record["violations"]).contains(&"host-namespaces"), "{record}");
     }
 
     #[test]
     fn a_namespace_without_a_policy_is_recorded() {
-        let record = record_of("{namespaces: [workflows]}", json!({"namespace": "elsewhere"}));
+        let record = record_of("{namespaces: [workflows]}", &json!({"namespace": "elsewhere"}));
         for (key, value) in
             [("verdict", "no-policy"), ("namespace", "elsewhere"), ("user", "jane"), ("policy", "")]
         {
@@ -438,7 +437,7 @@ mod tests {
     fn what_a_stored_pod_violates_is_recorded_in_every_mode() {
         for mode in ["enforce", "warn", "audit"] {
             let update = json!({"operation": "UPDATE", "oldObject": hostile()});
-            let record = record_of(&format!("{{namespaces: [workflows], mode: {mode}}}"), update);
+            let record = record_of(&format!("{{namespaces: [workflows], mode: {mode}}}"), &update);
             assert_eq!(record["verdict"], "admitted", "{mode}");
             assert!(rules_of(&record["forgiven"]).contains(&"host-namespaces"), "{mode}: {record}");
         }
@@ -456,7 +455,7 @@ mod tests {
             });
             let record = record_of(
                 "{namespaces: ['*']}",
-                json!({
+                &json!({
                     "uid": long, "name": long, "namespace": long, "resource": {"resource": "pods"},
                     "userInfo": {"username": long, "groups": vec![&long; 3]}, "object": pod,
                 }),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use sandgate_engine::review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, annotations};
 
-/// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), as far as it is told of here.
+/// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), with the fields that are read here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
@@ -19,7 +19,7 @@ pub(super) struct Event {
     verb: String,
     #[serde(default)]
     user: User,
-    /// Whom that user acted as, and whom the webhook was told.
+    /// The user that was impersonated, who is the user of the admission review.
     impersonated_user: Option<User>,
     #[serde(default)]
     object_ref: ObjectRef,

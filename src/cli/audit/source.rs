@@ -118,7 +118,7 @@ fn reason(line: Line<'_>, what: &str, error: &serde_json::Error) -> String {
     if matches!(line, Line::Torn(_)) {
         return "is cut off".into();
     }
-    // Each line is a text of its own, so its number there says nothing.
+    // Each line is a text of its own, so its number there means nothing.
     let error = error.to_string();
     let error = error.rsplit_once(" at line ").map_or(&*error, |(problem, _)| problem);
     format!("is no {what}: {error}")
@@ -132,7 +132,7 @@ pub(super) struct Reading {
     pub(super) problems: Vec<String>,
     /// How many there are of them in all.
     pub(super) unread: u64,
-    /// Records that were lost before they could be written, by what the trail says.
+    /// The number of records that were lost before they could be written, by the trail's notices.
     pub(super) dropped: u64,
 }
 
@@ -181,7 +181,7 @@ impl Reading {
     }
 }
 
-/// Writes `text`; breaks off when nobody reads any more, which is no error.
+/// Writes `text`; breaks off when the reader has gone, which is no error.
 pub(super) fn write(out: &mut impl Write, text: &[u8]) -> Result<ControlFlow<()>, Failure> {
     match out.write_all(text) {
         Ok(()) => Ok(ControlFlow::Continue(())),

@@ -12,7 +12,7 @@ pub(super) fn csv(cells: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<u8> {
     row.into_inner().expect("writing to memory cannot fail")
 }
 
-/// A spreadsheet takes what begins so for a formula, and computes it for whoever opens the file.
+/// A spreadsheet takes what begins so for a formula, and computes it when the file is opened.
 fn harmless(cell: &str) -> String {
     let cell = visible(cell);
     if cell.trim_start().starts_with(['=', '+', '-', '@']) { format!("'{cell}") } else { cell }

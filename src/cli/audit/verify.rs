@@ -54,11 +54,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
             }
             // Each time that the bar is suspended it is drawn anew.
             if !chain.found.is_empty() {
-                problems += bar.suspend(|| tell(&mut chain))?;
+                problems += bar.suspend(|| report(&mut chain))?;
             }
         }
         chain.end_file();
-        problems += tell(&mut chain)?;
+        problems += report(&mut chain)?;
     }
     bar.finish_and_clear();
     if let Some(head) = head.filter(|head| !head.is_seen) {
@@ -108,7 +108,7 @@ fn sealed(line: Line<'_>) -> Option<Seal> {
 }
 
 /// Prints what was found; how many problems that was.
-fn tell(chain: &mut Chain) -> Result<usize, Failure> {
+fn report(chain: &mut Chain) -> Result<usize, Failure> {
     let found = chain.found.len();
     for text in chain.found.drain(..) {
         print(&problem(&text))?;
@@ -161,13 +161,13 @@ struct Chain {
     last: Option<Last>,
     /// A line without a seal, of which the next one may say that it was torn.
     unsealed: Option<Unsealed>,
-    /// What is wrong, not told yet.
+    /// The problems that are not reported yet.
     found: Vec<String>,
     lines: usize,
     /// The number of the first line.
     begins: u64,
     chains: usize,
-    /// Records that could not be written, by what the trail says.
+    /// The number of records that could not be written, by the trail's notices.
     dropped: u64,
 }
 
@@ -175,7 +175,7 @@ struct Chain {
 struct Last {
     seq: u64,
     hash: Hash,
-    /// It was edited, so nothing can be said of the hash that it should have.
+    /// It was edited, so the hash that it should have is unknown.
     is_edited: bool,
     place: String,
 }
@@ -225,8 +225,9 @@ impl Chain {
             Some(Notice::Torn { bytes }) => {
                 if let Some(Unsealed { place, .. }) = self.unsealed.take_if(|torn| torn.bytes as u64 == bytes)
                 {
-                    self.found
-                        .push(format!("{place}: was cut off when its process ended; the next line says so"));
+                    self.found.push(format!(
+                        "{place}: was cut off when its process ended; the next line reports it"
+                    ));
                 }
             }
             Some(Notice::Started { .. }) | None => {}

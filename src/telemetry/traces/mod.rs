@@ -41,7 +41,7 @@ pub fn register_span_metrics(registry: &mut Registry) -> Deliveries {
     Deliveries::register(registry, "spans", "Spans of traces, sent, not taken or dropped")
 }
 
-/// Takes spans. Nobody who ends one waits.
+/// Takes spans. Ending a span never waits.
 #[derive(Debug)]
 pub struct Traces {
     queue: Sender<Span>,

@@ -31,7 +31,7 @@ pub(in crate::cli) struct ReportArgs {
     /// How many rows a list has at most
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// How many of the newest denials are told in full
+    /// How many of the newest denials are shown in full
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(0..=1000))]
     newest: u16,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::cli::{
 #[derive(Debug)]
 pub(super) enum Output {
     Stdout,
-    /// Replaced as a whole, so that nobody sees half a page.
+    /// A file that is replaced as a whole, so that half a page is never seen.
     File(PathBuf),
     /// A pipe or a device, which cannot be replaced.
     Stream(PathBuf),

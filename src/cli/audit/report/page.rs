@@ -146,8 +146,8 @@ pub(super) fn page(
 /// The rules that the page names, in their order.
 fn rules_in(lists: &[&[List]], newest: &[DenialRow]) -> Vec<&'static Rule> {
     let listed = lists.iter().copied().flatten().flat_map(|list| &list.rows).filter_map(|bar| bar.rule);
-    let told = newest.iter().flat_map(|told| &told.violations).filter_map(|(_, rule)| *rule);
-    let named: Vec<&str> = listed.chain(told).map(|rule| rule.id).collect();
+    let shown = newest.iter().flat_map(|row| &row.violations).filter_map(|(_, rule)| *rule);
+    let named: Vec<&str> = listed.chain(shown).map(|rule| rule.id).collect();
     rules::ALL.iter().copied().filter(|rule| named.contains(&rule.id)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! What the page tells of the verdicts, gathered as they stream by, in bounded memory.
+//! The summary of the verdicts that the page shows, gathered as they stream by, in bounded memory.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use sandgate_engine::review::{AuditRecord, AuditViolation, Outcome};
 /// By what is counted.
 pub(super) const DIMENSIONS: [By; 4] = [By::Rule, By::User, By::Namespace, By::Image];
 
-/// More different names than this are counted together: they are chosen by whoever is denied.
+/// More different names than this are counted together: they are chosen by the senders.
 pub(super) const MOST_NAMES: usize = 10_000;
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) struct Policy {
     pub(super) hash: Sanitized,
 }
 
-/// A denial, as far as it is told in the page.
+/// A denial, with what the page shows of it.
 #[derive(Debug)]
 pub(super) struct Denial {
     pub(super) time: Option<Timestamp>,

@@ -40,7 +40,7 @@ pub(super) struct Gridline {
 pub(super) struct Drawn {
     pub(super) begins: DisplayTime,
     pub(super) counts: Counts,
-    /// Of all that is above and under the column; where a pointer rests to be told of it.
+    /// Of all that is above and under the column; the page shows its title under a pointer.
     pub(super) slot: Extent,
     pub(super) bar: Extent,
     pub(super) denied: Height,
