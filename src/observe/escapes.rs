@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a Pod is told of after it was seen last.
+/// The time for which a Pod is counted after it was seen last.
 const WINDOW: Duration = Duration::from_hours(1);
 
-/// How many Pods are told apart; beyond it some are not told of until others are forgotten.
-const MOST: usize = 10_000;
+/// The most Pods that are distinguished. Beyond it a Pod is not counted until others are forgotten.
+const MAX_PODS: usize = 10_000;
 
 /// How often such a Pod was seen, and how many there are.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Escapes {
         self.count.fetch_add(1, Ordering::Relaxed);
         let pod = self.hasher.hash_one(uid);
         let mut seen = self.seen();
-        if seen.len() < MOST || seen.contains_key(&pod) {
+        if seen.len() < MAX_PODS || seen.contains_key(&pod) {
             seen.insert(pod, now);
         }
     }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_told_of_for_an_hour_after_it_was_seen_last() {
+    fn a_pod_is_counted_for_an_hour_after_it_was_seen_last() {
         let (escapes, start) = (Escapes::default(), Instant::now());
         escapes.see("a", start);
         escapes.see("b", start);
@@ -81,10 +81,10 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_the_count_is_true() {
         let (escapes, start) = (Escapes::default(), Instant::now());
-        for pod in 0..=MOST {
+        for pod in 0..=MAX_PODS {
             escapes.see(&pod.to_string(), start);
         }
-        assert_eq!((escapes.pods(start), escapes.count()), (MOST, MOST as u64 + 1));
+        assert_eq!((escapes.pods(start), escapes.count()), (MAX_PODS, MAX_PODS as u64 + 1));
         assert_eq!(escapes.pods(start + WINDOW), 0);
     }
 }

@@ -11,7 +11,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The one that the request says; `None` where it says none, or none that can be read without doubt.
+    /// Returns the context of the request; `None` if it has none, or none that can be read without doubt.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all("traceparent").iter();
         match (all.next(), all.next()) {
@@ -26,7 +26,7 @@ impl Context {
         let version = hex(parts.next()?, 2)?;
         let (trace, parent, flags) =
             (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?, hex(parts.next()?, 2)?);
-        // A newer version may have more to say, and says this in the same way.
+        // A newer version may have more fields, and has these in the same form.
         let is_known = version == 0 && parts.next().is_none() || (1..0xff).contains(&version);
         let parent = u64::try_from(parent).ok()?;
         let flags = u64::try_from(flags).ok()?;

@@ -26,13 +26,13 @@ use super::{Span, TraceSettings, Verdict};
 use crate::telemetry::{Deliveries, LogThrottle};
 
 /// The most spans in one request.
-const BATCH: usize = 512;
+const MAX_BATCH_SPANS: usize = 512;
 
 /// How long spans are gathered for it.
-const GATHER: Duration = Duration::from_secs(1);
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the collector may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +42,8 @@ pub enum CollectorError {
     Url(Uri),
     #[error("--otlp-endpoint {0}: https needs --otlp-ca FILE with the CA of the collector")]
     NoCa(Uri),
-    #[error("--otlp-ca {path} cannot be read: {error}", path = path.display())]
-    CaFile { path: PathBuf, error: io::Error },
+    #[error("--otlp-ca {path} cannot be read: {source}", path = path.display())]
+    CaFile { path: PathBuf, source: io::Error },
     #[error("--otlp-ca {path}: no certificates in PEM", path = .0.display())]
     Ca(PathBuf),
     #[error("--otlp-ca: {0}")]
@@ -91,13 +91,13 @@ impl Exporter {
         while let Some(first) = self.queue.recv().await {
             let mut spans = vec![first];
             let gathering = async {
-                while spans.len() < BATCH
+                while spans.len() < MAX_BATCH_SPANS
                     && let Some(span) = self.queue.recv().await
                 {
                     spans.push(span);
                 }
             };
-            let _ = timeout(GATHER, gathering).await;
+            let _ = timeout(BATCH_INTERVAL, gathering).await;
             self.send(&spans).await;
         }
     }
@@ -105,18 +105,18 @@ impl Exporter {
     /// What cannot be sent is counted, not kept: the next spans come soon enough.
     async fn send(&mut self, spans: &[Span]) {
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
-        let problem = match timeout(PATIENCE, self.client.request(self.request(spans))).await {
+        let problem = match timeout(TIMEOUT, self.client.request(self.request(spans))).await {
             Ok(Ok(answer)) if answer.status().is_success() => {
                 self.metrics.succeeded.inc_by(count);
                 return;
             }
             Ok(Ok(answer)) => format!("status {}", answer.status()),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("not within {} s", PATIENCE.as_secs()),
+            Err(_) => format!("not within {} s", TIMEOUT.as_secs()),
         };
         self.metrics.failed.inc_by(count);
         if self.failures.allow() {
-            tracing::warn!("The collector at {} takes no spans: {problem}; they are dropped", self.url);
+            tracing::warn!("Failed to export spans to {}: {problem}; spans dropped", self.url);
         }
     }
 
@@ -147,7 +147,7 @@ fn tls(endpoint: &Uri, ca: Option<PathBuf>) -> Result<ClientConfig, CollectorErr
     }
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca {
-        let pem = fs::read(&path).map_err(|error| CollectorError::CaFile { path: path.clone(), error })?;
+        let pem = fs::read(&path).map_err(|source| CollectorError::CaFile { path: path.clone(), source })?;
         let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
         if added == 0 {
             return Err(CollectorError::Ca(path));
@@ -162,7 +162,7 @@ fn tls(endpoint: &Uri, ca: Option<PathBuf>) -> Result<ClientConfig, CollectorErr
 fn span(span: &Span) -> Value {
     const KIND_SERVER: u8 = 2;
     const STATUS_ERROR: u8 = 2;
-    let mut told = json!({
+    let mut written = json!({
         "traceId": format!("{:032x}", span.trace),
         "spanId": format!("{:016x}", span.id),
         "name": format!("POST /{}", span.endpoint.as_str()),
@@ -172,13 +172,13 @@ fn span(span: &Span) -> Value {
         "attributes": attributes(span),
     });
     if let Some(parent) = span.parent {
-        told["parentSpanId"] = format!("{parent:016x}").into();
+        written["parentSpanId"] = format!("{parent:016x}").into();
     }
     // A refusal is no error.
     if span.status.is_server_error() {
-        told["status"] = json!({"code": STATUS_ERROR});
+        written["status"] = json!({"code": STATUS_ERROR});
     }
-    told
+    written
 }
 
 fn attributes(span: &Span) -> Vec<Value> {

@@ -15,15 +15,15 @@ use crate::cli::{
 
 /// Where the page goes, known to be fit.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum Output {
     Stdout,
-    /// Replaced as a whole, so that nobody sees half a page.
+    /// A file that is replaced as a whole, so that half a page is never seen.
     File(PathBuf),
     /// A pipe or a device, which cannot be replaced.
     Stream(PathBuf),
 }
 
-impl Target {
+impl Output {
     pub(super) fn new(path: &Path) -> Result<Self, CliError> {
         if is_stdin(path) {
             return Ok(Self::Stdout);

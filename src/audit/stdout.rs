@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{KEPT_BYTES, Sink, chain::Link, notice::Notice};
 
 /// A stream that cannot be read again: each process begins a chain of its own, and so does each one that could not be
-/// written to, because nobody can tell how much of it got through.
+/// written to, because it is unknown how much of it got through.
 #[derive(Debug)]
 pub struct Stream<W> {
     out: W,
