@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use crate::hash::hex_digest;
+use crate::hash::{hex_digest, short_hash};
 
 /// Returns `text` with U+FFFD for each character that [`is_unsafe_for_display`]: the author of a Pod chooses its names.
 #[must_use]
@@ -59,9 +59,35 @@ pub(crate) fn shorten(text: &str) -> (String, String) {
 /// So many bytes of a hash stand for a value that is not shown whole: a second value with the same ones takes 2^64 tries.
 pub(crate) const HASH_BYTES: usize = 16;
 
+/// Returns `text` if it has at most `max_chars` characters; else its beginning, followed by its length in bytes and the
+/// beginning of its SHA-256. Texts that differ are different when they are cut, too.
+#[must_use]
+pub fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_chars) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => {
+            let (shown, bytes, hash) = (&text[..end], text.len(), short_hash(text.as_bytes()));
+            Cow::Owned(format!("{shown}… ({bytes} bytes, SHA-256 {hash}…)"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_cut_keeps_its_length_and_its_hash() {
+        assert_eq!(cut("üü", 2), "üü");
+        // printf üüx | sha256sum
+        let (one, other) = (cut("üüx", 2), cut("üüy", 2));
+        assert!(one.starts_with("üü… (5 bytes, SHA-256 ") && one.ends_with("…)"), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(
+            cut(&"x".repeat(1 << 20), 10).len(),
+            "xxxxxxxxxx… (1048576 bytes, SHA-256 0123456789abcdef…)".len()
+        );
+    }
 
     #[test]
     fn characters_that_could_forge_a_line_are_replaced() {

@@ -50,7 +50,7 @@ pub struct Reporter<'s> {
 
 /// What a rule reports of one field, before any text is made of it.
 pub(crate) struct Report<'r> {
-    rule: &'static Rule,
+    pub(crate) rule: &'static Rule,
     path: LazyPath<'r>,
     found: &'r dyn fmt::Display,
     wanted: &'r dyn fmt::Display,
@@ -116,11 +116,6 @@ impl Sink for Violations {
 impl Violations {
     /// So many violations are kept; further ones are counted, so that a hostile Pod costs no memory without bound.
     pub const MAX_KEPT: usize = 1000;
-
-    /// Returns the violations that are kept, as they are.
-    pub(crate) fn into_kept(self) -> Vec<Violation> {
-        self.list
-    }
 
     /// Returns the violations that are kept.
     pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
@@ -249,16 +244,15 @@ impl Sink for Baseline {
 /// Divides the violations of an updated object into new ones and those of the [`Baseline`].
 pub(crate) struct Ratchet<'b> {
     baseline: &'b Baseline,
-    /// The violations that the update adds.
-    pub(crate) new: Violations,
-    /// The violations that the object had before.
-    pub(crate) old: Violations,
+    new: &'b mut dyn Sink,
+    old: &'b mut dyn Sink,
 }
 
 impl<'b> Ratchet<'b> {
-    /// Returns a sink that compares with `baseline`.
-    pub(crate) fn new(baseline: &'b Baseline) -> Self {
-        Self { baseline, new: Violations::default(), old: Violations::default() }
+    /// Returns a sink that compares with `baseline` and passes on to `new` what the update adds, to `old` what the object
+    /// violated before.
+    pub(crate) fn new(baseline: &'b Baseline, new: &'b mut dyn Sink, old: &'b mut dyn Sink) -> Self {
+        Self { baseline, new, old }
     }
 }
 
@@ -353,24 +347,26 @@ mod tests {
     fn a_violation_of_the_baseline_is_not_new() {
         let mut baseline = Baseline::default();
         report(&mut baseline, SPEC.child("a"), "1");
-        let mut ratchet = Ratchet::new(&baseline);
+        let (mut new, mut old) = (Violations::default(), Violations::default());
+        let mut ratchet = Ratchet::new(&baseline, &mut new, &mut old);
         for (field, found) in [("a", "1"), ("a", "2"), ("b", "1")] {
             report(&mut ratchet, SPEC.child(field), found);
         }
         let shown = |violations: &Violations| {
             violations.iter().map(|v| format!("{}={}", v.path, v.found)).collect::<Vec<_>>()
         };
-        assert_eq!(shown(&ratchet.new), ["spec.a=2", "spec.b=1"]);
-        assert_eq!(shown(&ratchet.old), ["spec.a=1"]);
+        assert_eq!(shown(&new), ["spec.a=2", "spec.b=1"]);
+        assert_eq!(shown(&old), ["spec.a=1"]);
     }
 
     #[test]
     fn the_baseline_tells_texts_apart_that_are_shown_alike() {
         let mut baseline = Baseline::default();
         report(&mut baseline, SPEC.key("a\u{200b}"), "b\u{200b}");
-        let mut ratchet = Ratchet::new(&baseline);
+        let (mut new, mut old) = (Violations::default(), Violations::default());
+        let mut ratchet = Ratchet::new(&baseline, &mut new, &mut old);
         report(&mut ratchet, SPEC.key("a\u{202e}"), "b\u{200b}");
         report(&mut ratchet, SPEC.key("a\u{200b}"), "b\u{202e}");
-        assert_eq!((ratchet.new.len(), ratchet.old.len()), (2, 0));
+        assert_eq!((new.len(), old.len()), (2, 0));
     }
 }

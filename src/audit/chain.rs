@@ -1,6 +1,6 @@
 //! The hash chain: what is sealed into each line of the trail, and read back from it.
 //!
-//! A sealed line ends in `,"schema":1,"seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the line's bytes
+//! A sealed line ends in `,"schema":2,"seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the line's bytes
 //! in front of `,"hash":`, so that it can be checked without reading JSON; `previous` is the hash of the line before.
 //! There is no key in it: who can rewrite every line from some point to the end can also compute new hashes. What
 //! shows that is a head that was noted elsewhere: the metric `sandgate_audit_chain_head`, or a line of the log.
@@ -9,8 +9,8 @@ use std::{fmt, io::Write};
 
 use sha2::{Digest, Sha256};
 
-/// The version of the record's fields. A field that is added keeps it; one that is gone or means something else does not.
-pub const SCHEMA: u32 = 1;
+/// The version of the record's fields. A reader of version 2 reads lines of version 1, which has fewer fields.
+pub const SCHEMA: u32 = 2;
 
 /// How much longer a record becomes, at most.
 pub const LONGEST_SEAL: usize = 200;
@@ -118,10 +118,42 @@ impl Seal {
         Some(Self { link: Link { seq, hash }, previous, holds: Hash::of(sealed) == hash })
     }
 
-    /// Whether the line begins a chain.
+    /// Returns true if the line begins a chain.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.link.seq == 1 && self.previous == Hash::default()
+    }
+}
+
+/// Reads the seal of a line that is too long to be kept in memory, piece by piece.
+#[derive(Debug, Default)]
+pub struct SealReader {
+    hasher: Sha256,
+    /// The end of what was read, not hashed yet: the seal may begin in it.
+    tail: Vec<u8>,
+}
+
+impl SealReader {
+    /// The most bytes behind the part of a line that is hashed.
+    const MAX_UNHASHED: usize = HASH.len() + HEX + END.len() - 1;
+
+    /// Takes the next bytes of the line.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        let kept = LONGEST_SEAL.max(Self::MAX_UNHASHED);
+        if self.tail.len() > kept {
+            let hashed = self.tail.len() - kept;
+            self.hasher.update(&self.tail[..hashed]);
+            self.tail.drain(..hashed);
+        }
+    }
+
+    /// Returns the seal of the line that was read, without its newline; `None` if there is none.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Seal> {
+        let seal = Seal::read(&self.tail)?;
+        self.hasher.update(&self.tail[..self.tail.len() - Self::MAX_UNHASHED]);
+        Some(Seal { holds: Hash(self.hasher.finalize().into()) == seal.link.hash, ..seal })
     }
 }
 
@@ -147,11 +179,11 @@ mod tests {
     fn the_seal_is_what_a_shell_can_check() {
         let [first, second] = sealed(&["{\"a\":1}\n", "{\"a\":2}\n"]).try_into().unwrap();
         let zeros = "0".repeat(64);
-        // printf '%s' '{"a":1,"schema":1,"seq":1,"previous":"0…0"' | sha256sum
-        let hash = "8cf615b8b5e2f914191e679a9684f49a1504989c224503157174cabc63f8eeca";
-        assert_eq!(first, format!(r#"{{"a":1,"schema":1,"seq":1,"previous":"{zeros}","hash":"{hash}"}}"#));
+        // printf '%s' '{"a":1,"schema":2,"seq":1,"previous":"0…0"' | sha256sum
+        let hash = "5cea51905292d2aba59209b820ee824db2d79cd81793964f50711a4715a60ace";
+        assert_eq!(first, format!(r#"{{"a":1,"schema":2,"seq":1,"previous":"{zeros}","hash":"{hash}"}}"#));
         assert!(
-            second.starts_with(&format!(r#"{{"a":2,"schema":1,"seq":2,"previous":"{hash}","hash":""#)),
+            second.starts_with(&format!(r#"{{"a":2,"schema":2,"seq":2,"previous":"{hash}","hash":""#)),
             "{second}"
         );
     }
@@ -179,6 +211,22 @@ mod tests {
             edited[at] ^= 1;
             assert!(Seal::read(&edited).is_none_or(|seal| !seal.holds), "{at}");
         }
+    }
+
+    #[test]
+    fn a_long_line_is_read_in_pieces_as_it_is_read_whole() {
+        let record = format!(r#"{{"user":"{}"}}"#, "x".repeat(10_000));
+        let line = &sealed(&[&record])[0];
+        let read = |line: &str, size: usize| {
+            let mut reader = SealReader::default();
+            line.as_bytes().chunks(size).for_each(|piece| reader.update(piece));
+            reader.finish()
+        };
+        for size in [1, 7, 100, 4096, 1 << 20] {
+            assert_eq!(read(line, size), Seal::read(line.as_bytes()), "{size}");
+        }
+        assert!(!read(&line.replacen('x', "y", 1), 100).unwrap().holds);
+        assert_eq!(read(&record, 100), None);
     }
 
     #[test]

@@ -243,8 +243,8 @@ struct Tail {
 }
 
 fn tail(file: &mut fs::File) -> io::Result<Tail> {
-    /// Longer than any line: a verdict's parts are cut short.
-    const ENOUGH: u64 = 16 << 20;
+    /// Longer than any line. A line of schema 1 was as long as a review (8 MiB), of which each byte may take six.
+    const MAX_TAIL_BYTES: u64 = 64 << 20;
     let length = file.metadata()?.len();
     let mut size = 64 << 10;
     loop {
@@ -255,7 +255,7 @@ fn tail(file: &mut fs::File) -> io::Result<Tail> {
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let lines = bytes[..complete].rsplit(|byte| *byte == b'\n');
         let last = lines.filter(|line| !line.is_empty()).find_map(Seal::read).map(|seal| seal.link);
-        if last.is_some() || start == 0 || size >= ENOUGH {
+        if last.is_some() || start == 0 || size >= MAX_TAIL_BYTES {
             return Ok(Tail { last, torn: (bytes.len() - complete) as u64 });
         }
         size *= 4;

@@ -2,115 +2,50 @@
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{chain::SCHEMA, notice::Notice};
-use sandgate_engine::review::Outcome;
+use sandgate_engine::review::AuditRecord;
 
 /// A line of sandgate's audit trail.
 #[derive(Debug, JsonSchema)]
 #[serde(untagged)]
-pub enum Line {
-    /// What became of a request.
-    Verdict(Box<Verdict>),
-    /// What the trail says of itself.
+pub enum TrailLine {
+    /// A verdict on a request.
+    Verdict(Box<VerdictLine>),
+    /// A notice of the trail about itself.
     Notice(NoticeLine),
 }
 
-/// What became of a request. All fields are always there, in this order.
+/// A verdict in the trail. All fields of the record are always there, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Verdict {
-    /// When, by RFC 3339.
-    #[schemars(extend("format" = "date-time"))]
-    pub time: String,
-    /// What became of it.
-    #[schemars(extend("enum" = Outcome::ALL.map(Outcome::as_str)))]
-    pub verdict: String,
-    /// Which webhook was asked: mutate or validate.
-    pub endpoint: String,
-    /// Of the request; the API server makes one for each call of a webhook.
-    pub uid: String,
-    /// Whether nothing would have been stored in any case.
-    pub dry_run: bool,
-    /// CREATE or UPDATE.
-    pub operation: String,
-    /// What was to be stored.
-    pub resource: String,
-    /// A part of it, such as resize; else empty.
-    pub subresource: String,
-    /// Where.
-    pub namespace: String,
-    /// Empty where the API server makes the name of `generateName`.
-    pub name: String,
-    /// What the name begins with.
-    pub generate_name: String,
-    /// The controller that it belongs to.
-    pub owner: Option<Owner>,
-    /// Who asked.
-    pub user: String,
-    /// Of the user.
-    pub groups: Vec<String>,
-    /// What the Pod runs as.
-    pub service_account: String,
-    /// The policy that was applied.
-    pub policy: String,
-    /// Of its content.
-    pub policy_hash: String,
-    /// enforce, warn or audit.
-    pub mode: String,
-    /// The paths of the fields that were filled in, or would be.
-    pub filled: Vec<String>,
-    /// What violates the policy.
-    pub violations: Vec<Violation>,
-    /// Of all containers.
-    pub images: Vec<String>,
-    /// How long the decision took.
-    pub duration_micros: u64,
-    /// Ties the line to the one before.
+pub struct VerdictLine {
+    /// The verdict.
+    #[serde(flatten)]
+    pub record: AuditRecord<'static>,
+    /// The fields that tie the line to the line before. Lines of the first version of sandgate have none.
     #[serde(flatten)]
     pub seal: Option<SealFields>,
 }
 
-/// A controller.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Owner {
-    /// Such as Job.
-    pub kind: String,
-    /// In the namespace of the Pod.
-    pub name: String,
-}
-
-/// Something that violates the policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Violation {
-    /// The rule's id.
-    pub rule: String,
-    /// Where.
-    pub path: String,
-    /// What stands there.
-    pub found: String,
-    /// What should.
-    pub wanted: String,
-}
-
-/// The trail on itself.
+/// A notice of the trail about itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NoticeLine {
-    /// When, by RFC 3339.
+    /// The time of the notice, in UTC, by RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
-    /// What is said.
+    /// What happened to the trail.
     #[serde(flatten)]
     pub notice: Notice,
-    /// Ties the line to the one before.
+    /// The fields that tie the line to the line before.
     #[serde(flatten)]
     pub seal: SealFields,
 }
 
-/// The end of each line.
+/// The fields at the end of each line, which tie it to the line before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SealFields {
-    /// The version of the fields.
+    /// The version of the fields of the line.
     pub schema: u32,
     /// The number of the line in its chain, from 1.
     pub seq: u64,
@@ -122,11 +57,11 @@ pub struct SealFields {
     pub hash: String,
 }
 
-impl Line {
-    /// Reads a line, also one that was written before lines were chained.
+impl TrailLine {
+    /// Reads a line of this or an earlier version.
     ///
     /// # Errors
-    /// When it is none.
+    /// An error if the text is no line of the trail.
     pub fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
         match serde_json::from_slice(text) {
             Ok(verdict) => Ok(Self::Verdict(verdict)),
@@ -138,9 +73,22 @@ impl Line {
 /// The JSON schema of the trail's lines.
 #[must_use]
 pub fn json_schema() -> Schema {
-    let mut schema = schema_for!(Line);
+    let mut schema = schema_for!(TrailLine);
+    // Only a line of an earlier version may lack a field.
+    if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
+        definitions.values_mut().for_each(require_all);
+    }
     schema.insert("title".into(), format!("sandgate audit line, version {SCHEMA}").into());
     schema
+}
+
+fn require_all(definition: &mut Value) {
+    let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    for property in properties.values_mut().filter_map(Value::as_object_mut) {
+        property.remove("default");
+    }
+    let required = properties.keys().cloned().map(Value::String).collect();
+    definition["required"] = Value::Array(required);
 }
 
 #[cfg(test)]
@@ -169,33 +117,63 @@ mod tests {
     #[test]
     fn what_is_written_is_what_the_types_say_field_by_field_and_in_order() {
         let line = String::from_utf8(line()).unwrap();
-        let Line::Verdict(verdict) = Line::read(line.as_bytes()).unwrap() else { panic!("{line}") };
+        let TrailLine::Verdict(verdict) = TrailLine::read(line.as_bytes()).unwrap() else { panic!("{line}") };
         // Reading drops nothing and makes up nothing.
         assert_eq!(serde_json::to_string(&verdict).unwrap(), line.trim_end());
-        assert_eq!((&*verdict.user, &*verdict.owner.unwrap().name, &*verdict.images[0]), ("alice", "j", "i"));
-        assert!(verdict.violations.iter().any(|violation| violation.rule == "host-namespaces"));
+        let record = verdict.record;
+        assert_eq!((&*record.user, &*record.owner.unwrap().name, &*record.images[0]), ("alice", "j", "i"));
+        assert!(record.violations.iter().any(|violation| violation.rule == "host-namespaces"));
     }
 
     #[test]
     fn each_written_field_is_in_the_schema_and_required() {
         let schema = serde_json::to_value(json_schema()).unwrap();
-        let defined = &schema["$defs"]["Verdict"];
-        let seal = &schema["$defs"]["SealFields"];
-        let line: serde_json::Value = serde_json::from_slice(&line()).unwrap();
+        let defined = &schema["$defs"]["VerdictLine"];
+        let line: Value = serde_json::from_slice(&line()).unwrap();
         for key in line.as_object().unwrap().keys() {
-            let is_there = [defined, seal].iter().any(|part| part["properties"].get(key).is_some());
-            assert!(is_there, "{key}\n{schema:#}");
+            assert!(defined["properties"].get(key).is_some(), "{key}\n{schema:#}");
+            assert!(defined["required"].as_array().unwrap().contains(&(&**key).into()), "{key}\n{schema:#}");
         }
-        assert!(defined["required"].as_array().unwrap().contains(&"policyHash".into()));
+    }
+
+    /// Each is shown without its neighbours, so each has to be a sentence.
+    #[test]
+    fn each_description_of_the_schema_stands_alone() {
+        let schema = serde_json::to_value(json_schema()).unwrap();
+        for (name, definition) in schema["$defs"].as_object().unwrap() {
+            let Some(properties) = definition["properties"].as_object() else { continue };
+            for (key, property) in properties {
+                let text = property["description"].as_str().unwrap_or_default();
+                assert!(
+                    text.split(' ').count() >= 3 && text.ends_with('.'),
+                    "{name}.{key}: {text:?}\n{property:#}"
+                );
+            }
+        }
     }
 
     #[test]
-    fn a_line_from_before_there_were_chains_is_read() {
-        let mut line: serde_json::Value = serde_json::from_slice(&line()).unwrap();
-        for key in ["schema", "seq", "previous", "hash"] {
-            line.as_object_mut().unwrap().remove(key);
+    fn a_line_of_schema_1_or_from_before_there_were_chains_is_read() {
+        let mut line: Value = serde_json::from_slice(&line()).unwrap();
+        let fields = line.as_object_mut().unwrap();
+        for key in [
+            "schema",
+            "seq",
+            "previous",
+            "hash",
+            "cluster",
+            "instance",
+            "authenticated",
+            "profile",
+            "forgiven",
+            "candidate",
+        ] {
+            fields.remove(key).unwrap();
         }
-        let line = Line::read(line.to_string().as_bytes()).unwrap();
-        assert!(matches!(line, Line::Verdict(verdict) if verdict.seal.is_none()));
+        for violation in fields["violations"].as_array_mut().unwrap() {
+            violation.as_object_mut().unwrap().remove("remedy").unwrap();
+        }
+        let line = TrailLine::read(line.to_string().as_bytes()).unwrap();
+        assert!(matches!(line, TrailLine::Verdict(verdict) if verdict.seal.is_none()));
     }
 }

@@ -1,262 +1,147 @@
-//! The audit trail: one JSON line for each verdict, chained and written off the request's way.
+//! The audit trail: one JSON line for each verdict, chained and written asynchronously.
 
 pub mod chain;
 mod file;
 mod format;
 mod metrics;
 mod notice;
-mod stream;
+mod queue;
+mod stdout;
 
 use std::{
     cell::RefCell,
+    hash::{BuildHasher, RandomState},
     io, mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
-use tokio::sync::Notify;
-
 use crate::supervisor::Supervisor;
 use chain::Link;
-use sandgate_engine::review::Record;
+use queue::{Batch, Queue};
+use sandgate_engine::review::AuditRecord;
 
 pub use file::{File, FileSettings, Fsync};
-pub use format::{Line, NoticeLine, Owner, SealFields, Verdict, Violation, json_schema};
-pub use metrics::AuditMetrics;
+pub use format::{NoticeLine, SealFields, TrailLine, VerdictLine, json_schema};
+pub use metrics::{AuditMetrics, DropReason};
 pub use notice::Notice;
-pub use stream::Stream;
+pub use queue::{BUFFERED_BYTES, PendingRecord};
+pub use stdout::Stream;
 
-/// How many bytes of records may wait to be written or be on their way to the sink. It is also what a killed process
-/// loses at most.
-pub const BUFFERED_BYTES: usize = 4 << 20;
-
-/// How long the writer gathers records before it writes. Waking it for each would cost more than the record.
-const GATHER: Duration = Duration::from_millis(5);
-
-/// How long after a failure a sink that may recover is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// What a buffer keeps for the next records; an unusual one must not hold its memory for ever.
+/// The bytes of memory that a buffer keeps for the next records. An unusual record must not hold its memory for ever.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// Where the lines of the trail end up.
+/// A place that the lines of the trail are written to.
 pub trait Sink: Send + 'static {
-    /// Whether what could not be written is kept and tried again; else it is lost at once.
+    /// True if what could not be written is kept and tried again; else it is lost at once.
     const RETRIES: bool;
 
     /// Seals and writes all `records`, each with its newline, or none. The first call may be one without records.
     ///
     /// # Errors
-    /// When nothing could be written.
+    /// An error if nothing could be written.
     fn write(&mut self, records: &[u8]) -> io::Result<Link>;
 
-    /// Called once, after the last record.
+    /// Is called once, after the last record.
     fn close(&mut self) {}
 }
 
-/// What happens to a record that finds the buffer full.
+/// What happens to a record if the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum OnOverflow {
-    /// It is dropped and counted; no answer waits for the sink
+    /// The record is dropped and counted; no answer waits for the sink
     #[default]
     Drop,
-    /// The answer waits for room, at most until the API server gives up
+    /// The answer waits until the record is queued, at most until the API server gives up
     Block,
 }
 
 /// Takes records for the writer.
 #[derive(Debug, Clone)]
-pub struct Trail(Arc<Queue>);
+pub struct Trail {
+    queue: Arc<Queue>,
+    on_overflow: OnOverflow,
+    hasher: RandomState,
+}
 
-/// The thread that writes them.
+/// The thread that writes records.
 #[derive(Debug)]
 pub struct Writer {
     queue: Arc<Queue>,
     done: mpsc::Receiver<()>,
 }
 
-/// A record that waits for room. Dropping it loses the record, which is counted.
-#[derive(Debug)]
-#[must_use]
-pub struct PendingRecord {
-    line: Vec<u8>,
-    queue: Arc<Queue>,
-}
-
-#[derive(Debug)]
-struct Queue {
-    pending: Mutex<Pending>,
-    changed: Condvar,
-    /// Told each time that there may be room again.
-    room: Notify,
-    on_overflow: OnOverflow,
-    metrics: AuditMetrics,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    lines: Vec<u8>,
-    records: u64,
-    /// Bytes that the writer holds.
-    taken: usize,
-    /// Records that were lost and that no line of the trail tells of yet.
-    lost: u64,
-    closed: bool,
-}
-
-/// What the writer took to write.
-#[derive(Debug, Clone, Copy)]
-struct Batch {
-    records: u64,
-    lost: u64,
-}
-
 impl Trail {
     /// Starts a writer to `sink`.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// An error if the thread cannot be started.
     pub fn start(
         sink: impl Sink,
         on_overflow: OnOverflow,
         metrics: AuditMetrics,
         supervisor: &Supervisor,
     ) -> io::Result<(Self, Writer)> {
-        let queue = Arc::new(Queue {
-            pending: Mutex::default(),
-            changed: Condvar::new(),
-            room: Notify::new(),
-            on_overflow,
-            metrics,
-        });
+        let queue = Arc::new(Queue::new(metrics));
         let (end, done) = mpsc::channel();
-        let delivery = Delivery { sink, queue: Arc::clone(&queue), is_failing: false };
+        let writer = WriterLoop { sink, queue: Arc::clone(&queue), is_failing: false };
         supervisor.spawn_thread("audit", move || {
-            delivery.run();
+            writer.run();
             // Dropping its end tells the writer's owner.
             drop(end);
         })?;
-        Ok((Self(Arc::clone(&queue)), Writer { queue, done }))
+        let trail = Self { queue: Arc::clone(&queue), on_overflow, hasher: RandomState::new() };
+        Ok((trail, Writer { queue, done }))
     }
 
-    /// Records a verdict that took `took`. Returns the record if the queue is full and answers wait for it.
-    pub fn append(&self, record: &Record, took: Duration) -> Option<PendingRecord> {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.record(|line| record.write_line(line, &jiff::Timestamp::now().to_string(), micros))
+    /// Records a verdict. Returns the record if it could not be queued and answers wait for it.
+    pub fn append(&self, record: &AuditRecord) -> Option<PendingRecord> {
+        let sender = self.hasher.hash_one((&record.user, &record.namespace));
+        self.queue_line(sender, |line| record.write_line(line))
     }
 
-    /// Takes the line that `write` appends, with its newline; one that appends nothing records nothing. Never waits
-    /// for the sink: where there is no room the record is dropped, or given back if answers shall wait for it.
-    pub fn record(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<PendingRecord> {
+    /// Queues the line that `write` appends, with its newline. It never waits for the sink: if the line cannot be
+    /// queued it is dropped, or given back if answers are to wait for it.
+    fn queue_line(&self, sender: u64, write: impl FnOnce(&mut Vec<u8>)) -> Option<PendingRecord> {
         thread_local! {
             static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         LINE.with_borrow_mut(|line| {
             line.clear();
             write(line);
-            let fits = line.is_empty() || self.0.push(line);
-            let waiting = (!fits).then(|| PendingRecord { line: line.clone(), queue: Arc::clone(&self.0) });
+            let reason = self.queue.push(sender, line).err();
+            let pending = reason.and_then(|reason| match (self.on_overflow, reason) {
+                (OnOverflow::Block, DropReason::QueueFull | DropReason::SenderShare) => {
+                    Some(PendingRecord::new(line.clone(), sender, reason, Arc::clone(&self.queue)))
+                }
+                _ => {
+                    self.queue.count_dropped(reason, 1);
+                    None
+                }
+            });
             line.shrink_to(KEPT_BYTES);
-            // Where nothing waits, dropping it counts the loss.
-            waiting.filter(|_| self.0.on_overflow == OnOverflow::Block)
+            pending
         })
     }
 }
 
-impl PendingRecord {
-    /// Waits until the record is taken.
-    pub async fn enqueued(mut self) {
-        let queue = Arc::clone(&self.queue);
-        loop {
-            let room = queue.room.notified();
-            if queue.push(&self.line) {
-                self.line.clear();
-                return;
-            }
-            room.await;
-        }
-    }
-}
-
-impl Drop for PendingRecord {
-    fn drop(&mut self) {
-        if !self.line.is_empty() {
-            self.queue.lose(1);
-        }
-    }
-}
-
 impl Writer {
-    /// Writes what is left and ends the thread, if the sink lets it within `patience`; whether it did.
+    /// Writes what is left and ends the thread. Returns true if the sink let it do so within `timeout`.
     #[must_use]
-    pub fn finish(self, patience: Duration) -> bool {
-        self.queue.lock().closed = true;
-        self.queue.changed.notify_one();
-        self.done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Disconnected)
-    }
-}
-
-impl Queue {
-    /// Whether there was room for the line. A line that would never fit has room when nothing else is there.
-    fn push(&self, line: &[u8]) -> bool {
-        let mut pending = self.lock();
-        let held = pending.lines.len() + pending.taken;
-        if held > 0 && held + line.len() > BUFFERED_BYTES {
-            return false;
-        }
-        let is_first = pending.lines.is_empty();
-        pending.lines.extend_from_slice(line);
-        pending.records += 1;
-        drop(pending);
-        if is_first {
-            self.changed.notify_one();
-        }
-        true
-    }
-
-    fn lose(&self, records: u64) {
-        self.metrics.records.failed.inc_by(records);
-        self.lock().lost += records;
-    }
-
-    /// Waits for records and swaps them into `lines`; `None` when there will be no more.
-    fn next(&self, lines: &mut Vec<u8>) -> Option<Batch> {
-        lines.clear();
-        lines.shrink_to(KEPT_BYTES);
-        let mut pending = self.lock();
-        pending.taken = 0;
-        self.room.notify_waiters();
-        let is_idle = |pending: &mut Pending| pending.lines.is_empty() && !pending.closed;
-        pending = self.changed.wait_while(pending, is_idle).unwrap_or_else(PoisonError::into_inner);
-        let gathering = self.changed.wait_timeout_while(pending, GATHER, |pending| !pending.closed);
-        pending = gathering.unwrap_or_else(PoisonError::into_inner).0;
-        mem::swap(&mut pending.lines, lines);
-        pending.taken = lines.len();
-        let records = mem::take(&mut pending.records);
-        let batch = Batch { records, lost: if records > 0 { mem::take(&mut pending.lost) } else { 0 } };
-        (batch.records > 0).then_some(batch)
-    }
-
-    /// Waits before the next try; whether there is to be one.
-    fn wait_to_retry(&self) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), RETRY, |pending| !pending.closed);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Nothing is left half done where the lock is held, so a panic there spoils nothing.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn finish(self, timeout: Duration) -> bool {
+        self.queue.close();
+        self.done.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 }
 
 /// The writer's side of the queue.
-struct Delivery<S> {
+struct WriterLoop<S> {
     sink: S,
     queue: Arc<Queue>,
     is_failing: bool,
 }
 
-impl<S: Sink> Delivery<S> {
+impl<S: Sink> WriterLoop<S> {
     fn run(mut self) {
         // A sink that does not work is known before the first verdict.
         self.write(&[]);
@@ -267,19 +152,19 @@ impl<S: Sink> Delivery<S> {
             }
             self.deliver(&lines, batch);
         }
-        self.tell_of_losses(&mut lines);
+        self.report_dropped(&mut lines);
         self.sink.close();
     }
 
-    /// The last word, where no later record brings it.
-    fn tell_of_losses(&mut self, lines: &mut Vec<u8>) {
-        let records = self.queue.lock().lost;
+    /// Writes the last notice of dropped records, which no later record brings.
+    fn report_dropped(&mut self, lines: &mut Vec<u8>) {
+        let records = self.queue.unreported();
         if records == 0 {
             return;
         }
         Notice::Dropped { records }.append_to(lines);
         if !self.write(lines) {
-            tracing::error!(records, "Audit records were lost, and the trail does not say so");
+            tracing::error!(records, "Audit records were lost, and the trail has no notice of it");
         }
     }
 
@@ -292,9 +177,9 @@ impl<S: Sink> Delivery<S> {
             self.queue.metrics.records.succeeded.inc_by(records);
             return;
         }
-        self.queue.lose(records);
-        // Those are counted, but the line that tells of them is lost as well.
-        self.queue.lock().lost += lost;
+        self.queue.count_dropped(DropReason::SinkFailed, records);
+        // These were counted before, but the notice of them is lost as well.
+        self.queue.report_again(lost);
     }
 
     fn write(&mut self, lines: &[u8]) -> bool {
@@ -306,10 +191,10 @@ impl<S: Sink> Delivery<S> {
             Ok(head) => {
                 metrics.set_head(&head);
                 if was_failing {
-                    tracing::info!(seq = head.seq, "The audit trail is written again");
+                    tracing::info!(seq = head.seq, "Audit sink recovered");
                 }
             }
-            Err(error) if !was_failing => tracing::error!(%error, "The audit trail cannot be written"),
+            Err(error) if !was_failing => tracing::error!(%error, "Audit sink failed"),
             Err(_) => {}
         }
         !self.is_failing
@@ -320,12 +205,15 @@ impl<S: Sink> Delivery<S> {
 mod tests {
     use std::{
         io::Write,
-        sync::atomic::{AtomicBool, Ordering},
+        sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -360,10 +248,12 @@ mod tests {
         let (memory, metrics) = (Memory::default(), metrics());
         let (trail, writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
         for n in 0..1000 {
-            assert!(trail.record(|line| line.extend(format!("{{\"n\":{n}}}\n").into_bytes())).is_none());
-            assert!(trail.record(|_| ()).is_none());
+            assert!(
+                trail.queue_line(0, |line| line.extend(format!("{{\"n\":{n}}}\n").into_bytes())).is_none()
+            );
+            assert!(trail.queue_line(0, |_| ()).is_none());
         }
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(TIMEOUT));
         let records: Vec<_> = memory.records().iter().filter_map(|record| record["n"].as_u64()).collect();
         assert_eq!(records, (0..1000).collect::<Vec<_>>());
         assert_eq!(metrics.records.succeeded.get(), 1000);
@@ -373,7 +263,7 @@ mod tests {
     fn a_record_is_written_without_a_next_one() {
         let (memory, metrics) = (Memory::default(), metrics());
         let (trail, _writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
-        assert!(trail.record(|line| line.extend(b"{\"n\":1}\n")).is_none());
+        assert!(trail.queue_line(0, |line| line.extend(b"{\"n\":1}\n")).is_none());
         until(|| memory.records().iter().any(|record| record["n"] == 1));
     }
 
@@ -392,14 +282,14 @@ mod tests {
 
     #[test]
     fn what_a_failing_file_could_not_take_is_written_later_and_what_was_dropped_is_said() {
-        let (metrics, file) = (metrics(), Moody::default());
+        let (metrics, file) = (metrics(), FlakySink::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file.clone(), OnOverflow::Drop, &metrics);
         let sent = fill(&trail, 2 * BUFFERED_BYTES);
         until(|| metrics.failing.get() == 1);
         file.fails.store(false, Ordering::Relaxed);
         until(|| metrics.failing.get() == 0);
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(TIMEOUT));
         let lost = metrics.records.failed.get();
         let records = file.written.records();
         let notices = records.iter().filter(|record| record["notice"] == "dropped");
@@ -410,43 +300,72 @@ mod tests {
 
     #[test]
     fn a_file_that_never_works_does_not_hold_up_the_end() {
-        let (metrics, file) = (metrics(), Moody::default());
+        let (metrics, file) = (metrics(), FlakySink::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file, OnOverflow::Drop, &metrics);
         let sent = fill(&trail, BUFFERED_BYTES / 2);
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(TIMEOUT));
         assert_eq!(metrics.records.failed.get(), sent);
     }
 
     #[tokio::test]
     async fn where_answers_wait_for_their_record_nothing_is_dropped() {
-        let (metrics, file) = (metrics(), Moody::default());
+        let (metrics, file) = (metrics(), FlakySink::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file.clone(), OnOverflow::Block, &metrics);
-        fill(&trail, BUFFERED_BYTES);
+        fill(&trail, BUFFERED_BYTES / 4);
         let waiting = loop {
-            if let Some(waiting) = trail.record(|line| line.extend(large())) {
+            if let Some(waiting) = trail.queue_line(0, |line| line.extend(large())) {
                 break waiting;
             }
         };
-        let given_up = trail.record(|line| line.extend(large())).unwrap();
+        let given_up = trail.queue_line(0, |line| line.extend(large())).unwrap();
         drop(given_up);
         assert_eq!(metrics.records.failed.get(), 1, "only of a caller that did not wait");
         file.fails.store(false, Ordering::Relaxed);
         waiting.enqueued().await;
-        assert!(writer.finish(PATIENCE));
+        assert!(writer.finish(TIMEOUT));
         assert_eq!(metrics.records.failed.get(), 1);
         assert!(file.written.records().iter().any(|record| record["notice"] == "dropped"));
     }
 
-    /// A file that fails while it is told to.
+    #[test]
+    fn one_sender_cannot_make_the_trail_lose_anothers_record() {
+        let (_release, stalled) = mpsc::channel();
+        let metrics = metrics();
+        let (trail, _writer) = start(Stream::new(Stalled(stalled)), OnOverflow::Drop, &metrics);
+        for sender in 1..=3 {
+            for _ in 0..BUFFERED_BYTES / large().len() {
+                assert!(trail.queue_line(sender, |line| line.extend(large())).is_none());
+            }
+        }
+        assert!(metrics.dropped(DropReason::SenderShare) > 0);
+        assert_eq!(metrics.dropped(DropReason::QueueFull), 0);
+        let lost = metrics.records.failed.get();
+        assert!(trail.queue_line(99, |line| line.extend(large())).is_none());
+        assert_eq!(metrics.records.failed.get(), lost, "another sender's record is queued");
+    }
+
+    #[test]
+    fn a_record_longer_than_any_can_be_is_dropped_and_occupies_nothing() {
+        let (metrics, memory) = (metrics(), Memory::default());
+        let (trail, writer) = start(Stream::new(memory.clone()), OnOverflow::Block, &metrics);
+        let long = |line: &mut Vec<u8>| line.resize(sandgate_engine::review::MAX_LINE_BYTES + 1, b'x');
+        assert!(trail.queue_line(0, long).is_none());
+        assert!(trail.queue_line(0, |line| line.extend(b"{\"n\":1}\n")).is_none());
+        assert!(writer.finish(TIMEOUT));
+        assert_eq!((metrics.dropped(DropReason::TooLong), metrics.records.succeeded.get()), (1, 1));
+        assert!(memory.records().iter().any(|record| record["notice"] == "dropped"));
+    }
+
+    /// A file that fails while `fails` is set.
     #[derive(Clone, Default)]
-    struct Moody {
+    struct FlakySink {
         fails: Arc<AtomicBool>,
         written: Memory,
     }
 
-    impl Sink for Moody {
+    impl Sink for FlakySink {
         const RETRIES: bool = true;
 
         fn write(&mut self, records: &[u8]) -> io::Result<Link> {
@@ -474,7 +393,7 @@ mod tests {
     fn fill(trail: &Trail, bytes: usize) -> u64 {
         let records = bytes / large().len();
         for _ in 0..records {
-            assert!(trail.record(|line| line.extend(large())).is_none());
+            assert!(trail.queue_line(0, |line| line.extend(large())).is_none());
         }
         records as u64
     }
@@ -482,7 +401,7 @@ mod tests {
     fn until(condition: impl Fn() -> bool) {
         let start = std::time::Instant::now();
         while !condition() {
-            assert!(start.elapsed() < PATIENCE);
+            assert!(start.elapsed() < TIMEOUT);
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -1,27 +1,27 @@
-//! What the trail says of itself.
+//! The notices of the trail about itself.
 
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a line says that is no verdict.
+/// A notice of the trail about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "notice", rename_all = "camelCase")]
 pub enum Notice {
-    /// A process began to write.
+    /// A process began to write the trail.
     Started {
-        /// Of sandgate.
+        /// The version of sandgate that began to write.
         version: Cow<'static, str>,
     },
     /// Records were lost since the last such line, or since the start.
     Dropped {
-        /// How many.
+        /// The number of records that were lost.
         records: u64,
     },
     /// The line before was found cut off, and ended.
     Torn {
-        /// Its length.
+        /// The length of the line that was cut off, in bytes.
         bytes: u64,
     },
 }

@@ -245,7 +245,10 @@ struct ReportingArgs {
     /// How many of the requests to trace that come without a trace context, from 0 to 1
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
     otlp_sample_ratio: f64,
-    /// What this replica is called in both
+    /// The name of the cluster in audit records
+    #[arg(long, value_name = "NAME", env = "SANDGATE_CLUSTER_NAME", default_value = "")]
+    cluster_name: String,
+    /// The name of this replica in audit records, Events and traces
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "sandgate", value_parser = instance)]
     instance: String,
 }
@@ -298,15 +301,18 @@ type Ending = (String, ExitCode);
 fn start(args: ServeArgs) -> Result<(), Ending> {
     let could_not_start = |problem: String| (problem, ExitCode::from(2));
     let certificate = certificate(&args).map_err(could_not_start)?;
-    let log_level = start_logs(args.log_format, &args.log_level).map_err(could_not_start)?;
-    let (metrics, supervisor) = (Metrics::new(), Supervisor::default());
+    let logs = start_logs(args.log_format, &args.log_level);
+    let logs = logs.map_err(|error| could_not_start(format!("--log-level: {error}")))?;
+    let (mut metrics, supervisor) = (Metrics::new(), Supervisor::default());
+    metrics.register_log(logs.dropped.clone());
     let trail = args.audit.start(&metrics.audit, &supervisor).map_err(could_not_start)?;
     let (trail, writer) = trail.unzip();
     let threads = args.threads.map_or_else(server::cores, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| could_not_start(format!("cannot start: {error}")))?;
     let settings = settings(args, certificate);
-    let served = runtime.block_on(server::serve(settings, metrics, trail, log_level, supervisor.clone()));
+    let served =
+        runtime.block_on(server::serve(settings, metrics, trail, logs.level.clone(), supervisor.clone()));
     supervisor.stop();
     runtime.shutdown_timeout(Duration::from_millis(100));
     if let Some(writer) = writer {
@@ -321,7 +327,8 @@ fn start(args: ServeArgs) -> Result<(), Ending> {
 fn flush(writer: Writer) {
     const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
     if !writer.finish(FLUSH_TIMEOUT) {
-        eprintln!("sandgate: the audit trail is stuck, some records are lost");
+        // Standard error may have the same reader, and the log never waits for it.
+        tracing::error!("Audit sink is stuck; some records are lost");
     }
 }
 
@@ -350,7 +357,8 @@ fn certificate(args: &ServeArgs) -> Result<CertificateSource, String> {
 }
 
 fn settings(args: ServeArgs, certificate: CertificateSource) -> Settings {
-    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, instance } = args.reporting;
+    let ReportingArgs { events, otlp_endpoint, otlp_ca, otlp_sample_ratio, cluster_name, instance } =
+        args.reporting;
     let CallerArgs { client_ca, client_name, token_jwks, token_audience } = args.caller;
     let (access, _) = args.managed.cluster.split();
     let LimitArgs {
@@ -370,6 +378,8 @@ fn settings(args: ServeArgs, certificate: CertificateSource) -> Settings {
         client_auth: client_ca.map(|ca| ClientAuthSettings { ca, names: client_name }),
         tokens: token_jwks.map(|jwks| TokenSettings { jwks, audiences: token_audience }),
         certificate,
+        cluster: cluster_name,
+        instance: instance.clone(),
         events: events.then(|| EventSettings { access, instance: instance.clone() }),
         traces: otlp_endpoint.map(|endpoint| TraceSettings {
             endpoint,

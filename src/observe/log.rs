@@ -1,43 +1,67 @@
 //! Verdicts in the log.
 
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
 
-use sandgate_engine::review::{Outcome, Record};
+use sandgate_engine::review::{AuditRecord, Outcome, Record};
 
-/// Logs the verdict: at level info if something was or would be denied or was exempt, else at level debug. A stored Pod
-/// that violates the policy is logged at level warn.
-pub(super) fn log(record: &Record, took: Duration) {
-    let request = &record.request;
-    if matches!(record.outcome, Outcome::Denied | Outcome::Warned | Outcome::WouldDeny | Outcome::Exempt) {
-        tracing::info!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            user = &*request.user,
-            rules = record.rules(),
-            "Admission decision"
-        );
-    } else {
-        tracing::debug!(
-            verdict = record.outcome.as_str(),
-            endpoint = record.endpoint.as_str(),
-            uid = &*request.uid,
-            namespace = &*request.namespace,
-            name = &*request.name,
-            ?took,
-            "Admission decision"
-        );
+/// The most namespaces without a policy that are distinguished. Others are logged at level info.
+const MAX_NAMESPACES: usize = 1000;
+
+/// Logs verdicts. Everything that somebody else chose comes from the audit record, which has cut it.
+#[derive(Debug, Default)]
+pub struct VerdictLog {
+    /// The namespaces without a policy that were logged at level warn.
+    without_policy: Mutex<HashSet<String>>,
+}
+
+impl VerdictLog {
+    /// Logs a verdict: at level info if something was or would be denied, was exempt or found no policy, else at level
+    /// debug. A namespace without a policy is logged at level warn once, a stored Pod that violates its policy each
+    /// time.
+    pub(super) fn log(&self, record: &Record, entry: &AuditRecord) {
+        let AuditRecord { verdict, endpoint, uid, namespace, name, user, .. } = entry;
+        match record.outcome {
+            Outcome::Admitted | Outcome::NotJudged => {
+                let micros = entry.duration_micros;
+                tracing::debug!(%verdict, %endpoint, %uid, %namespace, %name, micros, "Admission decision");
+            }
+            Outcome::NoPolicy if self.is_new(namespace) => tracing::warn!(
+                %verdict, %endpoint, %uid, %namespace, %name, %user,
+                "Admission decision: the webhook selects a namespace that no policy covers"
+            ),
+            _ => {
+                let rules = entry.rules().join(",");
+                tracing::info!(%verdict, %endpoint, %uid, %namespace, %name, %user, rules, "Admission decision");
+            }
+        }
+        if record.is_escape() {
+            let rules = sandgate_engine::review::rules(&entry.forgiven).join(",");
+            let uid = sandgate_engine::text::cut(record.pod_uid(), sandgate_engine::review::MAX_TEXT_CHARS);
+            tracing::warn!(
+                policy = %entry.policy, %namespace, %name, %uid, rules,
+                "A stored Pod violates the policy"
+            );
+        }
     }
-    if record.is_escape() {
-        tracing::warn!(
-            policy = record.policy.map(|policy| &*policy.name),
-            namespace = &*request.namespace,
-            name = &*request.name,
-            uid = record.pod_uid(),
-            rules = record.forgiven_rules(),
-            "A stored Pod violates the policy"
-        );
+
+    fn is_new(&self, namespace: &str) -> bool {
+        let mut known = self.without_policy.lock().unwrap_or_else(PoisonError::into_inner);
+        known.len() < MAX_NAMESPACES && known.insert(namespace.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_new_once_and_memory_is_bounded() {
+        let log = VerdictLog::default();
+        assert!(log.is_new("a") && !log.is_new("a"));
+        let new = (0..2 * MAX_NAMESPACES).filter(|number| log.is_new(&number.to_string())).count();
+        assert_eq!(new, MAX_NAMESPACES - 1);
     }
 }

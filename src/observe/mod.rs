@@ -1,7 +1,7 @@
 //! The one way out of a verdict: to the metrics, the log, the span, the Events and the audit trail.
 
 mod escapes;
-mod log;
+pub mod log;
 mod metrics;
 mod review_counters;
 
@@ -10,20 +10,30 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use crate::{
     audit::{PendingRecord, Trail},
     cluster::Events,
     telemetry::{Span, Traces},
 };
-use sandgate_engine::review::Record;
+use sandgate_engine::review::{Origin, Record};
+
+use log::VerdictLog;
 
 pub use metrics::{EndpointLabels, ReviewMetrics};
 
 /// Everything that a verdict is reported to.
 #[derive(Debug)]
 pub struct Observers {
+    /// The name of the cluster, in audit records.
+    pub cluster: String,
+    /// The name of this replica, in audit records.
+    pub instance: String,
     /// Counts verdicts.
     pub metrics: ReviewMetrics,
+    /// Logs verdicts.
+    pub log: VerdictLog,
     /// The audit trail, if one is written.
     pub trail: Option<Trail>,
     /// Kubernetes Events, if they are written.
@@ -36,7 +46,15 @@ impl Observers {
     /// Returns observers that only count and log.
     #[must_use]
     pub fn new(metrics: ReviewMetrics) -> Self {
-        Self { metrics, trail: None, events: None, traces: None }
+        Self {
+            cluster: String::new(),
+            instance: String::new(),
+            metrics,
+            log: VerdictLog::default(),
+            trail: None,
+            events: None,
+            traces: None,
+        }
     }
 
     /// Reports a verdict that took `took` to everything. Returns the audit record if the trail's queue is full and the
@@ -47,15 +65,20 @@ impl Observers {
         } else {
             self.metrics.unverified.inc();
         }
-        self.guarded(|| log::log(record, took));
-        if let Some(span) = span {
-            self.guarded(|| span.set_verdict(record));
-        }
         if let Some(events) = &self.events {
             self.guarded(|| events.report(record));
         }
-        let trail = self.trail.as_ref()?;
-        self.guarded(|| trail.append(record, took)).flatten()
+        let time = Timestamp::now().to_string();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let origin = Origin { cluster: &self.cluster, instance: &self.instance };
+        // The texts of what follows were chosen by somebody else; they are cut once, here.
+        let entry = self.guarded(|| record.audit_record(origin, &time, micros))?;
+        self.guarded(|| self.log.log(record, &entry));
+        if let Some(span) = span {
+            self.guarded(|| span.set_verdict(&entry, record.violations().len()));
+        }
+        let trail = self.trail.as_ref().filter(|_| record.is_recorded())?;
+        self.guarded(|| trail.append(&entry)).flatten()
     }
 
     fn guarded<T>(&self, report: impl FnOnce() -> T) -> Option<T> {

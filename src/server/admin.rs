@@ -104,7 +104,8 @@ async fn set_log_level(
     let unfit = |reason: String| (StatusCode::BAD_REQUEST, format!("{reason}\n"));
     let filter =
         Limited::new(body, MAX_FILTER_BYTES).collect().await.map_err(|error| unfit(error.to_string()))?;
-    level.set(&String::from_utf8_lossy(&filter.to_bytes())).map_err(unfit)?;
+    let level_set = level.set(&String::from_utf8_lossy(&filter.to_bytes()));
+    level_set.map_err(|error| unfit(error.to_string()))?;
     let filter = level.current();
     tracing::info!(filter, "Log level changed");
     Ok(format!("{filter}\n"))

@@ -13,7 +13,7 @@ use crate::{
     cluster::{CertificateMetrics, register_event_metrics},
     observe::{EndpointLabels, ReviewMetrics},
     telemetry::{
-        Attempts, Deliveries, ProcessMetrics, register_span_metrics,
+        Attempts, Deliveries, DroppedLines, ProcessMetrics, register_span_metrics,
         registry::{counter, create, family, gauge},
     },
 };
@@ -150,6 +150,11 @@ impl Metrics {
             rejected,
             registry: root,
         }
+    }
+
+    /// Adds the metric of dropped log lines.
+    pub fn register_log(&mut self, dropped: DroppedLines) {
+        self.registry.sub_registry_with_prefix("sandgate").register_collector(Box::new(dropped));
     }
 
     /// Counts the bodies of a request and of its answer, in bytes.

@@ -203,10 +203,12 @@ async fn observers(
     let traces = settings.traces.clone();
     let traces = traces.map(|traces| Traces::start(traces, metrics.spans.clone(), supervisor)).transpose()?;
     Ok(Observers {
-        metrics: metrics.reviews.clone(),
+        cluster: settings.cluster.clone(),
+        instance: settings.instance.clone(),
         trail,
         events: events(settings.events.as_ref(), &metrics.events, supervisor).await?,
         traces,
+        ..Observers::new(metrics.reviews.clone())
     })
 }
 

@@ -26,6 +26,10 @@ pub struct Settings {
     pub tokens: Option<TokenSettings>,
     /// The source of the certificate.
     pub certificate: CertificateSource,
+    /// The name of the cluster, in audit records.
+    pub cluster: String,
+    /// The name of this replica, in audit records.
+    pub instance: String,
     /// Writes an Event for each denied Pod, if set.
     pub events: Option<EventSettings>,
     /// Traces requests, if set.

@@ -1,17 +1,34 @@
-//! Logs: on standard error, one line each, from a level that can be changed while they are written.
+//! Logs: on standard error, one line each, from a level that can be changed at run time. Lines are written by a thread
+//! of their own, so that a reader that stalls holds up nothing: lines that find the queue full are dropped and counted.
 
 use std::{
     borrow::Cow,
-    env,
+    env, fmt as std_fmt,
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter},
+};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::{LevelFilter, ParseError},
+    fmt,
+    prelude::*,
+    reload,
+    util::TryInitError,
+};
 
 use sandgate_engine::text::{escape, is_unsafe_for_display};
 
-/// How a log line is written.
+/// The most log lines that wait to be written.
+const MAX_QUEUED_LINES: usize = 1024;
+
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -21,12 +38,57 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which lines are written; can be changed.
+/// The reason why logs cannot be written, or their level cannot be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is empty.
+    #[error("the log filter is empty: give one such as info or sandgate=debug")]
+    Empty,
+    /// The filter cannot be parsed.
+    #[error("{filter:?} is not a log filter such as info or sandgate=debug: {source}")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logs are being written already.
+    #[error("cannot start the log: {0}")]
+    Start(#[from] TryInitError),
+    /// The level cannot be changed.
+    #[error("cannot change the log level: {0}")]
+    Reload(#[from] reload::Error),
+}
+
+/// The running log.
+#[derive(Debug)]
+pub struct Logs {
+    /// The level of the lines that are written.
+    pub level: LogLevel,
+    /// Counts the lines that were dropped.
+    pub dropped: DroppedLines,
+    /// Flushes the lines that are queued when it is dropped, and waits a second at most.
+    _flush: WorkerGuard,
+}
+
+/// Counts log lines that found the queue full.
+#[derive(Debug, Clone)]
+pub struct DroppedLines(ErrorCounter);
+
+impl Collector for DroppedLines {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std_fmt::Result {
+        let help = "Log lines that were dropped because their reader was too slow";
+        let lines = ConstCounter::new(u64::try_from(self.0.dropped_lines()).unwrap_or(u64::MAX));
+        lines.encode(encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?)
+    }
+}
+
+/// The level of the log lines that are written. It can be changed.
 #[derive(Debug, Clone)]
 pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 
 impl LogLevel {
-    /// The filter that holds.
+    /// Returns the filter in force.
     #[must_use]
     pub fn current(&self) -> String {
         self.0.with_current(ToString::to_string).unwrap_or_default()
@@ -35,11 +97,10 @@ impl LogLevel {
     /// Takes another filter, such as `info` or `sandgate=debug`.
     ///
     /// # Errors
-    /// When it is no filter.
-    pub fn set(&self, filter: &str) -> Result<(), String> {
-        let filter = parse(filter)?;
-        self.0.reload(filter).map_err(|error| error.to_string())?;
-        // rustls logs by another crate, which was told at the start what it need not pass on.
+    /// An error if it is no filter.
+    pub fn set(&self, filter: &str) -> Result<(), LogError> {
+        self.0.reload(parse(filter)?)?;
+        // rustls logs by another crate, which was given its level at the start.
         if let Ok(level) = LevelFilter::current().to_string().parse() {
             log::set_max_level(level);
         }
@@ -49,39 +110,40 @@ impl LogLevel {
 
 #[cfg(test)]
 impl LogLevel {
-    /// Of logs that go nowhere, for as long as the first lives.
+    /// Returns the level of a log that goes nowhere, for as long as the layer lives.
     pub(crate) fn apart(filter: &str) -> (reload::Layer<EnvFilter, Registry>, Self) {
         let (layer, handle) = reload::Layer::new(EnvFilter::new(filter));
         (layer, Self(handle))
     }
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, String> {
-    let unfit =
-        |problem: String| format!("{filter:?} is no filter such as info or sandgate=debug: {problem}");
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     if filter.trim().is_empty() {
-        return Err(unfit("it is empty".into()));
+        return Err(LogError::Empty);
     }
-    EnvFilter::try_new(filter).map_err(|error| unfit(error.to_string()))
+    EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
-/// Writes logs to stderr from here on. `level` is a filter such as `info` or `sandgate=debug`.
+/// Writes logs to standard error from now on. `level` is a filter such as `info` or `sandgate=debug`.
 ///
 /// # Errors
-/// When `level` is no filter.
-pub fn start_logs(format: LogFormat, level: &str) -> Result<LogLevel, String> {
-    let filter = parse(level).map_err(|error| format!("--log-level {error}"))?;
+/// An error if `level` is no filter, or logs are being written already.
+pub fn start_logs(format: LogFormat, level: &str) -> Result<Logs, LogError> {
+    let filter = parse(level)?;
     let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_ansi(colours).with_writer(move || Lines { out: io::stderr(), colours });
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_QUEUED_LINES);
+    let (queue, flush) = builder.thread_name("log").finish(io::stderr());
+    let dropped = DroppedLines(queue.error_counter());
+    let lines = fmt::layer().with_ansi(colours).with_writer(move || Lines { out: queue.clone(), colours });
     let registry = tracing_subscriber::registry().with(filter);
-    let started = match format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
-    };
-    // One that is caught is a line like any other.
+    match format {
+        LogFormat::Text => registry.with(lines).try_init()?,
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
+    }
+    // A panic that is caught is a line like any other.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "Panic")));
-    started.map(|()| LogLevel(handle)).map_err(|error| error.to_string())
+    Ok(Logs { level: LogLevel(handle), dropped, _flush: flush })
 }
 
 /// Lets one line a minute pass.
@@ -100,7 +162,7 @@ impl LogThrottle {
     }
 }
 
-/// Writes each event as one line, whatever names and reasons are in it.
+/// Queues each event as one line, whatever names and reasons are in it.
 struct Lines<W> {
     out: W,
     /// Whether escape sequences are ours.

@@ -5,7 +5,7 @@ mod process;
 pub mod registry;
 mod traces;
 
-pub use logs::{LogFormat, LogLevel, LogThrottle, start_logs};
+pub use logs::{DroppedLines, LogError, LogFormat, LogLevel, LogThrottle, Logs, start_logs};
 pub use process::ProcessMetrics;
 pub use registry::{Attempts, Deliveries, GaugeGuard};
 pub use traces::{CollectorError, Span, TraceSettings, Traces, register_span_metrics};

@@ -12,15 +12,30 @@ pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
     let violations = match outcome {
         "admitted" => json!([]),
         _ => json!([{"rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-            "found": "true", "wanted": "false"}]),
+            "found": "true", "wanted": "false", "remedy": "remove privileged"}]),
     };
     json!({
-        "time": "2026-11-24T12:00:00.5Z", "verdict": outcome, "endpoint": "mutate", "uid": format!("uid-{user}"),
-        "dryRun": false, "operation": "CREATE", "resource": "pods", "subresource": "", "namespace": "workflows",
-        "name": "", "generateName": "step-", "owner": {"kind": "Job", "name": "train"}, "user": user,
-        "groups": ["dev"], "serviceAccount": "runner", "policy": "workflow-runner", "policyHash": "00",
-        "mode": "enforce", "filled": [], "violations": violations, "images": ["busybox"], "durationMicros": 1,
+        "time": "2026-11-24T12:00:00.5Z", "cluster": "east", "instance": "gate-1", "verdict": outcome,
+        "endpoint": "mutate", "authenticated": false, "uid": format!("uid-{user}"), "dryRun": false,
+        "operation": "CREATE", "resource": "pods", "subresource": "", "namespace": "workflows", "name": "",
+        "generateName": "step-", "owner": {"kind": "Job", "name": "train"}, "user": user, "groups": ["dev"],
+        "serviceAccount": "runner", "policy": "workflow-runner", "profile": null, "policyHash": "00",
+        "mode": "enforce", "filled": [], "violations": violations, "forgiven": [], "candidate": [],
+        "images": ["busybox"], "durationMicros": 1,
     })
+}
+
+/// The same line as schema 1 had it.
+fn verdict_of_schema_1(user: &str, outcome: &str) -> Value {
+    let mut record = verdict(user, outcome);
+    let fields = record.as_object_mut().unwrap();
+    for key in ["cluster", "instance", "authenticated", "profile", "forgiven", "candidate"] {
+        fields.remove(key);
+    }
+    for violation in fields["violations"].as_array_mut().unwrap() {
+        violation.as_object_mut().unwrap().remove("remedy");
+    }
+    record
 }
 
 /// The lines as sandgate writes them, chained by nothing but what the README says.
@@ -31,7 +46,7 @@ fn trail(records: &[Value]) -> Vec<String> {
         let record = record.to_string();
         let record = record.strip_suffix('}').unwrap();
         let seq = index + 1;
-        let line = format!(r#"{record},"schema":1,"seq":{seq},"previous":"{previous}""#);
+        let line = format!(r#"{record},"schema":2,"seq":{seq},"previous":"{previous}""#);
         previous = hex(&Sha256::digest(&line));
         format!(r#"{line},"hash":"{previous}"}}"#)
     });
@@ -122,9 +137,10 @@ fn verdicts_are_listed_and_filtered() {
     let folder = Folder::with(&[("a.jsonl", &text(&trail(&some())))]);
     let list = |filters: &[&str]| {
         let run = folder.run(&[&["audit", "list", "a.jsonl", "-o", "csv"], filters].concat()).fine();
+        let user = run.lines().next().unwrap().split(',').position(|column| column == "user").unwrap();
         run.lines()
             .skip(1)
-            .map(|line| line.split(',').nth(13).unwrap().to_string())
+            .map(|line| line.split(',').nth(user).unwrap().to_string())
             .collect::<Vec<_>>()
             .join(" ")
     };
@@ -148,10 +164,10 @@ fn verdicts_are_listed_and_filtered() {
 }
 
 #[test]
-fn the_most_refused_come_first() {
+fn the_most_denied_come_first() {
     let input = text(&trail(&some()));
     let top = |by: &str| sandgate_with(&["audit", "top", "--by", by, "-o", "csv", "-"], input.clone()).fine();
-    let header = "refused,wouldBeRefused,other,name\n";
+    let header = "denied,wouldDeny,other,name\n";
     assert_eq!(top("user"), format!("{header}2,0,0,alice\n0,1,0,carol\n0,0,1,bob\n"));
     assert_eq!(top("rule"), format!("{header}2,1,0,privileged\n"));
     assert_eq!(top("owner"), format!("{header}2,1,1,workflows/Job/train\n"));
@@ -188,14 +204,18 @@ fn lines_that_cannot_be_read_are_named_and_the_others_are_listed() {
 
 #[test]
 fn lines_of_all_versions_are_read_side_by_side() {
-    let mut old = verdict("before-chains", "denied").to_string();
+    let mut old = verdict_of_schema_1("before-chains", "denied").to_string();
+    old += &format!(
+        "\n{}",
+        trail(&[verdict_of_schema_1("schema-1", "denied")])[0].replace("\"schema\":2", "\"schema\":1")
+    );
     let newer = trail(&[verdict("from-tomorrow", "denied")])[0]
-        .replace("\"schema\":1", "\"schema\":2")
+        .replace("\"schema\":2", "\"schema\":3")
         .replacen('{', "{\"added\":[1],", 1);
     old += "\n";
     let input = format!("{old}{}{newer}\n", text(&trail(&some())));
     let users = sandgate_with(&["audit", "top", "--by", "user", "-o", "csv", "-"], input).fine();
-    for user in ["alice", "before-chains", "from-tomorrow"] {
+    for user in ["alice", "before-chains", "schema-1", "from-tomorrow"] {
         assert!(users.contains(user), "{users}");
     }
 }
@@ -263,7 +283,7 @@ fn how_far_it_is_stands_on_a_terminal_and_nowhere_else() {
 #[test]
 fn the_schema_names_every_field() {
     let schema: Value = serde_json::from_str(&sandgate(&["audit", "schema"]).fine()).unwrap();
-    let fields = &schema["$defs"]["Verdict"]["properties"];
+    let fields = &schema["$defs"]["VerdictLine"]["properties"];
     for key in verdict("alice", "denied").as_object().unwrap().keys() {
         assert!(fields.get(key).is_some(), "{key}");
     }

@@ -83,14 +83,14 @@ fn assert_has(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn the_page_tells_who_was_refused_and_what_to_change() {
+fn the_page_shows_who_was_denied_and_what_to_change() {
     let page = report(some(), &[]);
     assert!(page.starts_with("<!doctype html>\n"), "{}", &page[..80]);
     assert_has(&page, &["24 Nov 2026, 08:00:00</time> to <time", "24 Nov 2026, 12:30:00</time> UTC"]);
-    assert_has(&page, &["<dt>Verdicts</dt><dd>5</dd>", "<dt>Refused</dt><dd>2</dd>", "40.0 % of all"]);
-    let refused = section(&page, "refused");
-    assert_has(refused, &["host-namespaces</a>", "node-name</a>", "<bdi>alice</bdi>", "<bdi>busybox</bdi>"]);
-    assert!(!refused.contains("carol") && !refused.contains("dave") && !refused.contains("bob"), "{refused}");
+    assert_has(&page, &["<dt>Verdicts</dt><dd>5</dd>", "<dt>Denied</dt><dd>2</dd>", "40.0 % of all"]);
+    let denied = section(&page, "denied");
+    assert_has(denied, &["host-namespaces</a>", "node-name</a>", "<bdi>alice</bdi>", "<bdi>busybox</bdi>"]);
+    assert!(!denied.contains("carol") && !denied.contains("dave") && !denied.contains("bob"), "{denied}");
     let newest = section(&page, "newest");
     assert_has(
         newest,
@@ -106,9 +106,9 @@ fn the_page_tells_who_was_refused_and_what_to_change() {
 }
 
 #[test]
-fn what_would_be_refused_stands_apart_and_so_do_its_modes() {
+fn what_would_be_denied_stands_apart_and_so_do_its_modes() {
     let page = report(some(), &[]);
-    assert_has(&page, &["<dt>Would be refused</dt><dd>2</dd>", "1 in mode audit, 1 warned"]);
+    assert_has(&page, &["<dt>Would be denied</dt><dd>2</dd>", "1 in mode audit, 1 warned"]);
     let would = section(&page, "would-be");
     assert_has(would, &["<bdi>carol</bdi>", "<bdi>dave</bdi>", "<bdi>batch</bdi>", "<bdi>agents</bdi>"]);
     assert!(!would.contains("alice"), "{would}");
@@ -122,15 +122,15 @@ fn what_would_be_refused_stands_apart_and_so_do_its_modes() {
 }
 
 #[test]
-fn the_chart_has_a_column_for_each_refusal_and_says_so_in_words() {
+fn the_chart_has_a_column_for_each_denial_and_says_so_in_words() {
     let page = report(some(), &[]);
     let chart = section(&page, "over-time");
     assert_has(
         chart,
         &["One column for each 5 minutes", "role=\"img\"", "<desc id=\"chart-text\">55 columns"],
     );
-    assert_has(chart, &["24 Nov 2026, 08:00:00 UTC: 1 refused, 0 would be refused, 0 other</title>"]);
-    assert_eq!(chart.matches("<rect class=\"refused\" x=").count(), 2);
+    assert_has(chart, &["24 Nov 2026, 08:00:00 UTC: 1 denied, 0 would be denied, 0 other</title>"]);
+    assert_eq!(chart.matches("<rect class=\"denied\" x=").count(), 2);
     assert_eq!(chart.matches("<rect class=\"would\" x=").count(), 2);
 }
 
@@ -194,10 +194,10 @@ fn a_list_that_is_cut_says_so() {
         (0..12).map(|number| verdict(&format!("user-{number:02}"), "denied").to_string()).collect();
     let page = report(records.join("\n") + "\n", &["--newest", "3"]);
     assert_has(
-        section(&page, "refused"),
+        section(&page, "denied"),
         &["user-09", "and 2 more; <span class=\"mono\">--limit</span> shows"],
     );
-    assert!(!section(&page, "refused").contains("user-10"));
+    assert!(!section(&page, "denied").contains("user-10"));
     let newest = section(&page, "newest");
     assert_has(newest, &["The last 3 of 12.", "user-11", "user-10", "user-09"]);
     assert!(!newest.contains("user-08"));
@@ -209,7 +209,7 @@ fn the_page_says_which_filters_it_was_made_with() {
     let page = report(some(), &["--user", "c*", "--user", "dave", "--since", "2026-11-24"]);
     assert_has(&page, &["since <bdi>2026-11-24T00:00:00Z</bdi>", "user <bdi>c* or dave</bdi>"]);
     assert_has(&page, &["<dt>Verdicts</dt><dd>2</dd>"]);
-    assert!(!page.contains("alice") && !page.contains("id=\"refused\""));
+    assert!(!page.contains("alice") && !page.contains("id=\"denied\""));
     assert_has(
         &report(some(), &["--user", "nobody"]),
         &["There is no verdict in what was read that the filters let through."],

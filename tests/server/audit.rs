@@ -72,6 +72,60 @@ async fn a_reader_that_stalls_or_leaves_stops_no_admission() {
 }
 
 #[tokio::test]
+async fn readers_of_both_streams_that_stall_stop_no_answer_and_no_probe() {
+    const DENIALS: usize = 4000;
+    let folder = tempfile::tempdir().unwrap();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let certs = folder.path().to_str().unwrap().to_string();
+    let mut command = command(&["--certs", "dev", "--cert-dir", &certs, "--shutdown-delay", "0"]);
+    command.stdout(writer);
+    let (mut server, _log) = Server::run_with_stalled_log(command, folder);
+    let mut connection = crate::client::Http1::over(Target::of(&server).connect().await).await;
+    for _ in 0..DENIALS {
+        let answer = connection.send(crate::client::post("/mutate", review("CREATE", &hostile_pod()))).await;
+        assert_eq!(answer.json()["response"]["allowed"], false);
+    }
+    assert_eq!(crate::client::get(server.admin, "/healthz").await.text, "ok\n");
+    assert!(metric(&server, "sandgate_log_lines_dropped_total").await > 0);
+    server.signal("TERM");
+    assert!(server.exit().success());
+}
+
+#[tokio::test]
+async fn a_pod_of_megabytes_makes_a_line_of_bounded_length_in_trail_and_log() {
+    let server = Server::start(&["--cluster-name", "east", "--instance", "gate-1"]);
+    let target = Target::of(&server);
+    let mut pod = hostile_pod();
+    let long = "\u{7f}".repeat(500_000);
+    pod["metadata"]["name"] = long.clone().into();
+    pod["metadata"]["annotations"] = serde_json::json!({format!("dev.gvisor.{long}"): "x"});
+    target.post("/mutate", review("CREATE", &pod)).await;
+    let line = server.audit.wait_for(r#""verdict":"denied""#);
+    assert!(line.len() < sandgate_engine::review::MAX_LINE_BYTES, "{}", line.len());
+    let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(record["name"].as_str().unwrap().contains("(500000 bytes, SHA-256 "), "{}", record["name"]);
+    assert_eq!((&record["cluster"], &record["instance"]), (&"east".into(), &"gate-1".into()));
+    let logged = server.logged("Admission decision");
+    assert!(logged.len() < 20_000, "{}", logged.len());
+}
+
+#[tokio::test]
+async fn a_namespace_without_a_policy_leaves_a_record_and_one_warning() {
+    let server = Server::start(&[]);
+    let target = Target::of(&server);
+    for _ in 0..3 {
+        let elsewhere = review("CREATE", &hostile_pod())
+            .replace(r#""namespace":"workflows""#, r#""namespace":"elsewhere""#);
+        target.post("/mutate", elsewhere).await;
+    }
+    let line = server.audit.wait_for(r#""verdict":"no-policy""#);
+    assert!(line.contains(r#""namespace":"elsewhere""#) && line.contains(r#""user":"alice""#), "{line}");
+    server.logged("a namespace that no policy covers");
+    until("all are logged", async || server.logs().matches("no-policy").count() == 3).await;
+    assert_eq!(server.logs().matches("a namespace that no policy covers").count(), 1, "{}", server.logs());
+}
+
+#[tokio::test]
 async fn records_that_cannot_be_written_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let certs = folder.path().to_str().unwrap().to_string();
@@ -88,7 +142,7 @@ async fn records_that_cannot_be_written_are_counted() {
         metric(&server, r#"sandgate_audit_records_total{result="failed"}"#).await == 3
     })
     .await;
-    server.logged("audit");
+    server.logged("Audit sink failed");
 }
 
 const FILE: &str = "audit.jsonl";
@@ -247,7 +301,7 @@ async fn a_missing_folder_stops_no_admission_and_nothing_is_lost_once_it_is_ther
     let server = start_with_file(&missing, &[]);
     post_many(&server, 20).await;
     until("it is known", async || metric(&server, "sandgate_audit_failing").await == 1).await;
-    assert!(server.logged("The audit trail cannot be written").contains("No such file or directory"));
+    assert!(server.logged("Audit sink failed").contains("No such file or directory"));
     fs::create_dir(&missing).unwrap();
     until("it is over", async || metric(&server, "sandgate_audit_failing").await == 0).await;
     until("all is written", async || verdicts(&missing) == 20).await;
@@ -270,7 +324,7 @@ async fn a_second_process_does_not_mix_its_records_into_the_file() {
     let first = start_with_file(folder.path(), &[]);
     let second = start_with_file(folder.path(), &[]);
     post_many(&second, 1).await;
-    assert!(second.logged("The audit trail cannot be written").contains("another process writes to it"));
+    assert!(second.logged("Audit sink failed").contains("another process writes to it"));
     post_many(&first, 1).await;
     stop(first);
     until("the second one takes over", async || verdicts(folder.path()) == 2).await;

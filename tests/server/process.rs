@@ -53,6 +53,23 @@ impl Server {
         Self { child, folder, listen, admin, logs, audit }
     }
 
+    /// Runs a command whose standard output is set up, and waits until it serves. Its log is not read beyond that; the
+    /// reader keeps it open.
+    pub fn run_with_stalled_log(mut command: Command, folder: TempDir) -> (Self, impl Read) {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = String::new();
+        while !serving.contains("Serving") {
+            serving.clear();
+            assert!(log.read_line(&mut serving).unwrap() > 0, "the server ended");
+        }
+        let address = |field: &str| field_of(&serving, field).parse().unwrap();
+        let (listen, admin) = (address("listen"), address("admin"));
+        let (logs, audit) = (Lines::default(), Lines::default());
+        (Self { child, folder, listen, admin, logs, audit }, log)
+    }
+
     /// The CA of the development certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.crt")

@@ -8,10 +8,12 @@ pub mod schema;
 pub use changes::changed_paths;
 pub use quantity::{Grain, Quantity, QuantityError};
 
+use std::collections::HashSet;
+
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
-    policy::{ContainerFacts, Profile, Spec},
+    policy::{ContainerFacts, Exception, Profile, Spec},
 };
 
 static NOTHING: Object<'static> = Object::EMPTY;
@@ -141,11 +143,33 @@ impl<'p, 'a> Pod<'p, 'a> {
 
 /// Returns the keys of the policy that hold for a container.
 fn spec_for<'p>(profile: &'p Profile, kind: ContainerKind, container: &Object) -> &'p Spec {
+    exception_for(profile, kind, container).map_or(&profile.spec, |exception| &exception.spec)
+}
+
+fn exception_for<'p>(profile: &'p Profile, kind: ContainerKind, container: &Object) -> Option<&'p Exception> {
     if profile.exceptions.is_empty() {
-        return &profile.spec;
+        return None;
     }
     let image = container.str("image").and_then(image::ImageReference::parse);
-    profile.spec_for(&ContainerFacts { image, name: container.str("name").unwrap_or_default(), kind })
+    profile.exception_for(&ContainerFacts { image, name: container.str("name").unwrap_or_default(), kind })
+}
+
+/// Returns the exceptions of a profile that hold for a container of the Pod, in the order of the profile.
+#[must_use]
+pub fn exceptions_in<'p>(root: &Value, profile: &'p Profile) -> Vec<&'p Exception> {
+    if profile.exceptions.is_empty() {
+        return Vec::new();
+    }
+    let spec = spec(root);
+    let containers = CONTAINER_LISTS
+        .into_iter()
+        .flat_map(|list| spec.objects(list).map(move |(_, item)| (ContainerKind::of(list, item), item)));
+    // An exception is one by its place in the profile.
+    let held: HashSet<*const Exception> = containers
+        .filter_map(|(kind, container)| exception_for(profile, kind, container))
+        .map(std::ptr::from_ref)
+        .collect();
+    profile.exceptions.iter().filter(|exception| held.contains(&std::ptr::from_ref(*exception))).collect()
 }
 
 /// Returns the `metadata` of a Pod, empty if absent.

@@ -5,13 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{Outcome, Record, annotations};
-use crate::{
-    json::write_patch,
-    path::{FieldPath, Step},
-    pod,
-    violations::Violations,
-};
+use super::{Outcome, Record, annotations, warnings};
+use crate::json::write_patch;
 
 /// An answer ready for the wire.
 #[derive(Debug)]
@@ -38,10 +33,7 @@ fn write(record: &Record) -> Vec<u8> {
             allowed: !denied,
             status: denied.then(|| Status::of(record)),
             audit_annotations: audit_annotations(record),
-            warnings: match record.outcome {
-                Outcome::Warned => would_deny(record.violations()),
-                _ => filled(record).into_iter().collect(),
-            },
+            warnings: warnings::of(record),
         },
     };
     let patch = if record.is_patched() { write_patch(&record.object) } else { Vec::new() };
@@ -126,7 +118,7 @@ struct Cause {
 impl<'r> Status<'r> {
     fn of(record: &'r Record) -> Self {
         const MAX_CAUSES: usize = 50;
-        let causes = record.violations().iter().take(MAX_CAUSES).map(|violation| Cause {
+        let causes = record.violations().of_highest().iter().take(MAX_CAUSES).map(|violation| Cause {
             reason: violation.rule.id,
             message: violation.to_string(),
             field: violation.path.to_string(),
@@ -134,58 +126,4 @@ impl<'r> Status<'r> {
         let message = record.message();
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }
     }
-}
-
-/// Returns one short line for a person about what was filled: two fields of the Pod itself, the runtime class first, and
-/// the number of further fields. It has only words of the Pod API and the policy's name in it.
-fn filled(record: &Record) -> Option<String> {
-    const NAMED: usize = 2;
-    let policy = record.policy.filter(|policy| policy.header.warnings.filled)?;
-    if !record.is_patched() || !is_interactive(record) {
-        return None;
-    }
-    let paths = record.filled_paths();
-    let mut of_pod: Vec<String> = paths.iter().filter_map(field_of_pod).collect();
-    of_pod.sort_by_key(|field| field != "runtimeClassName");
-    let named = &of_pod[..of_pod.len().min(NAMED)];
-    let what = match (named, paths.len() - named.len()) {
-        (_, 0) if named.is_empty() => return None,
-        ([], more) => format!("{more} fields"),
-        (_, 0) => named.join(" and "),
-        (_, more) => format!("{} and {more} more", named.join(", ")),
-    };
-    Some(format!("sandgate: filled {what} for policy {}", policy.name))
-}
-
-/// Returns the path below `spec` if it is one of the Pod itself, and not of a container, an item or an entry of a map.
-fn field_of_pod(path: &FieldPath) -> Option<String> {
-    let field = path.below("spec")?;
-    field.steps().all(|step| matches!(step, Step::Field(_))).then(|| field.to_string())
-}
-
-/// Returns whether a person will see the answer: neither a service account nor a controller has made the Pod.
-fn is_interactive(record: &Record) -> bool {
-    let is_account = record.request.user.starts_with("system:serviceaccount:");
-    !is_account && pod::controller(pod::metadata(&record.object)).is_none()
-}
-
-/// Returns the warnings about what mode enforce would deny. The API server cuts a warning after 256 runes and all of them after 4096.
-fn would_deny(violations: &Violations) -> Vec<String> {
-    const MAX_WARNING_CHARS: usize = 256;
-    const MAX_TOTAL_CHARS: usize = 4096;
-    let mut warnings = Vec::new();
-    let mut left = MAX_TOTAL_CHARS - MAX_WARNING_CHARS;
-    let lines = violations.lines();
-    for (index, line) in lines.iter().enumerate() {
-        let warning: String =
-            format!("sandgate would deny this: {line}").chars().take(MAX_WARNING_CHARS).collect();
-        let length = warning.chars().count();
-        if length > left {
-            warnings.push(format!("sandgate would deny this for {} more reasons", lines.len() - index));
-            break;
-        }
-        left -= length;
-        warnings.push(warning);
-    }
-    warnings
 }

@@ -2,318 +2,208 @@
 
 pub mod annotations;
 mod answer;
+mod audit_record;
+mod changes;
+mod evaluate;
 mod head;
+mod levels;
+mod outcome;
+mod provenance;
 mod record;
 mod request;
-
-use std::{cell::OnceCell, str::FromStr};
+mod warnings;
 
 use crate::{
-    json::{Object, Value, is_changed},
-    path::LazyPath,
-    pod::{self, metadata_mut},
-    policy::{Creator, Mode, Owner, PodFacts, Policy, PolicySet, Profile},
-    rules::{self, Filled},
+    json::Value,
+    path::{LazyPath, METADATA},
+    policy::{Creator, Level, Policy, PolicySet},
+    rules::{Group, Rule},
     text::quote,
-    violations::{Reporter, Violation, Violations},
+    violations::Reporter,
 };
 
 pub use answer::Answer;
+pub use audit_record::{
+    AuditClamped, AuditOwner, AuditRecord, AuditViolation, MAX_LINE_BYTES, MAX_TEXT_CHARS, Origin, rules,
+};
+pub use changes::Clamped;
+pub use evaluate::{Defaults, Findings, evaluate};
 pub use head::{Head, MAX_HEAD_BYTES};
+pub use levels::LeveledViolations;
+pub use outcome::{Endpoint, Outcome, UnknownWord, WithoutPolicy};
+pub use provenance::{HASH_ANNOTATION, POLICY_ANNOTATION, PROVENANCE};
 pub use record::Record;
-pub use request::{Operation, Request, RequestInfo, ReviewError};
+pub use request::{Caller, Operation, Request, RequestInfo, ReviewError, Unread};
 
-/// The annotation that names the policy a Pod was filled by.
-pub const POLICY_ANNOTATION: &str = "sandgate.dev/policy";
-/// The annotation with the hash of that policy's content.
-pub const HASH_ANNOTATION: &str = "sandgate.dev/policy-hash";
+use evaluate::{evaluate_binding, evaluate_update, not_evaluated, report_unread};
 
-/// The endpoint that a webhook calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `POST /mutate`: fills defaults, then checks the object.
-    Mutate,
-    /// `POST /validate`: checks the final object.
-    Validate,
+/// Answers reviews by the policies in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluator<'a> {
+    /// The policies in force.
+    pub policies: &'a PolicySet,
+    /// The policy that the path of the call names (`/mutate/NAME`). It holds in namespaces that it selects by their
+    /// labels, which a review does not show.
+    pub path_policy: Option<&'a str>,
+    /// What happens in a namespace without a policy.
+    pub without_policy: WithoutPolicy,
+    /// How the sender proved that it is an API server.
+    pub caller: Caller,
 }
 
-/// A text that is none of the words of a type.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not one of: {1}")]
-pub struct UnknownWord(String, String);
-
-impl UnknownWord {
-    fn new(text: &str, words: impl IntoIterator<Item = &'static str>) -> Self {
-        Self(quote(text), words.into_iter().collect::<Vec<_>>().join(", "))
+impl<'a> Evaluator<'a> {
+    /// Answers one review.
+    ///
+    /// # Errors
+    /// If `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read is no error: it is
+    /// denied, with the reason.
+    pub fn answer(self, endpoint: Endpoint, body: &'a [u8]) -> Result<Answer<'a>, ReviewError> {
+        Ok(self.answer_request(endpoint, Request::read(body)?))
     }
-}
 
-impl FromStr for Endpoint {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|endpoint| endpoint.as_str() == text);
-        found.ok_or_else(|| UnknownWord::new(text, Self::ALL.map(Self::as_str)))
-    }
-}
-
-impl FromStr for Outcome {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|outcome| outcome.as_str() == text);
-        found.ok_or_else(|| UnknownWord::new(text, Self::ALL.map(Self::as_str)))
-    }
-}
-
-impl Endpoint {
-    /// Both endpoints.
-    pub const ALL: [Self; 2] = [Self::Mutate, Self::Validate];
-
-    /// Returns the word in records and metrics.
+    /// Answers a review that could not be evaluated, by its head.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
+    pub fn answer_head(self, endpoint: Endpoint, head: Head<'a>, unread: Unread) -> Answer<'a> {
+        self.answer_request(endpoint, Request::of_head(head, unread))
+    }
+
+    fn answer_request(self, endpoint: Endpoint, mut request: Request<'a>) -> Answer<'a> {
+        let decision = self.decide(endpoint, &mut request);
+        let Request { mut info, object, .. } = request;
+        info.caller = self.caller;
+        Answer::of(Record::new(decision, endpoint, info, object))
+    }
+
+    fn decide(self, endpoint: Endpoint, request: &mut Request<'a>) -> Decision<'a> {
+        if !request.is_judged {
+            return Decision::of(Outcome::NotJudged);
         }
+        let Some(policy) = self.policies.for_namespace(&request.info.namespace, self.path_policy) else {
+            return self.decide_without_policy(request);
+        };
+        let candidate = self.policies.candidate_of(policy);
+        let candidate = candidate.and_then(|candidate| evaluate_candidate(candidate, endpoint, request));
+        let findings = match (&request.unread, request.info.operation) {
+            (Some(_), _) => not_evaluated(policy, request),
+            (None, Operation::Update) => evaluate_update(policy, &request.object, &request.old_object),
+            (None, _) if request.is_binding() => evaluate_binding(policy, &request.object),
+            (None, _) => {
+                let defaults = if endpoint == Endpoint::Mutate { Defaults::Fill } else { Defaults::Skip };
+                evaluate(policy, &mut request.object, Some(creator(&request.info)), defaults)
+            }
+        };
+        let outcome = match findings.violations.highest() {
+            // An exempt request is evaluated all the same: the record shows what it would have been denied for.
+            _ if policy.exempts(&creator(&request.info)) => Outcome::Exempt,
+            Some(Level::Enforce) => Outcome::Denied,
+            Some(Level::Warn) => Outcome::Warned,
+            Some(Level::Audit) => Outcome::WouldDeny,
+            Some(Level::Off) | None => Outcome::Admitted,
+        };
+        Decision { outcome, policy: Some(policy), findings, candidate: candidate.unwrap_or_default() }
+    }
+
+    fn decide_without_policy(self, request: &Request) -> Decision<'a> {
+        if self.without_policy == WithoutPolicy::Allow {
+            return Decision::of(Outcome::NoPolicy);
+        }
+        let mut decision = Decision::of(Outcome::Denied);
+        let violations = &mut decision.findings.violations.enforce;
+        match &request.unread {
+            Some(unread) => report_unread(unread, violations),
+            None => {
+                let found = quote(&request.info.namespace);
+                let remedy = match self.path_policy {
+                    Some(name) => format!("policy {} may not be loaded yet: try again, or add it", quote(name)),
+                    None => "a policy that was added in the last minutes may not be loaded yet: try again, or add \
+                             one"
+                    .into(),
+                };
+                Reporter::new(&NAMESPACE_POLICY, violations).report(
+                    NAMESPACE_PATH,
+                    found,
+                    "a namespace with a sandbox policy",
+                    remedy,
+                );
+            }
+        }
+        decision
     }
 }
 
-/// The verdict on a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The request is admitted, with defaults filled if the Pod left fields open.
-    Admitted,
-    /// The request is denied.
-    Denied,
-    /// The request is admitted with warnings: mode enforce would have denied it (mode warn).
-    Warned,
-    /// The request is admitted: mode enforce would have denied it (mode audit).
-    WouldDeny,
-    /// The request is admitted without a check: the policy exempts the user or one of the groups.
-    Exempt,
-    /// The request is allowed: no policy covers the namespace, so the webhook's selector and the policies disagree.
-    NoPolicy,
-    /// The request is allowed: no rule checks it (DELETE, CONNECT, another resource).
-    NotJudged,
-}
-
-impl Outcome {
-    /// Every verdict.
-    pub const ALL: [Self; 7] = [
-        Self::Admitted,
-        Self::Denied,
-        Self::Warned,
-        Self::WouldDeny,
-        Self::Exempt,
-        Self::NoPolicy,
-        Self::NotJudged,
-    ];
-
-    /// Returns the word in records and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admitted => "admitted",
-            Self::Denied => "denied",
-            Self::Warned => "warned",
-            Self::WouldDeny => "would-deny",
-            Self::Exempt => "exempt",
-            Self::NoPolicy => "no-policy",
-            Self::NotJudged => "not-judged",
-        }
-    }
-}
-
-/// Evaluates one review and writes the answer.
+/// Answers one review by `policies`, and denies where no policy covers the namespace. `path_policy` is the policy that the
+/// path of the call names, if it names one.
 ///
 /// # Errors
-/// Fails if `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read is not an
-/// error: it is denied, with the reason.
+/// As [`Evaluator::answer`].
 pub fn answer<'a>(
     policies: &'a PolicySet,
     endpoint: Endpoint,
+    path_policy: Option<&'a str>,
     body: &'a [u8],
 ) -> Result<Answer<'a>, ReviewError> {
-    let mut request = Request::read(body)?;
-    let (outcome, policy, findings) = decide(policies, endpoint, &mut request);
-    let Request { info, object, .. } = request;
-    Ok(Answer::of(Record {
-        outcome,
-        endpoint,
-        request: info,
-        policy,
-        object,
-        findings,
-        filled: OnceCell::new(),
-        message: OnceCell::new(),
-    }))
+    let (without_policy, caller) = (WithoutPolicy::Deny, Caller::default());
+    Evaluator { policies, path_policy, without_policy, caller }.answer(endpoint, body)
 }
 
-/// The violations and the filled defaults of one object.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// The violations of the policy.
-    pub violations: Violations,
-    /// The rules that filled defaults, with the number of fields.
-    pub filled: Vec<Filled>,
-    /// The violations that the stored Pod had before an update; they do not count against the update.
-    pub forgiven: Vec<Violation>,
+/// The rule of a Pod in a namespace without a policy. It is not one of the policy's rules, which cannot be checked there.
+pub static NAMESPACE_POLICY: Rule = Rule {
+    id: "namespace-policy",
+    group: Group::Metadata,
+    title: "The namespace of the Pod has a policy.",
+    why: "The webhook selects the namespace, so its Pods are to be sandboxed, and without a policy nothing states how. \
+          Admitting them would leave a gap while a new policy is being loaded.",
+    references: &[
+        "https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/",
+    ],
+    setting: "spec.namespaces",
+    fill: None,
+    check: |_, _, _| {},
+};
+
+static NAMESPACE_PATH: LazyPath<'static> = METADATA.child("namespace");
+
+/// What was decided on a request.
+#[derive(Debug)]
+struct Decision<'a> {
+    outcome: Outcome,
+    policy: Option<&'a Policy>,
+    findings: Findings<'a>,
+    candidate: LeveledViolations,
 }
 
-impl From<Violations> for Findings {
-    fn from(violations: Violations) -> Self {
-        Self { violations, ..Self::default() }
+impl Decision<'_> {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, policy: None, findings: Findings::default(), candidate: LeveledViolations::default() }
     }
 }
 
-fn decide<'a>(
-    evaluator: Evaluator<'a>,
+/// Evaluates what came under a policy that is only recorded: a create where it can still be filled, an update where it is
+/// final. Returns `None` if the candidate has nothing to evaluate there.
+fn evaluate_candidate<'a>(
+    candidate: &'a Policy,
     endpoint: Endpoint,
-    request: &mut Request<'a>,
-) -> (Outcome, Option<&'a Policy>, Findings) {
-    if !request.is_judged {
-        return (Outcome::NotJudged, None, Findings::default());
+    request: &Request<'a>,
+) -> Option<LeveledViolations> {
+    if request.unread.is_some() || request.is_binding() || candidate.exempts(&creator(&request.info)) {
+        return None;
     }
-    let Some(policy) = policies.for_namespace(&request.info.namespace, None) else {
-        return (Outcome::NoPolicy, None, Findings::default());
-    };
-    if policy.exempts(&creator(&request.info)) {
-        return (Outcome::Exempt, Some(policy), Findings::default());
-    }
-    let findings = match (&request.malformed, request.info.operation) {
-        (Some(problem), _) => unreadable(problem).into(),
-        (None, Operation::Update) => evaluate_update(policy, request),
-        (None, _) if request.is_binding() => evaluate_binding(policy, &request.object).into(),
-        // If nothing is enforced the record states what enforcing would do, so defaults are filled there too.
-        (None, _) => {
-            let is_filled = endpoint == Endpoint::Mutate || policy.mode() != Mode::Enforce;
-            let defaults = if is_filled { Defaults::Fill } else { Defaults::Skip };
-            evaluate(policy, &mut request.object, Some(creator(&request.info)), defaults)
+    let findings = match (request.info.operation, endpoint) {
+        (Operation::Create, Endpoint::Mutate) => {
+            let mut pod: Value = request.object.clone();
+            evaluate(candidate, &mut pod, Some(creator(&request.info)), Defaults::Fill)
         }
+        (Operation::Update, Endpoint::Validate) => {
+            evaluate_update(candidate, &request.object, &request.old_object)
+        }
+        _ => return None,
     };
-    let outcome = match policy.mode() {
-        _ if findings.violations.is_empty() => Outcome::Admitted,
-        Mode::Enforce => Outcome::Denied,
-        Mode::Warn => Outcome::Warned,
-        Mode::Audit => Outcome::WouldDeny,
-    };
-    (outcome, Some(policy), findings)
+    Some(findings.violations)
 }
 
 /// Returns the user that a request comes from.
 fn creator<'r>(info: &'r RequestInfo) -> Creator<'r> {
     Creator { user: &info.user, groups: &info.groups }
-}
-
-/// Selects whether the policy's defaults are filled before a Pod is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Defaults {
-    /// Fields that the Pod leaves open are filled, as the mutating webhook does.
-    Fill,
-    /// The Pod is checked as it is, as the validating webhook does.
-    Skip,
-}
-
-/// Fills `pod` if `defaults` demands it, and returns what violates the policy after that. Only a Pod that is being created
-/// has a `creator`.
-#[must_use]
-pub fn evaluate<'a>(
-    policy: &'a Policy,
-    pod: &mut Value<'a>,
-    creator: Option<Creator>,
-    defaults: Defaults,
-) -> Findings {
-    let mut filled = Vec::new();
-    let profile = profile_of(policy, pod, creator);
-    if defaults == Defaults::Fill {
-        filled = rules::fill(profile, pod);
-        stamp(policy, pod);
-    }
-    Findings { violations: rules::check(profile, pod), filled, forgiven: Vec::new() }
-}
-
-/// Returns the keys of the policy that hold for a Pod.
-fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> &'p Profile {
-    let (metadata, spec) = (pod::metadata(pod), pod::spec(pod));
-    let owner = pod::controller(metadata)
-        .and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));
-    let labels = metadata.object("labels");
-    let service_account =
-        ["serviceAccountName", "serviceAccount"].into_iter().find_map(|field| spec.str(field));
-    policy.profile_for(&PodFacts {
-        creator,
-        owner,
-        service_account,
-        runtime_class: spec.str("runtimeClassName"),
-        label: &|key| labels.and_then(|labels| labels.str(key)),
-        asks_for: &|resource| {
-            let asks = |object: &Object| {
-                let resources = object.object("resources");
-                ["limits", "requests"].into_iter().any(|kind| {
-                    resources
-                        .and_then(|resources| resources.object(kind))
-                        .is_some_and(|amounts| amounts.get(resource).is_some())
-                })
-            };
-            asks(spec) || pod::containers(pod).any(asks)
-        },
-    })
-}
-
-/// Names the policy in a Pod that was filled, and corrects a Pod that names another one.
-fn stamp<'a>(policy: &'a Policy, pod: &mut Value<'a>) {
-    let annotations =
-        pod.as_object().and_then(|pod| pod.object("metadata")).and_then(|meta| meta.object("annotations"));
-    let find = |key| annotations.and_then(|annotations| annotations.str(key));
-    let marks = [(POLICY_ANNOTATION, policy.name.as_str()), (HASH_ANNOTATION, policy.hash.as_str())];
-    let claims = marks.iter().any(|(key, _)| find(key).is_some());
-    let is_true = marks.iter().all(|(key, value)| find(key) == Some(*value));
-    if is_true || !(claims || is_changed(pod)) {
-        return;
-    }
-    if let Some(annotations) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("annotations")) {
-        for (key, value) in marks {
-            annotations.set(key, value);
-        }
-    }
-}
-
-/// An update is denied only for violations that the Pod did not have before. A Pod that is being deleted is no
-/// exception: it may run on for as long as the delete allows, and its finalizers can be removed whatever it violates.
-fn evaluate_update(policy: &Policy, request: &Request) -> Findings {
-    let profile = profile_of(policy, &request.object, None);
-    let violations = rules::check(profile, &request.object);
-    if violations.is_empty() || request.old_object == Value::Null {
-        return violations.into();
-    }
-    let rules::Update { new, mut old } = rules::check_update(profile, &request.object, &request.old_object);
-    old.retain(|violation| violation.rule != rules::ONLY_ON_CREATE);
-    Findings { violations: new, filled: Vec::new(), forgiven: old }
-}
-
-/// A Binding is denied for what its labels and annotations violate. It is not a Pod, so what it violates without them
-/// does not count.
-fn evaluate_binding(policy: &Policy, binding: &Value) -> Violations {
-    let mut bare = binding.clone();
-    if let Some(metadata) = metadata_mut(&mut bare) {
-        metadata.set("labels", Value::Null);
-        metadata.set("annotations", Value::Null);
-    }
-    rules::check_update(policy.base(), binding, &bare).new
-}
-
-fn not_evaluated(unread: &Unread) -> Violations {
-    let (found, wanted, remedy) = unread.violation();
-    let mut violations = Violations::default();
-    Reporter::new(rules::POD_SCHEMA, &mut violations).report(
-        LazyPath::root("object"),
-        problem,
-        "a Pod",
-        "send a Pod that can be read without doubt",
-    );
-    violations
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value as Json, json};
 
-use super::{Caller, Endpoint, Evaluator, Head, Outcome, Unread, WithoutPolicy, answer};
+use super::{Caller, Endpoint, Evaluator, Head, Outcome, Unread, WithoutPolicy, annotations, answer};
 use crate::{
     policy::{PolicySet, Source},
     rules::testing::{complete_pod, plain_pod},
@@ -15,7 +15,7 @@ fn policies(mode: &str) -> PolicySet {
 
 fn policies_of(spec: &str) -> PolicySet {
     let text = format!(
-        "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{{spec}}}}}"
+        "{{apiVersion: sandgate.dev/v1beta1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{{spec}}}}}"
     );
     PolicySet::from_sources(&[Source { name: "p.yaml".into(), text }]).unwrap()
 }
@@ -57,7 +57,7 @@ fn ask(policies: &PolicySet, endpoint: Endpoint, review: &Json) -> Told {
 }
 
 fn ask_text(policies: &PolicySet, endpoint: Endpoint, text: &str) -> Told {
-    let answer = answer(policies, endpoint, text.as_bytes()).unwrap();
+    let answer = answer(policies, endpoint, None, text.as_bytes()).unwrap();
     let body: Json = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["kind"], "AdmissionReview");
     let mut line = Vec::new();
@@ -153,7 +153,7 @@ fn the_record_escapes_what_could_forge_a_line() {
     pod["spec"]["containers"][0]["image"] = json!(image);
     let text = create(&pod).to_string();
     let policies = PolicySet::builtin();
-    let answer = answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap();
+    let answer = answer(&policies, Endpoint::Mutate, None, text.as_bytes()).unwrap();
     let mut line = Vec::new();
     answer.record.write_line(&mut line, "T", 42);
     let line = String::from_utf8(line).unwrap();
@@ -165,14 +165,17 @@ fn the_record_escapes_what_could_forge_a_line() {
 fn the_record_has_the_promised_fields_in_order() {
     let text = create(&privileged()).to_string();
     let policies = PolicySet::builtin();
-    let answer = answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap();
+    let answer = answer(&policies, Endpoint::Mutate, None, text.as_bytes()).unwrap();
     let mut line = Vec::new();
     answer.record.write_line(&mut line, "T", 42);
     let line = String::from_utf8(line).unwrap();
     let expected = [
         "time",
+        "cluster",
+        "instance",
         "verdict",
         "endpoint",
+        "authenticated",
         "uid",
         "dryRun",
         "operation",
@@ -186,10 +189,13 @@ fn the_record_has_the_promised_fields_in_order() {
         "groups",
         "serviceAccount",
         "policy",
+        "profile",
         "policyHash",
         "mode",
         "filled",
         "violations",
+        "forgiven",
+        "candidate",
         "images",
         "durationMicros",
     ];
@@ -207,7 +213,7 @@ fn the_record_has_the_promised_fields_in_order() {
         record["violations"][0],
         json!({
             "rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-            "found": "true", "wanted": "false or unset"
+            "found": "true", "wanted": "false or unset", "remedy": "remove privileged"
         })
     );
 }
@@ -362,8 +368,12 @@ fn a_namespace_without_a_policy_is_denied_with_what_to_do() {
 #[test]
 fn a_namespace_without_a_policy_is_allowed_and_left_alone_if_asked_for() {
     let policies = PolicySet::builtin();
-    let evaluator =
-        Evaluator { policies: &policies, without_policy: WithoutPolicy::Allow, caller: Caller::Unasked };
+    let evaluator = Evaluator {
+        policies: &policies,
+        path_policy: None,
+        without_policy: WithoutPolicy::Allow,
+        caller: Caller::Unasked,
+    };
     let mut review = create(&privileged());
     review["request"]["namespace"] = json!("default");
     let text = review.to_string();
@@ -383,7 +393,7 @@ fn a_review_that_cannot_be_read_is_denied_by_its_head() {
     for body in [review.as_bytes()[..review.len() - 1].to_vec(), not_text] {
         for (mode, allowed) in [("enforce", false), ("warn", true), ("audit", true)] {
             let policies = policies(mode);
-            let answer = answer(&policies, Endpoint::Validate, &body).unwrap();
+            let answer = answer(&policies, Endpoint::Validate, None, &body).unwrap();
             let answered: Json = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!(answered["response"]["allowed"], allowed, "{mode}");
             assert_eq!(answered["response"]["uid"], "0a1b", "{mode}");
@@ -398,8 +408,12 @@ fn a_review_that_cannot_be_read_is_denied_by_its_head() {
 fn every_reason_not_to_evaluate_is_a_denial_that_says_why() {
     let review = create(&complete_pod()).to_string();
     let policies = PolicySet::builtin();
-    let evaluator =
-        Evaluator { policies: &policies, without_policy: WithoutPolicy::Deny, caller: Caller::Unasked };
+    let evaluator = Evaluator {
+        policies: &policies,
+        path_policy: None,
+        without_policy: WithoutPolicy::Deny,
+        caller: Caller::Unasked,
+    };
     for (unread, reason) in [
         (Unread::TooLarge(8_388_608), "in a review of more than 8388608 bytes"),
         (Unread::NotReceived(4500), "not received within 4500 ms"),
@@ -538,14 +552,16 @@ fn the_old_version_of_the_review_is_answered_in_kind() {
     let policies = PolicySet::builtin();
     let text = review.to_string();
     let body: Json =
-        serde_json::from_slice(&answer(&policies, Endpoint::Mutate, text.as_bytes()).unwrap().body).unwrap();
+        serde_json::from_slice(&answer(&policies, Endpoint::Mutate, None, text.as_bytes()).unwrap().body)
+            .unwrap();
     assert_eq!(body["apiVersion"], "admission.k8s.io/v1beta1");
     assert_eq!(body["response"]["allowed"], true);
 }
 
 #[test]
 fn what_is_no_review_is_an_error_that_says_why() {
-    let error = |text: &[u8]| answer(&PolicySet::builtin(), Endpoint::Mutate, text).unwrap_err().to_string();
+    let error =
+        |text: &[u8]| answer(&PolicySet::builtin(), Endpoint::Mutate, None, text).unwrap_err().to_string();
     assert_eq!(error(b"hello"), "not an AdmissionReview: expected value at line 1 column 1");
     assert_eq!(error(b"{\"kind\":\"\xff\"}"), "not an AdmissionReview: not UTF-8, at byte 9");
     assert_eq!(error(br#"{"kind":"Pod"}"#), "not an AdmissionReview: kind is \"Pod\"");
@@ -664,7 +680,7 @@ fn a_binding_is_judged_by_the_labels_and_annotations_that_it_carries() {
         review["request"]["resource"]["resource"] = json!(resource);
         review["request"]["subResource"] = json!(subresource);
         [Endpoint::Mutate, Endpoint::Validate].map(|endpoint| {
-            let body = answer(&policies, endpoint, review.to_string().as_bytes()).unwrap().body;
+            let body = answer(&policies, endpoint, None, review.to_string().as_bytes()).unwrap().body;
             serde_json::from_slice::<Json>(&body).unwrap()["response"].take()
         })
     };
@@ -698,7 +714,7 @@ fn a_binding_is_judged_by_the_labels_and_annotations_that_it_carries() {
 
 fn findings(policies: &PolicySet, endpoint: Endpoint, review: &Json) -> (usize, usize, bool) {
     let text = review.to_string();
-    let record = answer(policies, endpoint, text.as_bytes()).unwrap().record;
+    let record = answer(policies, endpoint, None, text.as_bytes()).unwrap().record;
     (record.violations().len(), record.findings.forgiven.len(), record.is_escape())
 }
 
@@ -717,7 +733,7 @@ fn an_update_of_a_pod_that_should_not_be_there_is_an_escape() {
     let review = update(&escaped(), &labelled);
     assert_eq!(findings(&PolicySet::builtin(), Endpoint::Validate, &review), (0, 1, true));
     let (policies, text) = (PolicySet::builtin(), review.to_string());
-    let record = answer(&policies, Endpoint::Validate, text.as_bytes()).unwrap().record;
+    let record = answer(&policies, Endpoint::Validate, None, text.as_bytes()).unwrap().record;
     assert_eq!((record.pod_uid(), &*record.forgiven_rules()), ("5f0e", "privileged"));
     let (_, forgiven, is_escape) = findings(&PolicySet::builtin(), Endpoint::Mutate, &review);
     assert_eq!((forgiven, is_escape), (1, false), "the other side counts it");
@@ -759,7 +775,7 @@ fn an_escape_that_is_only_tried_or_not_enforced_or_mended_does_not_count() {
 fn what_is_filled_goes_out_only_with_a_patch() {
     let patched = |policies: &PolicySet, endpoint, review: &Json| {
         let text = review.to_string();
-        answer(policies, endpoint, text.as_bytes()).unwrap().record.is_patched()
+        answer(policies, endpoint, None, text.as_bytes()).unwrap().record.is_patched()
     };
     let plain = create(&plain_pod());
     assert!(patched(&PolicySet::builtin(), Endpoint::Mutate, &plain));

@@ -26,7 +26,7 @@ use crate::{
     json::Value,
     pod::{self, Pod},
     policy::{Profile, Spec},
-    violations::{Baseline, Ratchet, Reporter, Sink, Violation, Violations},
+    violations::{Reporter, Sink, Violations},
 };
 
 /// One property that the policy demands of a Pod. Two rules are equal if their ids are.
@@ -229,10 +229,19 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
 /// Fills what `pod` leaves open, and returns what each rule filled. A Pod of too many containers is left alone: it is
 /// denied anyway, and filling it would make a small request large.
 pub fn fill<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> Vec<Filled> {
+    fill_some(profile, pod, |_| true)
+}
+
+/// Fills as [`fill`] does, but only by the rules for which `is_wanted` holds.
+pub(crate) fn fill_some<'a>(
+    profile: &'a Profile,
+    pod: &mut Value<'a>,
+    is_wanted: impl Fn(&Rule) -> bool,
+) -> Vec<Filled> {
     if pod::containers(pod).take(helpers::MAX_CONTAINERS + 1).count() > helpers::MAX_CONTAINERS {
         return Vec::new();
     }
-    let fills = ALL.iter().filter_map(|rule| Some((*rule, rule.fill?)));
+    let fills = ALL.iter().filter(|rule| is_wanted(rule)).filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
 }
@@ -245,26 +254,8 @@ pub fn check(profile: &Profile, pod: &Value) -> Violations {
     violations
 }
 
-/// The violations of an updated object.
-#[derive(Debug, Default)]
-pub struct Update {
-    /// The violations that the object did not have before.
-    pub new: Violations,
-    /// The violations that the object had before: same rule, same path, same value.
-    pub old: Vec<Violation>,
-}
-
-/// Compares the violations of `new` with those of `old`, all of them, however many are kept in the end.
-#[must_use]
-pub fn check_update(profile: &Profile, new: &Value, old: &Value) -> Update {
-    let mut baseline = Baseline::default();
-    check_into(profile, old, &mut baseline);
-    let mut ratchet = Ratchet::new(&baseline);
-    check_into(profile, new, &mut ratchet);
-    Update { new: ratchet.new, old: ratchet.old.into_kept() }
-}
-
-fn check_into(profile: &Profile, pod: &Value, sink: &mut dyn Sink) {
+/// Reports every violation of `pod` to `sink`.
+pub(crate) fn check_into(profile: &Profile, pod: &Value, sink: &mut dyn Sink) {
     let pod = Pod::of(pod, profile);
     for rule in ALL {
         (rule.check)(&profile.spec, &pod, &mut Reporter::new(rule, sink));

@@ -3,8 +3,7 @@
 use clap::Args;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 
-use crate::audit::Verdict;
-use sandgate_engine::review::Outcome;
+use sandgate_engine::review::{AuditRecord, Outcome};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
@@ -33,19 +32,19 @@ pub(super) struct FilterArgs {
 }
 
 impl FilterArgs {
-    pub(super) fn wants(&self, verdict: &Verdict) -> bool {
+    pub(super) fn wants(&self, record: &AuditRecord) -> bool {
         let Self { since, until, verdict: verdicts, rule, namespace, user, image } = self;
-        let mut rules = verdict.violations.iter().map(|violation| &*violation.rule);
-        (verdicts.is_empty() || verdicts.contains(&verdict.verdict))
-            && is_any(namespace, &verdict.namespace)
-            && is_any(user, &verdict.user)
-            && (rule.is_empty() || rules.any(|id| is_any(rule, id)))
-            && (image.is_empty() || verdict.images.iter().any(|name| is_any(image, name)))
-            && is_between(*since, *until, &verdict.time)
+        let rules = record.rules();
+        (verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict == record.verdict))
+            && is_any(namespace, &record.namespace)
+            && is_any(user, &record.user)
+            && (rule.is_empty() || rules.iter().any(|id| is_any(rule, id)))
+            && (image.is_empty() || record.images.iter().any(|name| is_any(image, name)))
+            && is_between(*since, *until, &record.time)
     }
 
-    /// What is wanted, in words: each filter that was given, and its values.
-    pub(super) fn told(&self) -> Vec<(&'static str, String)> {
+    /// Returns each filter that was given, with its values.
+    pub(super) fn described(&self) -> Vec<(&'static str, String)> {
         let Self { since, until, verdict, rule, namespace, user, image } = self;
         let time = |time: &Option<Timestamp>| time.iter().map(ToString::to_string).collect::<Vec<_>>();
         let filters = [

@@ -8,9 +8,12 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::{
-    Failure,
-    input::{is_stdin, reason, warn_of_terminal},
+use crate::{
+    audit::chain::{Seal, SealReader},
+    cli::{
+        Failure,
+        input::{is_stdin, reason, warn_of_terminal},
+    },
 };
 
 /// The API server writes larger events than we do records, with whole objects in them; but none this large.
@@ -22,7 +25,8 @@ pub(super) enum Line<'l> {
     Whole(&'l [u8]),
     /// The file ends without a newline.
     Torn(&'l [u8]),
-    TooLong,
+    /// The line is longer than [`LONGEST`]; only its seal was kept.
+    TooLong(Option<Seal>),
     /// The file is compressed, and this is all that is read of it.
     Compressed,
 }
@@ -40,6 +44,8 @@ pub(super) struct Lines {
     /// The line that was read last, with its newline if it has one.
     text: Vec<u8>,
     is_compressed: bool,
+    /// The seal of a line that is too long.
+    seal: Option<Seal>,
 }
 
 impl Lines {
@@ -64,7 +70,14 @@ impl Lines {
     }
 
     pub(super) fn of(name: &str, input: impl BufRead + 'static) -> Self {
-        Self { name: name.into(), number: 0, input: Box::new(input), text: Vec::new(), is_compressed: false }
+        Self {
+            name: name.into(),
+            number: 0,
+            input: Box::new(input),
+            text: Vec::new(),
+            is_compressed: false,
+            seal: None,
+        }
     }
 
     /// Reads the next line; `false` at the end.
@@ -81,10 +94,28 @@ impl Lines {
             self.input = Box::new(io::empty());
             return Ok(true);
         }
-        if matches!(self.line(), Line::TooLong) {
-            self.input.skip_until(b'\n').map_err(|error| unreadable(&self.name, &error))?;
+        self.seal = None;
+        if matches!(self.line(), Line::TooLong(_)) {
+            self.seal = self.skip_line().map_err(|error| unreadable(&self.name, &error))?;
         }
         Ok(true)
+    }
+
+    /// Reads on to the end of a line that is too long to be kept, for its seal.
+    fn skip_line(&mut self) -> io::Result<Option<Seal>> {
+        let mut reader = SealReader::default();
+        reader.update(&self.text);
+        loop {
+            let buffer = self.input.fill_buf()?;
+            let newline = buffer.iter().position(|byte| *byte == b'\n');
+            let read = newline.unwrap_or(buffer.len());
+            reader.update(&buffer[..read]);
+            let is_end = newline.is_some() || buffer.is_empty();
+            self.input.consume(read + usize::from(newline.is_some()));
+            if is_end {
+                return Ok(reader.finish());
+            }
+        }
     }
 
     /// The line that was read last.
@@ -92,7 +123,7 @@ impl Lines {
         match self.text.strip_suffix(b"\n") {
             _ if self.is_compressed => Line::Compressed,
             Some(line) => Line::Whole(line),
-            None if self.text.len() > LONGEST => Line::TooLong,
+            None if self.text.len() > LONGEST => Line::TooLong(self.seal),
             None => Line::Torn(&self.text),
         }
     }
@@ -128,7 +159,8 @@ mod tests {
     fn lines_are_counted_and_a_torn_or_endless_one_is_known() {
         let text = [b"a\n\nb\n".to_vec(), vec![b'x'; LONGEST + 1], b"\nc".to_vec()].concat();
         let mut lines = Lines::of("x", io::Cursor::new(text));
-        for line in [Line::Whole(b"a"), Line::Whole(b""), Line::Whole(b"b"), Line::TooLong, Line::Torn(b"c")]
+        for line in
+            [Line::Whole(b"a"), Line::Whole(b""), Line::Whole(b"b"), Line::TooLong(None), Line::Torn(b"c")]
         {
             assert!(lines.advance().unwrap());
             assert_eq!(lines.line(), line);

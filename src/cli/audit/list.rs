@@ -1,6 +1,7 @@
 //! `sandgate audit list`: the verdicts, one a line.
 
 use std::{
+    borrow::Cow,
     io::{self, BufWriter, IsTerminal},
     ops::ControlFlow,
 };
@@ -8,14 +9,15 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use super::{
-    cells::{csv, row},
     filter::FilterArgs,
     source::{SourceArgs, flush, write},
+    table::{csv, row},
 };
 use crate::{
-    audit::Verdict,
+    audit::VerdictLine,
     cli::{Failure, Status},
 };
+use sandgate_engine::review::{AuditRecord, rules};
 
 /// List verdicts
 #[derive(Debug, Args)]
@@ -47,7 +49,7 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, Failure> {
     let header: Vec<u8> = match output {
         Output::Table => table(&TABLE),
         Output::Json => Vec::new(),
-        Output::Csv => csv(COLUMNS),
+        Output::Csv => csv(COLUMNS.map(|(name, _)| name)),
     };
     if write(&mut out, &header)?.is_break() {
         return Ok(Status::Fine);
@@ -72,85 +74,99 @@ fn table(cells: &[&str]) -> Vec<u8> {
     row(cells, &WIDTHS).into_bytes()
 }
 
-const COLUMNS: [&str; 21] = [
-    "time",
-    "verdict",
-    "endpoint",
-    "uid",
-    "dryRun",
-    "operation",
-    "resource",
-    "subresource",
-    "namespace",
-    "name",
-    "generateName",
-    "ownerKind",
-    "ownerName",
-    "user",
-    "groups",
-    "serviceAccount",
-    "policy",
-    "policyHash",
-    "mode",
-    "rules",
-    "images",
+/// A column of CSV: its name, and its text in a record.
+type Column = (&'static str, for<'r> fn(&'r AuditRecord<'static>) -> Cow<'r, str>);
+
+const COLUMNS: [Column; 29] = [
+    ("time", |record| (&*record.time).into()),
+    ("cluster", |record| (&*record.cluster).into()),
+    ("instance", |record| (&*record.instance).into()),
+    ("verdict", |record| (&*record.verdict).into()),
+    ("endpoint", |record| (&*record.endpoint).into()),
+    ("authenticated", |record| record.authenticated.to_string().into()),
+    ("uid", |record| (&*record.uid).into()),
+    ("dryRun", |record| record.dry_run.to_string().into()),
+    ("operation", |record| (&*record.operation).into()),
+    ("resource", |record| (&*record.resource).into()),
+    ("subresource", |record| (&*record.subresource).into()),
+    ("namespace", |record| (&*record.namespace).into()),
+    ("name", |record| (&*record.name).into()),
+    ("generateName", |record| (&*record.generate_name).into()),
+    ("ownerKind", |record| record.owner.as_ref().map(|owner| &*owner.kind).unwrap_or_default().into()),
+    ("ownerName", |record| record.owner.as_ref().map(|owner| &*owner.name).unwrap_or_default().into()),
+    ("user", |record| (&*record.user).into()),
+    ("groups", |record| record.groups.join(" ").into()),
+    ("serviceAccount", |record| (&*record.service_account).into()),
+    ("policy", |record| (&*record.policy).into()),
+    ("profile", |record| record.profile.as_deref().unwrap_or_default().into()),
+    ("policyHash", |record| (&*record.policy_hash).into()),
+    ("mode", |record| (&*record.mode).into()),
+    ("filled", |record| record.filled.join(" ").into()),
+    ("rules", |record| record.rules().join(",").into()),
+    ("forgivenRules", |record| rules(&record.forgiven).join(",").into()),
+    ("candidateRules", |record| rules(&record.candidate).join(",").into()),
+    ("images", |record| record.images.join(" ").into()),
+    ("durationMicros", |record| record.duration_micros.to_string().into()),
 ];
 
-fn line(verdict: &Verdict, output: Output) -> Vec<u8> {
-    let rules = rules(verdict).join(",");
+fn line(line: &VerdictLine, output: Output) -> Vec<u8> {
+    let record = &line.record;
     match output {
         Output::Table => {
-            let Verdict { time, verdict: outcome, operation, namespace, user, .. } = verdict;
+            let AuditRecord { time, verdict, operation, namespace, user, .. } = record;
             // To the second: the rest is in the other formats.
-            let time = time.split_once('.').map_or(time.clone(), |(seconds, _)| format!("{seconds}Z"));
-            table(&[&time, outcome, operation, namespace, &name(verdict), user, &rules])
+            let time = time.split_once('.').map_or(time.to_string(), |(seconds, _)| format!("{seconds}Z"));
+            let rules = record.rules().join(",");
+            table(&[&time, verdict, operation, namespace, &name(record), user, &rules])
         }
         Output::Json => {
-            let mut line = serde_json::to_vec(verdict).expect("writing JSON to memory cannot fail");
+            let mut line = serde_json::to_vec(line).expect("writing JSON to memory cannot fail");
             line.push(b'\n');
             line
         }
-        Output::Csv => cells(verdict, &rules),
+        Output::Csv => csv(COLUMNS.map(|(_, text)| text(record))),
     }
 }
 
-fn cells(verdict: &Verdict, rules: &str) -> Vec<u8> {
-    let owner = verdict.owner.clone().unwrap_or_default();
-    let (groups, images) = (verdict.groups.join(" "), verdict.images.join(" "));
-    csv([
-        &*verdict.time,
-        &verdict.verdict,
-        &verdict.endpoint,
-        &verdict.uid,
-        if verdict.dry_run { "true" } else { "false" },
-        &verdict.operation,
-        &verdict.resource,
-        &verdict.subresource,
-        &verdict.namespace,
-        &verdict.name,
-        &verdict.generate_name,
-        &owner.kind,
-        &owner.name,
-        &verdict.user,
-        &groups,
-        &verdict.service_account,
-        &verdict.policy,
-        &verdict.policy_hash,
-        &verdict.mode,
-        rules,
-        &images,
-    ])
+/// Returns the name of the object, or its prefix.
+pub(super) fn name(record: &AuditRecord) -> String {
+    let AuditRecord { name, generate_name, .. } = record;
+    if name.is_empty() && !generate_name.is_empty() { format!("{generate_name}*") } else { name.to_string() }
 }
 
-/// The violated rules, each once.
-pub(super) fn rules(verdict: &Verdict) -> Vec<&str> {
-    let mut rules: Vec<&str> = verdict.violations.iter().map(|violation| &*violation.rule).collect();
-    rules.dedup();
-    rules
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The name, or what it will begin with.
-pub(super) fn name(verdict: &Verdict) -> String {
-    let Verdict { name, generate_name, .. } = verdict;
-    if name.is_empty() && !generate_name.is_empty() { format!("{generate_name}*") } else { name.clone() }
+    /// The columns that stand for a field of another shape.
+    const OF_FIELD: [(&str, &str); 5] = [
+        ("ownerKind", "owner"),
+        ("ownerName", "owner"),
+        ("rules", "violations"),
+        ("forgivenRules", "forgiven"),
+        ("candidateRules", "candidate"),
+    ];
+
+    #[test]
+    fn each_field_of_the_record_has_its_column_in_order() {
+        let field =
+            |column| OF_FIELD.iter().find(|(name, _)| *name == column).map_or(column, |(_, field)| *field);
+        let mut columns: Vec<_> = COLUMNS.iter().map(|(name, _)| field(name)).collect();
+        columns.dedup();
+        let mut record = Vec::new();
+        AuditRecord::default().write_line(&mut record);
+        let record = String::from_utf8(record).unwrap();
+        let fields: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(columns.len(), fields.as_object().unwrap().len());
+        let places: Vec<_> = columns.iter().map(|column| record.find(&format!("\"{column}\":"))).collect();
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "{columns:?}\n{record}");
+    }
+
+    #[test]
+    fn a_column_holds_its_own_field() {
+        let record = AuditRecord { user: "alice".into(), cluster: "c".into(), ..AuditRecord::default() };
+        let texts: Vec<_> =
+            COLUMNS.iter().filter(|(_, text)| !text(&record).is_empty()).map(|(name, _)| *name).collect();
+        assert_eq!(texts, ["cluster", "authenticated", "dryRun", "user", "durationMicros"]);
+    }
 }

@@ -1,14 +1,14 @@
 //! `sandgate audit`: reads the audit trail, and the API server's audit log.
 
-mod cells;
-mod event;
+mod apiserver_event;
+mod counts;
 mod filter;
 mod lines;
 mod list;
 mod report;
 mod show;
 mod source;
-mod tally;
+mod table;
 mod top;
 mod verify;
 

@@ -1,18 +1,18 @@
-//! `sandgate audit show`: all that is known of one request.
+//! `sandgate audit show`: everything that the trail has about one request.
 
 use std::{fmt::Write, ops::ControlFlow};
 
 use clap::{Args, ValueEnum};
 
 use super::{list::name, source::SourceArgs};
-use crate::{
-    audit::{Verdict, Violation},
-    cli::{
-        Failure, Status, print,
-        terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
-    },
+use crate::cli::{
+    Failure, Status, print,
+    terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
 };
-use sandgate_engine::text::sanitize;
+use sandgate_engine::{
+    review::{AuditRecord, AuditViolation, Outcome},
+    text::sanitize,
+};
 
 /// Show one request with all that was wrong with it
 #[derive(Debug, Args)]
@@ -38,16 +38,14 @@ enum Format {
 
 pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     let mut is_found = false;
-    let reading = args.source.each(None, false, |verdict| {
-        if verdict.uid != args.uid {
+    let reading = args.source.each(None, false, |line| {
+        if line.record.uid != args.uid {
             return Ok(ControlFlow::Continue(()));
         }
         is_found = true;
         print(&match args.output {
-            Format::Text => text(&verdict),
-            Format::Json => {
-                serde_json::to_string(&verdict).expect("writing JSON to memory cannot fail") + "\n"
-            }
+            Format::Text => text(&line.record),
+            Format::Json => serde_json::to_string(&line).expect("writing JSON to memory cannot fail") + "\n",
         })?;
         Ok(ControlFlow::Continue(()))
     })?;
@@ -58,23 +56,25 @@ pub(super) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     }
 }
 
-fn text(verdict: &Verdict) -> String {
+fn text(verdict: &AuditRecord) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(text, "{} {}", paint(FAINT, format_args!("{label:<15}")), sanitize(value));
         }
     };
-    let style = match &*verdict.verdict {
-        "denied" => BAD,
-        "warned" | "would-deny" => DOUBTFUL,
+    let style = match verdict.outcome() {
+        Some(Outcome::Denied) => BAD,
+        Some(Outcome::Warned | Outcome::WouldDeny) => DOUBTFUL,
         _ => GOOD,
     };
     let dry_run = if verdict.dry_run { " (dry run)" } else { "" };
     let slash = if verdict.subresource.is_empty() { "" } else { "/" };
     line("time", &verdict.time);
+    line("cluster", &verdict.cluster);
+    line("instance", &verdict.instance);
     line(
-        "what",
+        "request",
         &format!("{} {}{slash}{}{dry_run}", verdict.operation, verdict.resource, verdict.subresource),
     );
     line("namespace", &verdict.namespace);
@@ -87,17 +87,30 @@ fn text(verdict: &Verdict) -> String {
     line("service account", &verdict.service_account);
     line("images", &verdict.images.join(", "));
     line("policy", &format!("{} {} {}", verdict.policy, verdict.policy_hash, verdict.mode));
+    line("profile", verdict.profile.as_deref().unwrap_or_default());
     line("endpoint", &verdict.endpoint);
     line("filled", &verdict.filled.join(", "));
     let mut text = format!("{}\n{text}", paint(style, sanitize(&verdict.verdict)));
-    for Violation { rule, path, found, wanted } in &verdict.violations {
-        let _ = writeln!(text, "  {} {}", paint(BAD, sanitize(rule)), paint(PLACE, sanitize(path)));
-        for (label, value) in [("found", found), ("wanted", wanted)] {
-            if !value.is_empty() {
-                let _ =
-                    writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), sanitize(value));
-            }
+    for (title, violations) in [
+        ("", &verdict.violations),
+        ("violated by the stored object already", &verdict.forgiven),
+        ("violations of the candidate policy", &verdict.candidate),
+    ] {
+        if !violations.is_empty() && !title.is_empty() {
+            let _ = writeln!(text, "{}", paint(FAINT, title));
+        }
+        for violation in violations {
+            append(&mut text, violation);
         }
     }
     text
+}
+
+fn append(text: &mut String, AuditViolation { rule, path, found, wanted, remedy }: &AuditViolation) {
+    let _ = writeln!(text, "  {} {}", paint(BAD, sanitize(rule)), paint(PLACE, sanitize(path)));
+    for (label, value) in [("found", found), ("wanted", wanted), ("remedy", remedy)] {
+        if !value.is_empty() {
+            let _ = writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), sanitize(value));
+        }
+    }
 }

@@ -6,12 +6,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{
-    event::Event,
+    apiserver_event::Event,
     filter::FilterArgs,
     lines::{COMPRESSED, LONGEST, Line, Lines, progress},
 };
 use crate::{
-    audit::{self, Notice, Verdict},
+    audit::{Notice, TrailLine, VerdictLine},
     cli::{
         Failure, Status,
         terminal::{error, note},
@@ -44,7 +44,7 @@ impl SourceArgs {
         &self,
         filter: Option<&FilterArgs>,
         is_quiet: bool,
-        mut take: impl FnMut(Verdict) -> Result<ControlFlow<()>, Failure>,
+        mut take: impl FnMut(VerdictLine) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<Reading, Failure> {
         let Self { files, apiserver } = self;
         let bar = progress(&[&files[..], apiserver].concat(), is_quiet);
@@ -62,13 +62,14 @@ impl SourceArgs {
                         Vec::new()
                     }
                     Err(problem) => {
-                        reading.tell(&bar, format!("{}: {problem}", lines.place()));
+                        reading.report(&bar, format!("{}: {problem}", lines.place()));
                         Vec::new()
                     }
                 };
                 reading.count(lines.number, verdicts.len());
                 for verdict in verdicts {
-                    if filter.is_none_or(|filter| filter.wants(&verdict)) && take(verdict)?.is_break() {
+                    if filter.is_none_or(|filter| filter.wants(&verdict.record)) && take(verdict)?.is_break()
+                    {
                         break 'all;
                     }
                 }
@@ -82,7 +83,7 @@ impl SourceArgs {
 
 /// What a line holds.
 enum Content {
-    Verdicts(Vec<Verdict>),
+    Verdicts(Vec<VerdictLine>),
     /// So many records were lost before they could be written.
     Dropped(u64),
 }
@@ -92,19 +93,22 @@ fn read(line: Line<'_>, kind: Kind) -> Result<Content, String> {
         Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Content::Verdicts(Vec::new())),
         Line::Whole(text) | Line::Torn(text) => text,
         Line::Compressed => return Err(COMPRESSED.into()),
-        Line::TooLong => return Err(format!("is longer than {} MiB", LONGEST >> 20)),
+        Line::TooLong(_) => return Err(format!("is longer than {} MiB", LONGEST >> 20)),
     };
     match kind {
-        Kind::Trail => match audit::Line::read(text) {
-            Ok(audit::Line::Verdict(verdict)) => Ok(Content::Verdicts(vec![*verdict])),
-            Ok(audit::Line::Notice(line)) => match line.notice {
+        Kind::Trail => match TrailLine::read(text) {
+            Ok(TrailLine::Verdict(verdict)) => Ok(Content::Verdicts(vec![*verdict])),
+            Ok(TrailLine::Notice(line)) => match line.notice {
                 Notice::Dropped { records } => Ok(Content::Dropped(records)),
                 Notice::Started { .. } | Notice::Torn { .. } => Ok(Content::Verdicts(Vec::new())),
             },
             Err(error) => Err(reason(line, "audit line", &error)),
         },
         Kind::ApiServer => match serde_json::from_slice::<Event>(text) {
-            Ok(event) => Ok(Content::Verdicts(event.verdicts())),
+            Ok(event) => {
+                let lines = event.records().into_iter().map(|record| VerdictLine { record, seal: None });
+                Ok(Content::Verdicts(lines.collect()))
+            }
             Err(error) => Err(reason(line, "event of audit.k8s.io/v1", &error)),
         },
     }
@@ -155,7 +159,7 @@ impl Reading {
         self.unread - self.problems.len() as u64
     }
 
-    fn tell(&mut self, bar: &ProgressBar, problem: String) {
+    fn report(&mut self, bar: &ProgressBar, problem: String) {
         self.unread += 1;
         if self.problems.len() < Self::NAMED {
             bar.suspend(|| error(&problem));

@@ -1,4 +1,4 @@
-//! `sandgate audit top`: who or what is refused most.
+//! `sandgate audit top`: who or what is denied most.
 
 use std::{cmp::Reverse, ops::ControlFlow};
 
@@ -6,20 +6,18 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{
-    cells::{csv, row},
+    counts::{Counts, CountsBy},
     filter::FilterArgs,
-    list::{Output, rules},
+    list::Output,
     source::SourceArgs,
-    tally::{Counts, Tally},
+    table::{csv, row},
 };
-use crate::{
-    audit::Verdict,
-    cli::{Failure, Status, print, terminal::note},
-};
+use crate::cli::{Failure, Status, print, terminal::note};
+use sandgate_engine::review::AuditRecord;
 
 /// Count verdicts by user, rule, namespace, image or owner
 ///
-/// The most refused come first, then those that would be refused if their policy were enforced.
+/// Those with the most denials come first, then those that would be denied if their policy were enforced.
 #[derive(Debug, Args)]
 #[command(after_help = super::STATUS)]
 pub(in crate::cli) struct TopArgs {
@@ -53,7 +51,7 @@ pub(super) enum By {
     Owner,
 }
 
-/// More different ones than this are counted together: their names are chosen by whoever is refused.
+/// More different ones than this are counted together: their names are chosen by the senders.
 const MOST: usize = 100_000;
 
 #[derive(Serialize)]
@@ -64,20 +62,20 @@ struct Row<'r> {
 }
 
 pub(super) fn run(args: &TopArgs) -> Result<Status, Failure> {
-    let mut tally = Tally::new(MOST);
+    let mut counts_by = CountsBy::new(MOST);
     let reading = args.source.each(Some(&args.filter), false, |verdict| {
-        for name in names(args.by, &verdict) {
-            tally.count(name, &verdict.verdict);
+        for name in names(args.by, &verdict.record) {
+            counts_by.count(name, verdict.record.outcome());
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    let mut rows = tally.rows(|counts| Reverse(*counts));
+    let mut rows = counts_by.rows(|counts| Reverse(*counts));
     if args.limit > 0 {
         rows.truncate(args.limit);
     }
     let rows: Vec<_> = rows.iter().map(|(name, counts)| Row { name, counts: *counts }).collect();
     print(&text(&rows, args.output))?;
-    let uncounted = tally.uncounted();
+    let uncounted = counts_by.uncounted();
     if uncounted > 0 {
         note(&format!(
             "{uncounted} verdicts are not counted: more than {MOST} different names; use a filter"
@@ -86,26 +84,21 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, Failure> {
     Ok(reading.status())
 }
 
-/// What a verdict counts for, each once.
-pub(super) fn names(by: By, verdict: &Verdict) -> Vec<String> {
+/// Returns what a verdict is counted under, each once.
+pub(super) fn names(by: By, record: &AuditRecord) -> Vec<String> {
     match by {
-        By::User => vec![verdict.user.clone()],
-        By::Rule => {
-            let mut rules: Vec<_> = rules(verdict).into_iter().map(Into::into).collect();
-            rules.sort_unstable();
-            rules.dedup();
-            rules
-        }
-        By::Namespace => vec![verdict.namespace.clone()],
+        By::User => vec![record.user.to_string()],
+        By::Rule => record.rules().into_iter().map(Into::into).collect(),
+        By::Namespace => vec![record.namespace.to_string()],
         By::Image => {
-            let mut images = verdict.images.clone();
+            let mut images: Vec<_> = record.images.iter().map(ToString::to_string).collect();
             images.sort_unstable();
             images.dedup();
             images
         }
         By::Owner => {
-            let owner = verdict.owner.iter();
-            owner.map(|owner| format!("{}/{}/{}", verdict.namespace, owner.kind, owner.name)).collect()
+            let owner = record.owner.iter();
+            owner.map(|owner| format!("{}/{}/{}", record.namespace, owner.kind, owner.name)).collect()
         }
     }
 }
@@ -116,18 +109,18 @@ fn borrowed(cells: &[String; 4]) -> [&str; 4] {
 
 fn text(rows: &[Row], output: Output) -> String {
     let cells = |Row { name, counts }: &Row| {
-        let Counts { refused, would_be_refused, other } = counts;
-        [refused.to_string(), would_be_refused.to_string(), other.to_string(), (*name).to_string()]
+        let Counts { denied, would_deny, other } = counts;
+        [denied.to_string(), would_deny.to_string(), other.to_string(), (*name).to_string()]
     };
     let cells = rows.iter().map(cells);
     match output {
         Output::Table => {
-            const HEADER: [&str; 4] = ["REFUSED", "WOULD BE", "OTHER", "NAME"];
+            const HEADER: [&str; 4] = ["DENIED", "WOULD DENY", "OTHER", "NAME"];
             let table = row(&HEADER, &HEADER.map(str::len));
             cells.fold(table, |table, cells| table + &row(&borrowed(&cells), &HEADER.map(str::len)))
         }
         Output::Csv => {
-            let header = csv(["refused", "wouldBeRefused", "other", "name"]);
+            let header = csv(["denied", "wouldDeny", "other", "name"]);
             let rows = cells.flat_map(|cells| csv(borrowed(&cells)));
             String::from_utf8_lossy(&header.into_iter().chain(rows).collect::<Vec<u8>>()).into_owned()
         }

@@ -50,7 +50,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, Failure> {
         while lines.advance()? {
             let seal = chain.read(lines.line(), &|| lines.place());
             if let (Some(head), Some(seal)) = (&mut head, seal) {
-                head.see(seal.link.hash);
+                head.check(seal.link.hash);
             }
             // Each time that the bar is suspended it is drawn anew.
             if !chain.found.is_empty() {
@@ -101,7 +101,9 @@ fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 fn sealed(line: Line<'_>) -> Option<Seal> {
     match line {
         Line::Whole(text) => Seal::read(text),
-        Line::Torn(_) | Line::TooLong | Line::Compressed => None,
+        // A line of schema 1 could be of any length; it is part of the chain all the same.
+        Line::TooLong(seal) => seal,
+        Line::Torn(_) | Line::Compressed => None,
     }
 }
 
@@ -148,7 +150,7 @@ impl Head {
         Self { wanted: wanted.into(), is_seen: false }
     }
 
-    fn see(&mut self, hash: Hash) {
+    fn check(&mut self, hash: Hash) {
         self.is_seen = self.is_seen || hash.to_string().starts_with(&self.wanted);
     }
 }
@@ -189,10 +191,11 @@ impl Chain {
         let text = match line {
             Line::Whole(b"") => return None,
             Line::Whole(text) | Line::Torn(text) => text,
-            Line::TooLong | Line::Compressed => {
+            Line::TooLong(Some(_)) => b"",
+            Line::TooLong(None) | Line::Compressed => {
                 self.end_file();
-                let too_long = format!("is longer than {} MiB", LONGEST >> 20);
-                let what = if line == Line::TooLong { &too_long } else { COMPRESSED };
+                let too_long = format!("is longer than {} MiB and no sealed line", LONGEST >> 20);
+                let what = if line == Line::Compressed { COMPRESSED } else { &too_long };
                 self.found.push(format!("{}: {what}", place()));
                 return None;
             }
@@ -203,9 +206,9 @@ impl Chain {
             return None;
         };
         self.lines += 1;
-        self.heed_notice(text);
+        self.handle_notice(text);
         self.end_file();
-        self.follow(seal, place);
+        self.append(seal, place);
         seal.holds.then_some(seal)
     }
 
@@ -216,7 +219,7 @@ impl Chain {
         }
     }
 
-    fn heed_notice(&mut self, text: &[u8]) {
+    fn handle_notice(&mut self, text: &[u8]) {
         match notice(text) {
             Some(Notice::Dropped { records }) => self.dropped += records,
             Some(Notice::Torn { bytes }) => {
@@ -230,7 +233,7 @@ impl Chain {
         }
     }
 
-    fn follow(&mut self, seal: Seal, place: &dyn Fn() -> String) {
+    fn append(&mut self, seal: Seal, place: &dyn Fn() -> String) {
         let Seal { link, previous, holds } = seal;
         if !holds {
             self.found.push(format!("{}: was edited: its hash is not that of its bytes", place()));
@@ -330,7 +333,7 @@ mod tests {
     #[test]
     fn every_line_that_is_edited_is_named_and_no_other() {
         for edited in 0..9 {
-            for (from, to) in [("user", "USER"), ("\"seq\":", "\"seq\":1"), ("\"schema\":1", "\"schema\":2")]
+            for (from, to) in [("user", "USER"), ("\"seq\":", "\"seq\":1"), ("\"schema\":2", "\"schema\":3")]
             {
                 let mut lines = trail(9);
                 lines[edited] = lines[edited].replacen(from, to, 1);
@@ -367,6 +370,20 @@ mod tests {
         link.seal(br#"{"user":"nobody"}"#, &mut forged);
         lines[2] = String::from_utf8(forged).unwrap().trim_end().into();
         assert_eq!(found(&lines), ["f:4: follows another line than f:3: one of them was replaced"]);
+    }
+
+    #[test]
+    fn a_long_line_of_schema_1_is_part_of_the_chain() {
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        for length in [1, LONGEST + 100_000, 1] {
+            link.seal(format!(r#"{{"user":"{}"}}"#, "x".repeat(length)).as_bytes(), &mut out);
+        }
+        let mut lines = Lines::of("x", std::io::Cursor::new(out));
+        let mut chain = Chain::default();
+        while lines.advance().unwrap() {
+            chain.read(lines.line(), &|| String::new());
+        }
+        assert_eq!((chain.found.len(), chain.lines), (0, 3), "{:?}", chain.found);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use super::Deliveries;
 use crate::supervisor::Supervisor;
-use sandgate_engine::review::{Endpoint, Record};
+use sandgate_engine::review::{AuditRecord, Endpoint};
 
 pub use export::CollectorError;
 
@@ -68,8 +68,8 @@ pub struct Span {
 /// What became of a review. Nothing that a person chose but the policy's name: the uid leads to the audit line.
 #[derive(Debug)]
 struct Verdict {
-    outcome: &'static str,
-    operation: &'static str,
+    outcome: String,
+    operation: String,
     policy: Option<String>,
     uid: String,
     violations: usize,
@@ -128,13 +128,13 @@ impl Traces {
 
 impl Span {
     /// Notes the verdict of the review.
-    pub fn set_verdict(&mut self, record: &Record) {
+    pub fn set_verdict(&mut self, record: &AuditRecord, violations: usize) {
         self.verdict = Some(Verdict {
-            outcome: record.outcome.as_str(),
-            operation: record.request.operation.as_str(),
-            policy: record.policy.map(|policy| policy.name.clone()),
-            uid: record.request.uid.to_string(),
-            violations: record.violations().len(),
+            outcome: record.verdict.to_string(),
+            operation: record.operation.to_string(),
+            policy: (!record.policy.is_empty()).then(|| record.policy.to_string()),
+            uid: record.uid.to_string(),
+            violations,
         });
     }
 }

@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use self::chart::Chart;
 use super::{
-    digest::{DIMENSIONS, Digest, MOST_NAMES, Policy, Refusal, Totals, Violated},
-    shown::Shown,
+    sanitized::Sanitized,
+    summary::{DIMENSIONS, Denial, MOST_NAMES, Policy, Summary, Totals, Violated},
 };
 use crate::cli::audit::{
+    counts::{Counts, CountsBy},
     source::{FileRead, Kind, Reading},
-    tally::{Counts, Tally},
     top::By,
 };
 use sandgate_engine::rules::{self, Rule};
@@ -34,28 +34,28 @@ struct Page<'p> {
     /// The policy of the page's content allows this style and nothing else.
     style_hash: String,
     version: &'static str,
-    span: Option<[Moment; 2]>,
-    filters: Vec<(&'static str, Shown)>,
+    span: Option<[DisplayTime; 2]>,
+    filters: Vec<(&'static str, Sanitized)>,
     totals: &'p Totals,
     /// In percent.
-    refused_share: String,
+    denied_share: String,
     timeless: u64,
     chart: Option<Chart>,
-    refused: Vec<List>,
-    would_be_refused: Vec<List>,
-    newest: Vec<Told<'p>>,
-    /// How many refusals are older than those.
+    denied: Vec<List>,
+    would_deny: Vec<List>,
+    newest: Vec<DenialRow<'p>>,
+    /// How many denials are older than those.
     older: u64,
     policies: Vec<PolicyRow<'p>>,
     more_policies: usize,
     rules: Vec<&'static Rule>,
     files: Vec<FileRow>,
-    problems: Vec<Shown>,
+    problems: Vec<Sanitized>,
     reading: &'p Reading,
 }
 
 /// A point in time, for people and for programs.
-struct Moment {
+struct DisplayTime {
     text: String,
     exact: String,
 }
@@ -72,17 +72,17 @@ struct List {
 }
 
 struct Bar {
-    name: Shown,
+    name: Sanitized,
     rule: Option<&'static Rule>,
     count: u64,
     /// Of the longest bar.
     percent: String,
 }
 
-/// A refusal, with what the rules say of it.
-struct Told<'p> {
-    time: Option<Moment>,
-    refusal: &'p Refusal,
+/// A denial, with what the rules say of it.
+struct DenialRow<'p> {
+    time: Option<DisplayTime>,
+    denial: &'p Denial,
     violations: Vec<(&'p Violated, Option<&'static Rule>)>,
 }
 
@@ -92,7 +92,7 @@ struct PolicyRow<'p> {
 }
 
 struct FileRow {
-    name: Shown,
+    name: Sanitized,
     kind: &'static str,
     lines: u64,
     verdicts: u64,
@@ -100,36 +100,38 @@ struct FileRow {
 
 /// The whole page. A list has at most `limit` rows.
 pub(super) fn page(
-    digest: &Digest,
+    summary: &Summary,
     reading: &Reading,
     filters: &[(&'static str, String)],
     limit: usize,
 ) -> String {
     let lists = |count: fn(&Counts) -> u64| {
-        let lists =
-            DIMENSIONS.into_iter().zip(&digest.tallies).map(|(by, tally)| List::new(by, tally, count, limit));
+        let lists = DIMENSIONS
+            .into_iter()
+            .zip(&summary.dimensions)
+            .map(|(by, counts_by)| List::new(by, counts_by, count, limit));
         lists.collect::<Vec<_>>()
     };
-    let refused = lists(|counts| counts.refused);
-    let would_be_refused = lists(|counts| counts.would_be_refused);
-    let newest: Vec<_> = digest.newest.values().rev().map(Told::new).collect();
-    let mut policies = digest.policies.rows(|counts| Reverse(*counts));
+    let denied = lists(|counts| counts.denied);
+    let would_deny = lists(|counts| counts.would_deny);
+    let newest: Vec<_> = summary.newest.values().rev().map(DenialRow::new).collect();
+    let mut policies = summary.policies.rows(|counts| Reverse(*counts));
     let more_policies = policies.len().saturating_sub(limit);
     policies.truncate(limit);
     let page = Page {
         style: STYLE,
         style_hash: BASE64_STANDARD.encode(Sha256::digest(STYLE)),
         version: env!("CARGO_PKG_VERSION"),
-        span: digest.span.map(|(first, last)| [Moment::new(first), Moment::new(last)]),
+        span: summary.span.map(|(first, last)| [DisplayTime::new(first), DisplayTime::new(last)]),
         filters: filters.iter().map(|(name, values)| (*name, (&**values).into())).collect(),
-        totals: &digest.totals,
-        refused_share: percent(digest.totals.denied, digest.totals.verdicts),
-        timeless: digest.timeless,
-        chart: Chart::new(&digest.timeline),
-        rules: rules_in(&[&refused, &would_be_refused], &newest),
-        refused,
-        would_be_refused,
-        older: digest.totals.denied - newest.len() as u64,
+        totals: &summary.totals,
+        denied_share: percent(summary.totals.denied, summary.totals.verdicts),
+        timeless: summary.timeless,
+        chart: Chart::new(&summary.timeline),
+        rules: rules_in(&[&denied, &would_deny], &newest),
+        denied,
+        would_deny,
+        older: summary.totals.denied - newest.len() as u64,
         newest,
         policies: policies.into_iter().map(|(policy, counts)| PolicyRow { policy, counts }).collect(),
         more_policies,
@@ -142,14 +144,14 @@ pub(super) fn page(
 }
 
 /// The rules that the page names, in their order.
-fn rules_in(lists: &[&[List]], newest: &[Told]) -> Vec<&'static Rule> {
+fn rules_in(lists: &[&[List]], newest: &[DenialRow]) -> Vec<&'static Rule> {
     let listed = lists.iter().copied().flatten().flat_map(|list| &list.rows).filter_map(|bar| bar.rule);
     let told = newest.iter().flat_map(|told| &told.violations).filter_map(|(_, rule)| *rule);
     let named: Vec<&str> = listed.chain(told).map(|rule| rule.id).collect();
     rules::ALL.iter().copied().filter(|rule| named.contains(&rule.id)).collect()
 }
 
-impl Moment {
+impl DisplayTime {
     fn new(time: Timestamp) -> Self {
         Self { text: format(time, "%-d %b %Y, %H:%M:%S"), exact: format(time, "%Y-%m-%dT%H:%M:%SZ") }
     }
@@ -160,7 +162,7 @@ fn format(time: Timestamp, how: &str) -> String {
 }
 
 impl List {
-    fn new(by: By, tally: &Tally<Shown>, count: fn(&Counts) -> u64, limit: usize) -> Self {
+    fn new(by: By, counts_by: &CountsBy<Sanitized>, count: fn(&Counts) -> u64, limit: usize) -> Self {
         let (title, column) = match by {
             By::Rule => ("By rule", "Rule"),
             By::User => ("By user", "User"),
@@ -168,27 +170,27 @@ impl List {
             By::Image => ("By image", "Image"),
             By::Owner => ("By owner", "Owner"),
         };
-        let mut rows = tally.rows(|counts| Reverse(count(counts)));
+        let mut rows = counts_by.rows(|counts| Reverse(count(counts)));
         rows.retain(|(_, counts)| count(counts) > 0);
         let most = rows.first().map_or(1, |(_, counts)| count(counts));
         let more = rows.len().saturating_sub(limit);
         rows.truncate(limit);
-        let bar = |(name, counts): (&Shown, Counts)| Bar {
+        let bar = |(name, counts): (&Sanitized, Counts)| Bar {
             name: name.clone(),
             rule: if by == By::Rule { rules::by_id(name.as_str()) } else { None },
             count: count(&counts),
             percent: percent(count(&counts), most),
         };
         let rows = rows.into_iter().map(bar).collect();
-        Self { title, column, rows, more, uncounted: count(&tally.rest()) }
+        Self { title, column, rows, more, uncounted: count(&counts_by.rest()) }
     }
 }
 
-impl<'p> Told<'p> {
-    fn new(refusal: &'p Refusal) -> Self {
+impl<'p> DenialRow<'p> {
+    fn new(denial: &'p Denial) -> Self {
         let violations =
-            refusal.violations.iter().map(|violated| (violated, rules::by_id(violated.rule.as_str())));
-        Self { time: refusal.time.map(Moment::new), refusal, violations: violations.collect() }
+            denial.violations.iter().map(|violated| (violated, rules::by_id(violated.rule.as_str())));
+        Self { time: denial.time.map(DisplayTime::new), denial, violations: violations.collect() }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::cli::audit::tally::Counts;
+use crate::cli::audit::counts::Counts;
+use sandgate_engine::review::Outcome;
 
 /// A chart has room for as many columns.
 const MOST: i64 = 90;
@@ -54,9 +55,9 @@ impl Timeline {
         Self { level: 0, columns: BTreeMap::new() }
     }
 
-    pub(super) fn count(&mut self, time: Timestamp, verdict: &str) {
+    pub(super) fn count(&mut self, time: Timestamp, outcome: Option<Outcome>) {
         let column = (time.as_second() - MONDAY).div_euclid(width(self.level));
-        self.columns.entry(column).or_default().count(verdict);
+        self.columns.entry(column).or_default().count(outcome);
         while self.span().is_some_and(|(first, last)| last - first >= MOST) {
             self.widen();
         }
@@ -113,7 +114,7 @@ mod tests {
     fn timeline(times: &[&str]) -> Timeline {
         let mut timeline = Timeline::new();
         for time in times {
-            timeline.count(time.parse().unwrap(), "denied");
+            timeline.count(time.parse().unwrap(), Some(Outcome::Denied));
         }
         timeline
     }
@@ -134,7 +135,7 @@ mod tests {
                 let all = timeline.columns();
                 assert_eq!((&*timeline.unit(), all.len()), (unit, columns), "{last}");
                 assert_eq!(all[0].begins.to_string(), begins, "{last}");
-                assert_eq!(all.iter().map(|column| column.counts.refused).sum::<u64>(), 2);
+                assert_eq!(all.iter().map(|column| column.counts.denied).sum::<u64>(), 2);
             }
         }
     }
@@ -144,7 +145,7 @@ mod tests {
         let timeline = timeline(&["-009999-01-02T01:59:59Z", "2026-11-24T12:00:00Z", "9999-12-30T22:00:00Z"]);
         let columns = timeline.columns();
         assert!(columns.len() <= 90, "{}", columns.len());
-        assert_eq!(columns.iter().map(|column| column.counts.refused).sum::<u64>(), 3);
+        assert_eq!(columns.iter().map(|column| column.counts.denied).sum::<u64>(), 3);
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Refusals over time, drawn: what stands where.
+//! Denials over time, drawn: what stands where.
 //!
 //! Places along the time are in percent of the chart's width and heights in pixels, so that it fits any screen and its
 //! words stay as large as they are.
 
 use jiff::Timestamp;
 
-use super::{Moment, format};
+use super::{DisplayTime, format};
 use crate::cli::audit::{
+    counts::Counts,
     report::timeline::{Column, Timeline},
-    tally::Counts,
 };
 
 /// The height of the columns, in pixels.
@@ -28,8 +28,8 @@ pub(super) struct Chart {
     pub(super) lines: Vec<Gridline>,
     pub(super) columns: Vec<Drawn>,
     pub(super) labels: Vec<Label>,
-    /// The column of the most refusals.
-    pub(super) most: Option<(u64, Moment)>,
+    /// The column of the most denials.
+    pub(super) most: Option<(u64, DisplayTime)>,
 }
 
 pub(super) struct Gridline {
@@ -38,13 +38,13 @@ pub(super) struct Gridline {
 }
 
 pub(super) struct Drawn {
-    pub(super) begins: Moment,
+    pub(super) begins: DisplayTime,
     pub(super) counts: Counts,
     /// Of all that is above and under the column; where a pointer rests to be told of it.
     pub(super) slot: Extent,
     pub(super) bar: Extent,
-    pub(super) refused: Height,
-    pub(super) would_be_refused: Height,
+    pub(super) denied: Height,
+    pub(super) would_deny: Height,
 }
 
 /// From where and how wide, in percent.
@@ -75,22 +75,22 @@ impl Chart {
         let top = round_top(highest);
         let baseline = ABOVE + HEIGHT;
         let lines = [0, top / 2, top].map(|number| Gridline { y: baseline - HEIGHT * number / top, number });
-        let most = columns.iter().rev().max_by_key(|column| column.counts.refused);
-        let most = most.filter(|column| column.counts.refused > 0);
+        let most = columns.iter().rev().max_by_key(|column| column.counts.denied);
+        let most = most.filter(|column| column.counts.denied > 0);
         Some(Self {
             unit: timeline.unit(),
             baseline,
             height: baseline + 22,
             lines: lines.into(),
             labels: labels(&columns, timeline.width()),
-            most: most.map(|column| (column.counts.refused, Moment::new(column.begins))),
+            most: most.map(|column| (column.counts.denied, DisplayTime::new(column.begins))),
             columns: drawn(&columns, top),
         })
     }
 }
 
 fn stacked(counts: Counts) -> u64 {
-    counts.refused + counts.would_be_refused
+    counts.denied + counts.would_deny
 }
 
 /// The next number of one digit and zeros, of which half is a whole number.
@@ -118,12 +118,12 @@ fn drawn(columns: &[Column], top: u64) -> Vec<Drawn> {
     let draw = |(index, Column { begins, counts }): (usize, &Column)| {
         let x = slot * index as f64;
         Drawn {
-            begins: Moment::new(*begins),
+            begins: DisplayTime::new(*begins),
             counts: *counts,
             slot: percent(x, slot),
             bar: percent(x + (slot - width) / 2.0, width),
-            refused: height(0, counts.refused),
-            would_be_refused: height(counts.refused, counts.would_be_refused),
+            denied: height(0, counts.denied),
+            would_deny: height(counts.denied, counts.would_deny),
         }
     };
     columns.iter().enumerate().map(draw).collect()
@@ -190,7 +190,7 @@ mod tests {
             assert!(
                 number(&column.bar.x) >= 0.0 && number(&column.bar.x) + number(&column.bar.width) <= 100.0
             );
-            assert!(number(&column.refused.y) >= 0.0);
+            assert!(number(&column.denied.y) >= 0.0);
         }
         assert!(chart.labels.len() <= MOST_LABELS);
         assert_eq!(chart.most.unwrap().0, 24);

@@ -15,7 +15,7 @@ use crate::cli::{
 
 /// Where the page goes, known to be fit.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum Output {
     Stdout,
     /// Replaced as a whole, so that nobody sees half a page.
     File(PathBuf),
@@ -23,7 +23,7 @@ pub(super) enum Target {
     Stream(PathBuf),
 }
 
-impl Target {
+impl Output {
     pub(super) fn new(path: &Path) -> Result<Self, Failure> {
         if is_stdin(path) {
             return Ok(Self::Stdout);

@@ -1,12 +1,12 @@
-//! Rows of a table and of CSV, safe for whoever opens them.
+//! Rows of a table and of CSV, without formulas and control characters.
 
 use sandgate_engine::text::sanitize;
 
 /// A row of CSV, as RFC 4180 has it.
-pub(super) fn csv<'c>(cells: impl IntoIterator<Item = &'c str>) -> Vec<u8> {
+pub(super) fn csv(cells: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<u8> {
     let mut row = csv::Writer::from_writer(Vec::new());
     for cell in cells {
-        row.write_field(harmless(cell)).expect("writing to memory cannot fail");
+        row.write_field(harmless(cell.as_ref())).expect("writing to memory cannot fail");
     }
     row.write_record(None::<&[u8]>).expect("writing to memory cannot fail");
     row.into_inner().expect("writing to memory cannot fail")

@@ -4,35 +4,33 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{shown::Shown, timeline::Timeline};
-use crate::{
-    audit::{Verdict, Violation},
-    cli::audit::{
-        list::name,
-        tally::Tally,
-        top::{By, names},
-    },
+use super::{sanitized::Sanitized, timeline::Timeline};
+use crate::cli::audit::{
+    counts::CountsBy,
+    list::name,
+    top::{By, names},
 };
+use sandgate_engine::review::{AuditRecord, AuditViolation, Outcome};
 
 /// By what is counted.
 pub(super) const DIMENSIONS: [By; 4] = [By::Rule, By::User, By::Namespace, By::Image];
 
-/// More different names than this are counted together: they are chosen by whoever is refused.
+/// More different names than this are counted together: they are chosen by whoever is denied.
 pub(super) const MOST_NAMES: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Digest {
+pub(super) struct Summary {
     pub(super) totals: Totals,
     /// When the first and the last one was, by the times that can be read.
     pub(super) span: Option<(Timestamp, Timestamp)>,
     /// Verdicts without such a time.
     pub(super) timeless: u64,
     pub(super) timeline: Timeline,
-    /// Of refusals and would-be refusals, in the order of [`DIMENSIONS`].
-    pub(super) tallies: [Tally<Shown>; 4],
-    pub(super) policies: Tally<Policy>,
-    /// The newest refusals, by time and by their place among the verdicts.
-    pub(super) newest: BTreeMap<(Timestamp, u64), Refusal>,
+    /// Of denials and would-be denials, in the order of [`DIMENSIONS`].
+    pub(super) dimensions: [CountsBy<Sanitized>; 4],
+    pub(super) policies: CountsBy<Policy>,
+    /// The newest denials, by time and by their place among the verdicts.
+    pub(super) newest: BTreeMap<(Timestamp, u64), Denial>,
     most_newest: usize,
 }
 
@@ -50,25 +48,25 @@ pub(super) struct Totals {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Policy {
-    pub(super) name: Shown,
-    pub(super) mode: Shown,
-    pub(super) hash: Shown,
+    pub(super) name: Sanitized,
+    pub(super) mode: Sanitized,
+    pub(super) hash: Sanitized,
 }
 
-/// A refusal, as far as it is told in the page.
+/// A denial, as far as it is told in the page.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Denial {
     pub(super) time: Option<Timestamp>,
-    pub(super) uid: Shown,
+    pub(super) uid: Sanitized,
     pub(super) dry_run: bool,
-    pub(super) operation: Shown,
-    pub(super) resource: Shown,
-    pub(super) namespace: Shown,
-    pub(super) name: Shown,
-    pub(super) owner: Option<Shown>,
-    pub(super) user: Shown,
-    pub(super) policy: Shown,
-    pub(super) images: Vec<Shown>,
+    pub(super) operation: Sanitized,
+    pub(super) resource: Sanitized,
+    pub(super) namespace: Sanitized,
+    pub(super) name: Sanitized,
+    pub(super) owner: Option<Sanitized>,
+    pub(super) user: Sanitized,
+    pub(super) policy: Sanitized,
+    pub(super) images: Vec<Sanitized>,
     pub(super) more_images: usize,
     pub(super) violations: Vec<Violated>,
     pub(super) more_violations: usize,
@@ -77,66 +75,66 @@ pub(super) struct Refusal {
 /// What was wrong.
 #[derive(Debug)]
 pub(super) struct Violated {
-    pub(super) rule: Shown,
-    pub(super) path: Shown,
-    pub(super) found: Shown,
-    pub(super) wanted: Shown,
+    pub(super) rule: Sanitized,
+    pub(super) path: Sanitized,
+    pub(super) found: Sanitized,
+    pub(super) wanted: Sanitized,
 }
 
-impl Digest {
+impl Summary {
     pub(super) fn new(most_newest: usize) -> Self {
         Self {
             totals: Totals::default(),
             span: None,
             timeless: 0,
             timeline: Timeline::new(),
-            tallies: DIMENSIONS.map(|_| Tally::new(MOST_NAMES)),
-            policies: Tally::new(MOST_NAMES),
+            dimensions: DIMENSIONS.map(|_| CountsBy::new(MOST_NAMES)),
+            policies: CountsBy::new(MOST_NAMES),
             newest: BTreeMap::new(),
             most_newest,
         }
     }
 
-    pub(super) fn take(&mut self, verdict: &Verdict) {
+    pub(super) fn take(&mut self, verdict: &AuditRecord) {
         self.totals.count(verdict);
         let time = verdict.time.parse().ok();
         match time {
             Some(time) => self.see(time, verdict),
             None => self.timeless += 1,
         }
-        let Verdict { policy, policy_hash, mode, .. } = verdict;
+        let AuditRecord { policy, policy_hash, mode, .. } = verdict;
         let policy =
             Policy { name: (&**policy).into(), mode: (&**mode).into(), hash: (&**policy_hash).into() };
-        self.policies.count(policy, &verdict.verdict);
-        if matches!(&*verdict.verdict, "denied" | "warned" | "would-deny") {
+        self.policies.count(policy, verdict.outcome());
+        if matches!(verdict.outcome(), Some(Outcome::Denied | Outcome::Warned | Outcome::WouldDeny)) {
             self.count(verdict);
         }
-        if verdict.verdict == "denied" {
+        if verdict.outcome() == Some(Outcome::Denied) {
             self.keep(time, verdict);
         }
     }
 
-    fn see(&mut self, time: Timestamp, verdict: &Verdict) {
+    fn see(&mut self, time: Timestamp, verdict: &AuditRecord) {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
-        self.timeline.count(time, &verdict.verdict);
+        self.timeline.count(time, verdict.outcome());
     }
 
-    fn count(&mut self, verdict: &Verdict) {
-        for (by, tally) in DIMENSIONS.into_iter().zip(&mut self.tallies) {
+    fn count(&mut self, verdict: &AuditRecord) {
+        for (by, counts_by) in DIMENSIONS.into_iter().zip(&mut self.dimensions) {
             for name in names(by, verdict) {
-                tally.count((&*name).into(), &verdict.verdict);
+                counts_by.count((&*name).into(), verdict.outcome());
             }
         }
     }
 
-    fn keep(&mut self, time: Option<Timestamp>, verdict: &Verdict) {
+    fn keep(&mut self, time: Option<Timestamp>, verdict: &AuditRecord) {
         let key = (time.unwrap_or(Timestamp::MIN), self.totals.verdicts);
         let is_old = self.newest.first_key_value().is_some_and(|(oldest, _)| key < *oldest);
         if is_old && self.newest.len() == self.most_newest {
             return;
         }
-        self.newest.insert(key, Refusal::new(time, verdict));
+        self.newest.insert(key, Denial::new(time, verdict));
         if self.newest.len() > self.most_newest {
             self.newest.pop_first();
         }
@@ -144,31 +142,32 @@ impl Digest {
 }
 
 impl Totals {
-    fn count(&mut self, Verdict { verdict, dry_run, .. }: &Verdict) {
+    fn count(&mut self, record: &AuditRecord) {
         self.verdicts += 1;
-        let counted = match &**verdict {
-            "denied" => &mut self.denied,
-            "warned" => &mut self.warned,
-            "would-deny" => &mut self.would_deny,
-            "exempt" => &mut self.exempt,
-            "admitted" => &mut self.admitted,
-            _ => return,
+        let outcome = record.outcome();
+        let counted = match outcome {
+            Some(Outcome::Denied) => &mut self.denied,
+            Some(Outcome::Warned) => &mut self.warned,
+            Some(Outcome::WouldDeny) => &mut self.would_deny,
+            Some(Outcome::Exempt) => &mut self.exempt,
+            Some(Outcome::Admitted) => &mut self.admitted,
+            Some(Outcome::NoPolicy | Outcome::NotJudged) | None => return,
         };
         *counted += 1;
-        self.denied_dry_runs += u64::from(*dry_run && verdict == "denied");
+        self.denied_dry_runs += u64::from(record.dry_run && outcome == Some(Outcome::Denied));
     }
 
-    pub(super) fn would_be_refused(&self) -> u64 {
+    pub(super) fn not_enforced(&self) -> u64 {
         self.warned + self.would_deny
     }
 }
 
-impl Refusal {
+impl Denial {
     const MOST_IMAGES: usize = 4;
     const MOST_VIOLATIONS: usize = 8;
 
-    fn new(time: Option<Timestamp>, verdict: &Verdict) -> Self {
-        let Verdict { uid, dry_run, operation, namespace, user, policy, violations, .. } = verdict;
+    fn new(time: Option<Timestamp>, verdict: &AuditRecord) -> Self {
+        let AuditRecord { uid, dry_run, operation, namespace, user, policy, violations, .. } = verdict;
         let images = names(By::Image, verdict);
         let slash = if verdict.subresource.is_empty() { "" } else { "/" };
         let resource = format!("{}{slash}{}", verdict.resource, verdict.subresource);
@@ -193,7 +192,7 @@ impl Refusal {
 }
 
 impl Violated {
-    fn new(Violation { rule, path, found, wanted }: &Violation) -> Self {
+    fn new(AuditViolation { rule, path, found, wanted, remedy: _ }: &AuditViolation) -> Self {
         Self {
             rule: (&**rule).into(),
             path: (&**path).into(),
@@ -207,47 +206,55 @@ impl Violated {
 mod tests {
     use super::*;
 
-    fn denied(time: &str, user: &str) -> Verdict {
-        Verdict { time: time.into(), verdict: "denied".into(), user: user.into(), ..Verdict::default() }
+    fn denied(time: &str, user: &str) -> AuditRecord<'static> {
+        AuditRecord {
+            time: time.to_owned().into(),
+            verdict: "denied".into(),
+            user: user.to_owned().into(),
+            ..AuditRecord::default()
+        }
     }
 
     #[test]
     fn the_newest_are_kept_in_whatever_order_they_come() {
-        let mut digest = Digest::new(2);
+        let mut summary = Summary::new(2);
         for (time, user) in [
             ("2026-11-24T12:00:02Z", "c"),
             ("", "timeless"),
             ("2026-11-24T12:00:03Z", "d"),
             ("2026-11-24T12:00:01Z", "b"),
         ] {
-            digest.take(&denied(time, user));
+            summary.take(&denied(time, user));
         }
-        let users: Vec<_> = digest.newest.values().map(|refusal| refusal.user.as_str()).collect();
-        assert_eq!((users, digest.timeless), (vec!["c", "d"], 1));
+        let users: Vec<_> = summary.newest.values().map(|denial| denial.user.as_str()).collect();
+        assert_eq!((users, summary.timeless), (vec!["c", "d"], 1));
     }
 
     #[test]
     fn none_is_kept_where_none_is_wanted() {
-        let mut digest = Digest::new(0);
-        digest.take(&denied("2026-11-24T12:00:02Z", "a"));
-        assert!(digest.newest.is_empty());
-        assert_eq!(digest.totals.denied, 1);
+        let mut summary = Summary::new(0);
+        summary.take(&denied("2026-11-24T12:00:02Z", "a"));
+        assert!(summary.newest.is_empty());
+        assert_eq!(summary.totals.denied, 1);
     }
 
     #[test]
     fn what_grows_with_the_record_is_cut() {
-        let violation =
-            Violation { rule: "privileged".into(), path: "x".repeat(1 << 20), ..Violation::default() };
-        let verdict = Verdict {
-            images: (0..1000).map(|number| format!("image{number}")).collect(),
+        let violation = AuditViolation {
+            rule: "privileged".into(),
+            path: "x".repeat(1 << 20).into(),
+            ..AuditViolation::default()
+        };
+        let verdict = AuditRecord {
+            images: (0..1000).map(|number| format!("image{number}").into()).collect(),
             violations: vec![violation; 1000],
             ..denied("2026-11-24T12:00:02Z", &"u".repeat(1 << 20))
         };
-        let mut digest = Digest::new(1);
-        digest.take(&verdict);
-        let (_, refusal) = digest.newest.pop_first().unwrap();
-        assert_eq!((refusal.images.len(), refusal.more_images), (4, 996));
-        assert_eq!((refusal.violations.len(), refusal.more_violations), (8, 992));
-        assert!(format!("{refusal:?}").len() < 10_000);
+        let mut summary = Summary::new(1);
+        summary.take(&verdict);
+        let (_, denial) = summary.newest.pop_first().unwrap();
+        assert_eq!((denial.images.len(), denial.more_images), (4, 996));
+        assert_eq!((denial.violations.len(), denial.more_violations), (8, 992));
+        assert!(format!("{denial:?}").len() < 10_000);
     }
 }

@@ -7,9 +7,9 @@ use sandgate_engine::text::sanitize;
 /// A text of a record: of bounded length, with nothing in it that hides or turns the writing direction. The template
 /// escapes it like everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Shown(String);
+pub(super) struct Sanitized(String);
 
-impl Shown {
+impl Sanitized {
     /// A Kubernetes name has 253 characters at most, but an image or a user may be of any length.
     const LONGEST: usize = 300;
 
@@ -22,7 +22,7 @@ impl Shown {
     }
 }
 
-impl From<&str> for Shown {
+impl From<&str> for Sanitized {
     fn from(text: &str) -> Self {
         match text.char_indices().nth(Self::LONGEST) {
             None => Self(sanitize(text)),
@@ -31,7 +31,7 @@ impl From<&str> for Shown {
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for Sanitized {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(if self.is_empty() { "(none)" } else { &self.0 })
     }
@@ -43,9 +43,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_short_and_plain() {
-        assert_eq!(Shown::from("a\n\u{202e}b").to_string(), "a\u{fffd}\u{fffd}b");
-        assert_eq!(Shown::from("").to_string(), "(none)");
+        assert_eq!(Sanitized::from("a\n\u{202e}b").to_string(), "a\u{fffd}\u{fffd}b");
+        assert_eq!(Sanitized::from("").to_string(), "(none)");
         let long = "ü".repeat(1000);
-        assert_eq!(Shown::from(&*long).to_string(), format!("{}… (2000 bytes)", "ü".repeat(300)));
+        assert_eq!(Sanitized::from(&*long).to_string(), format!("{}… (2000 bytes)", "ü".repeat(300)));
     }
 }

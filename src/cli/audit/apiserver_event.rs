@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sandgate_engine::review::{Endpoint, annotations};
 use serde::Deserialize;
 
-use crate::audit::{Owner, Verdict, Violation};
+use sandgate_engine::review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, annotations};
 
 /// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), as far as it is told of here.
 #[derive(Debug, Deserialize)]
@@ -65,7 +64,7 @@ struct Metadata {
 #[derive(Debug, Deserialize)]
 struct OwnerReference {
     #[serde(flatten)]
-    owner: Owner,
+    owner: AuditOwner<'static>,
     #[serde(default)]
     controller: bool,
 }
@@ -85,12 +84,12 @@ struct Container {
 }
 
 impl Event {
-    /// The verdicts of our webhooks, one for each that was asked.
-    pub(super) fn verdicts(&self) -> Vec<Verdict> {
+    /// Returns the verdicts of sandgate's webhooks, one for each that was called.
+    pub(super) fn records(&self) -> Vec<AuditRecord<'static>> {
         let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
             let webhook = annotations::webhook_of_verdict(key)?;
             let endpoint = annotations::endpoint_of(webhook)?;
-            Some(self.verdict(webhook, endpoint, verdict))
+            Some(self.record(webhook, endpoint, verdict))
         });
         webhooks.collect()
     }
@@ -101,7 +100,7 @@ impl Event {
         form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
     }
 
-    fn verdict(&self, webhook: &str, endpoint: Endpoint, verdict: &str) -> Verdict {
+    fn record(&self, webhook: &str, endpoint: Endpoint, verdict: &str) -> AuditRecord<'static> {
         let annotation = |key| {
             let key = annotations::audit_key(webhook, key);
             self.annotations.get(&key).cloned().unwrap_or_default()
@@ -116,29 +115,48 @@ impl Event {
         let Object { metadata, spec } = &self.request_object;
         let owner = metadata.owner_references.iter().find(|reference| reference.controller);
         let containers = spec.init_containers.iter().chain(&spec.containers);
-        Verdict {
-            time: self.request_received_timestamp.clone(),
-            verdict: verdict.into(),
+        let violation =
+            |rule: &str| AuditViolation { rule: rule.to_owned().into(), ..AuditViolation::default() };
+        AuditRecord {
+            time: self.request_received_timestamp.clone().into(),
+            verdict: verdict.to_owned().into(),
             endpoint: endpoint.as_str().into(),
-            uid: self.audit_id.clone(),
+            // The API server called the webhook itself.
+            authenticated: true,
+            uid: self.audit_id.clone().into(),
             dry_run: self.is_dry_run(),
-            operation,
-            resource: self.object_ref.resource.clone(),
-            subresource: self.object_ref.subresource.clone(),
-            namespace: self.object_ref.namespace.clone(),
-            name: self.object_ref.name.clone(),
-            generate_name: metadata.generate_name.clone(),
+            operation: operation.into(),
+            resource: self.object_ref.resource.clone().into(),
+            subresource: self.object_ref.subresource.clone().into(),
+            namespace: self.object_ref.namespace.clone().into(),
+            name: self.object_ref.name.clone().into(),
+            generate_name: metadata.generate_name.clone().into(),
             owner: owner.map(|reference| reference.owner.clone()),
-            user: user.username.clone(),
-            groups: user.groups.clone(),
-            service_account: spec.service_account_name.clone(),
-            policy: annotation(annotations::POLICY),
-            policy_hash: annotation(annotations::POLICY_HASH),
-            violations: rules.map(|rule| Violation { rule: rule.into(), ..Violation::default() }).collect(),
-            images: containers.map(|container| container.image.clone()).collect(),
-            ..Verdict::default()
+            user: user.username.clone().into(),
+            groups: user.groups.iter().map(|group| group.clone().into()).collect(),
+            service_account: spec.service_account_name.clone().into(),
+            policy: annotation(annotations::POLICY).into(),
+            policy_hash: annotation(annotations::POLICY_HASH).into(),
+            violations: rules.map(violation).collect(),
+            images: containers.map(|container| container.image.clone().into()).collect(),
+            ..AuditRecord::default()
         }
     }
+}
+
+/// Returns the endpoint that a webhook of the chart calls. Only `mutate` calls /mutate; a webhook that the user's own
+/// selector belongs to has a prefix.
+fn endpoint(webhook: &str) -> Option<Endpoint> {
+    let name = webhook.strip_suffix(".sandgate.dev")?;
+    match name.strip_prefix("labelled.").unwrap_or(name) {
+        "mutate" => Some(Endpoint::Mutate),
+        "validate" | "status" | "binding" => Some(Endpoint::Validate),
+        _ => None,
+    }
+}
+
+fn is_dry_run(uri: &str) -> bool {
+    uri.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "dryRun=All"))
 }
 
 #[cfg(test)]
@@ -156,7 +174,7 @@ mod tests {
     #[test]
     fn a_denial_is_found_with_its_user_and_its_rules() {
         let event: Event = serde_json::from_str(DENIED).unwrap();
-        let [verdict] = event.verdicts().try_into().unwrap();
+        let [verdict] = event.records().try_into().unwrap();
         assert_eq!((&*verdict.verdict, &*verdict.endpoint, &*verdict.user), ("denied", "mutate", "alice"));
         assert_eq!((&*verdict.operation, verdict.dry_run), ("CREATE", true));
         let rules: Vec<_> = verdict.violations.iter().map(|violation| &*violation.rule).collect();
@@ -196,12 +214,33 @@ mod tests {
     fn the_user_is_the_one_that_was_acted_as() {
         let event = DENIED.replace(r#""verb""#, r#""impersonatedUser":{"username":"mallory"},"verb""#);
         let event: Event = serde_json::from_str(&event).unwrap();
-        assert_eq!(event.verdicts()[0].user, "mallory");
+        assert_eq!(event.records()[0].user, "mallory");
+    }
+
+    #[test]
+    fn a_webhook_is_known_by_its_whole_name_and_a_dry_run_by_its_parameter() {
+        for (webhook, wanted) in [
+            ("mutate.sandgate.dev", Some(Endpoint::Mutate)),
+            ("labelled.mutate.sandgate.dev", Some(Endpoint::Mutate)),
+            ("labelled.status.sandgate.dev", Some(Endpoint::Validate)),
+            ("binding.sandgate.dev", Some(Endpoint::Validate)),
+            ("mutate.example.com", None),
+        ] {
+            assert_eq!(endpoint(webhook), wanted, "{webhook}");
+        }
+        for (uri, wanted) in [
+            ("/pods?dryRun=All", true),
+            ("/pods?fieldManager=x&dryRun=All", true),
+            ("/pods?fieldManager=dryRun=All", false),
+            ("/pods/dryRun=All", false),
+        ] {
+            assert_eq!(is_dry_run(uri), wanted, "{uri}");
+        }
     }
 
     #[test]
     fn an_event_without_our_annotations_has_no_verdict() {
         let event = r#"{"auditID":"a","verb":"get","annotations":{"authorization.k8s.io/decision":"allow"}}"#;
-        assert_eq!(serde_json::from_str::<Event>(event).unwrap().verdicts(), []);
+        assert_eq!(serde_json::from_str::<Event>(event).unwrap().records(), []);
     }
 }
