@@ -301,8 +301,8 @@ type Ending = (String, ExitCode);
 fn start(args: ServeArgs) -> Result<(), Ending> {
     let could_not_start = |problem: String| (problem, ExitCode::from(2));
     let certificate = certificate(&args).map_err(could_not_start)?;
-    let logs = start_logs(args.log_format, &args.log_level)
-        .map_err(|error| could_not_start(format!("--log-level: {error}")))?;
+    let logs = start_logs(args.log_format, &args.log_level);
+    let logs = logs.map_err(|error| could_not_start(format!("--log-level: {error}")))?;
     let (mut metrics, supervisor) = (Metrics::new(), Supervisor::default());
     metrics.register_log(logs.dropped.clone());
     let trail = args.audit.start(&metrics.audit, &supervisor).map_err(could_not_start)?;
@@ -311,7 +311,8 @@ fn start(args: ServeArgs) -> Result<(), Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| could_not_start(format!("cannot start: {error}")))?;
     let settings = settings(args, certificate);
-    let served = runtime.block_on(server::serve(settings, metrics, trail, logs.level.clone(), supervisor.clone()));
+    let served =
+        runtime.block_on(server::serve(settings, metrics, trail, logs.level.clone(), supervisor.clone()));
     supervisor.stop();
     runtime.shutdown_timeout(Duration::from_millis(100));
     if let Some(writer) = writer {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sandgate_engine::review::{Endpoint, annotations};
 use serde::Deserialize;
 
 use sandgate_engine::review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, annotations};
@@ -88,20 +87,24 @@ impl Event {
     /// Returns the verdicts of sandgate's webhooks, one for each that was called.
     pub(super) fn records(&self) -> Vec<AuditRecord<'static>> {
         let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
-            let webhook = key.strip_suffix(annotations::VERDICT)?.strip_suffix('/')?;
-            // Another webhook may give verdicts, too.
-            let policy_hash = self.annotation(webhook, annotations::POLICY_HASH)?;
-            Some(self.record(webhook, verdict, policy_hash))
+            let webhook = annotations::webhook_of_verdict(key)?;
+            let endpoint = annotations::endpoint_of(webhook)?;
+            Some(self.record(webhook, endpoint, verdict))
         });
         webhooks.collect()
     }
 
-    fn annotation(&self, webhook: &str, key: &str) -> Option<&String> {
-        self.annotations.get(&format!("{webhook}/{key}"))
+    /// Returns whether the request was a dry run, as its query demands: `?dryRun=All`.
+    fn is_dry_run(&self) -> bool {
+        let query = self.request_uri.split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
     }
 
-    fn record(&self, webhook: &str, verdict: &str, policy_hash: &str) -> AuditRecord<'static> {
-        let annotation = |key| self.annotation(webhook, key).cloned().unwrap_or_default();
+    fn record(&self, webhook: &str, endpoint: Endpoint, verdict: &str) -> AuditRecord<'static> {
+        let annotation = |key| {
+            let key = annotations::audit_key(webhook, key);
+            self.annotations.get(&key).cloned().unwrap_or_default()
+        };
         let rules = annotation(annotations::RULES);
         let rules = rules.split(',').filter(|rule| !rule.is_empty());
         let operation = match &*self.verb {
@@ -117,11 +120,11 @@ impl Event {
         AuditRecord {
             time: self.request_received_timestamp.clone().into(),
             verdict: verdict.to_owned().into(),
-            endpoint: endpoint(webhook).map(Endpoint::as_str).unwrap_or_default().into(),
+            endpoint: endpoint.as_str().into(),
             // The API server called the webhook itself.
             authenticated: true,
             uid: self.audit_id.clone().into(),
-            dry_run: is_dry_run(&self.request_uri),
+            dry_run: self.is_dry_run(),
             operation: operation.into(),
             resource: self.object_ref.resource.clone().into(),
             subresource: self.object_ref.subresource.clone().into(),
@@ -133,7 +136,7 @@ impl Event {
             groups: user.groups.iter().map(|group| group.clone().into()).collect(),
             service_account: spec.service_account_name.clone().into(),
             policy: annotation(annotations::POLICY).into(),
-            policy_hash: policy_hash.to_owned().into(),
+            policy_hash: annotation(annotations::POLICY_HASH).into(),
             violations: rules.map(violation).collect(),
             images: containers.map(|container| container.image.clone().into()).collect(),
             ..AuditRecord::default()
