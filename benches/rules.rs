@@ -11,7 +11,7 @@ use divan::{Bencher, black_box, counter::BytesCount};
 use sandgate_engine::{
     json::{Value, pod_from_str, write_patch},
     pod::Pod,
-    policy::{Policy, PolicySet, Spec},
+    policy::{Policy, PolicySet, Profile},
     review::{self, Answer, Endpoint, Request},
     rules::{self, Group},
     violations::Violations,
@@ -29,8 +29,8 @@ fn policy() -> &'static Policy {
     &POLICIES.policies()[0]
 }
 
-fn spec() -> &'static Spec {
-    &policy().spec
+fn profile() -> &'static Profile {
+    policy().base()
 }
 
 /// A review to answer.
@@ -84,9 +84,9 @@ fn serde_json_value(bencher: Bencher, case: &Case) {
 
 /// Fill and check by every rule, of a Pod that was read already.
 #[divan::bench(args = Kind::ALL)]
-fn judge(bencher: Bencher, kind: Kind) {
+fn evaluate(bencher: Bencher, kind: Kind) {
     bencher.with_inputs(|| read_pod(kind)).bench_local_refs(|pod| {
-        black_box(review::evaluate(policy(), pod, review::Defaults::Fill));
+        black_box(review::evaluate(policy(), pod, None, review::Defaults::Fill));
     });
 }
 
@@ -94,7 +94,7 @@ fn judge(bencher: Bencher, kind: Kind) {
 #[divan::bench]
 fn patch(bencher: Bencher) {
     let mut pod = read_pod(Kind::Plain);
-    rules::fill(spec(), &mut pod);
+    rules::fill(profile(), &mut pod);
     bencher.bench_local(|| {
         black_box(write_patch(&pod));
     });
@@ -131,7 +131,7 @@ fn fill(bencher: Bencher, group: &NamedGroup) {
     let rules: Vec<_> = group.0.rules().collect();
     bencher.with_inputs(|| read_pod(Kind::Plain)).bench_local_refs(|pod| {
         for fill in rules.iter().filter_map(|rule| rule.fill) {
-            fill(spec(), pod);
+            fill(profile(), pod);
         }
     });
 }
@@ -141,18 +141,18 @@ fn fill(bencher: Bencher, group: &NamedGroup) {
 fn check(bencher: Bencher, group: &NamedGroup) {
     let rules: Vec<_> = group.0.rules().collect();
     let root = read_pod(Kind::Complete);
-    let pod = Pod::of(&root);
+    let pod = Pod::of(&root, profile());
     bencher.bench_local(|| {
         let mut violations = Violations::default();
         for rule in &rules {
-            rule.check_into(spec(), &pod, &mut violations);
+            rule.check_into(&pod, &mut violations);
         }
         black_box(violations);
     });
 }
 
 fn answered(body: &[u8]) -> Answer<'_> {
-    review::answer(&POLICIES, Endpoint::Mutate, body).expect("it is a review")
+    review::answer(&POLICIES, Endpoint::Mutate, None, body).expect("it is a review")
 }
 
 fn read_pod(kind: Kind) -> Value<'static> {

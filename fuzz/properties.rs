@@ -54,7 +54,7 @@ pub(crate) fn review(data: &[u8]) {
 }
 
 fn answer_is_right(policies: &PolicySet, endpoint: Endpoint, data: &[u8]) {
-    let answer = match answer(policies, endpoint, data) {
+    let answer = match answer(policies, endpoint, None, data) {
         Ok(answer) => answer,
         Err(problem) => return assert!(is_one_line(&problem.to_string()), "{problem:?}"),
     };
@@ -157,7 +157,7 @@ fn admitted_stays_admitted(policies: &PolicySet, text: &str, pod: &Json) {
 }
 
 fn ask(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
-    let answer = answer(policies, endpoint, review.as_bytes()).expect("a review");
+    let answer = answer(policies, endpoint, None, review.as_bytes()).expect("a review");
     serde_json::from_slice::<Json>(&answer.body).expect("the answer is JSON")["response"].take()
 }
 

@@ -134,7 +134,7 @@ impl Bench {
     }
 
     fn answer(&self, review: &[u8]) -> Result<String> {
-        let answer = review::answer(&self.policies, Endpoint::Mutate, review)?;
+        let answer = review::answer(&self.policies, Endpoint::Mutate, None, review)?;
         Ok(String::from_utf8(answer.body)?)
     }
 

@@ -86,7 +86,7 @@ async fn compare() -> Result<()> {
 async fn start_null(bed: &ControlPlane, rest: &Rest, folder: &Path) -> Result<Server> {
     certificate::write(folder)?;
     let review = reviews::create(Kind::Complete, reviews::SMALL);
-    let body = answer(&PolicySet::builtin(), Endpoint::Mutate, &review)?.body;
+    let body = answer(&PolicySet::builtin(), Endpoint::Mutate, None, &review)?.body;
     let body = String::from_utf8(body)?.replacen(reviews::UID, webhook::UID, 1);
     fs::write(folder.join(webhook::ANSWER), body)?;
     let server = Server::start(server::Kind::Null, folder)?;

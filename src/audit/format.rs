@@ -108,7 +108,7 @@ mod tests {
             "spec":{"hostPID":true,"containers":[{"name":"a","image":"i"}]}}}}"#;
         let (mut record, mut line) = (Vec::new(), Vec::new());
         let policies = PolicySet::builtin();
-        let answer = answer(&policies, Endpoint::Mutate, review).unwrap();
+        let answer = answer(&policies, Endpoint::Mutate, None, review).unwrap();
         answer.record.write_line(&mut record, "2026-11-24T12:00:00Z", 30);
         Link::default().seal(&record, &mut line);
         line

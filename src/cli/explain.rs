@@ -109,8 +109,8 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
 
 /// Returns the setting of a rule in a policy, as it would be written in its file.
 fn in_force(policy: &Policy, setting: &str) -> String {
-    let file =
-        serde_json::to_string(&BTreeMap::from([("spec", &policy.spec)])).expect("a policy is always JSON");
+    let file = serde_json::to_string(&BTreeMap::from([("spec", &policy.base().spec)]))
+        .expect("a policy is always JSON");
     // The members keep their order in a tree.
     let nodes = yaml::read(&file);
     let Some(Ok(root)) = nodes.first() else { return String::new() };

@@ -8,9 +8,7 @@ use super::{
     CliError, PolicyArgs, Status, policy_sources, print,
     terminal::{GOOD, error, paint},
 };
-use sandgate_engine::policy::{
-    ApiVersion, Kind, LoadErrors, Metadata, Policy, PolicySet, SandboxPolicy, json_schema,
-};
+use sandgate_engine::policy::{LoadErrors, Policy, PolicySet, json_schema};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
@@ -49,15 +47,8 @@ fn show(policies: &PolicySet) -> Result<Status, CliError> {
 }
 
 fn document(policy: &Policy) -> String {
-    let Policy { name, hash, spec } = policy;
-    let file = SandboxPolicy {
-        api_version: ApiVersion::V1Alpha1,
-        kind: Kind::SandboxPolicy,
-        metadata: Metadata { name: name.clone() },
-        spec: spec.clone(),
-    };
-    let yaml = serde_saphyr::to_string(&file).expect("a policy is always YAML");
-    format!("# hash {hash}\n{yaml}")
+    let yaml = serde_saphyr::to_string(&policy.document()).expect("a policy is always YAML");
+    format!("# hash {}\n{yaml}", policy.hash)
 }
 
 fn validate(args: &ValidateArgs) -> Result<Status, CliError> {
@@ -82,7 +73,7 @@ fn validate(args: &ValidateArgs) -> Result<Status, CliError> {
 fn line(policy: &Policy) -> String {
     let mut line = String::new();
     let (good, namespaces, mode) =
-        (paint(GOOD, "ok"), policy.spec.namespaces.join(", "), policy.spec.mode.as_str());
+        (paint(GOOD, "ok"), policy.header.namespaces.to_string(), policy.mode().as_str());
     let _ =
         writeln!(line, "{good} {}: namespaces {namespaces}; mode {mode}; hash {}", policy.name, policy.hash);
     line

@@ -116,7 +116,7 @@ fn apply(pod: &str, patch: &[u8]) -> Option<serde_json::Value> {
 /// Returns what the API server would store; `None` if nothing. Half a repair is not sent: a Pod that violates the
 /// policy and is admitted all the same stays as it is.
 fn admitted<'r>(evaluation: Evaluation<'r>, before: &Value<'r>) -> Option<Value<'r>> {
-    match (evaluation.policy.spec.mode, evaluation.violations.is_empty()) {
+    match (evaluation.policy.mode(), evaluation.violations.is_empty()) {
         (Mode::Enforce, false) => None,
         (Mode::Audit, _) | (Mode::Warn, false) => Some(before.clone()),
         (Mode::Enforce | Mode::Warn, true) => Some(evaluation.pod),
@@ -126,7 +126,7 @@ fn admitted<'r>(evaluation: Evaluation<'r>, before: &Value<'r>) -> Option<Value<
 fn report(pod: &WorkloadPod, evaluation: &Evaluation) {
     let Evaluation { policy, violations, .. } = evaluation;
     let number = count(violations.len(), "violation");
-    match policy.spec.mode {
+    match policy.mode() {
         Mode::Enforce => error(&format!("{} would be denied: {number}", place(pod))),
         mode => note(&format!(
             "{} would be denied in mode enforce (mode is {}): {number}",

@@ -64,7 +64,7 @@ pub(super) fn run(args: &ReviewArgs) -> Result<Status, CliError> {
     let mut status = Status::Fine;
     for review in reviews.by_ref() {
         let Review { text, place } = review?;
-        let answer = answer(&policies, args.endpoint.into(), text.get().as_bytes())
+        let answer = answer(&policies, args.endpoint.into(), None, text.get().as_bytes())
             .map_err(|error| place.error(error))?;
         if answer.record.outcome == Outcome::Denied {
             status = Status::Violations;

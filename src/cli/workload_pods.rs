@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{CliError, PolicyArgs, input};
 use sandgate_engine::{
     json,
-    policy::{EVERY_OTHER, Policy, PolicySet},
+    policy::{Policy, PolicySet},
     review::{Defaults, evaluate},
     text::{quote, sanitize},
     violations::{Violation, Violations},
@@ -264,9 +264,9 @@ impl WorkloadPod {
 
     /// Returns what the webhook would do, or `None` if no policy covers the namespace.
     pub(super) fn evaluate<'a>(&'a self, policies: &'a PolicySet) -> Result<Option<Evaluation<'a>>, Problem> {
-        let Some(policy) = policies.of_namespace(&self.namespace) else { return Ok(None) };
+        let Some(policy) = policies.for_namespace(&self.namespace, None) else { return Ok(None) };
         let mut pod = self.pod()?;
-        let violations = evaluate(policy, &mut pod, Defaults::Fill).violations;
+        let violations = evaluate(policy, &mut pod, None, Defaults::Fill).violations.enforce;
         Ok(Some(Evaluation { policy, pod, violations }))
     }
 
@@ -455,8 +455,10 @@ impl Collector<'_> {
             )),
             (Some(namespace), _, _) => Ok(sanitize(namespace)),
             (None, Some(namespace), _) => Ok(namespace.clone()),
-            (None, None, [policy]) if policy.spec.namespaces[0] != EVERY_OTHER => {
-                Ok(policy.spec.namespaces[0].clone())
+            (None, None, [policy])
+                if let Some(first) = policy.header.namespaces.iter().find(|name| name.is_literal()) =>
+            {
+                Ok(first.as_str().to_owned())
             }
             (None, None, [_]) => Err(format!(
                 "{kind} {name} names no namespace and the policy holds for more than one; choose with --namespace"

@@ -86,7 +86,7 @@ impl CertificateMetrics {
         for kind in Kind::ALL {
             metrics.set_published(kind, false);
             metrics.set_drift(kind, false);
-            metrics.rules_restored.get_or_create(&ConfigurationLabels { configuration: kind.as_str() });
+            drop(metrics.rules_restored.get_or_create(&ConfigurationLabels { configuration: kind.as_str() }));
         }
         metrics
     }
@@ -104,7 +104,9 @@ impl CertificateMetrics {
 
     /// Notes whether the configuration differs from what the chart rendered.
     pub fn set_drift(&self, kind: Kind, has_drifted: bool) {
-        self.drift.get_or_create(&ConfigurationLabels { configuration: kind.as_str() }).set(has_drifted.into());
+        self.drift
+            .get_or_create(&ConfigurationLabels { configuration: kind.as_str() })
+            .set(has_drifted.into());
     }
 }
 

@@ -92,11 +92,11 @@ impl ReviewMetrics {
     pub fn observe(&self, record: &Record, took: Duration) {
         self.policies.observe(record);
         for violation in record.violations() {
-            self.violations.get_or_create(&RuleLabels { rule: violation.rule }).inc();
+            self.violations.get_or_create(&RuleLabels { rule: violation.rule.id }).inc();
         }
         if record.is_patched() {
             for filled in &record.findings.filled {
-                let labels = RuleLabels { rule: rules::ALL[filled.rule].id };
+                let labels = RuleLabels { rule: filled.rule.id };
                 self.filled_fields.get_or_create(&labels).inc_by(filled.fields as u64);
             }
         }
@@ -121,7 +121,7 @@ mod tests {
             r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u",
             "operation":"CREATE","namespace":"workflows","object":{{"spec":{spec}}}}}}}"#
         );
-        let answer = answer(&policies, Endpoint::Mutate, review.as_bytes()).unwrap();
+        let answer = answer(&policies, Endpoint::Mutate, None, review.as_bytes()).unwrap();
         metrics.observe(&answer.record, Duration::from_micros(30));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

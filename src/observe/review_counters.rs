@@ -69,7 +69,7 @@ impl PolicyMetrics {
             before.by_name.get(name).map(|policy| Arc::clone(&policy.counters)).unwrap_or_default()
         };
         let named = policies.policies().iter().map(|policy| {
-            let (mode, counters) = (Some(policy.spec.mode), counters(&policy.name));
+            let (mode, counters) = (Some(policy.mode()), counters(&policy.name));
             (policy.name.clone(), LoadedPolicy { hash: policy.hash.clone(), mode, counters })
         });
         let none = LoadedPolicy { hash: String::new(), mode: None, counters: counters(NO_POLICY) };
@@ -261,7 +261,7 @@ mod tests {
             r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"u","operation":"CREATE",
             "namespace":"{namespace}","object":{{"spec":{{"hostPID":true,"containers":[{{"name":"a"}}]}}}}}}}}"#
         );
-        let answer = answer(policies, Endpoint::Mutate, review.as_bytes()).unwrap();
+        let answer = answer(policies, Endpoint::Mutate, None, review.as_bytes()).unwrap();
         counted.observe(&answer.record);
     }
 

@@ -77,7 +77,12 @@ impl Job {
     }
 
     fn evaluator<'a>(&self, policies: &'a PolicySet) -> Evaluator<'a> {
-        Evaluator { policies, without_policy: self.shared.without_policy, caller: self.caller }
+        Evaluator {
+            policies,
+            path_policy: None,
+            without_policy: self.shared.without_policy,
+            caller: self.caller,
+        }
     }
 
     /// Evaluates the review. If its time is over before, it is answered by its head, and the evaluation is abandoned.

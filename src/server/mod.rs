@@ -438,6 +438,8 @@ mod tests {
             client_auth: None,
             tokens: None,
             certificate: CertificateSource::Dev { folder: None, names: vec!["localhost".into()] },
+            cluster: String::new(),
+            instance: String::new(),
             events: None,
             traces: None,
             limits: Limits {

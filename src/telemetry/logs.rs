@@ -53,7 +53,9 @@ pub enum LogError {
         source: ParseError,
     },
     /// A word of the filter is not a level.
-    #[error("{word:?} is not a log level: use off, error, warn, info, debug or trace, or write {word}=debug for a module")]
+    #[error(
+        "{word:?} is not a log level: use off, error, warn, info, debug or trace, or write {word}=debug for a module"
+    )]
     Level {
         /// The word.
         word: String,

@@ -35,7 +35,7 @@ fn trail(requests: &[Request]) -> String {
             "userInfo": {"username": user}, "object": pod}});
         let review = review.to_string();
         let mut record = Vec::new();
-        answer(&policies, Endpoint::Mutate, review.as_bytes()).unwrap().record.write_line(
+        answer(&policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record.write_line(
             &mut record,
             time,
             9,

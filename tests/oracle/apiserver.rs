@@ -69,7 +69,7 @@ fn review(mut request: Json) -> Json {
 }
 
 fn respond(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
-    let body = answer(policies, endpoint, review.as_bytes()).unwrap().body;
+    let body = answer(policies, endpoint, None, review.as_bytes()).unwrap().body;
     serde_json::from_slice::<Json>(&body).unwrap()["response"].take()
 }
 

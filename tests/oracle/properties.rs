@@ -271,7 +271,7 @@ fn the_patch_makes_the_object_that_was_judged() {
     for case in draw(generator::cases(), fewer_cases()) {
         let pod = case.pod();
         let review = review_of(&json!({"operation": "CREATE", "object": pod}));
-        let judged = answer(&policies, Endpoint::Mutate, review.as_bytes()).unwrap().record.object;
+        let judged = answer(&policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record.object;
         let said = create(&policies, Endpoint::Mutate, &pod);
         if said.patches {
             patched += 1;
@@ -309,7 +309,7 @@ fn no_bytes_make_the_webhook_panic() {
             review.truncate(end.index(review.len()));
         }
         for endpoint in ENDPOINTS {
-            match answer(&policies, endpoint, &review) {
+            match answer(&policies, endpoint, None, &review) {
                 Ok(_) => answered += 1,
                 Err(reason) => {
                     refused += 1;
@@ -319,7 +319,10 @@ fn no_bytes_make_the_webhook_panic() {
         }
     }
     for bytes in draw(vec(any::<u8>(), 0..64), fewer_cases()) {
-        assert!(answer(&policies, Endpoint::Validate, &bytes).is_err(), "noise is no review: {bytes:?}");
+        assert!(
+            answer(&policies, Endpoint::Validate, None, &bytes).is_err(),
+            "noise is no review: {bytes:?}"
+        );
     }
     println!("{answered} damaged reviews answered, {refused} refused");
     assert!(answered > 0 && refused > 0);

@@ -112,7 +112,7 @@ fn count(told: &[Violation], like: &Violation) -> usize {
 
 fn told(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Vec<Violation> {
     let review = review_of(&json!({"operation": "CREATE", "object": pod}));
-    let answer = answer(policies, endpoint, review.as_bytes()).unwrap();
+    let answer = answer(policies, endpoint, None, review.as_bytes()).unwrap();
     let told: Vec<Violation> = answer.record.violations().iter().cloned().collect();
     let body: Json = serde_json::from_slice(&answer.body).unwrap();
     let causes = body.pointer("/response/status/details/causes").and_then(Json::as_array);

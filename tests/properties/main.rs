@@ -197,7 +197,7 @@ fn review(pod: &Json, operation: &str, old: &Json) -> String {
 }
 
 fn ask(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
-    let answer = answer(policies, endpoint, review.as_bytes()).unwrap();
+    let answer = answer(policies, endpoint, None, review.as_bytes()).unwrap();
     let mut line = Vec::new();
     answer.record.write_line(&mut line, "T", 0);
     assert!(!line.is_empty() && line.ends_with(b"\n") && !line[..line.len() - 1].contains(&b'\n'));

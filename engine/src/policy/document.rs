@@ -7,8 +7,11 @@ use schemars::{
     transform::{Transform, transform_subschemas},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::{
+    Policy, Profile,
+    merge::{CONTAINER_KEYS, join},
     pattern::{Names, Pattern},
     profile::{ContainerMatch, PodMatch},
     select::LabelSelector,
@@ -21,7 +24,9 @@ pub const API_VERSION: &str = "sandgate.dev/v1beta1";
 pub const KIND: &str = "SandboxPolicy";
 
 /// What the policy does with its verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Nothing is changed or denied; violations are recorded.
@@ -34,6 +39,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Audit, Self::Warn, Self::Enforce];
+
     /// Returns the word of the policy file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -322,4 +330,62 @@ impl Transform for OptionalWithDefault {
         }
         transform_subschemas(self, schema);
     }
+}
+
+impl Policy {
+    /// Returns the policy as one document that can be read again: every key with its value, nothing left to inherit.
+    #[must_use]
+    pub fn document(&self) -> serde_json::Value {
+        let mut spec = members(&Header { extends: String::new(), ..self.header.clone() });
+        spec.remove("extends");
+        spec.extend(profile_keys(self.base()));
+        let profiles = self.profiles().iter().map(
+            |profile| json!({"name": profile.name, "match": profile.matcher, "spec": profile_keys(profile)}),
+        );
+        let profiles: Vec<_> = profiles.collect();
+        if !profiles.is_empty() {
+            spec.insert("profiles".into(), profiles.into());
+        }
+        json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": self.name}, "spec": spec})
+    }
+}
+
+/// Returns the keys of a profile, and its exceptions if it has any.
+fn profile_keys(profile: &Profile) -> Map<String, Value> {
+    let mut keys = members(&profile.spec);
+    let exceptions = profile.exceptions.iter().map(|exception| {
+        json!({"name": exception.name, "match": exception.matcher, "spec": container_keys(&exception.spec)})
+    });
+    let exceptions: Vec<_> = exceptions.collect();
+    if !exceptions.is_empty() {
+        keys.insert("containers".into(), exceptions.into());
+    }
+    keys
+}
+
+fn members(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+/// Returns the keys of an exception that containers can set.
+fn container_keys(spec: &Spec) -> Map<String, Value> {
+    fn pick(members: Map<String, Value>, above: &str) -> Map<String, Value> {
+        let picked = members.into_iter().filter_map(|(key, value)| {
+            let path = join(above, &key);
+            if CONTAINER_KEYS.contains(&path.as_str()) {
+                return Some((key, value));
+            }
+            match value {
+                Value::Object(below) => Some((key, pick(below, &path).into())),
+                _ => None,
+            }
+        });
+        picked
+            .filter(|(_, value): &(String, Value)| value.as_object().is_none_or(|below| !below.is_empty()))
+            .collect()
+    }
+    pick(members(spec), "")
 }

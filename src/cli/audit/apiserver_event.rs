@@ -144,21 +144,6 @@ impl Event {
     }
 }
 
-/// Returns the endpoint that a webhook of the chart calls. Only `mutate` calls /mutate; a webhook that the user's own
-/// selector belongs to has a prefix.
-fn endpoint(webhook: &str) -> Option<Endpoint> {
-    let name = webhook.strip_suffix(".sandgate.dev")?;
-    match name.strip_prefix("labelled.").unwrap_or(name) {
-        "mutate" => Some(Endpoint::Mutate),
-        "validate" | "status" | "binding" => Some(Endpoint::Validate),
-        _ => None,
-    }
-}
-
-fn is_dry_run(uri: &str) -> bool {
-    uri.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "dryRun=All"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +176,7 @@ mod tests {
         ] {
             let event = DENIED.replace("\"mutate.sandgate.dev", &format!("\"{webhook}.sandgate.dev"));
             let event: Event = serde_json::from_str(&event).unwrap();
-            assert_eq!(event.verdicts()[0].endpoint, endpoint, "{webhook}");
+            assert_eq!(event.records()[0].endpoint, endpoint, "{webhook}");
         }
     }
 
@@ -206,7 +191,7 @@ mod tests {
         ] {
             let event = DENIED.replace("?dryRun=All&fieldManager=x", query);
             let event: Event = serde_json::from_str(&event).unwrap();
-            assert_eq!(event.verdicts()[0].dry_run, is_dry_run, "{query}");
+            assert_eq!(event.records()[0].dry_run, is_dry_run, "{query}");
         }
     }
 
@@ -215,27 +200,6 @@ mod tests {
         let event = DENIED.replace(r#""verb""#, r#""impersonatedUser":{"username":"mallory"},"verb""#);
         let event: Event = serde_json::from_str(&event).unwrap();
         assert_eq!(event.records()[0].user, "mallory");
-    }
-
-    #[test]
-    fn a_webhook_is_known_by_its_whole_name_and_a_dry_run_by_its_parameter() {
-        for (webhook, wanted) in [
-            ("mutate.sandgate.dev", Some(Endpoint::Mutate)),
-            ("labelled.mutate.sandgate.dev", Some(Endpoint::Mutate)),
-            ("labelled.status.sandgate.dev", Some(Endpoint::Validate)),
-            ("binding.sandgate.dev", Some(Endpoint::Validate)),
-            ("mutate.example.com", None),
-        ] {
-            assert_eq!(endpoint(webhook), wanted, "{webhook}");
-        }
-        for (uri, wanted) in [
-            ("/pods?dryRun=All", true),
-            ("/pods?fieldManager=x&dryRun=All", true),
-            ("/pods?fieldManager=dryRun=All", false),
-            ("/pods/dryRun=All", false),
-        ] {
-            assert_eq!(is_dry_run(uri), wanted, "{uri}");
-        }
     }
 
     #[test]

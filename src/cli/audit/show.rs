@@ -106,7 +106,10 @@ fn text(verdict: &AuditRecord) -> String {
     text
 }
 
-fn append(text: &mut String, AuditViolation { rule, path, found, wanted, remedy }: &AuditViolation) {
+fn append(
+    text: &mut String,
+    AuditViolation { rule, path, found, wanted, remedy, level: _ }: &AuditViolation,
+) {
     let _ = writeln!(text, "  {} {}", paint(BAD, sanitize(rule)), paint(PLACE, sanitize(path)));
     for (label, value) in [("found", found), ("wanted", wanted), ("remedy", remedy)] {
         if !value.is_empty() {

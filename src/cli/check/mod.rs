@@ -155,7 +155,7 @@ impl Report<'_> {
     fn covered_namespaces(&self) -> String {
         let policies = self.policies.policies().iter();
         let names: Vec<&str> =
-            policies.flat_map(|policy| &policy.spec.namespaces).map(String::as_str).collect();
+            policies.flat_map(|policy| &policy.header.namespaces).map(|name| name.as_str()).collect();
         names.join(", ")
     }
 }
@@ -219,7 +219,7 @@ impl<'r> CheckResult<'r> {
         Self {
             policy: &policy.name,
             policy_hash: &policy.hash,
-            mode: policy.spec.mode,
+            mode: policy.mode(),
             filled: changed_paths(filled).iter().map(|path| pod.path(&path.to_string())).collect(),
             omitted: violations.len() - findings.len(),
             violations: findings,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use sandgate_engine::{
     json::Object,
-    pod::Pod,
+    pod,
     review::{Operation, Outcome, Record},
     text::is_unsafe_for_display,
 };
@@ -44,7 +44,7 @@ impl Refused {
             return None;
         }
         let namespace = &*request.namespace;
-        let controller = Pod::of(&record.object).controller();
+        let controller = pod::controller(pod::metadata(&record.object));
         let regarding = controller.and_then(|owner| Regarding::controller(owner, namespace));
         Some(Self {
             regarding: regarding.unwrap_or_else(|| Regarding::namespace(namespace)),
@@ -122,7 +122,7 @@ mod tests {
         let review =
             json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
         let review = review.to_string();
-        Refused::of(&answer(policies, Endpoint::Mutate, review.as_bytes()).unwrap().record)
+        Refused::of(&answer(policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record)
     }
 
     fn owned(owner: &Value) -> Value {

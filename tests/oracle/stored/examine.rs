@@ -119,7 +119,7 @@ fn stored_problem(ground: &Ground, stored: &Json) -> Option<String> {
 
 /// The hash also covers the policy's namespaces, which are others in this process.
 fn with_our_hash(mut stored: Json, policies: &PolicySet) -> Json {
-    let policy = policies.of_namespace("workflows").expect("the engine is always asked for this one");
+    let policy = policies.for_namespace("workflows", None).expect("the engine is always asked for this one");
     if let Some(hash) = stored.pointer_mut("/metadata/annotations/sandgate.dev~1policy-hash") {
         *hash = Json::from(policy.hash.as_str());
     }

@@ -192,7 +192,7 @@ impl Denial {
 }
 
 impl Violated {
-    fn new(AuditViolation { rule, path, found, wanted, remedy: _ }: &AuditViolation) -> Self {
+    fn new(AuditViolation { rule, path, found, wanted, remedy: _, level: _ }: &AuditViolation) -> Self {
         Self {
             rule: (&**rule).into(),
             path: (&**path).into(),
