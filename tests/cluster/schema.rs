@@ -24,7 +24,7 @@ async fn the_fields_of_a_pod_are_those_that_the_newest_kubernetes_knows() {
     if is_skipped() {
         return;
     }
-    let newest = ApiServer::start(Version::Newest).await.expect("an API server");
+    let newest = ApiServer::start(Version::NEWEST).await.expect("an API server");
     compare_all(&newest.rest().await.expect("a client")).await;
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use testbed::{
-    ControlPlane, Node, NodePod, Output, Rest, Result, Spreader, eventually,
+    ControlPlane, Node, NodePod, Output, Rest, Result, ServiceProxy, eventually,
     load::{is_sandboxed, plain_pod},
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Installed<'b> {
     pub(crate) name: String,
     /// Where the pods of users are.
     pub(crate) guarded: String,
-    spreader: Spreader,
+    service_proxy: ServiceProxy,
 }
 
 impl<'b> Installed<'b> {
@@ -27,9 +27,9 @@ impl<'b> Installed<'b> {
     pub(crate) async fn before(bed: &'b ControlPlane, name: &str) -> Result<Self> {
         let rest = bed.rest().await?;
         let guarded = bed.namespace(&rest, &json!({"generateName": "workflows-"})).await?;
-        let spreader = Spreader::start().await?;
-        let node = Node::start(bed, name, spreader.endpoints.clone()).await?;
-        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, spreader })
+        let service_proxy = ServiceProxy::start().await?;
+        let node = Node::start(bed, name, service_proxy.endpoints.clone()).await?;
+        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, service_proxy })
     }
 
     /// `helm install`, with these flags besides what it needs here.
@@ -47,7 +47,7 @@ impl<'b> Installed<'b> {
             format!("--set=fullnameOverride={}", self.name),
             format!("--set=policies.workflow-runner.namespaces={{{}}}", self.guarded),
             // The API server reaches no Service here.
-            format!("--set=webhook.url=https://127.0.0.1:{}", self.spreader.port),
+            format!("--set=webhook.url=https://127.0.0.1:{}", self.service_proxy.port),
             "--set=server.shutdownDelaySeconds=3,server.drainTimeoutSeconds=3".into(),
             "--wait".into(),
             "--timeout=110s".into(),

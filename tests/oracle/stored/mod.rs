@@ -8,7 +8,7 @@ mod answers;
 mod enforced;
 mod examine;
 mod figures;
-mod ground;
+mod fixture;
 mod restrained;
 mod settings;
 

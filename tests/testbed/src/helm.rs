@@ -6,7 +6,7 @@ use super::{
     Output, Result,
     assets::{helm as program, helm_docs},
     command,
-    place::Place,
+    host::Host,
 };
 
 /// Runs helm where it needs no cluster.
@@ -14,16 +14,16 @@ use super::{
 /// # Errors
 /// When it is not there.
 pub async fn helm(arguments: &[&str]) -> Result<Output> {
-    run(Place::Machine, arguments, None).await
+    run(Host::Machine, arguments, None).await
 }
 
 /// Runs helm, with the cluster of `kubeconfig` or none, and with no repository and no plugin of the user's.
-pub(super) async fn run(place: Place, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<Output> {
+pub(super) async fn run(host: Host, arguments: &[&str], kubeconfig: Option<&Path>) -> Result<Output> {
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     let kubeconfig = kubeconfig.map_or_else(|| "/dev/null".into(), Path::to_path_buf);
     let running = tokio::task::spawn_blocking(move || {
         let home = tempfile::tempdir()?;
-        let mut command = place.command(&program()?);
+        let mut command = host.command(&program()?);
         command.args(arguments).env("KUBECONFIG", kubeconfig);
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, home.path().join(variable));

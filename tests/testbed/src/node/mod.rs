@@ -24,7 +24,7 @@ use self::running::Running;
 use super::{
     ControlPlane, Rest, Result, plain_http,
     process::{Signals, tail},
-    spreader::Endpoints,
+    service_proxy::Endpoints,
 };
 
 /// How long endpoints take to follow: a node of a real cluster hears of a change some moments after it.
