@@ -11,6 +11,7 @@ mod lifecycle;
 mod metadata;
 mod placement;
 mod privileges;
+mod projected;
 mod resource_limits;
 mod resources;
 mod runtime;
