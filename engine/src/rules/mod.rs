@@ -164,6 +164,7 @@ pub struct Filled {
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
     &metadata::LABELS,
+    &metadata::FORBIDDEN_ANNOTATIONS,
     &metadata::MIRROR_POD,
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
@@ -220,6 +221,10 @@ pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
 
 /// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
+
+/// The rule that the agents of a network break when they record their work in a running Pod: Multus, Calico and
+/// OVN-Kubernetes write their annotations by an update of `pods/status`, which authors of Pods have no right to.
+pub static WRITTEN_WITH_STATUS: &Rule = &metadata::FORBIDDEN_ANNOTATIONS;
 
 /// Returns the rule with this id.
 #[must_use]
