@@ -1,101 +1,141 @@
 //! The lifetime of the Pod and its restarts.
 
-use super::{Group, Rule};
+use std::fmt;
+
+use super::{Clamped, Group, Rule};
 use crate::{
-    json::Value,
+    json::{Object, Value},
     path::{LazyPath, SPEC},
-    pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
-    policy::{Profile, RestartPolicyValue, Spec},
+    pod::{ContainerKind, PROBES, Pod, controller, each_container_mut, is_job, metadata, spec_mut},
+    policy::{Ceiling, Lifecycle, OnExcess, Profile, RestartPolicyValue, Spec},
     violations::{Reporter, show},
 };
 
 pub(super) static RESTART_POLICY: Rule = Rule {
     id: "restart-policy",
     group: Group::Lifecycle,
-    title: "restartPolicy is the policy's.",
-    why: "An unset restartPolicy and the API default Always look the same; on a Pod without a controller both \
-          become the policy's. A controller other than a Job would create a new Pod each time one ends, so its Pods \
-          are denied: run the work as a Job. OnFailure of a Job's Pod is allowed, since the deadline limits it.",
+    title: "restartPolicy is one of the policy's.",
+    why: "An unset restartPolicy and the API default Always look the same; if the policy does not allow Always, both \
+          become its default on a Pod without a controller and on one of a Job. The Pods of other controllers are \
+          denied with advice: a ReplicaSet, for example, creates a new Pod each time one ends. A Job's Pod may have \
+          the values of allowedForJobs too, since the deadline limits it.",
     references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy"],
-    setting: "spec.lifecycle.restartPolicy",
+    setting: "spec.lifecycle.restartPolicy.allowed",
     fill: Some(fill_restart_policy),
     check: check_restart_policy,
 };
 
+/// The value that the API server gives `restartPolicy` where it is unset.
+const API_DEFAULT_RESTART_POLICY: &str = "Always";
+
 fn fill_restart_policy<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
-    let controlled =
-        metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
-    if wants_always || controlled {
+    let settings = &profile.spec.lifecycle.restart_policy;
+    if settings.allowed.contains(&RestartPolicyValue::Always)
+        || controller(metadata(pod)).is_some_and(|owner| !is_job(owner))
+    {
         return 0;
     }
     let Some(pod) = spec_mut(pod) else { return 0 };
-    if pod.get("restartPolicy").is_some_and(|policy| policy.as_str() != Some("Always")) {
+    if pod.get("restartPolicy").is_some_and(|policy| policy.as_str() != Some(API_DEFAULT_RESTART_POLICY)) {
         return 0;
     }
-    pod.set("restartPolicy", spec.lifecycle.restart_policy.default.as_str());
+    pod.set("restartPolicy", settings.default.as_str());
     1
 }
 
 fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.lifecycle.restart_policy;
     let owner = pod.controller();
-    let of_job = owner.is_some_and(is_job);
-    let found = pod.spec.str("restartPolicy").unwrap_or("Always");
-    let default = settings.default.as_str();
-    if found == default
-        || (of_job && settings.allowed_for_jobs.iter().any(|allowed| allowed.as_str() == found))
-    {
+    let for_jobs =
+        if owner.is_some_and(is_job) { settings.allowed_for_jobs.as_slice() } else { Default::default() };
+    let found = pod.spec.get("restartPolicy");
+    // A value that is no text is none of them.
+    let policy = found.map_or(API_DEFAULT_RESTART_POLICY, |policy| policy.as_str().unwrap_or_default());
+    if settings.allowed.iter().chain(for_jobs).any(|allowed| allowed.as_str() == policy) {
         return;
     }
-    let restarter = owner.filter(|_| !of_job);
-    let remedy = match restarter.map(|owner| owner.str("kind")) {
-        Some(Some(kind)) if found == "Always" => {
-            format!("run it as a Job, a {kind} restarts Pods for ever")
+    let advice = RestartAdvice { owner, default: settings.default, policy };
+    out.report(SPEC.child("restartPolicy"), show(found), Values(&settings.allowed, for_jobs), advice);
+}
+
+struct Values<'p>(&'p [RestartPolicyValue], &'p [RestartPolicyValue]);
+
+impl fmt::Display for Values<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self(allowed, for_jobs) = self;
+        for (index, value) in allowed.iter().chain(*for_jobs).enumerate() {
+            let separator = if index == 0 { "" } else { " or " };
+            write!(f, "{separator}{}", value.as_str())?;
         }
-        // Left out it would be Always, which is not filled for a Pod that its controller would make again.
-        Some(_) => format!("set it to {default}"),
-        None => format!("set it to {default} or leave it out"),
-    };
-    out.report(SPEC.child("restartPolicy"), show(pod.spec.get("restartPolicy")), default, remedy);
+        Ok(())
+    }
+}
+
+/// What can be done about a restart policy, which depends on what creates the Pod.
+struct RestartAdvice<'p, 'a> {
+    owner: Option<&'p Object<'a>>,
+    default: RestartPolicyValue,
+    policy: &'p str,
+}
+
+impl fmt::Display for RestartAdvice<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let default = self.default.as_str();
+        match self.owner.filter(|owner| !is_job(owner)) {
+            Some(owner) if self.policy == API_DEFAULT_RESTART_POLICY && restarts_pods_for_ever(owner) => {
+                let kind = owner.str("kind").unwrap_or_default();
+                write!(f, "run it as a Job, a {kind} creates a new Pod each time one ends")?;
+            }
+            Some(owner) => match owner.str("kind") {
+                Some(kind) => write!(f, "set restartPolicy: {default} in the template of the {kind}")?,
+                None => write!(f, "set it to {default}")?,
+            },
+            None => write!(f, "set it to {default} or leave it out on create")?,
+        }
+        f.write_str(" (policy key lifecycle.restartPolicy.allowed)")
+    }
+}
+
+/// Returns true if an owner is of the kinds that create a new Pod each time one ends, and whose templates take no restart
+/// policy but Always.
+fn restarts_pods_for_ever(owner: &Object) -> bool {
+    let group = owner.str("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+    matches!(
+        (group, owner.str("kind")),
+        ("apps", Some("ReplicaSet" | "StatefulSet" | "DaemonSet")) | ("", Some("ReplicationController"))
+    )
 }
 
 pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     id: "container-restart-rules",
     group: Group::Lifecycle,
-    title: "No container overrides the restartPolicy of the Pod.",
+    title: "No container overrides the restartPolicy of the Pod unless the policy allows it.",
     why: "Since Kubernetes 1.34 a container may have a restart policy or restart rules of its own, which take \
-          precedence over the Pod's Never. Only Always on an init container is allowed: it makes a native sidecar, \
-          which ends with the Pod.",
+          precedence over the Pod's Never. Always on an init container is allowed: it makes a native sidecar, which \
+          ends with the Pod. A policy can allow the others, which the Pod's deadline bounds.",
     references: &[
         "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules",
     ],
-    setting: "",
+    setting: "spec.lifecycle.containerRestartRules",
     fill: None,
     check: check_container_restart_rules,
 };
 
 fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    let remedy = "remove it, the Pod's restartPolicy holds (policy key lifecycle.containerRestartRules)";
     for container in &pod.containers {
+        if container.spec.lifecycle.container_restart_rules {
+            continue;
+        }
         let own = container.object.get("restartPolicy");
         let harmless = container.kind == ContainerKind::Sidecar
             || own.is_none_or(|policy| policy.as_str() == Some("Never"));
         if !harmless {
-            out.report(
-                container.at("restartPolicy"),
-                show(own),
-                "unset",
-                "remove it, the Pod's restartPolicy holds",
-            );
+            out.report(container.at("restartPolicy"), show(own), "unset", remedy);
         }
         if container.object.list("restartPolicyRules").next().is_some() {
-            out.report(
-                container.at("restartPolicyRules"),
-                show(container.object.get("restartPolicyRules")),
-                "unset",
-                "remove it, the Pod's restartPolicy holds",
-            );
+            let rules = container.object.get("restartPolicyRules");
+            out.report(container.at("restartPolicyRules"), show(rules), "unset", remedy);
         }
     }
 }
@@ -103,9 +143,10 @@ fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     id: "active-deadline",
     group: Group::Lifecycle,
-    title: "activeDeadlineSeconds is set and bounded.",
-    why: "Without activeDeadlineSeconds a Pod may run for ever. It is filled if unset. It may be shorter than the \
-          policy's maximum, not longer.",
+    title: "activeDeadlineSeconds is set and bounded as far as the policy bounds it.",
+    why: "Without activeDeadlineSeconds a Pod may run for ever. The policy's default is filled if it is unset. It may \
+          be shorter than the policy's maximum; a longer one is denied, or lowered if the policy clamps. A Job's own \
+          deadline is not in its Pods, so that a Pod ends at this one whatever its Job has.",
     references: &[
         "https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup",
     ],
@@ -114,25 +155,64 @@ pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     check: check_active_deadline,
 };
 
+const DEADLINE: &str = "activeDeadlineSeconds";
+
 fn fill_active_deadline<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
+    let bound = &profile.spec.lifecycle.active_deadline_seconds;
     let Some(pod) = spec_mut(pod) else { return 0 };
-    let Some(default) = spec.lifecycle.active_deadline_seconds.default else { return 0 };
-    pod.set_default("activeDeadlineSeconds", i64::from(default)).into()
+    if let Some(lowered) = excess(bound.max, bound.on_excess, pod.get(DEADLINE)) {
+        pod.set(DEADLINE, lowered);
+        return 1;
+    }
+    let Some(default) = bound.default else { return 0 };
+    pod.set_default(DEADLINE, i64::from(default)).into()
 }
 
 fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let Some(max) = spec.lifecycle.active_deadline_seconds.max else { return };
-    let found = pod.spec.get("activeDeadlineSeconds");
-    if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
-        let wanted = format!("1 to {max}");
-        out.report(
-            SPEC.child("activeDeadlineSeconds"),
-            show(found),
-            wanted,
-            format_args!("set it to at most {max} or leave it out on create"),
-        );
+    let bound = &spec.lifecycle.active_deadline_seconds;
+    let Some(max) = bound.max else { return };
+    let found = pod.spec.get(DEADLINE);
+    if found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
+        return;
     }
+    let leave_out = if bound.default.is_some() { " or leave it out on create" } else { "" };
+    let remedy = format_args!(
+        "set it to at most {max}{leave_out} (policy key lifecycle.activeDeadlineSeconds.max)"
+    );
+    out.report(SPEC.child(DEADLINE), show(found), format_args!("1 to {max}"), remedy);
+}
+
+/// Returns the ceiling of a number that the policy lowers to it.
+fn excess(max: Option<u32>, on_excess: OnExcess, found: Option<&Value>) -> Option<i64> {
+    let max = i64::from(max.filter(|_| on_excess == OnExcess::Clamp)?);
+    found.and_then(Value::as_i64).filter(|seconds| *seconds > max).map(|_| max)
+}
+
+/// Returns the numbers of a Pod that the fill lowers to the policy's ceiling.
+pub(super) fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
+    let Lifecycle { active_deadline_seconds: deadline, termination_grace_period_seconds: grace, .. } =
+        &profile.spec.lifecycle;
+    if deadline.on_excess != OnExcess::Clamp && grace.on_excess != OnExcess::Clamp {
+        return Vec::new();
+    }
+    let pod = Pod::of(pod, profile);
+    let mut clamped = Vec::new();
+    let mut add = |rule, path: LazyPath, max, on_excess, found: Option<&Value>| {
+        if let (Some(to), Some(from)) = (excess(max, on_excess, found), found.and_then(Value::as_i64)) {
+            clamped.push(Clamped { rule, path: path.into(), from, to });
+        }
+    };
+    add(&ACTIVE_DEADLINE, SPEC.child(DEADLINE), deadline.max, deadline.on_excess, pod.spec.get(DEADLINE));
+    // The API server's default is lowered as an unset field is filled: nobody wrote it.
+    let of_pod = pod.spec.get(GRACE).filter(|seconds| seconds.as_i64() != Some(API_DEFAULT_GRACE));
+    add(&GRACE_PERIOD, SPEC.child(GRACE), grace.max, grace.on_excess, of_pod);
+    for container in pod.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
+        for (probe, settings) in container.probes() {
+            let probe = container.at(probe);
+            add(&GRACE_PERIOD, probe.child(GRACE), grace.max, grace.on_excess, settings.get(GRACE));
+        }
+    }
+    clamped
 }
 
 pub(super) static GRACE_PERIOD: Rule = Rule {
@@ -140,7 +220,8 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
     group: Group::Lifecycle,
     title: "terminationGracePeriodSeconds is bounded.",
     why: "With a long terminationGracePeriodSeconds, of the Pod or of a probe, the Pod runs on after its deadline. \
-          The API default of 30 seconds is lowered if the policy allows less.",
+          The API default of 30 seconds is lowered if the policy allows less; a longer one is denied, or lowered if \
+          the policy clamps.",
     references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"],
     setting: "spec.lifecycle.terminationGracePeriodSeconds",
     fill: Some(fill_grace_period),
@@ -148,20 +229,32 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
 };
 
 const GRACE: &str = "terminationGracePeriodSeconds";
+/// The grace period that the API server gives a Pod without one, in seconds.
 const API_DEFAULT_GRACE: i64 = 30;
 
 fn fill_grace_period<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let Some(max) = spec.lifecycle.termination_grace_period_seconds.max.map(i64::from) else { return 0 };
-    if max >= API_DEFAULT_GRACE {
-        return 0;
+    let Ceiling { max, on_excess } = profile.spec.lifecycle.termination_grace_period_seconds;
+    let Some(ceiling) = max.map(i64::from) else { return 0 };
+    let Some(spec) = spec_mut(pod) else { return 0 };
+    let mut filled = 0;
+    let is_default = spec.get(GRACE).is_none_or(|seconds| seconds.as_i64() == Some(API_DEFAULT_GRACE));
+    if (is_default && ceiling < API_DEFAULT_GRACE) || excess(max, on_excess, spec.get(GRACE)).is_some() {
+        spec.set(GRACE, ceiling);
+        filled += 1;
     }
-    let Some(pod) = spec_mut(pod) else { return 0 };
-    if pod.get(GRACE).is_some_and(|seconds| seconds.as_i64() != Some(API_DEFAULT_GRACE)) {
-        return 0;
+    if on_excess != OnExcess::Clamp {
+        return filled;
     }
-    pod.set(GRACE, max);
-    1
+    each_container_mut(pod, profile, |_, container, _| {
+        for probe in PROBES {
+            let Some(Value::Object(probe)) = container.get_mut(probe) else { continue };
+            if let Some(lowered) = excess(max, on_excess, probe.get(GRACE)) {
+                probe.set(GRACE, lowered);
+                filled += 1;
+            }
+        }
+    });
+    filled
 }
 
 fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -169,8 +262,10 @@ fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let mut check = |path: LazyPath, found: Option<&Value>, unset: i64| {
         let seconds = found.map_or(Some(unset), Value::as_i64);
         if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
-            let wanted = format_args!("0 to {max}");
-            out.report(path, show(found), wanted, format_args!("set it to at most {max}"));
+            let remedy = format_args!(
+                "set it to at most {max} (policy key lifecycle.terminationGracePeriodSeconds.max)"
+            );
+            out.report(path, show(found), format_args!("0 to {max}"), remedy);
         }
     };
     check(SPEC.child(GRACE), pod.spec.get(GRACE), API_DEFAULT_GRACE);

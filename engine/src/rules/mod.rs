@@ -25,6 +25,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
+    path::FieldPath,
     pod::{self, Pod},
     policy::{Profile, Spec},
     violations::{Baseline, Ratchet, Reporter, Sink, Violation, Violations},
@@ -153,6 +154,20 @@ pub struct Filled {
     pub fields: usize,
 }
 
+/// A number that the fill lowers to the policy's ceiling (`onExcess: clamp`): the only fill that overwrites what a person
+/// wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clamped {
+    /// The rule that lowers the number.
+    pub rule: &'static Rule,
+    /// The path of the field.
+    pub path: FieldPath,
+    /// The number that the Pod has, in seconds.
+    pub from: i64,
+    /// The number that the fill sets, in seconds.
+    pub to: i64,
+}
+
 /// Every rule, in the order in which they fill and report.
 ///
 /// Orders that matter (a test holds each of them):
@@ -241,6 +256,13 @@ pub fn fill<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> Vec<Filled> {
     let fills = ALL.iter().filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
+}
+
+/// Returns the numbers that [`fill`] is going to lower in `pod`. The fill itself keeps no trace of them, so this is called
+/// before it.
+#[must_use]
+pub fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
+    lifecycle::clamped(profile, pod)
 }
 
 /// Returns every violation of `pod`.
