@@ -99,7 +99,8 @@ impl fmt::Display for RestartAdvice<'_, '_> {
 /// Returns true if an owner is of the kinds that create a new Pod each time one ends, and whose templates take no restart
 /// policy but Always.
 fn restarts_pods_for_ever(owner: &Object) -> bool {
-    let group = owner.str("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+    let group =
+        owner.str("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
     matches!(
         (group, owner.str("kind")),
         ("apps", Some("ReplicaSet" | "StatefulSet" | "DaemonSet")) | ("", Some("ReplicationController"))
@@ -176,9 +177,8 @@ fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         return;
     }
     let leave_out = if bound.default.is_some() { " or leave it out on create" } else { "" };
-    let remedy = format_args!(
-        "set it to at most {max}{leave_out} (policy key lifecycle.activeDeadlineSeconds.max)"
-    );
+    let remedy =
+        format_args!("set it to at most {max}{leave_out} (policy key lifecycle.activeDeadlineSeconds.max)");
     out.report(SPEC.child(DEADLINE), show(found), format_args!("1 to {max}"), remedy);
 }
 
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_pod_is_not_restarted() {
+    fn bare_pod_is_not_restarted() {
         for always in [json!(null), json!("Always")] {
             let pod = fills(RESTART, |pod| pod["spec"]["restartPolicy"] = always);
             assert_eq!(pod["spec"]["restartPolicy"], "Never");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_sets_pod_is_refused_with_advice() {
+    fn pod_of_a_replica_set_is_denied() {
         rejects(RESTART, |pod| {
             pod["metadata"]["ownerReferences"] = owned_by("apps/v1", "ReplicaSet");
             pod["spec"]["restartPolicy"] = json!("Always");
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_may_make_pods_that_end() {
+    fn controller_may_create_pods_that_end() {
         accepts(|pod| pod["metadata"]["ownerReferences"] = owned_by("argoproj.io/v1alpha1", "Workflow"));
     }
 
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_container_that_restarts_on_failure_is_refused_and_a_sidecar_is_not() {
+    fn init_container_that_restarts_on_failure_is_denied_and_a_sidecar_is_not() {
         let mut pod = complete_pod_of_three();
         pod["spec"]["initContainers"][0]["restartPolicy"] = json!("OnFailure");
         assert_eq!(violations(&pod), ["container-restart-rules spec.initContainers[0].restartPolicy"]);
@@ -385,5 +385,216 @@ mod tests {
             violations_of(&spec, &complete_pod()),
             ["grace-period spec.terminationGracePeriodSeconds"]
         );
+    }
+
+    /// Always is the API default, which cannot be told from an unset field: it stays where it is allowed.
+    #[test]
+    fn restart_policy_may_be_each_of_the_allowed_values() {
+        let spec = spec("{lifecycle: {restartPolicy: {allowed: [Never, OnFailure, Always]}}}");
+        for policy in ["Never", "OnFailure", "Always"] {
+            accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!(policy));
+        }
+        accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!(null));
+        for wrong in [json!("never"), json!(""), json!("Sometimes")] {
+            rejects_under(&spec, RESTART, |pod| pod["spec"]["restartPolicy"] = wrong);
+        }
+    }
+
+    #[test]
+    fn restart_policy_of_a_number_is_denied_even_where_always_is_allowed() {
+        let spec = spec("{lifecycle: {restartPolicy: {allowed: [Never, Always]}}}");
+        let mut pod = complete_pod();
+        pod["spec"]["restartPolicy"] = json!(1);
+        assert!(violations_of(&spec, &pod).contains(&RESTART.to_string()));
+    }
+
+    #[test]
+    fn default_restart_policy_is_filled_where_always_is_not_allowed() {
+        let spec = spec("{lifecycle: {restartPolicy: {default: OnFailure, allowed: [Never, OnFailure]}}}");
+        assert_eq!(filled_by(&spec, &plain_pod())["spec"]["restartPolicy"], "OnFailure");
+        accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!("Never"));
+    }
+
+    #[test]
+    fn a_jobs_pod_has_the_values_for_jobs_and_no_other() {
+        let strict = spec("{lifecycle: {restartPolicy: {allowedForJobs: []}}}");
+        let of_job = |policy: &str| {
+            let policy = json!(policy);
+            move |pod: &mut serde_json::Value| {
+                pod["metadata"]["ownerReferences"] = owned_by("batch/v1", "Job");
+                pod["spec"]["restartPolicy"] = policy;
+            }
+        };
+        rejects_under(&strict, RESTART, of_job("OnFailure"));
+        accepts_under(&strict, of_job("Never"));
+    }
+
+    fn advice(version: &str, kind: &str, policy: &str) -> String {
+        let mut pod = complete_pod();
+        pod["metadata"]["ownerReferences"] = owned_by(version, kind);
+        pod["spec"]["restartPolicy"] = json!(policy);
+        lines_of(&Spec::default(), &pod).join("\n")
+    }
+
+    #[test]
+    fn advice_depends_on_the_controller() {
+        for kind in ["ReplicaSet", "StatefulSet", "DaemonSet"] {
+            let expected = format!(
+                "spec.restartPolicy is \"Always\", must be Never: run it as a Job, a {kind} creates a new Pod each time one ends (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
+            );
+            assert_eq!(advice("apps/v1", kind, "Always"), expected);
+        }
+        assert!(advice("v1", "ReplicationController", "Always").contains("run it as a Job"));
+        for (version, kind) in [
+            ("agents.x-k8s.io/v1beta1", "Sandbox"),
+            ("ray.io/v1", "RayCluster"),
+            ("example.com/v1", "ReplicaSet"),
+        ] {
+            let expected = format!(
+                "must be Never: set restartPolicy: Never in the template of the {kind} (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
+            );
+            let found = advice(version, kind, "Always");
+            assert!(found.ends_with(&expected), "{found}");
+        }
+        let of_job = advice("batch/v1", "Job", "Sometimes");
+        assert!(of_job.contains("must be Never or OnFailure: set it to Never or leave it out"), "{of_job}");
+    }
+
+    fn excepted(keys: &str) -> Profile {
+        let text = format!(
+            "{{containers: [{{name: e, match: {{images: [registry.example.com/trusted]}}, spec: {keys}}}]}}"
+        );
+        policy(&text).base().clone()
+    }
+
+    #[test]
+    fn restart_rules_of_containers_are_a_key_of_the_policy_and_of_exceptions() {
+        let with_rules = |image: &str, list: &str| {
+            let mut pod = complete_pod_of_three();
+            pod["spec"][list][0]["image"] = json!(image);
+            pod["spec"][list][0]["restartPolicy"] = json!("OnFailure");
+            pod["spec"][list][0]["restartPolicyRules"] =
+                json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+            pod
+        };
+        let profile = excepted("{lifecycle: {containerRestartRules: true}}");
+        let trusted = "registry.example.com/trusted:1";
+        assert_eq!(violations_under(&profile, &with_rules(trusted, "containers")), Vec::<String>::new());
+        assert_eq!(violations_under(&profile, &with_rules(trusted, "initContainers")), Vec::<String>::new());
+        for image in ["registry.example.com/trusted-evil:1", "registry.example.com/other"] {
+            let at = "container-restart-rules spec.containers[0]";
+            let expected = [format!("{at}.restartPolicy"), format!("{at}.restartPolicyRules")];
+            assert_eq!(violations_under(&profile, &with_rules(image, "containers")), expected);
+        }
+        let everywhere = spec("{lifecycle: {containerRestartRules: true}}");
+        assert_eq!(violations_of(&everywhere, &with_rules("x", "containers")), Vec::<String>::new());
+    }
+
+    const DEADLINE_AT: &str = "active-deadline spec.activeDeadlineSeconds";
+
+    fn deadline(seconds: serde_json::Value) -> impl FnOnce(&mut serde_json::Value) {
+        move |pod| pod["spec"]["activeDeadlineSeconds"] = seconds
+    }
+
+    #[test]
+    fn deadline_without_a_default_must_be_written() {
+        let spec = spec("{lifecycle: {activeDeadlineSeconds: {default: null, max: 100}}}");
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(null)));
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(101)));
+        accepts_under(&spec, deadline(json!(100)));
+    }
+
+    #[test]
+    fn deadline_without_a_max_is_filled_and_has_no_ceiling() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {default: 100, max: null}, restartPolicy: {allowedForJobs: []}}}",
+        );
+        let mut pod = complete_pod();
+        without(&mut pod["spec"], "activeDeadlineSeconds");
+        assert_eq!(filled_by(&spec, &pod)["spec"]["activeDeadlineSeconds"], 100);
+        accepts_under(&spec, deadline(json!(i32::MAX)));
+    }
+
+    #[test]
+    fn deadline_of_two_nulls_is_not_looked_at() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {default: null, max: null}, restartPolicy: {allowedForJobs: []}}}",
+        );
+        accepts_under(&spec, deadline(json!(null)));
+        accepts_under(&spec, deadline(json!(i32::MAX)));
+    }
+
+    #[test]
+    fn deadline_above_int32_is_denied_under_the_highest_max() {
+        let spec = spec("{lifecycle: {activeDeadlineSeconds: {default: 2147483647, max: 2147483647}}}");
+        accepts_under(&spec, deadline(json!(2_147_483_647)));
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(2_147_483_648_i64)));
+    }
+
+    fn clamped_in(spec: &Spec, pod: &serde_json::Value) -> Vec<String> {
+        let text = pod.to_string();
+        let tree = crate::json::pod_from_str(&text).unwrap();
+        let clamped = super::super::clamped(&Profile::of_spec(spec.clone()), &tree);
+        clamped.iter().map(|c| format!("{} {} {}->{}", c.rule.id, c.path, c.from, c.to)).collect()
+    }
+
+    /// What GitLab, Tekton and Flyte write: one second too much, no time-out, nanoseconds.
+    #[test]
+    fn numbers_above_the_ceiling_are_clamped_and_recorded() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {onExcess: clamp}, terminationGracePeriodSeconds: {onExcess: clamp}}}",
+        );
+        for seconds in [3601, 2_147_483_647, 3_600_000_000_000_i64] {
+            let mut pod = complete_pod();
+            pod["spec"]["activeDeadlineSeconds"] = json!(seconds);
+            pod["spec"][GRACE] = json!(seconds);
+            pod["spec"]["containers"][0]["livenessProbe"] = json!({"tcpSocket": {"port": 1}, GRACE: seconds});
+            assert_eq!(
+                clamped_in(&spec, &pod),
+                [
+                    format!("active-deadline spec.activeDeadlineSeconds {seconds}->3600"),
+                    format!("grace-period spec.terminationGracePeriodSeconds {seconds}->60"),
+                    format!(
+                        "grace-period spec.containers[0].livenessProbe.terminationGracePeriodSeconds {seconds}->60"
+                    ),
+                ]
+            );
+            // /validate denies what no fill has lowered.
+            assert_eq!(violations_of(&spec, &pod).len(), 3);
+            let filled = filled_by(&spec, &pod);
+            assert_eq!(filled["spec"]["activeDeadlineSeconds"], 3600);
+            assert_eq!(filled["spec"][GRACE], 60);
+            assert_eq!(filled["spec"]["containers"][0]["livenessProbe"][GRACE], 60);
+            assert_eq!(violations_of(&spec, &filled), Vec::<String>::new());
+            assert_eq!(clamped_in(&spec, &filled), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn only_numbers_above_the_ceiling_are_clamped() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {onExcess: clamp}, terminationGracePeriodSeconds: {max: 20, onExcess: clamp}}}",
+        );
+        for seconds in [json!(0), json!(-1)] {
+            rejects_under(&spec, DEADLINE_AT, |pod| {
+                pod["spec"][GRACE] = json!(20);
+                pod["spec"]["activeDeadlineSeconds"] = seconds;
+            });
+        }
+        let mut pod = complete_pod();
+        for grace in [json!(null), json!(API_DEFAULT_GRACE)] {
+            pod["spec"][GRACE] = grace;
+            assert_eq!(clamped_in(&spec, &pod), Vec::<String>::new(), "the API default");
+            assert_eq!(filled_by(&spec, &pod)["spec"][GRACE], 20);
+        }
+        pod["spec"][GRACE] = json!(31);
+        assert_eq!(clamped_in(&spec, &pod), ["grace-period spec.terminationGracePeriodSeconds 31->20"]);
+        assert_eq!(clamped_in(&Spec::default(), &pod), Vec::<String>::new());
+    }
+
+    #[test]
+    fn grace_period_without_a_max_is_not_bounded() {
+        let spec = spec("{lifecycle: {terminationGracePeriodSeconds: {max: null}}}");
+        accepts_under(&spec, |pod| pod["spec"][GRACE] = json!(300));
     }
 }

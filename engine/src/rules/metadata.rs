@@ -175,10 +175,10 @@ mod tests {
 
     #[test]
     fn policy_admits_single_keys_of_a_forbidden_pattern() {
-        let spec = spec("{annotations: {allowed: [k8s.v1.cni.cncf.io/networks, 'io.katacontainers.config.hypervisor.default_*']}}");
-        for key in
-            ["k8s.v1.cni.cncf.io/networks", "io.katacontainers.config.hypervisor.default_vcpus"]
-        {
+        let spec = spec(
+            "{annotations: {allowed: [k8s.v1.cni.cncf.io/networks, 'io.katacontainers.config.hypervisor.default_*']}}",
+        );
+        for key in ["k8s.v1.cni.cncf.io/networks", "io.katacontainers.config.hypervisor.default_vcpus"] {
             accepts_under(&spec, |pod| pod["metadata"]["annotations"] = json!({key: "x"}));
         }
         for key in ["k8s.v1.cni.cncf.io/networks2", "io.katacontainers.config.hypervisor.path"] {

@@ -208,8 +208,7 @@ fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for wanted in required {
         if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
             let text = format_args!("with {}", describe_toleration(wanted));
-            let remedy =
-                format_args!("add {} (policy key placement.tolerations)", toleration_text(wanted));
+            let remedy = format_args!("add {} (policy key placement.tolerations)", toleration_text(wanted));
             out.report(TOLERATIONS_PATH, "without it", text, remedy);
         }
     }
@@ -608,11 +607,14 @@ mod tests {
 
     #[test]
     fn schedulers_and_priority_classes_are_names_with_patterns() {
-        let spec = spec("{placement: {schedulerNames: [default-scheduler, team-*], priorityClassNames: [batch-*]}}");
+        let spec =
+            spec("{placement: {schedulerNames: [default-scheduler, team-*], priorityClassNames: [batch-*]}}");
         accepts_under(&spec, |pod| pod["spec"]["schedulerName"] = json!("team-a"));
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch-low"));
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!(""));
-        rejects_under(&spec, "scheduler spec.schedulerName", |pod| pod["spec"]["schedulerName"] = json!("team"));
+        rejects_under(&spec, "scheduler spec.schedulerName", |pod| {
+            pod["spec"]["schedulerName"] = json!("team")
+        });
         rejects_under(&spec, "priority-class spec.priorityClassName", |pod| {
             pod["spec"]["priorityClassName"] = json!("batch");
         });

@@ -2,7 +2,7 @@
 //!
 //! A source is checked by its content, not by the name of its volume. Three rules share the work: `token-volumes` checks
 //! tokens and Pod certificates, `secrets` checks Secrets, and `volume-types` checks all other sources with
-//! [`check_sources`].
+//! [`check_projected`].
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{
     json::{Object, Value},
     path::LazyPath,
     pod::Pod,
-    policy::{ServiceAccount, Spec},
+    policy::{Names, ServiceAccount, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -62,8 +62,12 @@ impl<'v> Token<'v> {
     pub(super) fn remedy(self) -> &'static str {
         match self.audience {
             None if self.in_api_volume => "set automountServiceAccountToken: false, so that it is not added",
-            None => "remove this source: only the API server's own volume may have a token without an audience",
-            Some("sts.amazonaws.com") => "EKS adds it for the IAM role of the service account: use an account without one",
+            None => {
+                "remove this source: only the API server's own volume may have a token without an audience"
+            }
+            Some("sts.amazonaws.com") => {
+                "EKS adds it for the IAM role of the service account: use an account without one"
+            }
             Some("pods.eks.amazonaws.com") => {
                 "EKS Pod Identity adds it for the service account: use one without an association"
             }
@@ -110,11 +114,11 @@ impl fmt::Display for AllowedTokens<'_> {
     }
 }
 
-/// Returns every source of a projected volume, with its position and its kind. An item that sets two kinds is two sources.
+/// Returns every source of the field `projected` of a volume, with its position and its kind. An item that sets two kinds is two sources.
 pub(super) fn sources<'v, 'a>(
-    volume: &'v Object<'a>,
+    projected: &'v Object<'a>,
 ) -> impl Iterator<Item = (usize, &'v str, &'v Value<'a>)> {
-    let items = volume.object("projected").into_iter().flat_map(|projected| projected.objects("sources"));
+    let items = projected.objects("sources");
     items.flat_map(|(position, item)| item.iter().map(move |(kind, source)| (position, kind, source)))
 }
 
@@ -170,18 +174,23 @@ fn gives_namespace_only(source: &Object) -> bool {
     items.next().flatten().is_some_and(is_namespace) && items.next().is_none()
 }
 
-/// Reports each source of the projected volume at `path` that the Pod may not use, apart from tokens, Pod certificates and
+/// Reports each source of `projected`, the field at `path` of a volume, that the Pod may not use, apart from tokens, Pod certificates and
 /// the names of Secrets. A type of source that is newer than this program is reported too.
-pub(super) fn check_sources(pod: &Pod, volume: &Object, path: &LazyPath, out: &mut Reporter) {
+pub(super) fn check_projected(
+    pod: &Pod,
+    volume: &Object,
+    projected: &Object,
+    path: &LazyPath,
+    out: &mut Reporter,
+) {
     // The rule token-volumes decides about the API server's own volume as a whole.
     if is_api_volume(volume) {
         return;
     }
     let spec = &pod.profile.spec;
-    let projected = path.child("projected");
-    let list = projected.child("sources");
+    let list = path.child("sources");
     let mut is_empty = true;
-    for (position, kind, source) in sources(volume) {
+    for (position, kind, source) in sources(projected) {
         is_empty = false;
         let item = list.index(position);
         let at = item.child(kind);
@@ -213,7 +222,7 @@ pub(super) fn check_sources(pod: &Pod, volume: &Object, path: &LazyPath, out: &m
         }
     }
     if is_empty {
-        out.report(projected, "without a source", "with an allowed source", "remove this volume");
+        out.report(*path, "without a source", "with an allowed source", "remove this volume");
     }
 }
 
@@ -256,13 +265,7 @@ pub(super) fn check_pod_certificate(spec: &Spec, source: &Value, at: LazyPath, o
     }
 }
 
-fn report_name(
-    at: LazyPath,
-    found: Option<&Value>,
-    allowed: &crate::policy::Names,
-    key: &str,
-    out: &mut Reporter,
-) {
+fn report_name(at: LazyPath, found: Option<&Value>, allowed: &Names, key: &str, out: &mut Reporter) {
     let remedy = format_args!("remove this source (policy key {key})");
     if allowed.is_empty() {
         out.report(at, show(found), "absent", remedy);
@@ -399,7 +402,11 @@ mod tests {
                 "volume-types",
                 "clusterTrustBundle.signerName",
             ),
-            (json!({"podCertificate": {"signerName": "example.com/tls2"}}), "token-volumes", "podCertificate"),
+            (
+                json!({"podCertificate": {"signerName": "example.com/tls2"}}),
+                "token-volumes",
+                "podCertificate",
+            ),
             (json!({"podCertificate": {}}), "token-volumes", "podCertificate"),
         ]
         .map(|(source, rule, field)| (source, format!("{rule} {at}.{field}")))

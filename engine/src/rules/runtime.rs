@@ -198,9 +198,7 @@ mod tests {
     /// The example of gVisor's documentation: inotify works on a tmpfs of the sandbox.
     #[test]
     fn documented_tmpfs_hint_of_an_empty_dir_is_admitted() {
-        let hints = |kind: &str| {
-            json!({"dev.gvisor.spec.mount.shared.share": "pod", "dev.gvisor.spec.mount.shared.type": kind, "dev.gvisor.spec.mount.shared.options": "rw,rprivate"})
-        };
+        let hints = |kind: &str| json!({"dev.gvisor.spec.mount.shared.share": "pod", "dev.gvisor.spec.mount.shared.type": kind, "dev.gvisor.spec.mount.shared.options": "rw,rprivate"});
         accepts(hinted(&json!({"name": "shared", "emptyDir": {"sizeLimit": "1Gi"}}), hints("tmpfs")));
         let in_memory = json!({"name": "shared", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}});
         accepts(hinted(&in_memory, hints("tmpfs")));

@@ -8,7 +8,9 @@ use std::{
 use super::{
     Group, Rule,
     helpers::VOLUMES,
-    projected::{AllowedTokens, Token, check_pod_certificate, is_added_by_api_server, is_api_volume, sources},
+    projected::{
+        AllowedTokens, Token, check_pod_certificate, is_added_by_api_server, is_api_volume, sources,
+    },
 };
 use crate::{
     json::{List, Object, Value},
@@ -119,7 +121,8 @@ fn fill_token_volumes<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
         let Some(Value::List(mounts)) = container.get_mut("volumeMounts") else { return };
         let is_added = |mount: &Value| name_of(mount).is_some_and(|name| added.contains(name));
         if spec.service_account.automount_token {
-            let names = mounts.iter().filter(|(_, mount)| is_added(mount)).filter_map(|(_, mount)| name_of(mount));
+            let names =
+                mounts.iter().filter(|(_, mount)| is_added(mount)).filter_map(|(_, mount)| name_of(mount));
             kept.extend(names.map(str::to_owned));
         } else {
             removed += remove_where(mounts, is_added);
@@ -172,7 +175,7 @@ fn check_token_volumes(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for (index, volume) in pod.spec.objects("volumes") {
         let in_api_volume = is_api_volume(volume);
         let mut allowed: Option<Vec<bool>> = None;
-        for (position, kind, source) in sources(volume) {
+        for (position, kind, source) in volume.object("projected").into_iter().flat_map(sources) {
             let volume = VOLUMES.index(index);
             let projected = volume.child("projected");
             let list = projected.child("sources");
@@ -254,9 +257,12 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::policy::Spec;
+    use crate::policy::{Profile, Spec};
 
-    fn token_volume(name: &str) -> Json {
+    const API_VOLUME: &str = "kube-api-access-x7k2p";
+    const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+    fn api_volume(name: &str) -> Json {
         json!({"name": name, "projected": {"defaultMode": 420, "sources": [
             {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
@@ -264,14 +270,24 @@ mod tests {
         ]}})
     }
 
-    fn mount_token(pod: &mut Json, name: &str, volume: Json) {
+    fn mount(name: &str) -> Json {
+        json!({"name": name, "readOnly": true, "mountPath": TOKEN_PATH})
+    }
+
+    /// Adds a volume, and mounts it in the container `position`.
+    fn add_volume(pod: &mut Json, position: usize, volume: Json) {
+        let name = volume["name"].as_str().unwrap().to_owned();
         pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
-        let mount = json!({"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
-        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount);
+        let mounts = &mut pod["spec"]["containers"][position]["volumeMounts"];
+        mounts.as_array_mut().unwrap().push(mount(&name));
+    }
+
+    fn token_volume(token: &Json) -> Json {
+        json!({"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}})
     }
 
     #[test]
-    fn an_absent_or_default_account_becomes_the_policys() {
+    fn absent_or_default_account_becomes_the_policys() {
         let account = "service-account spec.serviceAccountName";
         let pod = fills(account, |pod| without(&mut pod["spec"], "serviceAccountName"));
         assert_eq!(pod["spec"]["serviceAccountName"], "workflow-runner");
@@ -283,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn another_account_is_refused_by_either_name() {
+    fn another_account_is_denied_by_either_name() {
         rejects("service-account spec.serviceAccountName", |pod| {
             pod["spec"]["serviceAccountName"] = json!("admin")
         });
@@ -295,93 +311,97 @@ mod tests {
     }
 
     #[test]
-    fn two_wrong_accounts_are_two_faults_and_one_by_both_names_is_one() {
-        let told = |alias: &str| {
+    fn two_wrong_accounts_are_two_violations_and_one_by_both_names_is_one() {
+        let with_alias = |alias: &str| {
             let mut pod = complete_pod();
             pod["spec"]["serviceAccountName"] = json!("admin");
             pod["spec"]["serviceAccount"] = json!(alias);
             violations(&pod)
         };
         let name = "service-account spec.serviceAccountName";
-        assert_eq!(told("admin"), [name]);
-        assert_eq!(told("root"), [name, "service-account spec.serviceAccount"]);
+        assert_eq!(with_alias("admin"), [name]);
+        assert_eq!(with_alias("root"), [name, "service-account spec.serviceAccount"]);
     }
 
     #[test]
-    fn the_api_servers_token_volume_is_taken_out_with_its_mounts() {
+    fn allowed_accounts_are_names_with_patterns() {
+        let spec = spec("{serviceAccount: {default: null, allowed: [agent-*, runner]}}");
+        for name in ["agent-a", "runner"] {
+            accepts_under(&spec, |pod| pod["spec"]["serviceAccountName"] = json!(name));
+            accepts_under(&spec, |pod| {
+                without(&mut pod["spec"], "serviceAccountName");
+                pod["spec"]["serviceAccount"] = json!(name);
+            });
+        }
+        rejects_under(&spec, "service-account spec.serviceAccountName", |pod| {
+            pod["spec"]["serviceAccountName"] = json!("agent");
+        });
+        // Two names, although each is allowed: which one holds is the API server's choice.
+        rejects_under(&spec, "service-account spec.serviceAccount", |pod| {
+            pod["spec"]["serviceAccountName"] = json!("agent-a");
+            pod["spec"]["serviceAccount"] = json!("agent-b");
+        });
+    }
+
+    #[test]
+    fn without_a_default_no_account_is_filled() {
+        let none = spec("{serviceAccount: {default: null, allowed: [runner]}}");
+        for account in [json!(null), json!(""), json!("default")] {
+            rejects_under(&none, "service-account spec.serviceAccountName", |pod| {
+                pod["spec"]["serviceAccountName"] = account;
+            });
+        }
+        let api_default = spec("{serviceAccount: {default: null, allowed: [default]}}");
+        for account in [json!(null), json!("default")] {
+            accepts_under(&api_default, |pod| pod["spec"]["serviceAccountName"] = account);
+        }
+    }
+
+    #[test]
+    fn api_servers_volume_is_removed_with_its_mounts() {
         let mut pod = complete_pod();
         without(&mut pod["spec"], "automountServiceAccountToken");
-        mount_token(&mut pod, "kube-api-access-x7k2p", token_volume("kube-api-access-x7k2p"));
+        add_volume(&mut pod, 0, api_volume(API_VOLUME));
+        assert_eq!(filled(&pod), complete_pod());
+        // What a Pod copied from a stored one has.
+        pod["spec"]["automountServiceAccountToken"] = json!(false);
         assert_eq!(filled(&pod), complete_pod());
     }
 
     #[test]
-    fn what_nobody_took_out_is_refused() {
-        let name = "kube-api-access-x7k2p";
+    fn token_that_was_not_removed_is_denied() {
         let mut pod = complete_pod();
-        mount_token(&mut pod, name, token_volume(name));
+        add_volume(&mut pod, 0, api_volume(API_VOLUME));
         let token = "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken";
-        assert_eq!(violations(&pod), [token, "volume-types spec.volumes[2].projected"]);
+        assert_eq!(violations(&pod), [token]);
+        // Under a name of its own it was written by the author: it is not removed.
+        rejects(token, |pod| {
+            pod["spec"]["volumes"].as_array_mut().unwrap().push(api_volume("mine"));
+        });
     }
 
     #[test]
-    fn where_the_account_has_a_token_a_second_one_is_refused() {
-        let mut spec = Spec::default();
-        spec.service_account.automount_token = true;
+    fn volume_with_the_api_servers_name_and_other_content_is_denied() {
         let mut pod = complete_pod();
-        without(&mut pod["spec"], "automountServiceAccountToken");
-        let token = json!({"serviceAccountToken": {"path": "t", "audience": "vault"}});
-        mount_token(&mut pod, "vault", json!({"name": "vault", "projected": {"sources": [token]}}));
-        let path = "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken";
-        assert!(violations_of(&spec, &pod).contains(&path.to_string()));
-    }
-
-    #[test]
-    fn a_host_path_that_borrows_the_token_volumes_name_is_refused() {
-        let mut pod = complete_pod();
-        let name = "kube-api-access-x";
-        mount_token(&mut pod, name, json!({"name": name, "hostPath": {"path": "/etc"}}));
-        assert_eq!(violations(&filled(&pod)), ["volume-types spec.volumes[2].hostPath"]);
-    }
-
-    #[test]
-    fn a_token_volume_with_anything_more_in_it_is_no_api_servers() {
+        add_volume(&mut pod, 0, json!({"name": API_VOLUME, "hostPath": {"path": "/etc"}}));
+        assert!(violations(&filled(&pod)).contains(&"volume-types spec.volumes[2].hostPath".to_string()));
         for extra in [
             json!({"secret": {"name": "s"}}),
             json!({"serviceAccountToken": {"path": "t", "audience": "vault"}}),
             json!(null),
         ] {
-            let mut volume = token_volume("kube-api-access-x");
+            let mut volume = api_volume(API_VOLUME);
             volume["projected"]["sources"].as_array_mut().unwrap().push(extra);
             let mut pod = complete_pod();
-            mount_token(&mut pod, "kube-api-access-x", volume);
+            add_volume(&mut pod, 0, volume);
             let found = violations(&filled(&pod));
-            assert!(
-                found.contains(
-                    &"token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken".into()
-                ),
-                "{found:?}"
-            );
+            let token = "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken";
+            assert!(found.contains(&token.to_string()), "{found:?}");
         }
     }
 
     #[test]
-    fn a_projected_token_is_refused_even_where_projected_volumes_are_allowed() {
-        let spec = Spec::default();
-        for kind in ["serviceAccountToken", "podCertificate"] {
-            rejects_under(
-                &spec,
-                &format!("token-volumes spec.volumes[2].projected.sources[0].{kind}"),
-                |pod| {
-                    let volume = json!({"name": "mine", "projected": {"sources": [{kind: {}}]}});
-                    pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
-                },
-            );
-        }
-    }
-
-    #[test]
-    fn asking_for_a_token_is_refused() {
+    fn explicit_automount_is_denied_and_an_open_one_is_filled() {
         rejects("token-volumes spec.automountServiceAccountToken", |pod| {
             pod["spec"]["automountServiceAccountToken"] = json!(true)
         });
@@ -391,12 +411,219 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_may_allow_the_token() {
-        let mut spec = Spec::default();
-        spec.service_account.automount_token = true;
-        accepts_under(&spec, |pod| {
-            without(&mut pod["spec"], "automountServiceAccountToken");
-            mount_token(pod, "kube-api-access-x7k2p", token_volume("kube-api-access-x7k2p"));
-        });
+    fn policy_may_give_the_api_token_to_every_container() {
+        let spec = spec("{serviceAccount: {automountToken: true}}");
+        for automount in [json!(null), json!(true), json!(false)] {
+            for name in [API_VOLUME, "under-another-name"] {
+                accepts_under(&spec, |pod| {
+                    pod["spec"]["automountServiceAccountToken"] = automount.clone();
+                    pod["spec"]["volumes"].as_array_mut().unwrap().push(api_volume(name));
+                });
+            }
+        }
+        // A token without an audience is admitted in the API server's own volume only, redteam's one is for a cloud.
+        for token in [
+            json!({"path": "t"}),
+            json!({"path": "token", "audience": ""}),
+            json!({"path": "token", "audience": "sts.amazonaws.com", "expirationSeconds": 31_536_000}),
+        ] {
+            rejects_under(
+                &spec,
+                "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken",
+                |pod| pod["spec"]["volumes"].as_array_mut().unwrap().push(token_volume(&token)),
+            );
+        }
+    }
+
+    fn excepted(keys: &str) -> Profile {
+        let text = format!(
+            "{{serviceAccount: {keys}, containers: [{{name: executor, match: {{images: [quay.io/argoproj/argoexec]}}, spec: {{serviceAccount: {{automountToken: true}}}}}}]}}"
+        );
+        policy(&text).base().clone()
+    }
+
+    /// The second container has the image of an exception.
+    fn argo_pod() -> Json {
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("quay.io/argoproj/argoexec:v3.7");
+        pod
+    }
+
+    #[test]
+    fn api_servers_volume_is_kept_for_the_excepted_container_alone() {
+        let profile = excepted("{}");
+        let mut pod = argo_pod();
+        without(&mut pod["spec"], "automountServiceAccountToken");
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(api_volume(API_VOLUME));
+        for list in ["containers", "initContainers"] {
+            for container in pod["spec"][list].as_array_mut().unwrap() {
+                container["volumeMounts"].as_array_mut().unwrap().push(mount(API_VOLUME));
+            }
+        }
+        let filled = filled_under(&profile, &pod);
+        let mut expected = argo_pod();
+        expected["spec"]["automountServiceAccountToken"] = json!(false);
+        add_volume(&mut expected, 1, api_volume(API_VOLUME));
+        for key in ["automountServiceAccountToken", "containers", "initContainers", "volumes"] {
+            assert_eq!(filled["spec"][key], expected["spec"][key], "{key}");
+        }
+        let token_violations = |pod: &Json| {
+            let all = violations_under(&profile, pod);
+            all.into_iter().filter(|v| v.starts_with("token-volumes")).collect::<Vec<_>>()
+        };
+        assert_eq!(token_violations(&filled), Vec::<String>::new());
+        assert_eq!(filled_under(&profile, &filled), filled, "the second call changes nothing");
+        // The plugin may be ahead of the fill, or a webhook behind it: each wrong container is named.
+        let mut unfilled = pod.clone();
+        unfilled["spec"]["automountServiceAccountToken"] = json!(false);
+        assert_eq!(
+            token_violations(&unfilled),
+            [
+                "token-volumes spec.initContainers[0].volumeMounts[2].name",
+                "token-volumes spec.containers[0].volumeMounts[2].name",
+            ]
+        );
+        // An exception does not open automount for the Pod.
+        unfilled["spec"]["automountServiceAccountToken"] = json!(true);
+        assert_eq!(token_violations(&unfilled)[0], "token-volumes spec.automountServiceAccountToken");
+    }
+
+    #[test]
+    fn exception_ends_with_the_image_and_is_none_for_debug_containers() {
+        let profile = excepted("{}");
+        let mut pod = argo_pod();
+        add_volume(&mut pod, 1, api_volume("token-of-mine"));
+        let token_violations = |pod: &Json| {
+            let all = violations_under(&profile, pod);
+            all.into_iter().filter(|v| v.starts_with("token-volumes")).collect::<Vec<_>>()
+        };
+        assert_eq!(token_violations(&pod), Vec::<String>::new());
+        let mut other = pod.clone();
+        other["spec"]["containers"][1]["image"] = json!("quay.io:8080/argoproj/argoexec:v3.7");
+        assert_eq!(
+            token_violations(&other),
+            ["token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken"]
+        );
+        pod["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "quay.io/argoproj/argoexec", "volumeMounts": [mount("token-of-mine")]}]);
+        assert_eq!(
+            token_violations(&pod),
+            ["token-volumes spec.ephemeralContainers[0].volumeMounts[0].name"]
+        );
+    }
+
+    #[test]
+    fn exception_may_take_the_token_from_a_container() {
+        let text = "{serviceAccount: {automountToken: true}, containers: [{name: user-code, match: {images: [registry.example.com/user]}, spec: {serviceAccount: {automountToken: false}}}]}";
+        let profile = policy(text).base().clone();
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][0]["image"] = json!("registry.example.com/user:1");
+        without(&mut pod["spec"], "automountServiceAccountToken");
+        pod["spec"]["volumes"].as_array_mut().unwrap().push(api_volume(API_VOLUME));
+        for position in 0..2 {
+            let mounts = &mut pod["spec"]["containers"][position]["volumeMounts"];
+            mounts.as_array_mut().unwrap().push(mount(API_VOLUME));
+        }
+        let filled = filled_under(&profile, &pod);
+        let mounts = |position: usize| {
+            filled["spec"]["containers"][position]["volumeMounts"].as_array().unwrap().len()
+        };
+        assert_eq!((mounts(0), mounts(1)), (2, 3));
+        assert_eq!(filled["spec"]["automountServiceAccountToken"], false);
+    }
+
+    #[test]
+    fn token_is_admitted_by_audience_and_lifetime() {
+        let spec = spec(
+            "{serviceAccount: {tokens: [{audience: sts.amazonaws.com, maxExpirationSeconds: 86400}, {audience: vault}, {audience: 'spiffe://td.example/ns/*/dapr-sentry', maxExpirationSeconds: 7200}]}}",
+        );
+        let with = |token: &Json| {
+            let volume = token_volume(token);
+            move |pod: &mut Json| pod["spec"]["volumes"].as_array_mut().unwrap().push(volume)
+        };
+        for token in [
+            json!({"path": "token", "audience": "sts.amazonaws.com", "expirationSeconds": 86400}),
+            json!({"path": "token", "audience": "sts.amazonaws.com"}),
+            json!({"path": "t", "audience": "vault", "expirationSeconds": null}),
+            json!({"path": "t", "audience": "vault", "expirationSeconds": 600}),
+            json!({"path": "t", "audience": "spiffe://td.example/ns/a/dapr-sentry", "expirationSeconds": 7200}),
+        ] {
+            accepts_under(&spec, with(&token));
+        }
+        for token in [
+            json!({"path": "token", "audience": "sts.amazonaws.com", "expirationSeconds": 86401}),
+            json!({"path": "t", "audience": "vault", "expirationSeconds": 3601}),
+            json!({"path": "t", "audience": "vault", "expirationSeconds": 0}),
+            json!({"path": "t", "audience": "vault", "expirationSeconds": -1}),
+            json!({"path": "t", "audience": "Vault"}),
+            json!({"path": "t", "audience": "vault "}),
+            json!({"path": "t", "audience": ""}),
+            json!({"path": "t", "audience": null}),
+            json!({"path": "t", "audience": "https://kubernetes.default.svc"}),
+            json!({"path": "t", "audience": "spiffe://td.example/ns/a/b/dapr-sentry"}),
+            json!({"path": "t", "audience": "spiffe://other/ns/a/dapr-sentry"}),
+        ] {
+            rejects_under(
+                &spec,
+                "token-volumes spec.volumes[2].projected.sources[0].serviceAccountToken",
+                with(&token),
+            );
+        }
+    }
+
+    #[test]
+    fn token_of_an_exception_is_for_its_container_alone() {
+        let text = "{containers: [{name: proxy, match: {images: [docker.io/istio/proxyv2]}, spec: {serviceAccount: {tokens: [{audience: istio-ca, maxExpirationSeconds: 43200}]}}}]}";
+        let profile = policy(text).base().clone();
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("docker.io/istio/proxyv2:1.27");
+        let token = json!({"path": "istio-token", "audience": "istio-ca", "expirationSeconds": 43200});
+        add_volume(&mut pod, 1, token_volume(&token));
+        assert_eq!(violations_under(&profile, &pod), Vec::<String>::new());
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(mount("t"));
+        assert_eq!(
+            violations_under(&profile, &pod),
+            ["token-volumes spec.containers[0].volumeMounts[2].name"]
+        );
+    }
+
+    #[test]
+    fn denied_token_names_the_webhook_that_adds_it_and_the_key_of_the_policy() {
+        for (audience, words) in [
+            ("sts.amazonaws.com", "EKS adds it for the IAM role of the service account"),
+            ("pods.eks.amazonaws.com", "EKS Pod Identity adds it"),
+            ("api://AzureADTokenExchange", "leave out the label azure.workload.identity/use"),
+            ("istio-ca", "set the label sidecar.istio.io/inject to \"false\""),
+            ("identity.l5d.io", "set the annotation linkerd.io/inject to disabled"),
+            ("spiffe://td/ns/a/dapr-sentry", "leave out the annotation dapr.io/enabled"),
+            ("other", "remove this source, or stop the webhook that adds it"),
+        ] {
+            let mut pod = complete_pod();
+            let volume = token_volume(&json!({"path": "t", "audience": audience}));
+            pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
+            let line = lines_of(&Spec::default(), &pod).join("\n");
+            assert!(
+                line.contains(&format!("is a token for \"{audience}\" of 3600 s, must be absent: ")),
+                "{line}"
+            );
+            assert!(line.contains(words), "{line}");
+            assert!(line.ends_with("(policy key serviceAccount.tokens) (token-volumes)"), "{line}");
+        }
+    }
+
+    /// Each token is looked at once, and each mount once.
+    #[test]
+    fn many_tokens_and_many_mounts_are_checked() {
+        let profile = excepted("{}");
+        let mut pod = argo_pod();
+        let volumes = (0..10_000).map(|i| api_volume(&format!("v{i}")));
+        pod["spec"]["volumes"].as_array_mut().unwrap().extend(volumes);
+        let mounts = (0..10_000).map(|_| mount("v9999"));
+        pod["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().extend(mounts);
+        let text = pod.to_string();
+        let tree = crate::json::pod_from_str(&text).unwrap();
+        let pod = crate::pod::Pod::of(&tree, &profile);
+        let mut violations = crate::violations::Violations::default();
+        super::TOKEN_VOLUMES.check_into(&pod, &mut violations);
+        assert_eq!(violations.len(), 10_000);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Group, Rule,
     helpers::{VOLUMES, amount},
-    projected::{check_sources, is_api_volume},
+    projected::{check_projected, is_api_volume},
 };
 use crate::{
     json::{Object, Value},
@@ -28,8 +28,8 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
 fn check_volume_types(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = ["emptyDir"];
     for (index, volume) in pod.spec.objects("volumes") {
-        if volume.object("projected").is_some() {
-            check_sources(pod, volume, &VOLUMES.index(index), out);
+        if let Some(projected) = volume.object("projected") {
+            check_projected(pod, volume, projected, &VOLUMES.index(index).child("projected"), out);
         }
         for (kind, _) in sources(volume).filter(|(kind, _)| *kind != "projected" && !allowed.contains(kind)) {
             let (wanted, remedy) = (allowed.join(" or "), "remove this volume or use an allowed type");
