@@ -18,6 +18,8 @@ mod runtime;
 mod schema;
 mod secrets;
 mod service_account;
+mod token_volumes;
+mod tolerations;
 mod users;
 mod volumes;
 
@@ -25,7 +27,6 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
-    path::FieldPath,
     pod::{self, Pod},
     policy::{Profile, Spec},
     violations::{Baseline, Ratchet, Reporter, Sink, Violation, Violations},
@@ -154,20 +155,6 @@ pub struct Filled {
     pub fields: usize,
 }
 
-/// A number that the fill lowers to the policy's ceiling (`onExcess: clamp`): the only fill that overwrites what a person
-/// wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clamped {
-    /// The rule that lowers the number.
-    pub rule: &'static Rule,
-    /// The path of the field.
-    pub path: FieldPath,
-    /// The number that the Pod has, in seconds.
-    pub from: i64,
-    /// The number that the fill sets, in seconds.
-    pub to: i64,
-}
-
 /// Every rule, in the order in which they fill and report.
 ///
 /// Orders that matter (a test holds each of them):
@@ -184,13 +171,13 @@ pub static ALL: &[&Rule] = &[
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
     &placement::NODE_AFFINITY,
-    &placement::TOLERATIONS,
+    &tolerations::TOLERATIONS,
     &placement::NODE_NAME,
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
     &anti_affinity::POD_ANTI_AFFINITY,
     &service_account::SERVICE_ACCOUNT,
-    &service_account::TOKEN_VOLUMES,
+    &token_volumes::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
@@ -256,13 +243,6 @@ pub fn fill<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> Vec<Filled> {
     let fills = ALL.iter().filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
-}
-
-/// Returns the numbers that [`fill`] is going to lower in `pod`. The fill itself keeps no trace of them, so this is called
-/// before it.
-#[must_use]
-pub fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
-    lifecycle::clamped(profile, pod)
 }
 
 /// Returns every violation of `pod`.
@@ -400,6 +380,14 @@ mod tests {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
             assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
         }
+    }
+
+    #[test]
+    fn the_policy_language_has_the_ids_of_the_rules() {
+        let mut ids: Vec<&str> = ALL.iter().map(|rule| rule.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, crate::policy::RULE_IDS);
+        assert!(crate::policy::FLOOR_RULES.iter().all(|id| by_id(id).is_some()));
     }
 
     #[test]
