@@ -11,12 +11,15 @@ mod lifecycle;
 mod metadata;
 mod placement;
 mod privileges;
+mod projected;
 mod resource_limits;
 mod resources;
 mod runtime;
 mod schema;
 mod secrets;
 mod service_account;
+mod token_volumes;
+mod tolerations;
 mod users;
 mod volumes;
 
@@ -163,17 +166,18 @@ pub struct Filled {
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
     &metadata::LABELS,
+    &metadata::FORBIDDEN_ANNOTATIONS,
     &metadata::MIRROR_POD,
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
     &placement::NODE_AFFINITY,
-    &placement::TOLERATIONS,
+    &tolerations::TOLERATIONS,
     &placement::NODE_NAME,
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
     &anti_affinity::POD_ANTI_AFFINITY,
     &service_account::SERVICE_ACCOUNT,
-    &service_account::TOKEN_VOLUMES,
+    &token_volumes::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
@@ -219,6 +223,10 @@ pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
 
 /// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
+
+/// The rule that the agents of a network break when they record their work in a running Pod: Multus, Calico and
+/// OVN-Kubernetes write their annotations by an update of `pods/status`, which authors of Pods have no right to.
+pub static WRITTEN_WITH_STATUS: &Rule = &metadata::FORBIDDEN_ANNOTATIONS;
 
 /// Returns the rule with this id.
 #[must_use]
@@ -363,6 +371,14 @@ mod tests {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
             assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
         }
+    }
+
+    #[test]
+    fn the_policy_language_has_the_ids_of_the_rules() {
+        let mut ids: Vec<&str> = ALL.iter().map(|rule| rule.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, crate::policy::RULE_IDS);
+        assert!(crate::policy::FLOOR_RULES.iter().all(|id| by_id(id).is_some()));
     }
 
     #[test]
