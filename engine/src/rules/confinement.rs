@@ -4,12 +4,13 @@ use std::fmt;
 
 use super::{
     Group, Rule,
-    helpers::{AnyOf, Expected, SECURITY_CONTEXT, check_inherited},
+    helpers::{AnyOf, SECURITY_CONTEXT},
+    inherited::{check_inherited, fill_of_pod},
 };
 use crate::{
     json::{Object, Value},
     path::{ANNOTATIONS, LazyPath, SPEC},
-    pod::{Pod, spec_mut},
+    pod::Pod,
     policy::{Profile, Spec},
     violations::{Reporter, show},
 };
@@ -52,32 +53,34 @@ pub(super) static SECCOMP: Rule = Rule {
         "Pod Security Standards, Restricted: Seccomp",
         "https://kubernetes.io/docs/tutorials/security/seccomp/",
     ],
-    setting: "spec.security.seccomp_profiles",
+    setting: "spec.security.seccompProfiles",
     fill: Some(fill_seccomp),
     check: check_seccomp,
 };
 
 fn fill_seccomp<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let Some(profile) = spec.security.seccomp_profiles.first() else { return 0 };
-    let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return 0 };
-    let object = match profile.split_once('/') {
+    let Some(first) = profile.spec.security.seccomp_profiles.first() else { return 0 };
+    let object = match first.split_once('/') {
         Some((kind, file)) => Object::from([("type", kind), ("localhostProfile", file)]),
-        None => Object::from([("type", profile.as_str())]),
+        None => Object::from([("type", first.as_str())]),
     };
-    security.set_default("seccompProfile", object).into()
+    fill_of_pod(pod, "seccompProfile", object).into()
 }
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.security.seccomp_profiles;
-    // Every Pod is checked and few are denied: the text is only made for those.
-    let remedy = fmt::from_fn(|f| match allowed.first() {
-        Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
-        None => f.write_str("leave it out"),
-    });
-    let wanted = Expected { field: "seccompProfile", wanted: &AnyOf(allowed), remedy: &remedy };
-    check_inherited(pod, &wanted, out, |profile| {
-        profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
+    // No exception can set the key: what holds for the Pod holds for every container.
+    let fits = |_: &Spec, profile: Option<&Value>| {
+        profile.and_then(Value::as_object).is_some_and(|profile| is_allowed(profile, allowed))
+    };
+    check_inherited(pod, "seccompProfile", fits, |path, found, _| {
+        let remedy = fmt::from_fn(|f| {
+            if let Some(first) = allowed.first() {
+                write!(f, "set it to {} or ", profile_text(first))?;
+            }
+            f.write_str("leave it out on create (policy key security.seccompProfiles)")
+        });
+        out.report(path, show(found), AnyOf(allowed), remedy);
     });
     let prefixes =
         ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
@@ -126,20 +129,28 @@ fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static SELINUX: Rule = Rule {
     id: "selinux",
     group: Group::Confinement,
-    title: "No SELinux label is set.",
-    why: "A label such as spc_t removes the confinement. The runtime chooses the label; the Pod must not.",
+    title: "No SELinux label is set, except a level where the policy allows it.",
+    why: "A type such as spc_t, a user or a role removes the confinement. The runtime chooses the label; the Pod must \
+          not. OpenShift gives the Pods of each project a level of their own, which a policy can allow.",
     references: &["Pod Security Standards, Baseline: SELinux"],
-    setting: "",
+    setting: "spec.security.seLinuxLevel",
     fill: None,
     check: check_selinux,
 };
 
-fn check_selinux(_: &Spec, pod: &Pod, out: &mut Reporter) {
+fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     each_security_context(pod, "seLinuxOptions", |path, options| {
         for (key, value) in options.as_object().into_iter().flat_map(Object::iter) {
-            if value.as_str() != Some("") {
-                out.report(path.child(key), show(Some(value)), "unset", "remove seLinuxOptions");
+            let is_level = key == "level";
+            if value.as_str() == Some("") || (is_level && spec.security.se_linux_level) {
+                continue;
             }
+            let remedy = if is_level {
+                "remove the level; if OpenShift sets it, allow it (policy key security.seLinuxLevel)"
+            } else {
+                "remove it from seLinuxOptions"
+            };
+            out.report(path.child(key), show(Some(value)), "unset", remedy);
         }
     });
 }
@@ -166,23 +177,31 @@ fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static SYSCTLS: Rule = Rule {
     id: "sysctls",
     group: Group::Confinement,
-    title: "No sysctl is set.",
-    why: "Sysctls change the kernel under the Pod, some of them for other Pods of the node too.",
-    references: &["Pod Security Standards, Baseline: Sysctls"],
-    setting: "",
+    title: "Only allowed sysctls are set.",
+    why: "Sysctls change the kernel under the Pod, some of them for other Pods of the node too. A policy can allow \
+          those that Kubernetes calls safe. Names are compared as written.",
+    references: &[
+        "Pod Security Standards, Baseline: Sysctls",
+        "https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/",
+    ],
+    setting: "spec.security.sysctls",
     fill: None,
     check: check_sysctls,
 };
 
-fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Reporter) {
+fn check_sysctls(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let allowed = &spec.security.sysctls;
     for (index, sysctl) in pod.security.list("sysctls") {
         let name = sysctl.as_object().and_then(|sysctl| sysctl.get("name"));
-        out.report(
-            SECURITY_CONTEXT.child("sysctls").index(index),
-            show(name),
-            "absent",
-            "remove this sysctl",
-        );
+        if name.and_then(Value::as_str).is_some_and(|name| allowed.iter().any(|allowed| allowed == name)) {
+            continue;
+        }
+        let sysctls = SECURITY_CONTEXT.child("sysctls");
+        let wanted = fmt::from_fn(|f| {
+            if allowed.is_empty() { f.write_str("absent") } else { write!(f, "{}", AnyOf(allowed)) }
+        });
+        let remedy = "remove this sysctl (policy key security.sysctls)";
+        out.report(sysctls.index(index), show(name), wanted, remedy);
     }
 }
 

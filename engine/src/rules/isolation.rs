@@ -1,5 +1,7 @@
 //! Isolation of the Pod from its node and from other Pods.
 
+use std::fmt;
+
 use super::{Group, Rule};
 use crate::{
     json::Object,
@@ -19,7 +21,7 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
     fill: None,
     check: |_, pod, out| {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
-            refuse_true(pod, field, out);
+            deny_true(pod, field, "", out);
         }
     },
 };
@@ -27,18 +29,26 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
 pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     id: "shared-process-namespace",
     group: Group::Isolation,
-    title: "shareProcessNamespace is not set.",
+    title: "Containers do not share one process namespace unless the policy allows it.",
     why: "With shareProcessNamespace each container can read the environment, and the secrets, of all others.",
     references: &["https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/"],
-    setting: "",
+    setting: "spec.security.shareProcessNamespace",
     fill: None,
-    check: |_, pod, out| refuse_true(pod, "shareProcessNamespace", out),
+    check: check_shared_process_namespace,
 };
 
-fn refuse_true(pod: &Pod, field: &str, out: &mut Reporter) {
+fn check_shared_process_namespace(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    if !spec.security.share_process_namespace {
+        let field = "shareProcessNamespace";
+        deny_true(pod, field, " (policy key security.shareProcessNamespace)", out);
+    }
+}
+
+/// Reports a field of `spec` that is neither false nor unset; `key` is the end of the remedy.
+fn deny_true(pod: &Pod, field: &str, key: &str, out: &mut Reporter) {
     let found = pod.spec.get(field);
     if found.is_some_and(|value| value.as_bool() != Some(false)) {
-        out.report(SPEC.child(field), show(found), "false or unset", format_args!("remove {field}"));
+        out.report(SPEC.child(field), show(found), "false or unset", format_args!("remove {field}{key}"));
     }
 }
 
@@ -129,11 +139,11 @@ fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
     id: "termination-message-path",
     group: Group::Isolation,
-    title: "terminationMessagePath is the default.",
+    title: "terminationMessagePath is the default or one of the policy's paths.",
     why: "The kubelet mounts a writable file of the node at terminationMessagePath, also on a read-only root. At \
-          another path it would cover a file of the image.",
+          another path it would cover a file of the image. Paths are compared as written.",
     references: &["https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"],
-    setting: "",
+    setting: "spec.volumes.terminationMessagePaths",
     fill: None,
     check: check_termination_message_path,
 };
@@ -143,15 +153,21 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let found = container.object.get("terminationMessagePath");
-        if found.is_some_and(|path| !matches!(path.as_str(), Some("" | TERMINATION_LOG))) {
-            let wanted = format!("{TERMINATION_LOG} or unset");
-            out.report(
-                container.at("terminationMessagePath"),
-                show(found),
-                wanted,
-                "remove terminationMessagePath",
-            );
+        let Some(path) = found else { continue };
+        let allowed = &container.spec.volumes.termination_message_paths;
+        let is_allowed = |path: &str| {
+            matches!(path, "" | TERMINATION_LOG) || allowed.iter().any(|allowed| allowed.as_str() == path)
+        };
+        if path.as_str().is_some_and(is_allowed) {
+            continue;
         }
+        let wanted = fmt::from_fn(|f| {
+            write!(f, "{TERMINATION_LOG}")?;
+            allowed.iter().try_for_each(|allowed| write!(f, " or {}", allowed.as_str()))?;
+            f.write_str(" or unset")
+        });
+        let remedy = "remove terminationMessagePath (policy key volumes.terminationMessagePaths)";
+        out.report(container.at("terminationMessagePath"), show(found), wanted, remedy);
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod anti_affinity;
 mod confinement;
+mod env;
 mod helpers;
 mod images;
+mod inherited;
 mod isolation;
 mod lifecycle;
 mod metadata;
@@ -104,7 +106,7 @@ impl Group {
             Self::Confinement => "Confinement",
             Self::Isolation => "Isolation",
             Self::Volumes => "Volumes",
-            Self::Secrets => "Secrets",
+            Self::Secrets => "Secrets and environment",
             Self::Resources => "Resources",
             Self::Images => "Images",
         }
@@ -157,8 +159,12 @@ pub struct Filled {
 /// Orders that matter (a test holds each of them):
 ///
 /// - `pod-schema` reports first: it explains why other rules see nothing in a value of the wrong type.
+/// - `runtime-class` and `host-users` fill before `run-as-non-root` and `run-as-user`: whether a container
+///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
+/// - `env` fills at any place before `resource-limits`: no rule reads the variables that it adds, and it stands beside
+///   the other rules of the environment.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
@@ -178,6 +184,7 @@ pub static ALL: &[&Rule] = &[
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
     &lifecycle::GRACE_PERIOD,
+    &users::HOST_USERS,
     &users::RUN_AS_NON_ROOT,
     &users::RUN_AS_USER,
     &users::RUN_AS_GROUP,
@@ -207,6 +214,7 @@ pub static ALL: &[&Rule] = &[
     &volumes::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
+    &env::ENV,
     &resources::RESOURCE_KINDS,
     &resources::RESOURCE_CLAIMS,
     &resource_limits::RESOURCE_LIMITS,
@@ -356,6 +364,11 @@ mod tests {
     fn rules_stand_in_an_order_that_their_fills_and_reports_need() {
         let position = |id: &str| ALL.iter().position(|rule| rule.id == id).unwrap();
         for (first, second) in [
+            ("runtime-class", "run-as-non-root"),
+            ("runtime-class", "run-as-user"),
+            ("host-users", "run-as-non-root"),
+            ("host-users", "run-as-user"),
+            ("env", "resource-limits"),
             ("token-volumes", "empty-dir"),
             ("token-volumes", "writable-paths"),
             ("empty-dir", "writable-paths"),

@@ -1,49 +1,43 @@
 //! The privileges of a container beyond its user id.
 
+use std::fmt;
+
 use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
-    policy::{Profile, Spec},
-    text::quote,
+    policy::{Capabilities, Profile, Spec},
     violations::{Reporter, show},
 };
 
-/// Fills the security context of each app and init container; `fill` returns how many fields it set.
+/// Calls `fill` for each app and init container with the keys that hold for it, and returns how many fields were set.
 fn fill_of_containers<'a>(
     profile: &'a Profile,
     pod: &mut Value<'a>,
     fill: impl Fn(&mut Object<'a>, &'a Spec) -> usize,
 ) -> usize {
     let mut filled = 0;
-    each_container_mut(pod, profile, |_, container, spec| {
-        filled += container.object_mut("securityContext").map_or(0, |security| fill(security, spec));
-    });
+    each_container_mut(pod, profile, |_, container, spec| filled += fill(container, spec));
     filled
 }
 
-/// Reports each container whose `securityContext.field` is not `wanted`.
-fn check_of_containers(pod: &Pod, field: &str, wanted: bool, out: &mut Reporter) {
-    for container in &pod.containers {
-        let found = container.security.get(field);
-        if found.and_then(Value::as_bool) != Some(wanted) {
-            let security = container.at("securityContext");
-            out.report(
-                security.child(field),
-                show(found),
-                wanted,
-                remedy(container, &format!("set it to {wanted}")),
-            );
-        }
+fn fill_security(container: &mut Object, field: &'static str, value: bool) -> usize {
+    container.object_mut("securityContext").is_some_and(|security| security.set_default(field, value)).into()
+}
+
+/// Reports that `securityContext.field` of a container is not `wanted`; `key` is the end of the remedy.
+fn check_of_container(container: &Container, field: &str, wanted: bool, key: &str, out: &mut Reporter) {
+    let found = container.security.get(field);
+    if found.and_then(Value::as_bool) == Some(wanted) {
+        return;
     }
+    let remedy = format_args!("set it to {wanted}{}{key}", or_leave_out(container));
+    out.report(container.at("securityContext").child(field), show(found), wanted, remedy);
 }
 
 /// An ephemeral container arrives by an update, which fills nothing.
-fn remedy(container: &Container, what: &str) -> String {
-    match container.kind {
-        ContainerKind::Ephemeral => what.into(),
-        _ => format!("{what} or leave it out on create"),
-    }
+fn or_leave_out(container: &Container) -> &'static str {
+    if container.kind == ContainerKind::Ephemeral { "" } else { " or leave it out on create" }
 }
 
 pub(super) static PRIVILEGED: Rule = Rule {
@@ -79,18 +73,26 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
           programs. It is filled if unset.",
     references: &["Pod Security Standards, Restricted: Privilege Escalation"],
     setting: "",
-    fill: Some(|profile, pod| {
-        fill_of_containers(profile, pod, |security, _| {
-            security.set_default("allowPrivilegeEscalation", false).into()
-        })
-    }),
-    check: |_, pod, out| check_of_containers(pod, "allowPrivilegeEscalation", false, out),
+    fill: Some(fill_privilege_escalation),
+    check: check_privilege_escalation,
 };
+
+const ESCALATION: &str = "allowPrivilegeEscalation";
+
+fn fill_privilege_escalation<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
+    fill_of_containers(profile, pod, |container, _| fill_security(container, ESCALATION, false))
+}
+
+fn check_privilege_escalation(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    for container in &pod.containers {
+        check_of_container(container, ESCALATION, false, "", out);
+    }
+}
 
 pub(super) static READ_ONLY_ROOT: Rule = Rule {
     id: "read-only-root",
     group: Group::Privileges,
-    title: "The root file system is read-only.",
+    title: "The root file system is read-only unless the policy leaves it to the Pod.",
     why: "A program of the image cannot be replaced, and only the writable paths count against the disk limit. It \
           is filled if unset.",
     references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
@@ -102,14 +104,19 @@ pub(super) static READ_ONLY_ROOT: Rule = Rule {
 const READ_ONLY: &str = "readOnlyRootFilesystem";
 
 fn fill_read_only_root<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    fill_of_containers(profile, pod, |security, spec| {
-        (spec.security.read_only_root_filesystem && security.set_default(READ_ONLY, true)).into()
+    fill_of_containers(profile, pod, |container, spec| {
+        if !spec.security.read_only_root_filesystem {
+            return 0;
+        }
+        fill_security(container, READ_ONLY, true)
     })
 }
 
-fn check_read_only_root(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    if spec.security.read_only_root_filesystem {
-        check_of_containers(pod, READ_ONLY, true, out);
+fn check_read_only_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    let demanded = |container: &&Container| container.spec.security.read_only_root_filesystem;
+    for container in pod.containers.iter().filter(demanded) {
+        let key = " (policy key security.readOnlyRootFilesystem)";
+        check_of_container(container, READ_ONLY, true, key, out);
     }
 }
 
@@ -118,72 +125,97 @@ pub(super) static CAPABILITIES: Rule = Rule {
     group: Group::Privileges,
     title: "Every container drops the policy's capabilities and adds only allowed ones.",
     why: "A container runtime grants more than a dozen capabilities by default. Capabilities that are missing in \
-          drop are filled; an added capability that the policy does not allow is denied. Names are compared as \
-          written.",
+          drop are filled, and those of the policy's add where a container adds none. An added capability that the \
+          policy does not allow is denied. Names are compared as written.",
     references: &["Pod Security Standards, Restricted: Capabilities"],
     setting: "spec.security.capabilities",
     fill: Some(fill_capabilities),
     check: check_capabilities,
 };
 
+const CAPABILITIES_FIELD: &str = "capabilities";
+/// The name that stands for every capability.
+const ALL_CAPABILITIES: &str = "ALL";
+
 fn fill_capabilities<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    fill_of_containers(profile, pod, |security, spec| {
-        let wanted = &spec.security.capabilities.drop;
-        if wanted.is_empty() {
+    fill_of_containers(profile, pod, |container, spec| {
+        let Capabilities { drop, add, allowed_add: _ } = &spec.security.capabilities;
+        if drop.is_empty() && add.is_empty() {
             return 0;
         }
-        let Some(drop) =
-            security.object_mut("capabilities").and_then(|capabilities| capabilities.list_mut("drop"))
-        else {
-            return 0;
-        };
-        let mut filled = 0;
-        for name in wanted {
-            if !drop.iter().any(|(_, dropped)| dropped.as_str() == Some(name)) {
-                drop.push(name.as_str());
-                filled += 1;
-            }
-        }
-        filled
+        let capabilities = container
+            .object_mut("securityContext")
+            .and_then(|security| security.object_mut(CAPABILITIES_FIELD));
+        let Some(capabilities) = capabilities else { return 0 };
+        fill_drop(capabilities, drop) + fill_add(capabilities, add)
     })
 }
 
-fn check_capabilities(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let settings = &spec.security.capabilities;
-    for container in &pod.containers {
-        let capabilities = container.security.object("capabilities");
-        for wanted in &settings.drop {
-            let drops = |c: &Object| c.list("drop").any(|(_, name)| name.as_str() == Some(wanted));
-            if !capabilities.is_some_and(drops) {
-                let security = container.at("securityContext");
-                let path = security.child("capabilities");
-                let remedy = remedy(container, &format!("add {wanted}"));
-                out.report(
-                    path.child("drop"),
-                    format_args!("without {wanted}"),
-                    format_args!("with {wanted}"),
-                    remedy,
-                );
-            }
+fn fill_drop<'a>(capabilities: &mut Object<'a>, wanted: &'a [String]) -> usize {
+    let mut filled = 0;
+    for name in wanted {
+        if drops(capabilities, ALL_CAPABILITIES) || drops(capabilities, name) {
+            continue;
         }
-        for (index, name) in capabilities.into_iter().flat_map(|c| c.list("add")) {
-            if !name.as_str().is_some_and(|name| settings.allowed_add.iter().any(|allowed| allowed == name)) {
-                let security = container.at("securityContext");
-                let path = security.child("capabilities");
-                let found = name.as_str().map_or_else(|| show(Some(name)), quote);
-                out.report(
-                    path.child("add").index(index),
-                    found,
-                    allowed(&settings.allowed_add),
-                    "remove this capability",
-                );
+        let Some(list) = capabilities.list_mut("drop") else { return filled };
+        list.push(name.as_str());
+        filled += 1;
+    }
+    filled
+}
+
+/// A container that adds capabilities of its own, or explicitly none, keeps its list.
+fn fill_add<'a>(capabilities: &mut Object<'a>, wanted: &'a [String]) -> usize {
+    if wanted.is_empty() || capabilities.get("add").is_some() {
+        return 0;
+    }
+    let Some(list) = capabilities.list_mut("add") else { return 0 };
+    for name in wanted {
+        list.push(name.as_str());
+    }
+    wanted.len()
+}
+
+fn drops(capabilities: &Object, name: &str) -> bool {
+    capabilities.list("drop").any(|(_, dropped)| dropped.as_str() == Some(name))
+}
+
+fn check_capabilities(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    for container in &pod.containers {
+        let capabilities = container.security.object(CAPABILITIES_FIELD);
+        let security = container.at("securityContext");
+        let path = security.child(CAPABILITIES_FIELD);
+        let settings = &container.spec.security.capabilities;
+        let drops = |name| capabilities.is_some_and(|capabilities| drops(capabilities, name));
+        for wanted in &settings.drop {
+            if drops(ALL_CAPABILITIES) || drops(wanted) {
+                continue;
             }
+            let (found, must) = (format_args!("without {wanted}"), format_args!("with {wanted}"));
+            let remedy = format_args!(
+                "add {wanted}{} (policy key security.capabilities.drop)",
+                or_leave_out(container)
+            );
+            out.report(path.child("drop"), found, must, remedy);
+        }
+        for (index, name) in capabilities.into_iter().flat_map(|capabilities| capabilities.list("add")) {
+            if name.as_str().is_some_and(|name| settings.may_add(name)) {
+                continue;
+            }
+            let remedy = "remove this capability (policy key security.capabilities.allowedAdd)";
+            out.report(path.child("add").index(index), show(Some(name)), Allowed(settings), remedy);
         }
     }
 }
 
-fn allowed(names: &[String]) -> String {
-    if names.is_empty() { "absent".into() } else { format!("one of {}", names.join(", ")) }
+/// The capabilities that may be added, joined when they are written.
+struct Allowed<'c>(&'c Capabilities);
+
+impl fmt::Display for Allowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let names: Vec<&str> = self.0.add.iter().chain(&self.0.allowed_add).map(String::as_str).collect();
+        if names.is_empty() { f.write_str("absent") } else { write!(f, "one of {}", names.join(", ")) }
+    }
 }
 
 #[cfg(test)]
