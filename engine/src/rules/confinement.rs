@@ -231,7 +231,6 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::policy::Spec;
 
     /// The same fault in the Pod's security context and in a container's.
     fn rejects_everywhere(rule: &str, field: &str, below: &str, value: &Json) {
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn seccomp_is_filled_and_every_other_profile_refused() {
+    fn seccomp_is_filled_and_every_other_profile_denied() {
         let pod = fills("seccomp spec.securityContext.seccompProfile", |pod| {
             without(&mut pod["spec"]["securityContext"], "seccompProfile")
         });
@@ -271,8 +270,7 @@ mod tests {
 
     #[test]
     fn a_policy_may_name_a_profile_on_the_node() {
-        let mut spec = Spec::default();
-        spec.security.seccomp_profiles = vec!["Localhost/strict.json".into()];
+        let spec = spec("{security: {seccompProfiles: [Localhost/strict.json, RuntimeDefault]}}");
         let pod = filled_by(&spec, &plain_pod());
         assert_eq!(
             pod["spec"]["securityContext"]["seccompProfile"],
@@ -283,6 +281,11 @@ mod tests {
             pod["spec"]["securityContext"]["seccompProfile"] =
                 json!({"type": "Localhost", "localhostProfile": "lax.json"});
         });
+        for profile in
+            [json!({"type": "RuntimeDefault"}), json!({"type": "RuntimeDefault", "localhostProfile": null})]
+        {
+            accepts_under(&spec, |pod| pod["spec"]["securityContext"]["seccompProfile"] = profile);
+        }
     }
 
     #[test]
@@ -306,29 +309,65 @@ mod tests {
     }
 
     #[test]
-    fn an_selinux_label_is_refused() {
+    fn selinux_label_is_denied() {
         for key in ["type", "user", "role", "level"] {
             rejects_everywhere("selinux", "seLinuxOptions", &format!(".{key}"), &json!({key: "spc_t"}));
         }
-        accepts(|pod| pod["spec"]["securityContext"]["seLinuxOptions"] = json!({}));
+        for value in [json!({}), json!(null), json!({"type": "", "level": null})] {
+            accepts(|pod| pod["spec"]["securityContext"]["seLinuxOptions"] = value);
+        }
     }
 
     #[test]
-    fn an_unmasked_proc_is_refused() {
+    fn selinux_level_is_allowed_by_its_key_and_nothing_else_of_the_label() {
+        let spec = spec("{security: {seLinuxLevel: true}}");
+        let level = json!({"level": "s0:c25,c10"});
+        accepts_under(&spec, |pod| {
+            pod["spec"]["securityContext"]["seLinuxOptions"] = level.clone();
+            pod["spec"]["containers"][0]["securityContext"]["seLinuxOptions"] = level;
+        });
+        for key in ["type", "user", "role"] {
+            let options = json!({"level": "s0:c25,c10", key: "spc_t"});
+            rejects_under(&spec, &format!("selinux spec.securityContext.seLinuxOptions.{key}"), |pod| {
+                pod["spec"]["securityContext"]["seLinuxOptions"] = options.clone();
+            });
+            rejects_under(
+                &spec,
+                &format!("selinux spec.containers[0].securityContext.seLinuxOptions.{key}"),
+                |pod| pod["spec"]["containers"][0]["securityContext"]["seLinuxOptions"] = options,
+            );
+        }
+    }
+
+    #[test]
+    fn unmasked_proc_is_denied() {
         rejects_in_container("proc-mount", "procMount", "", &json!("Unmasked"));
         accepts(|pod| pod["spec"]["containers"][0]["securityContext"]["procMount"] = json!("Default"));
     }
 
     #[test]
-    fn sysctls_are_refused_the_safe_ones_too() {
-        rejects("sysctls spec.securityContext.sysctls[0]", |pod| {
-            pod["spec"]["securityContext"]["sysctls"] =
-                json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
-        });
+    fn sysctl_is_denied_unless_the_policy_names_it() {
+        let path = "sysctls spec.securityContext.sysctls[0]";
+        let set = |pod: &mut Json, name: &str| {
+            pod["spec"]["securityContext"]["sysctls"] = json!([{"name": name, "value": "0"}]);
+        };
+        rejects(path, |pod| set(pod, "net.ipv4.ip_unprivileged_port_start"));
+        let one = spec("{security: {sysctls: [net.ipv4.ip_unprivileged_port_start]}}");
+        accepts_under(&one, |pod| set(pod, "net.ipv4.ip_unprivileged_port_start"));
+        for name in [
+            "net.ipv4.ping_group_range",
+            "kernel.msgmax",
+            "net/ipv4/ip_unprivileged_port_start",
+            "net.ipv4.ip_unprivileged_port_start ",
+            "",
+        ] {
+            rejects_under(&one, path, |pod| set(pod, name));
+        }
+        rejects_under(&one, path, |pod| pod["spec"]["securityContext"]["sysctls"] = json!([{"value": "0"}]));
     }
 
     #[test]
-    fn a_windows_pod_is_refused() {
+    fn windows_pod_is_denied() {
         rejects("windows spec.os.name", |pod| pod["spec"]["os"] = json!({"name": "windows"}));
         accepts(|pod| pod["spec"]["os"] = json!({"name": "linux"}));
         rejects_everywhere("windows", "windowsOptions", "", &json!({"hostProcess": true}));

@@ -173,7 +173,7 @@ fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Reporter) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
 
@@ -181,19 +181,26 @@ mod tests {
     fn nothing_is_shared_with_the_node() {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
             rejects(&format!("host-namespaces spec.{field}"), |pod| pod["spec"][field] = json!(true));
-            accepts(|pod| pod["spec"][field] = json!(false));
+            for value in [json!(false), json!(null)] {
+                accepts(|pod| pod["spec"][field] = value);
+            }
         }
     }
 
     #[test]
-    fn containers_do_not_share_processes() {
+    fn containers_share_processes_only_if_the_policy_allows_it() {
         rejects("shared-process-namespace spec.shareProcessNamespace", |pod| {
             pod["spec"]["shareProcessNamespace"] = json!(true)
         });
+        let shared = spec("{security: {shareProcessNamespace: true}}");
+        for value in [json!(true), json!(false), json!(null)] {
+            accepts_under(&shared, |pod| pod["spec"]["shareProcessNamespace"] = value);
+        }
+        rejects_under(&shared, "host-namespaces spec.hostPID", |pod| pod["spec"]["hostPID"] = json!(true));
     }
 
     #[test]
-    fn host_ports_are_refused() {
+    fn host_ports_are_denied() {
         rejects("host-ports spec.containers[0].ports[1].hostPort", |pod| {
             pod["spec"]["containers"][0]["ports"] =
                 json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]);
@@ -221,18 +228,63 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_resolver_is_refused() {
+    fn resolver_of_the_node_is_denied() {
         rejects("dns-policy spec.dnsPolicy", |pod| pod["spec"]["dnsPolicy"] = json!("Default"));
         for policy in ["ClusterFirst", "None"] {
             accepts(|pod| pod["spec"]["dnsPolicy"] = json!(policy));
         }
     }
 
+    const PATH: &str = "termination-message-path spec.containers[0].terminationMessagePath";
+
+    fn set_path(pod: &mut Json, path: impl Into<Json>) {
+        pod["spec"]["containers"][0]["terminationMessagePath"] = path.into();
+    }
+
     #[test]
-    fn the_termination_message_stays_in_its_place() {
-        rejects("termination-message-path spec.containers[0].terminationMessagePath", |pod| {
-            pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/etc/passwd");
-        });
-        accepts(|pod| pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log"));
+    fn termination_message_stays_in_its_place() {
+        for path in ["/etc/passwd", "/workspace/log", "dev/termination-log", "/dev/termination-log/"] {
+            rejects(PATH, |pod| set_path(pod, path));
+        }
+        for path in [json!("/dev/termination-log"), json!(""), json!(null)] {
+            accepts(|pod| set_path(pod, path));
+        }
+    }
+
+    #[test]
+    fn termination_message_may_be_at_the_policys_paths_exactly() {
+        let spec = spec("{volumes: {terminationMessagePaths: [/tekton/termination]}}");
+        accepts_under(&spec, |pod| set_path(pod, "/tekton/termination"));
+        accepts_under(&spec, |pod| set_path(pod, "/dev/termination-log"));
+        for path in ["/tekton/termination/x", "/tekton", "//tekton/termination", "/tekton/../etc/passwd"] {
+            rejects_under(&spec, PATH, |pod| set_path(pod, path));
+        }
+    }
+
+    #[test]
+    fn termination_message_path_of_an_exception_is_for_its_containers_alone() {
+        let policy = policy(
+            "{containers: [{name: agent, match: {images: [ghcr.io/example/agent]}, \
+             spec: {volumes: {terminationMessagePaths: [/agent/log]}}}]}",
+        );
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/agent:1");
+        pod["spec"]["containers"][1]["terminationMessagePath"] = json!("/agent/log");
+        assert_eq!(violations_under(policy.base(), &pod), Vec::<String>::new());
+        set_path(&mut pod, "/agent/log");
+        assert_eq!(violations_under(policy.base(), &pod), [PATH]);
+    }
+
+    #[test]
+    fn message_names_the_key_that_allows_it() {
+        let mut pod = complete_pod();
+        set_path(&mut pod, "/agent/log");
+        assert_eq!(
+            lines_of(&spec("{volumes: {terminationMessagePaths: [/a, /b]}}"), &pod),
+            [
+                "spec.containers[0].terminationMessagePath is \"/agent/log\", must be /dev/termination-log or /a or /b or unset: \
+              remove terminationMessagePath (policy key volumes.terminationMessagePaths) (termination-message-path)"
+            ]
+        );
     }
 }

@@ -223,22 +223,27 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::policy::Spec;
+
+    const ADDED: &str = "capabilities spec.containers[0].securityContext.capabilities.add[0]";
+    const DROPPED: &str = "capabilities spec.containers[0].securityContext.capabilities.drop";
+    const NONE: [&str; 0] = [];
 
     fn security(pod: &mut Json) -> &mut Json {
         &mut pod["spec"]["containers"][0]["securityContext"]
     }
 
     #[test]
-    fn a_privileged_container_is_refused() {
+    fn privileged_container_is_denied() {
         rejects("privileged spec.containers[0].securityContext.privileged", |pod| {
-            security(pod)["privileged"] = json!(true)
+            security(pod)["privileged"] = json!(true);
         });
-        accepts(|pod| security(pod)["privileged"] = json!(false));
+        for value in [json!(false), json!(null)] {
+            accepts(|pod| security(pod)["privileged"] = value);
+        }
     }
 
     #[test]
-    fn a_privileged_init_container_is_refused() {
+    fn privileged_init_container_is_denied() {
         let mut pod = complete_pod_of_three();
         pod["spec"]["initContainers"][0]["securityContext"]["privileged"] = json!(true);
         assert_eq!(violations(&pod), ["privileged spec.initContainers[0].securityContext.privileged"]);
@@ -256,40 +261,142 @@ mod tests {
     }
 
     #[test]
-    fn privilege_escalation_is_filled_and_refused() {
+    fn privilege_escalation_is_filled_and_denied() {
         let path = "privilege-escalation spec.containers[0].securityContext.allowPrivilegeEscalation";
         fills(path, |pod| without(security(pod), "allowPrivilegeEscalation"));
+        fills(path, |pod| security(pod)["allowPrivilegeEscalation"] = json!(null));
         rejects(path, |pod| security(pod)["allowPrivilegeEscalation"] = json!(true));
     }
 
     #[test]
-    fn a_writable_root_is_filled_and_refused_unless_the_policy_allows_it() {
+    fn writable_root_is_filled_and_denied() {
         let path = "read-only-root spec.containers[0].securityContext.readOnlyRootFilesystem";
         fills(path, |pod| without(security(pod), "readOnlyRootFilesystem"));
+        fills(path, |pod| security(pod)["readOnlyRootFilesystem"] = json!(null));
         rejects(path, |pod| security(pod)["readOnlyRootFilesystem"] = json!(false));
-        let mut spec = Spec::default();
-        spec.security.read_only_root_filesystem = false;
-        accepts_under(&spec, |pod| security(pod)["readOnlyRootFilesystem"] = json!(false));
+    }
+
+    #[test]
+    fn writable_root_is_the_pods_choice_if_the_policy_says_so() {
+        let spec = spec("{security: {readOnlyRootFilesystem: false}}");
+        for value in [json!(false), json!(true), json!(null)] {
+            accepts_under(&spec, |pod| security(pod)["readOnlyRootFilesystem"] = value);
+        }
+    }
+
+    #[test]
+    fn exception_has_a_root_of_its_own() {
+        let policy = policy(
+            "{containers: [{name: agent, match: {images: [ghcr.io/example/agent]}, \
+             spec: {security: {readOnlyRootFilesystem: false}}}]}",
+        );
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/agent:1");
+        for container in pod["spec"]["containers"].as_array_mut().unwrap() {
+            without(&mut container["securityContext"], "readOnlyRootFilesystem");
+        }
+        let pod = filled_under(policy.base(), &pod);
+        assert_eq!(pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"], json!(true));
+        assert_eq!(pod["spec"]["containers"][1]["securityContext"]["readOnlyRootFilesystem"], json!(null));
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
     }
 
     #[test]
     fn dropped_capabilities_are_completed() {
-        let path = "capabilities spec.containers[0].securityContext.capabilities.drop";
-        let mut pod = fills(path, |pod| without(security(pod), "capabilities"));
+        let mut pod = fills(DROPPED, |pod| without(security(pod), "capabilities"));
         assert_eq!(security(&mut pod)["capabilities"], json!({"drop": ["ALL"]}));
-        let mut pod = fills(path, |pod| security(pod)["capabilities"]["drop"] = json!(["NET_RAW"]));
+        let mut pod = fills(DROPPED, |pod| security(pod)["capabilities"]["drop"] = json!(null));
+        assert_eq!(security(&mut pod)["capabilities"], json!({"drop": ["ALL"]}));
+        let mut pod = fills(DROPPED, |pod| security(pod)["capabilities"]["drop"] = json!(["NET_RAW"]));
         assert_eq!(security(&mut pod)["capabilities"]["drop"], json!(["NET_RAW", "ALL"]));
     }
 
     #[test]
-    fn an_added_capability_must_be_allowed_by_its_exact_name() {
+    fn dropping_all_drops_each() {
+        let each = spec("{security: {capabilities: {drop: [NET_RAW, MKNOD]}}}");
+        accepts_under(&each, |_| {});
+        accepts_under(&each, |pod| security(pod)["capabilities"]["drop"] = json!(["MKNOD", "NET_RAW"]));
+        let mut pod = complete_pod();
+        security(&mut pod)["capabilities"]["drop"] = json!(["NET_RAW"]);
+        assert_eq!(violations_of(&each, &pod), [DROPPED]);
+        let mut pod = filled_by(&each, &pod);
+        assert_eq!(security(&mut pod)["capabilities"]["drop"], json!(["NET_RAW", "MKNOD"]));
+        let none = spec("{security: {capabilities: {drop: []}}}");
+        accepts_under(&none, |pod| without(security(pod), "capabilities"));
+    }
+
+    #[test]
+    fn added_capability_must_be_allowed_by_its_exact_name() {
         for name in ["SYS_ADMIN", "NET_BIND_SERVICE", "ALL", "sys_admin", "CAP_SYS_PTRACE", ""] {
-            rejects("capabilities spec.containers[0].securityContext.capabilities.add[0]", |pod| {
-                security(pod)["capabilities"]["add"] = json!([name]);
-            });
+            rejects(ADDED, |pod| security(pod)["capabilities"]["add"] = json!([name]));
         }
-        let mut spec = Spec::default();
-        spec.security.capabilities.allowed_add = vec!["NET_BIND_SERVICE".into()];
+        let spec = spec("{security: {capabilities: {allowedAdd: [NET_BIND_SERVICE]}}}");
         accepts_under(&spec, |pod| security(pod)["capabilities"]["add"] = json!(["NET_BIND_SERVICE"]));
+        for name in ["CAP_NET_BIND_SERVICE", "net_bind_service", "NET_RAW", "ALL"] {
+            rejects_under(&spec, ADDED, |pod| security(pod)["capabilities"]["add"] = json!([name]));
+        }
+    }
+
+    #[test]
+    fn capabilities_are_added_where_a_container_adds_none() {
+        let spec = spec(
+            "{security: {root: {runtimeClasses: [gvisor]}, capabilities: {add: [CHOWN, FOWNER], allowedAdd: [KILL]}}}",
+        );
+        let add_after = |add: Json| {
+            let mut pod = complete_pod();
+            security(&mut pod)["capabilities"]["add"] = add;
+            let mut filled = filled_by(&spec, &pod);
+            assert_eq!(filled_by(&spec, &filled), filled, "filling twice is filling once");
+            let violations = violations_of(&spec, &filled);
+            (security(&mut filled)["capabilities"]["add"].clone(), violations)
+        };
+        let admitted = |add: Json| (add, Vec::<String>::new());
+        assert_eq!(add_after(json!(null)), admitted(json!(["CHOWN", "FOWNER"])));
+        assert_eq!(add_after(json!([])), admitted(json!([])));
+        assert_eq!(add_after(json!(["KILL"])), admitted(json!(["KILL"])));
+        assert_eq!(add_after(json!(["FOWNER"])), admitted(json!(["FOWNER"])));
+        assert_eq!(add_after(json!(["SYS_ADMIN"])), (json!(["SYS_ADMIN"]), vec![ADDED.to_owned()]));
+        let filled = filled_by(&spec, &plain_pod());
+        let expected = json!({"drop": ["ALL"], "add": ["CHOWN", "FOWNER"]});
+        assert_eq!(filled["spec"]["containers"][0]["securityContext"]["capabilities"], expected);
+    }
+
+    #[test]
+    fn capabilities_of_an_exception_are_for_its_containers_alone() {
+        let policy = policy(
+            "{containers: [{name: proxy, match: {images: [ghcr.io/example/proxy]}, \
+             spec: {security: {capabilities: {add: [NET_BIND_SERVICE]}}}}]}",
+        );
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/proxy:1");
+        let mut pod = filled_under(policy.base(), &pod);
+        assert_eq!(security(&mut pod)["capabilities"], json!({"drop": ["ALL"]}));
+        let proxy = &pod["spec"]["containers"][1]["securityContext"]["capabilities"];
+        assert_eq!(*proxy, json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}));
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+        security(&mut pod)["capabilities"]["add"] = json!(["NET_BIND_SERVICE"]);
+        assert_eq!(violations_under(policy.base(), &pod), [ADDED]);
+    }
+
+    #[test]
+    fn ephemeral_container_gets_no_exception_and_no_advice_to_leave_fields_out() {
+        let policy = policy(
+            "{containers: [{name: proxy, match: {images: [ghcr.io/example/proxy]}, \
+             spec: {security: {readOnlyRootFilesystem: false}}}]}",
+        );
+        let mut pod = complete_pod();
+        let security = json!({"allowPrivilegeEscalation": false});
+        pod["spec"]["ephemeralContainers"] =
+            json!([{"name": "d", "image": "ghcr.io/example/proxy:1", "securityContext": security}]);
+        let path = "spec.ephemeralContainers[0].securityContext";
+        assert_eq!(
+            violations_under(policy.base(), &pod),
+            [
+                format!("capabilities {path}.capabilities.drop"),
+                format!("read-only-root {path}.readOnlyRootFilesystem")
+            ]
+        );
+        let lines = lines_of(&policy.base().spec, &pod);
+        assert!(lines.iter().all(|line| !line.contains("leave it out")), "{lines:?}");
     }
 }

@@ -294,13 +294,36 @@ fn policy_text(policy: SupplementalGroupsPolicy) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::policy::{IdRange, Spec};
+    use crate::policy::{Policy, Spec};
+
+    const POD_USER: &str = "run-as-user spec.securityContext.runAsUser";
+    const POD_GROUP: &str = "run-as-group spec.securityContext.runAsGroup";
+    const POD_NON_ROOT: &str = "run-as-non-root spec.securityContext.runAsNonRoot";
+    const MAIN_USER: &str = "run-as-user spec.containers[0].securityContext.runAsUser";
+    const NONE: [&str; 0] = [];
+
+    fn security(pod: &mut Json) -> &mut Json {
+        &mut pod["spec"]["securityContext"]
+    }
+
+    fn main_security(pod: &mut Json) -> &mut Json {
+        &mut pod["spec"]["containers"][0]["securityContext"]
+    }
+
+    /// The violations of the plain Pod, changed so, after the fill of `spec`.
+    fn filled_violations(spec: &Spec, change: impl FnOnce(&mut Json)) -> Vec<String> {
+        let mut pod = plain_pod();
+        pod["spec"]["securityContext"] = json!({});
+        pod["spec"]["containers"][0]["securityContext"] = json!({});
+        change(&mut pod);
+        violations_of(spec, &filled_by(spec, &pod))
+    }
 
     #[test]
-    fn the_pods_ids_are_filled() {
+    fn ids_of_the_pod_are_filled() {
         let pod = filled(&plain_pod());
         for (field, value) in [
             ("runAsNonRoot", json!(true)),
@@ -320,61 +343,402 @@ mod tests {
             ("run-as-group", "runAsGroup"),
             ("fs-group", "fsGroup"),
         ] {
-            fills(&format!("{rule} spec.securityContext.{field}"), |pod| {
-                without(&mut pod["spec"]["securityContext"], field)
-            });
+            let path = format!("{rule} spec.securityContext.{field}");
+            fills(&path, |pod| without(security(pod), field));
+            fills(&path, |pod| security(pod)[field] = json!(null));
         }
     }
 
     #[test]
-    fn root_is_refused_for_the_pod_and_for_a_container() {
-        rejects("run-as-non-root spec.securityContext.runAsNonRoot", |pod| {
-            pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false)
-        });
+    fn root_is_denied_for_the_pod_and_for_a_container() {
+        rejects(POD_NON_ROOT, |pod| security(pod)["runAsNonRoot"] = json!(false));
         rejects("run-as-non-root spec.containers[0].securityContext.runAsNonRoot", |pod| {
-            pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"] = json!(false);
+            main_security(pod)["runAsNonRoot"] = json!(false);
         });
         for (rule, field) in [("run-as-user", "runAsUser"), ("run-as-group", "runAsGroup")] {
             for id in [json!(0), json!(999), json!(1001), json!(-1), json!(4_294_968_296_u64)] {
                 rejects(&format!("{rule} spec.securityContext.{field}"), |pod| {
-                    pod["spec"]["securityContext"][field] = id.clone()
+                    security(pod)[field] = id.clone();
                 });
                 rejects(&format!("{rule} spec.containers[0].securityContext.{field}"), |pod| {
-                    pod["spec"]["containers"][0]["securityContext"][field] = id.clone();
+                    main_security(pod)[field] = id.clone();
                 });
             }
         }
     }
 
     #[test]
-    fn an_ephemeral_container_is_held_to_the_same_ids() {
+    fn value_of_the_pod_that_no_container_inherits_is_denied() {
+        rejects(POD_USER, |pod| {
+            security(pod)["runAsUser"] = json!(0);
+            main_security(pod)["runAsUser"] = json!(1000);
+        });
+        accepts(|pod| {
+            without(security(pod), "runAsGroup");
+            security(pod)["runAsGroup"] = json!(1000);
+            main_security(pod)["runAsGroup"] = json!(1000);
+        });
+    }
+
+    #[test]
+    fn ephemeral_container_is_held_to_the_same_ids() {
         let mut pod = complete_pod();
         let mut debugger = pod["spec"]["containers"][0].clone();
         without(&mut debugger, "resources");
         pod["spec"]["ephemeralContainers"] = json!([debugger]);
-        assert_eq!(violations(&pod), Vec::<String>::new());
+        assert_eq!(violations(&pod), NONE);
         pod["spec"]["ephemeralContainers"][0]["securityContext"]["runAsUser"] = json!(0);
         assert_eq!(violations(&pod), ["run-as-user spec.ephemeralContainers[0].securityContext.runAsUser"]);
     }
 
     #[test]
-    fn a_range_admits_its_ends_and_nothing_beyond() {
-        let mut spec = Spec::default();
-        spec.security.run_as_user = IdRange { default: Some(1000), min: 1000, max: 2000 };
-        accepts_under(&spec, |pod| pod["spec"]["securityContext"]["runAsUser"] = json!(2000));
-        rejects_under(&spec, "run-as-user spec.securityContext.runAsUser", |pod| {
-            pod["spec"]["securityContext"]["runAsUser"] = json!(2001)
-        });
+    fn range_admits_its_ends_and_nothing_beyond() {
+        let spec = spec(
+            "{security: {runAsUser: {default: 1000, min: 1000, max: 2000}, runAsGroup: {default: 0, min: 0, max: 5}}}",
+        );
+        for (user, group, expected) in [
+            (1000, 0, vec![]),
+            (2000, 5, vec![]),
+            (999, 0, vec![POD_USER]),
+            (2001, 0, vec![POD_USER]),
+            (1000, 6, vec![POD_GROUP]),
+        ] {
+            let violations = filled_violations(&spec, |pod| {
+                *security(pod) = json!({"runAsUser": user, "runAsGroup": group});
+            });
+            assert_eq!(violations, expected, "{user}:{group}");
+        }
     }
 
     #[test]
-    fn groups_outside_the_range_are_refused() {
-        rejects("fs-group spec.securityContext.fsGroup", |pod| {
-            pod["spec"]["securityContext"]["fsGroup"] = json!(0)
-        });
+    fn user_without_a_default_is_to_be_written() {
+        let spec = spec("{security: {runAsUser: {default: null, min: 1000, max: 2000}}}");
+        assert_eq!(filled_violations(&spec, |_| {}), [POD_USER]);
+        assert_eq!(filled_violations(&spec, |pod| security(pod)["runAsUser"] = json!(1500)), NONE);
+        assert_eq!(filled_violations(&spec, |pod| main_security(pod)["runAsUser"] = json!(1500)), NONE);
+        assert_eq!(filled_violations(&spec, |pod| security(pod)["runAsUser"] = json!(0)), [POD_USER]);
+        assert_eq!(filled_by(&spec, &plain_pod())["spec"]["securityContext"]["runAsUser"], Json::Null);
+    }
+
+    #[test]
+    fn user_may_be_the_images_if_every_id_but_root_is_allowed() {
+        let any = spec("{security: {runAsUser: {default: null, min: 1, max: 2147483647}}}");
+        assert_eq!(filled_violations(&any, |_| {}), NONE);
+        assert_eq!(filled_violations(&any, |pod| main_security(pod)["runAsUser"] = json!(1)), NONE);
+        assert_eq!(filled_violations(&any, |pod| main_security(pod)["runAsUser"] = json!(0)), [MAIN_USER]);
+        assert_eq!(filled_by(&any, &plain_pod())["spec"]["securityContext"]["runAsNonRoot"], json!(true));
+        for range in ["min: 2, max: 2147483647", "min: 1, max: 2147483646"] {
+            let most = spec(&format!("{{security: {{runAsUser: {{default: null, {range}}}}}}}"));
+            assert_eq!(filled_violations(&most, |_| {}), [POD_USER], "{range}");
+        }
+    }
+
+    #[test]
+    fn group_may_be_the_images_if_group_0_is_allowed() {
+        let from = |min: u32| {
+            spec(&format!("{{security: {{runAsGroup: {{default: null, min: {min}, max: 1000}}}}}}"))
+        };
+        assert_eq!(filled_violations(&from(0), |_| {}), NONE);
+        assert_eq!(filled_violations(&from(0), |pod| security(pod)["runAsGroup"] = json!(1001)), [POD_GROUP]);
+        assert_eq!(filled_violations(&from(1), |_| {}), [POD_GROUP]);
+    }
+
+    #[test]
+    fn fs_group_without_a_default_stays_unset_or_in_the_range() {
+        let spec = spec("{security: {fsGroup: {default: null, min: 100, max: 200}}}");
+        let path = "fs-group spec.securityContext.fsGroup";
+        assert_eq!(filled_violations(&spec, |_| {}), NONE);
+        assert_eq!(filled_violations(&spec, |pod| security(pod)["fsGroup"] = json!(200)), NONE);
+        for group in [json!(0), json!(201), json!(-1)] {
+            assert_eq!(filled_violations(&spec, |pod| security(pod)["fsGroup"] = group), [path]);
+        }
+    }
+
+    #[test]
+    fn groups_outside_the_range_are_denied() {
+        rejects("fs-group spec.securityContext.fsGroup", |pod| security(pod)["fsGroup"] = json!(0));
         rejects("supplemental-groups spec.securityContext.supplementalGroups[1]", |pod| {
-            pod["spec"]["securityContext"]["supplementalGroups"] = json!([1000, 0]);
+            security(pod)["supplementalGroups"] = json!([1000, 0]);
         });
-        accepts(|pod| pod["spec"]["securityContext"]["supplementalGroups"] = json!([1000]));
+        accepts(|pod| security(pod)["supplementalGroups"] = json!([1000]));
+    }
+
+    #[test]
+    fn strict_supplemental_groups_are_filled_and_demanded_if_the_policy_has_them() {
+        let strict = spec("{security: {supplementalGroupsPolicy: Strict}}");
+        let path = "supplemental-groups spec.securityContext.supplementalGroupsPolicy";
+        assert_eq!(filled_violations(&strict, |_| {}), NONE);
+        assert_eq!(violations_of(&strict, &complete_pod()), [path]);
+        rejects_under(&strict, path, |pod| security(pod)["supplementalGroupsPolicy"] = json!("Merge"));
+        accepts_under(&strict, |pod| security(pod)["supplementalGroupsPolicy"] = json!("Strict"));
+        for value in [json!("Merge"), json!("Strict"), json!(null)] {
+            accepts(|pod| security(pod)["supplementalGroupsPolicy"] = value);
+        }
+    }
+
+    #[test]
+    fn user_namespace_is_filled_and_demanded_if_the_policy_has_it() {
+        let isolated = spec("{security: {hostUsers: false}}");
+        assert_eq!(filled_by(&isolated, &plain_pod())["spec"]["hostUsers"], json!(false));
+        assert_eq!(violations_of(&isolated, &complete_pod()), ["host-users spec.hostUsers"]);
+        rejects_under(&isolated, "host-users spec.hostUsers", |pod| pod["spec"]["hostUsers"] = json!(true));
+        accepts_under(&isolated, |pod| pod["spec"]["hostUsers"] = json!(false));
+        for value in [json!(true), json!(false), json!(null)] {
+            accepts(|pod| pod["spec"]["hostUsers"] = value);
+        }
+    }
+
+    #[test]
+    fn user_namespace_alone_allows_no_root() {
+        let isolated = spec("{security: {hostUsers: false}}");
+        assert_eq!(
+            filled_violations(&isolated, |pod| main_security(pod)["runAsUser"] = json!(0)),
+            [MAIN_USER]
+        );
+    }
+
+    const ROOT: &str = "runAsUser: {default: null, min: 1000, max: 1000}, root: {runtimeClasses: [gvisor]}";
+
+    #[test]
+    fn root_is_allowed_under_its_runtime_class() {
+        let spec = spec(&format!("{{security: {{{ROOT}}}}}"));
+        let pod = filled_by(&spec, &plain_pod());
+        assert_eq!(violations_of(&spec, &pod), NONE);
+        for field in ["runAsNonRoot", "runAsUser"] {
+            assert_eq!(pod["spec"]["securityContext"][field], Json::Null, "{field}");
+        }
+        for id in [0, 1000] {
+            assert_eq!(
+                filled_violations(&spec, |pod| main_security(pod)["runAsUser"] = json!(id)),
+                NONE,
+                "{id}"
+            );
+        }
+        for value in [json!(true), json!(false), json!(null)] {
+            assert_eq!(filled_violations(&spec, |pod| security(pod)["runAsNonRoot"] = value), NONE);
+        }
+    }
+
+    #[test]
+    fn root_changes_nothing_but_the_user() {
+        let spec = spec(&format!("{{security: {{{ROOT}}}}}"));
+        for id in [500, 1001] {
+            let violations = filled_violations(&spec, |pod| main_security(pod)["runAsUser"] = json!(id));
+            assert_eq!(violations, [MAIN_USER], "{id}");
+        }
+        for (path, field, value) in [
+            ("run-as-group spec.containers[0].securityContext.runAsGroup", "runAsGroup", json!(0)),
+            (
+                "privilege-escalation spec.containers[0].securityContext.allowPrivilegeEscalation",
+                "allowPrivilegeEscalation",
+                json!(true),
+            ),
+            ("privileged spec.containers[0].securityContext.privileged", "privileged", json!(true)),
+            (
+                "capabilities spec.containers[0].securityContext.capabilities.add[0]",
+                "capabilities",
+                json!({"add": ["SYS_ADMIN"]}),
+            ),
+        ] {
+            assert_eq!(filled_violations(&spec, |pod| main_security(pod)[field] = value), [path]);
+        }
+        let fs_group = "fs-group spec.securityContext.fsGroup";
+        assert_eq!(filled_violations(&spec, |pod| security(pod)["fsGroup"] = json!(0)), [fs_group]);
+    }
+
+    #[test]
+    fn root_is_denied_under_another_runtime_class() {
+        let spec = spec(
+            "{runtimeClass: {allowed: [gvisor, kata]}, security: {runAsUser: {default: null, min: 1000, max: 1000}, \
+             root: {runtimeClasses: [kata]}}}",
+        );
+        let root_in = |class: Json| {
+            filled_violations(&spec, |pod| {
+                pod["spec"]["runtimeClassName"] = class;
+                main_security(pod)["runAsUser"] = json!(0);
+            })
+        };
+        assert_eq!(root_in(json!("kata")), NONE);
+        assert_eq!(root_in(json!("gvisor")), [MAIN_USER]);
+        assert_eq!(root_in(json!(null)), [MAIN_USER]);
+        assert_eq!(filled_violations(&spec, |_| {}), [POD_USER]);
+        let denied = ["runtime-class spec.runtimeClassName", MAIN_USER];
+        assert_eq!(root_in(json!("runc")), denied);
+    }
+
+    #[test]
+    fn root_needs_a_user_namespace_if_the_policy_demands_it() {
+        let spec = spec(
+            "{security: {runAsUser: {default: null, min: 1000, max: 1000}, \
+             root: {runtimeClasses: [gvisor], userNamespace: true}}}",
+        );
+        let root_with = |host_users: Json| {
+            filled_violations(&spec, |pod| {
+                pod["spec"]["hostUsers"] = host_users;
+                main_security(pod)["runAsUser"] = json!(0);
+            })
+        };
+        assert_eq!(root_with(json!(false)), NONE);
+        assert_eq!(root_with(json!(true)), [MAIN_USER]);
+        assert_eq!(root_with(json!(null)), [MAIN_USER]);
+    }
+
+    #[test]
+    fn user_namespace_that_is_filled_counts_for_root() {
+        let spec = spec(
+            "{security: {hostUsers: false, runAsUser: {default: null, min: 1000, max: 1000}, \
+             root: {runtimeClasses: [gvisor], userNamespace: true}}}",
+        );
+        let pod = filled_by(&spec, &plain_pod());
+        assert_eq!(violations_of(&spec, &pod), NONE);
+        assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], Json::Null);
+    }
+
+    #[test]
+    fn message_says_how_root_is_allowed() {
+        let mut pod = complete_pod();
+        main_security(&mut pod)["runAsUser"] = json!(0);
+        let line = "spec.containers[0].securityContext.runAsUser is 0, must be 1000: set it to 1000 or leave it out on create";
+        assert_eq!(
+            lines_of(&Spec::default(), &pod),
+            [format!("{line} (policy key security.root) (run-as-user)")]
+        );
+        let isolated = spec("{security: {root: {runtimeClasses: [gvisor], userNamespace: true}}}");
+        assert_eq!(
+            lines_of(&isolated, &pod),
+            [format!(
+                "{line}, or use runtimeClassName gvisor for root with hostUsers: false (policy key security.root) (run-as-user)"
+            )]
+        );
+    }
+
+    fn with_agent(security: &str) -> Policy {
+        policy(&format!(
+            "{{containers: [{{name: agent, match: {{images: [ghcr.io/example/agent]}}, spec: {{security: {{{security}}}}}}}]}}"
+        ))
+    }
+
+    /// A Pod of `main`, the excepted `second` and `init`, without ids.
+    fn pod_with_agent() -> Json {
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/agent:1");
+        for field in ["runAsNonRoot", "runAsUser", "runAsGroup"] {
+            without(security(&mut pod), field);
+        }
+        pod
+    }
+
+    /// The value of a field of the Pod, of `init`, `main` and the excepted `second`.
+    fn values(pod: &Json, field: &str) -> [Json; 4] {
+        ["/spec", "/spec/initContainers/0", "/spec/containers/0", "/spec/containers/1"]
+            .map(|place| pod.pointer(place).unwrap()["securityContext"][field].clone())
+    }
+
+    const OTHER_USER: &str = "runAsUser: {default: 8737, min: 8737, max: 8737}";
+
+    #[test]
+    fn container_of_an_exception_gets_an_id_of_its_own() {
+        let policy = with_agent(OTHER_USER);
+        let pod = filled_under(policy.base(), &pod_with_agent());
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(8737)]);
+        assert_eq!(values(&pod, "runAsGroup"), [json!(1000), json!(null), json!(null), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+        assert_eq!(filled_under(policy.base(), &pod), pod, "filling twice is filling once");
+    }
+
+    #[test]
+    fn container_of_an_exception_gets_its_id_beside_one_of_the_pod() {
+        let policy = with_agent(OTHER_USER);
+        let mut pod = pod_with_agent();
+        security(&mut pod)["runAsUser"] = json!(1000);
+        let pod = filled_under(policy.base(), &pod);
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(8737)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+    }
+
+    #[test]
+    fn id_of_the_pod_that_an_exception_allows_is_inherited() {
+        let policy = with_agent("runAsUser: {default: 8737, min: 1000, max: 8737}");
+        let mut pod = pod_with_agent();
+        security(&mut pod)["runAsUser"] = json!(1000);
+        let pod = filled_under(policy.base(), &pod);
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+    }
+
+    #[test]
+    fn exception_holds_for_its_containers_alone() {
+        let policy = with_agent(OTHER_USER);
+        let violations_with = |pod_user: Json, users: [Json; 3]| {
+            let mut pod = pod_with_agent();
+            security(&mut pod)["runAsUser"] = pod_user;
+            let places = ["/spec/initContainers/0", "/spec/containers/0", "/spec/containers/1"];
+            for (place, user) in places.iter().zip(users) {
+                pod.pointer_mut(place).unwrap()["securityContext"]["runAsUser"] = user;
+            }
+            violations_under(policy.base(), &filled_under(policy.base(), &pod))
+        };
+        let (own, other, open, root) = (json!(1000), json!(8737), json!(null), json!(0));
+        let second = "run-as-user spec.containers[1].securityContext.runAsUser";
+        assert_eq!(violations_with(open.clone(), [open.clone(), other.clone(), open.clone()]), [MAIN_USER]);
+        assert_eq!(violations_with(open.clone(), [open.clone(), open.clone(), own.clone()]), [second]);
+        assert_eq!(violations_with(open.clone(), [open.clone(), open.clone(), root.clone()]), [second]);
+        assert_eq!(violations_with(other.clone(), [own.clone(), own.clone(), open.clone()]), NONE);
+        assert_eq!(violations_with(other.clone(), [open.clone(), own.clone(), open.clone()]), [POD_USER]);
+        assert_eq!(violations_with(other.clone(), [own.clone(), own.clone(), other]), [POD_USER]);
+        assert_eq!(violations_with(root, [own.clone(), own, open]), [POD_USER]);
+    }
+
+    #[test]
+    fn ephemeral_container_gets_no_exception() {
+        let policy = with_agent(OTHER_USER);
+        let mut pod = filled_under(policy.base(), &pod_with_agent());
+        let mut debugger = pod["spec"]["containers"][1].clone();
+        without(&mut debugger, "resources");
+        pod["spec"]["ephemeralContainers"] = json!([debugger]);
+        let path = "run-as-user spec.ephemeralContainers[0].securityContext.runAsUser";
+        assert_eq!(violations_under(policy.base(), &pod), [path]);
+    }
+
+    #[test]
+    fn root_of_an_exception_leaves_the_pod_open_and_fills_the_other_containers() {
+        let policy = with_agent(ROOT);
+        let pod = filled_under(policy.base(), &pod_with_agent());
+        assert_eq!(values(&pod, "runAsUser"), [json!(null), json!(1000), json!(1000), json!(null)]);
+        assert_eq!(values(&pod, "runAsNonRoot"), [json!(null), json!(true), json!(true), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+        assert_eq!(filled_under(policy.base(), &pod), pod, "filling twice is filling once");
+        let mut debugged = pod.clone();
+        debugged["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "ghcr.io/example/agent:1"}]);
+        let violations = violations_under(policy.base(), &debugged);
+        assert!(
+            violations.contains(&POD_NON_ROOT.into()) && violations.contains(&POD_USER.into()),
+            "{violations:?}"
+        );
+    }
+
+    #[test]
+    fn root_of_an_exception_holds_for_its_containers_alone() {
+        let policy = with_agent(ROOT);
+        let mut pod = pod_with_agent();
+        pod["spec"]["containers"][1]["securityContext"]["runAsUser"] = json!(0);
+        assert_eq!(violations_under(policy.base(), &filled_under(policy.base(), &pod)), NONE);
+        main_security(&mut pod)["runAsUser"] = json!(0);
+        assert_eq!(violations_under(policy.base(), &filled_under(policy.base(), &pod)), [MAIN_USER]);
+    }
+
+    #[test]
+    fn profile_has_ids_of_its_own() {
+        let policy = policy(
+            "{profiles: [{name: worker, match: {labels: {role: worker}}, spec: {security: \
+             {runAsUser: {default: 50000, min: 50000, max: 50000}, fsGroup: {default: 0, min: 0, max: 0}}}}]}",
+        );
+        let worker = &policy.profiles()[0];
+        let pod = filled_under(worker, &plain_pod());
+        assert_eq!(pod["spec"]["securityContext"]["runAsUser"], json!(50000));
+        assert_eq!(pod["spec"]["securityContext"]["fsGroup"], json!(0));
+        assert_eq!(violations_under(worker, &pod), NONE);
+        let under_base = violations_under(policy.base(), &pod);
+        assert_eq!(under_base, [POD_USER, "fs-group spec.securityContext.fsGroup"]);
     }
 }
