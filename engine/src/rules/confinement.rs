@@ -6,6 +6,7 @@ use super::{
     Group, Rule,
     helpers::{AnyOf, SECURITY_CONTEXT},
     inherited::{check_inherited, fill_of_pod},
+    injected::is_filled_by_openshift,
 };
 use crate::{
     json::{Object, Value},
@@ -73,7 +74,7 @@ fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let fits = |_: &Spec, profile: Option<&Value>| {
         profile.and_then(Value::as_object).is_some_and(|profile| is_allowed(profile, allowed))
     };
-    check_inherited(pod, "seccompProfile", fits, |path, found, _| {
+    check_inherited(pod, "seccompProfile", fits, |path, found, _, _| {
         let remedy = fmt::from_fn(|f| {
             if let Some(first) = allowed.first() {
                 write!(f, "set it to {} or ", profile_text(first))?;
@@ -145,10 +146,10 @@ fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
             if value.as_str() == Some("") || (is_level && spec.security.se_linux_level) {
                 continue;
             }
-            let remedy = if is_level {
-                "remove the level; if OpenShift sets it, allow it (policy key security.seLinuxLevel)"
-            } else {
-                "remove it from seLinuxOptions"
+            let remedy = match (is_level, is_filled_by_openshift(pod)) {
+                (true, true) => "OpenShift sets it: allow it (policy key security.seLinuxLevel)",
+                (true, false) => "remove the level (policy key security.seLinuxLevel)",
+                (false, _) => "remove it from seLinuxOptions",
             };
             out.report(path.child(key), show(Some(value)), "unset", remedy);
         }

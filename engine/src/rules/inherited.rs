@@ -6,18 +6,18 @@ use super::helpers::SECURITY_CONTEXT;
 use crate::{
     json::{Object, Value},
     path::LazyPath,
-    pod::{self, Pod, each_container_mut, spec_mut},
+    pod::{self, Container, Pod, each_container_mut, spec_mut},
     policy::{Profile, Spec},
 };
 
 /// Checks the effective value of a field: a container's own, or else the Pod's. `fits` gets the keys of the container and
 /// the value, `None` if it is unset. `report` gets what does not fit: the Pod's value once, however many containers
-/// inherit it, and each container's own.
+/// inherit it, and each container's own, with that container.
 pub(super) fn check_inherited(
     pod: &Pod,
     field: &str,
     fits: impl Fn(&Spec, Option<&Value>) -> bool,
-    mut report: impl FnMut(LazyPath, Option<&Value>, &Spec),
+    mut report: impl FnMut(LazyPath, Option<&Value>, &Spec, Option<&Container>),
 ) {
     let of_pod = pod.security.get(field);
     let mut is_inherited = false;
@@ -34,12 +34,12 @@ pub(super) fn check_inherited(
         misfit = Some(&pod.profile.spec);
     }
     if let Some(spec) = misfit {
-        report(SECURITY_CONTEXT.child(field), of_pod, spec);
+        report(SECURITY_CONTEXT.child(field), of_pod, spec, None);
     }
     for container in &pod.containers {
         let own = container.security.get(field);
         if own.is_some() && !fits(container.spec, own) {
-            report(container.at("securityContext").child(field), own, container.spec);
+            report(container.at("securityContext").child(field), own, container.spec, Some(container));
         }
     }
 }

@@ -8,6 +8,7 @@ mod env;
 mod helpers;
 mod images;
 mod inherited;
+mod injected;
 mod isolation;
 mod lifecycle;
 mod metadata;

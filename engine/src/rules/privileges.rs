@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Group, Rule};
+use super::{Group, Rule, injected::remedy};
 use crate::{
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
@@ -31,8 +31,9 @@ fn check_of_container(container: &Container, field: &str, wanted: bool, key: &st
     if found.and_then(Value::as_bool) == Some(wanted) {
         return;
     }
-    let remedy = format_args!("set it to {wanted}{}{key}", or_leave_out(container));
-    out.report(container.at("securityContext").child(field), show(found), wanted, remedy);
+    let own = format_args!("set it to {wanted}{}{key}", or_leave_out(container));
+    let path = container.at("securityContext");
+    out.report(path.child(field), show(found), wanted, remedy(Some(container), own));
 }
 
 /// An ephemeral container arrives by an update, which fills nothing.
@@ -59,7 +60,7 @@ fn check_privileged(_: &Spec, pod: &Pod, out: &mut Reporter) {
                 container.at("securityContext").child("privileged"),
                 show(found),
                 "false or unset",
-                "remove privileged",
+                remedy(Some(container), "remove privileged"),
             );
         }
     }
@@ -192,18 +193,25 @@ fn check_capabilities(_: &Spec, pod: &Pod, out: &mut Reporter) {
                 continue;
             }
             let (found, must) = (format_args!("without {wanted}"), format_args!("with {wanted}"));
-            let remedy = format_args!(
+            let own = format_args!(
                 "add {wanted}{} (policy key security.capabilities.drop)",
                 or_leave_out(container)
             );
-            out.report(path.child("drop"), found, must, remedy);
+            out.report(path.child("drop"), found, must, remedy(Some(container), own));
         }
         for (index, name) in capabilities.into_iter().flat_map(|capabilities| capabilities.list("add")) {
             if name.as_str().is_some_and(|name| settings.may_add(name)) {
                 continue;
             }
-            let remedy = "remove this capability (policy key security.capabilities.allowedAdd)";
-            out.report(path.child("add").index(index), show(Some(name)), Allowed(settings), remedy);
+            let own = match container.kind {
+                ContainerKind::Ephemeral => {
+                    "remove this capability or use kubectl debug --profile=restricted (policy key \
+                     security.capabilities.allowedAdd)"
+                }
+                _ => "remove this capability (policy key security.capabilities.allowedAdd)",
+            };
+            let path = path.child("add");
+            out.report(path.index(index), show(Some(name)), Allowed(settings), remedy(Some(container), own));
         }
     }
 }

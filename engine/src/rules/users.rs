@@ -6,6 +6,7 @@ use super::{
     Group, Rule,
     helpers::SECURITY_CONTEXT,
     inherited::{check_inherited, fill_inherited, fill_of_pod},
+    injected::{is_filled_by_openshift, remedy},
 };
 use crate::{
     json::{Object, Value},
@@ -99,13 +100,9 @@ fn fill_run_as_non_root<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize 
 fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let facts = RootFacts::of(pod.profile, pod.spec);
     let fits = |spec: &Spec, value: Option<&Value>| is_non_root(facts, spec, value);
-    check_inherited(pod, RUN_AS_NON_ROOT_FIELD, fits, |path, found, _| {
-        out.report(
-            path,
-            show(found),
-            true,
-            "set it to true or leave it out on create (policy key security.root)",
-        );
+    check_inherited(pod, RUN_AS_NON_ROOT_FIELD, fits, |path, found, _, container| {
+        let own = "set it to true or leave it out on create (policy key security.root)";
+        out.report(path, show(found), true, remedy(container, own));
     });
 }
 
@@ -146,13 +143,19 @@ fn fill_run_as_user<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 fn check_run_as_user(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let facts = RootFacts::of(pod.profile, pod.spec);
     let fits = |spec: &Spec, value: Option<&Value>| is_allowed_user(facts, spec, value);
-    check_inherited(pod, RUN_AS_USER_FIELD, fits, |path, found, spec| {
+    check_inherited(pod, RUN_AS_USER_FIELD, fits, |path, found, spec, container| {
         let wanted = fmt::from_fn(|f| {
             let root = if facts.allow_root(spec) { "0 or " } else { "" };
             write!(f, "{root}{}", spec.security.run_as_user)
         });
         let is_root = found.and_then(Value::as_i64) == Some(0);
-        out.report(path, show(found), wanted, user_remedy(spec, is_root));
+        let own = fmt::from_fn(|f| match found {
+            Some(_) if !is_root && is_filled_by_openshift(pod) => {
+                f.write_str("OpenShift sets it: allow it (policy key security.runAsUser)")
+            }
+            _ => write!(f, "{}", user_remedy(spec, is_root)),
+        });
+        out.report(path, show(found), wanted, remedy(container, own));
     });
 }
 
@@ -208,10 +211,10 @@ fn fill_run_as_group<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 }
 
 fn check_run_as_group(_: &Spec, pod: &Pod, out: &mut Reporter) {
-    check_inherited(pod, RUN_AS_GROUP_FIELD, is_allowed_group, |path, found, spec| {
+    check_inherited(pod, RUN_AS_GROUP_FIELD, is_allowed_group, |path, found, spec, container| {
         let range = spec.security.run_as_group;
-        let remedy = format_args!("{} (policy key security.runAsGroup)", id_remedy(range));
-        out.report(path, show(found), range, remedy);
+        let own = format_args!("{} (policy key security.runAsGroup)", id_remedy(range));
+        out.report(path, show(found), range, remedy(container, own));
     });
 }
 
@@ -239,11 +242,18 @@ fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         None => range.default.is_none(),
         Some(value) => value.as_i64().is_some_and(|id| range.contains(id)),
     };
-    if !fits {
-        let remedy =
-            format_args!("set it to {range} or leave it out on create (policy key security.fsGroup)");
-        out.report(SECURITY_CONTEXT.child("fsGroup"), show(found), range, remedy);
+    if fits {
+        return;
     }
+    let remedy = fmt::from_fn(|f| {
+        if found.is_some() && is_filled_by_openshift(pod) {
+            f.write_str("OpenShift sets it: allow it")?;
+        } else {
+            write!(f, "set it to {range} or leave it out on create")?;
+        }
+        f.write_str(" (policy key security.fsGroup)")
+    });
+    out.report(SECURITY_CONTEXT.child("fsGroup"), show(found), range, remedy);
 }
 
 pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
