@@ -66,7 +66,7 @@ where
     let mut filled = usize::from(for_pod.is_some_and(|value| fill_of_pod(pod, field, value)));
     each_container_mut(pod, profile, |_, container, spec| {
         let inherits_well = match &written {
-            Some(written) => ptr::eq(spec, &profile.spec) || fits(spec, Some(written)),
+            Some(written) => ptr::eq(spec, &raw const profile.spec) || fits(spec, Some(written)),
             None => wanted(spec) == for_pod,
         };
         if inherits_well || has_own(container, field) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::pod::{Container, Pod};
 
-/// The annotation that OpenShift's admission leaves where it fills ids and SELinux levels.
+/// The annotation that `OpenShift`'s admission leaves where it fills ids and SELinux levels.
 const OPENSHIFT_SCC: &str = "openshift.io/scc";
 
 /// Returns what to do about a container that a known program adds. It is known by its name, which only changes the text.
@@ -41,7 +41,7 @@ pub(super) fn remedy<'r>(
     })
 }
 
-/// Returns true if OpenShift's security context constraints have filled the Pod.
+/// Returns true if `OpenShift`'s security context constraints have filled the Pod.
 pub(super) fn is_filled_by_openshift(pod: &Pod) -> bool {
     pod.annotations.get(OPENSHIFT_SCC).is_some()
 }
@@ -54,7 +54,7 @@ mod tests {
     use crate::policy::Spec;
 
     /// The lines of a denial of a Pod with a container of this name and security context.
-    fn lines_with(name: &str, security: Json) -> Vec<String> {
+    fn lines_with(name: &str, security: &Json) -> Vec<String> {
         let mut pod = complete_pod_of_three();
         pod["spec"]["initContainers"][0]["name"] = json!(name);
         for (field, value) in security.as_object().unwrap() {
@@ -69,18 +69,18 @@ mod tests {
             "runAsUser": 0, "runAsNonRoot": false, "privileged": true, "allowPrivilegeEscalation": true,
             "readOnlyRootFilesystem": false, "capabilities": {"add": ["NET_ADMIN"], "drop": []},
         });
-        let lines = lines_with("istio-init", of_istio_init.clone());
+        let lines = lines_with("istio-init", &of_istio_init);
         assert_eq!(lines.len(), 7, "{lines:#?}");
         for line in &lines {
             assert!(line.contains("Istio adds this container; install the Istio CNI plugin"), "{line}");
         }
-        let lines = lines_with("mine", of_istio_init);
+        let lines = lines_with("mine", &of_istio_init);
         assert!(lines.iter().all(|line| !line.contains("adds this container")), "{lines:#?}");
     }
 
     #[test]
     fn remedy_for_the_metadata_block_of_jupyterhub_names_its_setting() {
-        let lines = lines_with("block-cloud-metadata", json!({"privileged": true}));
+        let lines = lines_with("block-cloud-metadata", &json!({"privileged": true}));
         assert!(lines[0].contains("blockWithIptables"), "{lines:#?}");
     }
 
