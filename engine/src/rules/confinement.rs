@@ -1,6 +1,6 @@
 //! Kernel mechanisms that confine a process: seccomp, `AppArmor`, `SELinux`, /proc, sysctls; and Windows, which has none.
 
-use std::fmt;
+use std::{cell::LazyCell, fmt};
 
 use super::{
     Group, Rule,
@@ -140,13 +140,14 @@ pub(super) static SELINUX: Rule = Rule {
 };
 
 fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let is_filled_by_openshift = LazyCell::new(|| is_filled_by_openshift(pod));
     each_security_context(pod, "seLinuxOptions", |path, options| {
         for (key, value) in options.as_object().into_iter().flat_map(Object::iter) {
             let is_level = key == "level";
             if value.as_str() == Some("") || (is_level && spec.security.se_linux_level) {
                 continue;
             }
-            let remedy = match (is_level, is_filled_by_openshift(pod)) {
+            let remedy = match (is_level, *is_filled_by_openshift) {
                 (true, true) => "OpenShift sets it: allow it (policy key security.seLinuxLevel)",
                 (true, false) => "remove the level (policy key security.seLinuxLevel)",
                 (false, _) => "remove it from seLinuxOptions",

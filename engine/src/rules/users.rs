@@ -1,6 +1,6 @@
 //! The user and groups that processes run as, and where root is allowed.
 
-use std::fmt;
+use std::{cell::LazyCell, fmt};
 
 use super::{
     Group, Rule,
@@ -143,6 +143,7 @@ fn fill_run_as_user<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 fn check_run_as_user(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let facts = RootFacts::of(pod.profile, pod.spec);
     let fits = |spec: &Spec, value: Option<&Value>| is_allowed_user(facts, spec, value);
+    let is_filled_by_openshift = LazyCell::new(|| is_filled_by_openshift(pod));
     check_inherited(pod, RUN_AS_USER_FIELD, fits, |path, found, spec, container| {
         let wanted = fmt::from_fn(|f| {
             let root = if facts.allow_root(spec) { "0 or " } else { "" };
@@ -150,7 +151,7 @@ fn check_run_as_user(_: &Spec, pod: &Pod, out: &mut Reporter) {
         });
         let is_root = found.and_then(Value::as_i64) == Some(0);
         let own = fmt::from_fn(|f| match found {
-            Some(_) if !is_root && is_filled_by_openshift(pod) => {
+            Some(_) if !is_root && *is_filled_by_openshift => {
                 f.write_str("OpenShift sets it: allow it (policy key security.runAsUser)")
             }
             _ => write!(f, "{}", user_remedy(spec, is_root)),
