@@ -102,3 +102,157 @@ fn is_left_open<'a, V>(
 fn has_own(container: &Object, field: &str) -> bool {
     container.object("securityContext").is_some_and(|security| security.get(field).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::testing::*;
+    use crate::policy::Policy;
+
+    const POD_USER: &str = "run-as-user spec.securityContext.runAsUser";
+
+    const POD_NON_ROOT: &str = "run-as-non-root spec.securityContext.runAsNonRoot";
+
+    const MAIN_USER: &str = "run-as-user spec.containers[0].securityContext.runAsUser";
+
+    const NONE: [&str; 0] = [];
+
+    const ROOT: &str = "runAsUser: {default: null, min: 1000, max: 1000}, root: {runtimeClasses: [gvisor]}";
+
+    fn security(pod: &mut Json) -> &mut Json {
+        &mut pod["spec"]["securityContext"]
+    }
+
+    fn main_security(pod: &mut Json) -> &mut Json {
+        &mut pod["spec"]["containers"][0]["securityContext"]
+    }
+
+    fn with_agent(security: &str) -> Policy {
+        policy(&format!(
+            "{{containers: [{{name: agent, match: {{images: [ghcr.io/example/agent]}}, spec: {{security: {{{security}}}}}}}]}}"
+        ))
+    }
+
+    /// A Pod of `main`, the excepted `second` and `init`, without ids.
+    fn pod_with_agent() -> Json {
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/agent:1");
+        for field in ["runAsNonRoot", "runAsUser", "runAsGroup"] {
+            without(security(&mut pod), field);
+        }
+        pod
+    }
+
+    /// The value of a field of the Pod, of `init`, `main` and the excepted `second`.
+    fn values(pod: &Json, field: &str) -> [Json; 4] {
+        ["/spec", "/spec/initContainers/0", "/spec/containers/0", "/spec/containers/1"]
+            .map(|place| pod.pointer(place).unwrap()["securityContext"][field].clone())
+    }
+
+    const OTHER_USER: &str = "runAsUser: {default: 8737, min: 8737, max: 8737}";
+
+    #[test]
+    fn container_of_an_exception_gets_an_id_of_its_own() {
+        let policy = with_agent(OTHER_USER);
+        let pod = filled_under(policy.base(), &pod_with_agent());
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(8737)]);
+        assert_eq!(values(&pod, "runAsGroup"), [json!(1000), json!(null), json!(null), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+        assert_eq!(filled_under(policy.base(), &pod), pod, "filling twice is filling once");
+    }
+
+    #[test]
+    fn container_of_an_exception_gets_its_id_beside_one_of_the_pod() {
+        let policy = with_agent(OTHER_USER);
+        let mut pod = pod_with_agent();
+        security(&mut pod)["runAsUser"] = json!(1000);
+        let pod = filled_under(policy.base(), &pod);
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(8737)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+    }
+
+    #[test]
+    fn id_of_the_pod_that_an_exception_allows_is_inherited() {
+        let policy = with_agent("runAsUser: {default: 8737, min: 1000, max: 8737}");
+        let mut pod = pod_with_agent();
+        security(&mut pod)["runAsUser"] = json!(1000);
+        let pod = filled_under(policy.base(), &pod);
+        assert_eq!(values(&pod, "runAsUser"), [json!(1000), json!(null), json!(null), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+    }
+
+    #[test]
+    fn exception_holds_for_its_containers_alone() {
+        let policy = with_agent(OTHER_USER);
+        let violations_with = |pod_user: Json, users: [Json; 3]| {
+            let mut pod = pod_with_agent();
+            security(&mut pod)["runAsUser"] = pod_user;
+            let places = ["/spec/initContainers/0", "/spec/containers/0", "/spec/containers/1"];
+            for (place, user) in places.iter().zip(users) {
+                pod.pointer_mut(place).unwrap()["securityContext"]["runAsUser"] = user;
+            }
+            violations_under(policy.base(), &filled_under(policy.base(), &pod))
+        };
+        let (own, other, open, root) = (json!(1000), json!(8737), json!(null), json!(0));
+        let second = "run-as-user spec.containers[1].securityContext.runAsUser";
+        assert_eq!(violations_with(open.clone(), [open.clone(), other.clone(), open.clone()]), [MAIN_USER]);
+        assert_eq!(violations_with(open.clone(), [open.clone(), open.clone(), own.clone()]), [second]);
+        assert_eq!(violations_with(open.clone(), [open.clone(), open.clone(), root.clone()]), [second]);
+        assert_eq!(violations_with(other.clone(), [own.clone(), own.clone(), open.clone()]), NONE);
+        assert_eq!(violations_with(other.clone(), [open.clone(), own.clone(), open.clone()]), [POD_USER]);
+        assert_eq!(violations_with(other.clone(), [own.clone(), own.clone(), other]), [POD_USER]);
+        assert_eq!(violations_with(root, [own.clone(), own, open]), [POD_USER]);
+    }
+
+    #[test]
+    fn ephemeral_container_gets_no_exception() {
+        let policy = with_agent(OTHER_USER);
+        let mut pod = filled_under(policy.base(), &pod_with_agent());
+        let mut debugger = pod["spec"]["containers"][1].clone();
+        without(&mut debugger, "resources");
+        pod["spec"]["ephemeralContainers"] = json!([debugger]);
+        let path = "run-as-user spec.ephemeralContainers[0].securityContext.runAsUser";
+        assert_eq!(violations_under(policy.base(), &pod), [path]);
+    }
+
+    #[test]
+    fn root_of_an_exception_leaves_the_pod_open_and_fills_the_other_containers() {
+        let policy = with_agent(ROOT);
+        let pod = filled_under(policy.base(), &pod_with_agent());
+        assert_eq!(values(&pod, "runAsUser"), [json!(null), json!(1000), json!(1000), json!(null)]);
+        assert_eq!(values(&pod, "runAsNonRoot"), [json!(null), json!(true), json!(true), json!(null)]);
+        assert_eq!(violations_under(policy.base(), &pod), NONE);
+        assert_eq!(filled_under(policy.base(), &pod), pod, "filling twice is filling once");
+        let mut debugged = pod.clone();
+        debugged["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "ghcr.io/example/agent:1"}]);
+        let violations = violations_under(policy.base(), &debugged);
+        assert!(
+            violations.contains(&POD_NON_ROOT.into()) && violations.contains(&POD_USER.into()),
+            "{violations:?}"
+        );
+    }
+
+    #[test]
+    fn root_of_an_exception_holds_for_its_containers_alone() {
+        let policy = with_agent(ROOT);
+        let mut pod = pod_with_agent();
+        pod["spec"]["containers"][1]["securityContext"]["runAsUser"] = json!(0);
+        assert_eq!(violations_under(policy.base(), &filled_under(policy.base(), &pod)), NONE);
+        main_security(&mut pod)["runAsUser"] = json!(0);
+        assert_eq!(violations_under(policy.base(), &filled_under(policy.base(), &pod)), [MAIN_USER]);
+    }
+
+    #[test]
+    fn value_of_the_pod_that_no_container_inherits_is_denied() {
+        rejects(POD_USER, |pod| {
+            security(pod)["runAsUser"] = json!(0);
+            main_security(pod)["runAsUser"] = json!(1000);
+        });
+        accepts(|pod| {
+            without(security(pod), "runAsGroup");
+            security(pod)["runAsGroup"] = json!(1000);
+            main_security(pod)["runAsGroup"] = json!(1000);
+        });
+    }
+}

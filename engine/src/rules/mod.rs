@@ -5,6 +5,7 @@
 mod anti_affinity;
 mod confinement;
 mod env;
+mod groups;
 mod helpers;
 mod images;
 mod inherited;
@@ -16,6 +17,7 @@ mod placement;
 mod privileges;
 mod resource_limits;
 mod resources;
+mod root;
 mod runtime;
 mod schema;
 mod secrets;
@@ -185,12 +187,12 @@ pub static ALL: &[&Rule] = &[
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
     &lifecycle::GRACE_PERIOD,
-    &users::HOST_USERS,
-    &users::RUN_AS_NON_ROOT,
+    &root::HOST_USERS,
+    &root::RUN_AS_NON_ROOT,
     &users::RUN_AS_USER,
-    &users::RUN_AS_GROUP,
-    &users::FS_GROUP,
-    &users::SUPPLEMENTAL_GROUPS,
+    &groups::RUN_AS_GROUP,
+    &groups::FS_GROUP,
+    &groups::SUPPLEMENTAL_GROUPS,
     &privileges::PRIVILEGED,
     &privileges::PRIVILEGE_ESCALATION,
     &privileges::CAPABILITIES,
