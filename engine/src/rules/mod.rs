@@ -391,6 +391,13 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_is_known_to_the_policy() {
+        for rule in ALL {
+            assert!(crate::policy::RULE_IDS.contains(&rule.id), "{}", rule.id);
+        }
+    }
+
+    #[test]
     fn every_rule_has_references() {
         let is_known = |reference: &str| {
             reference.starts_with("Pod Security Standards, ")
