@@ -166,8 +166,7 @@ pub struct Filled {
 ///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
-/// - `env` fills at any place before `resource-limits`: no rule reads the variables that it adds, and it stands beside
-///   the other rules of the environment.
+/// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their mounts.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
@@ -371,6 +370,7 @@ mod tests {
             ("runtime-class", "run-as-user"),
             ("host-users", "run-as-non-root"),
             ("host-users", "run-as-user"),
+            ("writable-paths", "env"),
             ("env", "resource-limits"),
             ("token-volumes", "empty-dir"),
             ("token-volumes", "writable-paths"),
