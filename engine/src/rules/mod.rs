@@ -4,13 +4,18 @@
 
 mod anti_affinity;
 mod confinement;
+mod empty_dir;
+mod filled_resources;
+mod filled_volumes;
 mod helpers;
 mod images;
 mod isolation;
 mod lifecycle;
 mod metadata;
+mod mounts;
 mod placement;
 mod privileges;
+mod resource_fill;
 mod resource_limits;
 mod resources;
 mod runtime;
@@ -18,7 +23,9 @@ mod schema;
 mod secrets;
 mod service_account;
 mod users;
-mod volumes;
+mod volume_sources;
+mod volume_types;
+mod writable_paths;
 
 use std::hash::{Hash, Hasher};
 
@@ -199,12 +206,12 @@ pub static ALL: &[&Rule] = &[
     &isolation::PROBE_HOSTS,
     &isolation::DNS_POLICY,
     &isolation::TERMINATION_MESSAGE_PATH,
-    &volumes::VOLUME_TYPES,
-    &volumes::EMPTY_DIR,
-    &volumes::WRITABLE_PATHS,
-    &volumes::SUB_PATHS,
-    &volumes::VOLUME_DEVICES,
-    &volumes::MOUNT_PROPAGATION,
+    &volume_types::VOLUME_TYPES,
+    &empty_dir::EMPTY_DIR,
+    &writable_paths::WRITABLE_PATHS,
+    &mounts::SUB_PATHS,
+    &mounts::VOLUME_DEVICES,
+    &mounts::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
     &resources::RESOURCE_KINDS,
