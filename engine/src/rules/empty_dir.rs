@@ -101,7 +101,7 @@ mod tests {
         pod["spec"]["volumes"].as_array_mut().unwrap().push(volume);
     }
 
-    fn filled_size(spec: &str, dir: Json) -> Json {
+    fn filled_size(spec: &str, dir: &Json) -> Json {
         let mut pod = complete_pod();
         add(&mut pod, json!({"name": "x", "emptyDir": dir}));
         filled_by(&super::super::testing::spec(spec), &pod)["spec"]["volumes"][2]["emptyDir"]["sizeLimit"]
@@ -112,13 +112,13 @@ mod tests {
     fn unset_size_is_the_least_of_maximum_and_budget() {
         let small = "{volumes: {filled: [], emptyDir: {maxSize: 5Gi, maxMemory: 512Mi}}}";
         let large = "{volumes: {emptyDir: {maxSize: 50Gi, maxMemory: 16Gi}}}";
-        assert_eq!(filled_size("{}", json!({})), "10Gi");
-        assert_eq!(filled_size("{}", json!({"medium": "Memory"})), "1Gi");
-        assert_eq!(filled_size("{}", json!({"sizeLimit": null, "medium": ""})), "10Gi");
-        assert_eq!(filled_size(small, json!({})), "5Gi");
-        assert_eq!(filled_size(small, json!({"medium": "Memory"})), "512Mi");
-        assert_eq!(filled_size(large, json!({})), "10Gi");
-        assert_eq!(filled_size(large, json!({"medium": "Memory"})), "4Gi");
+        assert_eq!(filled_size("{}", &json!({})), "10Gi");
+        assert_eq!(filled_size("{}", &json!({"medium": "Memory"})), "1Gi");
+        assert_eq!(filled_size("{}", &json!({"sizeLimit": null, "medium": ""})), "10Gi");
+        assert_eq!(filled_size(small, &json!({})), "5Gi");
+        assert_eq!(filled_size(small, &json!({"medium": "Memory"})), "512Mi");
+        assert_eq!(filled_size(large, &json!({})), "10Gi");
+        assert_eq!(filled_size(large, &json!({"medium": "Memory"})), "4Gi");
         fills("empty-dir spec.volumes[1].emptyDir.sizeLimit", |pod| {
             pod["spec"]["volumes"][1]["emptyDir"] = json!({})
         });

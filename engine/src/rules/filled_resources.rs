@@ -15,6 +15,9 @@ use crate::{
 /// The annotation that remembers what was filled: container → `limits`/`requests` → resource → amount.
 pub(super) const FILLED: &str = "sandgate.dev/filled-resources";
 
+/// The name under which the annotation has the amounts of the Pod as a whole: no container has it.
+pub(super) const POD: &str = "";
+
 /// The two amounts that a container has of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AmountKind {
@@ -88,14 +91,12 @@ impl FilledResources {
     }
 
     fn entry(&mut self, container: &str, kind: AmountKind, resource: Resource) -> &mut Option<String> {
-        let position = match self.positions.get(container) {
-            Some(position) => *position,
-            None => {
-                self.positions.insert(container.to_owned(), self.containers.len());
-                self.containers.push(FilledContainer { name: container.to_owned(), amounts: <_>::default() });
-                self.containers.len() - 1
-            }
-        };
+        let known = self.positions.get(container).copied();
+        let position = known.unwrap_or_else(|| {
+            self.positions.insert(container.to_owned(), self.containers.len());
+            self.containers.push(FilledContainer { name: container.to_owned(), amounts: <_>::default() });
+            self.containers.len() - 1
+        });
         &mut self.containers[position].amounts[kind as usize][resource as usize]
     }
 

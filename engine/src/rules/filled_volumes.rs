@@ -54,9 +54,9 @@ pub(super) fn fill_volumes<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usi
     let mut needs = needs.into_iter().peekable();
     each_container_mut(pod, profile, |_, container, _| {
         while let Some(need) = needs.next_if(|need| need.container == number) {
-            let name = placed.iter().find(|placed| placed.volume == need.volume).map(|placed| &placed.name);
+            let place = placed.iter().find(|placed| placed.volume == need.volume);
             let is_whole = is_alone || need.volume.shared;
-            filled += usize::from(name.is_some_and(|name| mount(container, need.volume, name, is_whole)));
+            filled += usize::from(place.is_some_and(|place| mount(container, place, is_whole)));
         }
         number += 1;
     });
@@ -85,17 +85,13 @@ fn lacks(container: &Object, volume: &FilledVolume) -> bool {
         && !container.objects("volumeMounts").any(|(_, mount)| is_there(mount))
 }
 
-fn mount<'a>(
-    container: &mut Object<'a>,
-    volume: &'a FilledVolume,
-    name: &Cow<'a, str>,
-    is_whole: bool,
-) -> bool {
+/// Mounts what was placed; returns false if the mounts of the container are no list.
+fn mount<'a>(container: &mut Object<'a>, placed: &Placed<'a>, is_whole: bool) -> bool {
     let own_name = container.str("name").unwrap_or_default().to_owned();
     let Some(mounts) = container.list_mut("volumeMounts") else { return false };
     let mut mount = Object::default();
-    mount.set("name", Value::String(name.clone()));
-    mount.set("mountPath", volume.mount_path.as_str());
+    mount.set("name", Value::String(placed.name.clone()));
+    mount.set("mountPath", placed.volume.mount_path.as_str());
     if !is_whole {
         mount.set("subPath", own_name);
     }
@@ -196,6 +192,7 @@ fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, VolumeUse<'p
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
@@ -226,7 +223,7 @@ mod tests {
         spec(&format!("{{volumes: {{filled: [{{name: tmp, mountPath: /tmp, sizeLimit: 1Gi{more}}}]}}}}"))
     }
 
-    fn with_volume(pod: &mut Json, volume: Json) {
+    fn with_volume(pod: &mut Json, volume: &Json) {
         pod["spec"]["volumes"] = json!([volume]);
     }
 
@@ -292,7 +289,7 @@ mod tests {
         ] {
             for more in ["", ", shared: true"] {
                 let mut pod = bare(&["a", "b"]);
-                with_volume(&mut pod, volume.clone());
+                with_volume(&mut pod, volume);
                 pod["spec"]["containers"][1]["volumeMounts"] = json!([mount]);
                 let pod = filled_by(&only_tmp(more), &pod);
                 let found = mounts(&pod, "containers", 0);
@@ -306,7 +303,7 @@ mod tests {
         for names in [&["a"][..], &["a", "b"]] {
             for more in ["", ", shared: true"] {
                 let mut pod = bare(names);
-                with_volume(&mut pod, json!({"name": "tmp", "persistentVolumeClaim": {"claimName": "c"}}));
+                with_volume(&mut pod, &json!({"name": "tmp", "persistentVolumeClaim": {"claimName": "c"}}));
                 let pod = filled_by(&only_tmp(more), &pod);
                 assert!(mounts(&pod, "containers", 0)[0].starts_with("sandgate-tmp"), "{names:?}{more}");
             }
@@ -391,5 +388,68 @@ mod tests {
         assert_eq!(mounts(&pod, "containers", 0), ["workspace/a:/workspace", "tmp/a:/tmp"]);
         assert_eq!(mounts(&pod, "containers", 1), ["sandgate-tmp/agent:/tmp", "agent/agent:/agent"]);
         assert!(crate::rules::check(policy.base(), &tree).is_empty());
+    }
+
+    /// A container of some name with mounts of some volumes: all that the fill could take for its own.
+    fn containers() -> impl Strategy<Value = Vec<Json>> {
+        let mount = (0..3usize, 0..2usize, 0..5usize).prop_map(|(volume, path, sub_path)| {
+            let name = ["tmp", "sandgate-tmp", "other"][volume];
+            let mut mount = json!({"name": name, "mountPath": (["/tmp", "/x"][path])});
+            if let Some(sub_path) = ["a", "b", "c", "late"].get(sub_path) {
+                mount["subPath"] = json!(sub_path);
+            }
+            mount
+        });
+        let mounts = prop::collection::vec(mount, 0..3);
+        prop::collection::vec(mounts, 1..4).prop_map(|all| {
+            let name = |index: usize| ["a", "b", "c"][index];
+            let container =
+                |(index, mounts)| json!({"name": name(index), "image": "i", "volumeMounts": mounts});
+            all.into_iter().enumerate().map(container).collect()
+        })
+    }
+
+    /// The parts of volumes that the containers mount: container, volume, sub-path.
+    fn parts(pod: &Json) -> Vec<(String, String, String)> {
+        let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+        let containers = pod["spec"]["containers"].as_array().unwrap().iter();
+        let of_container = |container: &Json| {
+            let name = text(&container["name"]);
+            let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
+            mounts
+                .iter()
+                .map(|mount| (name.clone(), text(&mount["name"]), text(&mount["subPath"])))
+                .collect::<Vec<_>>()
+        };
+        containers.flat_map(of_container).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_filled_is_reached_by_another_container(containers in containers(), is_dir in any::<bool>()) {
+            let mut pod = plain_pod();
+            let source = if is_dir { "emptyDir" } else { "persistentVolumeClaim" };
+            let volume = |name: &str| json!({"name": name, source: {"sizeLimit": "1Gi"}});
+            pod["spec"]["volumes"] = ["tmp", "sandgate-tmp"].into_iter().map(volume).collect();
+            pod["spec"]["containers"] = containers.into();
+            let spec = only_tmp("");
+            let mut filled = Vec::new();
+            for name in ["late", "later"] {
+                let before = parts(&pod);
+                pod = filled_by(&spec, &pod);
+                filled.extend(parts(&pod).into_iter().filter(|part| !before.contains(part)));
+                pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": name, "image": "i"}));
+            }
+            pod = filled_by(&spec, &pod);
+            filled.extend(parts(&pod).into_iter().filter(|(container, ..)| container == "later"));
+            prop_assert!(filled.len() >= 2, "the late containers get a volume: {:?}", filled);
+            let all = parts(&pod);
+            for (container, volume, part) in &filled {
+                for (other, of, mounted) in &all {
+                    let meets = part.is_empty() || mounted.is_empty() || part == mounted;
+                    prop_assert!(other == container || of != volume || !meets, "{} {:?}", pod, filled);
+                }
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod metadata;
 mod mounts;
 mod placement;
 mod privileges;
+mod projected;
 mod resource_fill;
 mod resource_limits;
 mod resources;

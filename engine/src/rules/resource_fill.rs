@@ -4,7 +4,7 @@
 //! admission, or raises what was filled, as a vertical autoscaler does, it is lowered to what the budget leaves.
 
 use super::{
-    filled_resources::{AmountKind, FilledResources},
+    filled_resources::{AmountKind, FilledResources, POD},
     helpers::{amount, effective_total, of_pod},
 };
 use crate::{
@@ -22,14 +22,16 @@ pub(super) fn fill_resource_limits<'a>(profile: &'a Profile, pod: &mut Value<'a>
     }
     let mut demands = demands(profile, pod, &earlier);
     let Some(pod_spec) = spec_mut(pod) else { return 0 };
-    let mut filled_at_pod = 0;
+    let mut filled = earlier;
     if resources.fill_at == FillAt::Pod {
-        filled_at_pod = fill_pod(resources, &demands, pod_spec);
+        fill_pod(resources, &demands, pod_spec, &mut filled);
     }
     for resource in Resource::ALL {
         if of_pod(pod_spec, "limits", resource).is_some() {
             // The containers share the limit of the Pod.
-            demands.iter_mut().for_each(|demand| demand.slots[resource as usize].leave_alone());
+            for demand in &mut demands {
+                demand.slots[resource as usize].leave_alone();
+            }
             continue;
         }
         let budget = resources.pod.limits.of(resource).value;
@@ -39,7 +41,6 @@ pub(super) fn fill_resource_limits<'a>(profile: &'a Profile, pod: &mut Value<'a>
             distribute_requests(&mut demands, resource, most);
         }
     }
-    let mut filled = earlier;
     let mut next = demands.iter();
     each_container_mut(pod, profile, |_, container, _| {
         if let Some(demand) = next.next() {
@@ -47,7 +48,7 @@ pub(super) fn fill_resource_limits<'a>(profile: &'a Profile, pod: &mut Value<'a>
         }
     });
     filled.remember(pod);
-    filled.changed + filled_at_pod
+    filled.changed
 }
 
 /// Returns the request that the policy fills for the Pod as a whole; there is none of disk.
@@ -75,39 +76,42 @@ fn is_complete<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> bool {
     is_complete
 }
 
-/// Fills cpu and memory of the Pod as a whole, where it has none and a container lacks one.
-fn fill_pod<'a>(resources: &'a Resources, demands: &[ContainerDemand], pod_spec: &mut Object<'a>) -> usize {
-    let mut filled = 0;
+/// Fills cpu and memory of the Pod as a whole, where it has none and a container lacks one. The API server rejects
+/// containers that request more than their Pod, so the request is no less than theirs; one that an earlier round filled
+/// follows them.
+fn fill_pod<'a>(
+    resources: &'a Resources,
+    demands: &[ContainerDemand],
+    pod_spec: &mut Object<'a>,
+    filled: &mut FilledResources,
+) {
     for resource in [Resource::Cpu, Resource::Memory] {
+        let name = resource.as_str();
         let slots = || demands.iter().map(|demand| (demand.kind, demand.slots[resource as usize]));
-        let lacks = |slot: &ResourceSlot| slot.limit.is_none() || slot.request.is_none();
-        let Some(policy) = pod_request(resources, resource).filter(|_| slots().any(|(_, slot)| lacks(&slot)))
-        else {
-            continue;
-        };
+        let is_lacking = slots().any(|(_, slot)| slot.limit.is_none() || slot.request.is_none());
+        let Some(policy) = pod_request(resources, resource).filter(|_| is_lacking) else { continue };
         let budget = resources.pod.limits.of(resource);
         let limit = match of_pod(pod_spec, "limits", resource) {
             None => Some(budget.value),
             written => amount(written),
         };
-        let written = of_pod(pod_spec, "requests", resource);
-        // The API server rejects containers that request more than their Pod.
         let total = effective_total(slots().map(|(kind, slot)| (kind, slot.request.unwrap_or_default())));
         let Some(limit) = limit.filter(|limit| total <= *limit) else { continue };
-        let may_raise = written.is_none_or(|written| written.as_str() == Some(policy.text.as_str()));
         let request = policy.value.max(total).min(limit);
-        let sets_request = may_raise && amount(written) != Some(request);
+
+        let written = of_pod(pod_spec, "requests", resource);
+        let remembered = filled.get(POD, AmountKind::Requests, resource);
+        let is_open = origin(written, remembered) == Origin::Open && amount(written) != Some(request);
         let Some(own) = pod_spec.object_mut("resources") else { continue };
-        if let Some(limits) = own.object_mut("limits") {
-            filled += usize::from(limits.set_default(resource.as_str(), budget.text.as_str()));
+        if own.object_mut("limits").is_some_and(|limits| limits.set_default(name, budget.text.as_str())) {
+            filled.put(POD, AmountKind::Limits, resource, &budget.text);
         }
-        if let Some(requests) = own.object_mut("requests").filter(|_| sets_request) {
+        if let Some(requests) = own.object_mut("requests").filter(|_| is_open) {
             let text = if request == policy.value { policy.text.clone() } else { request.to_string() };
-            requests.set(resource.as_str(), text);
-            filled += 1;
+            filled.put(POD, AmountKind::Requests, resource, &text);
+            requests.set(name, text);
         }
     }
-    filled
 }
 
 /// The amounts that one container has and lacks, for each of [`Resource::ALL`].

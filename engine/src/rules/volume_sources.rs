@@ -1,14 +1,11 @@
-//! The content of volumes whose type alone says too little: generic ephemeral, CSI and projected volumes.
+//! The content of volumes whose type alone says too little: generic ephemeral and CSI volumes.
 
-use super::{
-    helpers::{amount, is_api_token_volume},
-    volume_types::{AllowedNames, ConfigMaps, OneOf, check_name, opens_secrets, report_closed},
-};
+use super::{helpers::amount, volume_types::OneOf};
 use crate::{
     json::{Object, Value},
     path::LazyPath,
-    pod::{Pod, Quantity},
-    policy::{CsiDriver, Ephemeral, Names, Spec},
+    pod::Quantity,
+    policy::{CsiDriver, Ephemeral, Names},
     violations::{Reporter, show},
 };
 
@@ -124,70 +121,6 @@ pub(super) fn check_csi(drivers: &[CsiDriver], source: &Object, path: &LazyPath,
         let wanted = OneOf(first.attributes.get(key).unwrap_or(&closed));
         let remedy = "change this attribute (policy key volumes.csi)";
         out.report(path.key(key), show(Some(value)), wanted, remedy);
-    }
-}
-
-/// Checks each source of a projected volume. Tokens are the affair of the rule `token-volumes`, the names of Secrets
-/// that of the rule `secrets`.
-pub(super) fn check_projected(
-    pod: &Pod,
-    volume: &Object,
-    projected: &Object,
-    path: &LazyPath,
-    out: &mut Reporter,
-) {
-    // The API server adds this volume; token-volumes decides whether it stays.
-    if is_api_token_volume(volume) {
-        return;
-    }
-    let spec = &pod.profile.spec;
-    let path = path.child("sources");
-    for (index, source) in projected.objects("sources") {
-        for (kind, source) in source.iter() {
-            let item = path.index(index);
-            let at = item.child(kind);
-            let name = |key: &str| source.as_object().and_then(|source| source.get(key));
-            match kind {
-                "serviceAccountToken" => {}
-                "configMap" if !spec.volumes.config_map.names.is_empty() => {
-                    check_name(ConfigMaps(spec), name("name"), at.child("name"), out);
-                }
-                "downwardAPI" if spec.volumes.downward_api => {}
-                "secret" if opens_secrets(pod.profile) => {}
-                "clusterTrustBundle" if name("name").is_some() => {
-                    check_name(TrustBundles(spec), name("name"), at.child("name"), out);
-                }
-                "clusterTrustBundle" => {
-                    check_name(TrustBundles(spec), name("signerName"), at.child("signerName"), out);
-                }
-                "podCertificate" => {
-                    check_name(Signers(spec), name("signerName"), at.child("signerName"), out);
-                }
-                _ => report_closed(&at, kind, out),
-            }
-        }
-    }
-}
-
-/// The `ClusterTrustBundles` that may be projected, by name or signer.
-struct TrustBundles<'s>(&'s Spec);
-
-impl AllowedNames for TrustBundles<'_> {
-    const KIND: &'static str = "ClusterTrustBundle";
-    const KEY: &'static str = "volumes.projected.clusterTrustBundles";
-    fn names(&self) -> &Names {
-        &self.0.volumes.projected.cluster_trust_bundles
-    }
-}
-
-/// The signers of Pod certificates that may be used.
-struct Signers<'s>(&'s Spec);
-
-impl AllowedNames for Signers<'_> {
-    const KIND: &'static str = "signer";
-    const KEY: &'static str = "volumes.projected.podCertificateSigners";
-    fn names(&self) -> &Names {
-        &self.0.volumes.projected.pod_certificate_signers
     }
 }
 
@@ -328,36 +261,5 @@ mod tests {
             "volume-types spec.volumes[2].csi.volumeAttributes[b]",
             csi(json!({"a": "1", "b": "1"})),
         );
-    }
-
-    #[test]
-    fn projected_sources_are_admitted_each_by_its_own_key() {
-        let open = spec(
-            "{volumes: {configMap: {names: [c]}, downwardAPI: true, \
-             projected: {clusterTrustBundles: [bundle], podCertificateSigners: [example.com/s]}}, \
-             secrets: {volumes: [s]}}",
-        );
-        let projected = |source: Json| with(json!({"projected": {"sources": [source]}}));
-        for (source, field) in [
-            (json!({"configMap": {"name": "c"}}), ""),
-            (json!({"downwardAPI": {"items": []}}), ""),
-            (json!({"secret": {"name": "s"}}), ""),
-            (json!({"clusterTrustBundle": {"name": "bundle", "path": "p"}}), ""),
-            (json!({"configMap": {"name": "other"}}), "configMap.name"),
-            (json!({"clusterTrustBundle": {"name": "other"}}), "clusterTrustBundle.name"),
-            (json!({"clusterTrustBundle": {"signerName": "example.com/t"}}), "clusterTrustBundle.signerName"),
-        ] {
-            if field.is_empty() {
-                accepts_under(&open, projected(source));
-            } else {
-                let expected = format!("volume-types spec.volumes[2].projected.sources[0].{field}");
-                rejects_under(&open, &expected, projected(source));
-            }
-        }
-        for kind in ["configMap", "downwardAPI"] {
-            let expected = format!("volume-types spec.volumes[2].projected.sources[0].{kind}");
-            rejects(&expected, projected(json!({kind: {}})));
-        }
-        accepts(with(json!({"projected": {"sources": []}})));
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use super::{
     Group, Rule,
     helpers::VOLUMES,
-    volume_sources::{check_csi, check_ephemeral, check_projected},
+    projected::check_projected,
+    volume_sources::{check_csi, check_ephemeral},
 };
 use crate::{
     json::{Object, Value},
@@ -42,9 +43,11 @@ fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                 continue;
             }
             match kind {
-                "configMap" => check_name(ConfigMaps(spec), source.get("name"), path.child("name"), out),
+                "configMap" => {
+                    AllowedNames::config_maps(spec).check(source.get("name"), path.child("name"), out)
+                }
                 "persistentVolumeClaim" => {
-                    check_name(Claims(spec), source.get("claimName"), path.child("claimName"), out);
+                    AllowedNames::claims(spec).check(source.get("claimName"), path.child("claimName"), out);
                 }
                 "ephemeral" => check_ephemeral(&spec.volumes.ephemeral, source, &path, out),
                 "csi" => check_csi(&spec.volumes.csi, source, &path, out),
@@ -113,49 +116,38 @@ fn article(word: &str) -> &'static str {
     if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
-/// The names that one type of volume may have.
-pub(super) trait AllowedNames {
+/// The objects of one kind that may be mounted.
+pub(super) struct AllowedNames<'s> {
     /// The kind of object that is named.
-    const KIND: &'static str;
+    pub(super) kind: &'static str,
+    /// The names that are allowed.
+    pub(super) names: &'s Names,
     /// The policy key of the names.
-    const KEY: &'static str;
-    /// Returns the names.
-    fn names(&self) -> &Names;
+    pub(super) key: &'static str,
 }
 
-/// The `ConfigMaps` that may be mounted.
-pub(super) struct ConfigMaps<'s>(pub(super) &'s Spec);
-
-impl AllowedNames for ConfigMaps<'_> {
-    const KIND: &'static str = "ConfigMap";
-    const KEY: &'static str = "volumes.configMap.names";
-    fn names(&self) -> &Names {
-        &self.0.volumes.config_map.names
+impl<'s> AllowedNames<'s> {
+    /// Returns the `ConfigMaps` that may be mounted.
+    pub(super) fn config_maps(spec: &'s Spec) -> Self {
+        Self { kind: "ConfigMap", names: &spec.volumes.config_map.names, key: "volumes.configMap.names" }
     }
-}
 
-/// The claims that may be mounted.
-struct Claims<'s>(&'s Spec);
-
-impl AllowedNames for Claims<'_> {
-    const KIND: &'static str = "PersistentVolumeClaim";
-    const KEY: &'static str = "volumes.persistentVolumeClaim.names";
-    fn names(&self) -> &Names {
-        &self.0.volumes.persistent_volume_claim.names
+    /// Returns the claims that may be mounted.
+    fn claims(spec: &'s Spec) -> Self {
+        Self {
+            kind: "PersistentVolumeClaim",
+            names: &spec.volumes.persistent_volume_claim.names,
+            key: "volumes.persistentVolumeClaim.names",
+        }
     }
-}
 
-/// Reports a name that is not allowed. An absent name is none.
-pub(super) fn check_name<A: AllowedNames>(
-    allowed: A,
-    name: Option<&Value>,
-    path: LazyPath,
-    out: &mut Reporter,
-) {
-    let names = allowed.names();
-    if !name.and_then(Value::as_str).is_some_and(|name| names.allows(name)) {
-        let remedy = format_args!("name an allowed {} (policy key {})", A::KIND, A::KEY);
-        out.report(path, show(name), OneOf(names), remedy);
+    /// Reports a name that is not allowed. An absent name is none.
+    pub(super) fn check(&self, name: Option<&Value>, path: LazyPath, out: &mut Reporter) {
+        let Self { kind, names, key } = self;
+        if !name.and_then(Value::as_str).is_some_and(|name| names.allows(name)) {
+            let remedy = format_args!("name an allowed {kind} (policy key {key})");
+            out.report(path, show(name), OneOf(names), remedy);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Group, Rule, filled_volumes::fill_volumes, volume_types::sources};
 use crate::{
     json::{Object, Value},
     pod::{Container, Pod},
-    policy::{Spec, is_safe_path, touches_system_path},
+    policy::{PathPattern, Spec, is_safe_path, touches_system_path},
     violations::{Reporter, show},
 };
 
@@ -87,7 +87,7 @@ impl std::fmt::Display for Folders<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let volumes = &self.0.volumes;
         let filled = volumes.filled.iter().map(|volume| volume.mount_path.as_str());
-        let mut folders = filled.chain(volumes.writable_paths.iter().map(|path| path.as_str())).peekable();
+        let mut folders = filled.chain(volumes.writable_paths.iter().map(PathPattern::as_str)).peekable();
         if folders.peek().is_none() {
             return Ok(());
         }
@@ -244,7 +244,7 @@ mod tests {
             json!({"configMap": {"name": "c"}}),
             json!({"secret": {"secretName": "s"}}),
             json!({"downwardAPI": {"items": []}}),
-            json!({"projected": {"sources": []}}),
+            json!({"projected": {"sources": [{"configMap": {"name": "c"}}]}}),
             json!({"image": {"reference": "registry.example.com/data:1"}}),
         ] {
             let volume = |pod: &mut Json| {

@@ -199,11 +199,23 @@ fn request_of_the_pod_is_no_less_than_its_containers_request() {
     }
     let mut pod = filled_by(&at_pod(), &pod);
     assert_eq!(pod["spec"]["resources"]["requests"], json!({"cpu": "1200m", "memory": "1Gi"}));
-    // An autoscaler comes between the rounds.
+    // An autoscaler and an injector come between the rounds.
     pod["spec"]["containers"][0]["resources"]["requests"]["memory"] = json!("3Gi");
+    let sidecar = json!({"name": "late", "image": "i", "resources": {"requests": {"cpu": "100m"}}});
+    pod["spec"]["containers"].as_array_mut().unwrap().push(sidecar);
     let pod = filled_by(&at_pod(), &pod);
-    assert_eq!(pod["spec"]["resources"]["requests"], json!({"cpu": "1200m", "memory": "3Gi"}));
+    assert_eq!(pod["spec"]["resources"]["requests"], json!({"cpu": "1300m", "memory": "3Gi"}));
+    assert_eq!(filled_by(&at_pod(), &pod), pod);
     assert_eq!(violations_of(&at_pod(), &pod), Vec::<String>::new());
+}
+
+#[test]
+fn request_that_a_person_wrote_for_the_pod_is_not_raised() {
+    let mut pod = bare(&["a"]);
+    pod["spec"]["resources"] = json!({"requests": {"cpu": "500m"}});
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+    let pod = filled_by(&at_pod(), &pod);
+    assert_eq!(pod["spec"]["resources"]["requests"]["cpu"], "500m");
 }
 
 #[test]
