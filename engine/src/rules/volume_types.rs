@@ -108,7 +108,7 @@ pub(super) fn report_closed(path: &LazyPath, kind: &str, out: &mut Reporter) {
         Some(key) => {
             out.report(*path, found, "absent", format_args!("use an emptyDir volume (policy key {key})"));
         }
-        None => out.report(*path, found, "absent", "use an emptyDir volume: no policy allows this type"),
+        None => out.report(*path, found, "absent", "use an emptyDir volume, no policy allows this type"),
     }
 }
 
