@@ -1,7 +1,6 @@
 //! sandgate in front of a real API server: what people do, and what is stored of it.
 //!
-//! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
-//! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
+//! One control plane serves the whole run; each test has namespaces and a sandgate of its own.
 
 mod examples;
 mod sandbox;

@@ -9,7 +9,7 @@ use crate::{
 
 #[tokio::test]
 async fn pods_of_other_namespaces_are_stored_as_without_a_webhook() {
-    let Some(sandbox) = Sandbox::unguarded(&json!({}), &json!({})).await else { return };
+    let sandbox = Sandbox::unguarded(&json!({}), &json!({})).await;
     let before = store_in(&sandbox, &sandbox.namespace).await;
     let elsewhere = sandbox.other_namespace().await;
     sandbox.guard().await;
@@ -31,7 +31,7 @@ async fn store_in(sandbox: &Sandbox, namespace: &str) -> String {
 
 #[tokio::test]
 async fn while_sandgate_is_down_no_pod_is_stored_and_all_else_works() {
-    let Some(mut sandbox) = Sandbox::new().await else { return };
+    let mut sandbox = Sandbox::new().await;
     sandbox.create(&plain_pod("before")).await.expect("it is admitted");
     let elsewhere = sandbox.other_namespace().await;
     sandbox.stop_sandgate();

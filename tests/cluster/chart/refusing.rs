@@ -1,7 +1,6 @@
 //! Wrong values fail before anything is installed, and say where they are wrong.
 
 use super::template;
-use testbed::is_skipped;
 
 /// Flags, and what the complaint must say.
 const WRONG: &[(&[&str], &[&str])] = &[
@@ -68,9 +67,6 @@ const WRONG: &[(&[&str], &[&str])] = &[
 
 #[tokio::test]
 async fn a_wrong_value_is_refused_with_its_path() {
-    if is_skipped() {
-        return;
-    }
     for (flags, wanted) in WRONG {
         let complaint = template(flags).await.expect_failure();
         for part in *wanted {

@@ -10,7 +10,7 @@ use testbed::{ControlPlane, Rest, shared};
 async fn an_upgrade_and_a_rollback_leave_what_sandgate_put_into_the_configurations() {
     // As Helm 4 does, and as Helm 3 did.
     for how in ["--server-side=true", "--server-side=false"] {
-        let Some(release) = Release::install(&[how]).await else { return };
+        let release = Release::install(&[how]).await;
         for configuration in release.configurations().await {
             assert!(webhooks(&configuration).all(|webhook| webhook.get("rules").is_none()), "not armed yet");
         }
@@ -31,7 +31,7 @@ async fn an_upgrade_and_a_rollback_leave_what_sandgate_put_into_the_configuratio
 
 #[tokio::test]
 async fn another_way_to_certificates_takes_over_and_gives_back() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.arm().await;
     let files = "certificates.mode=files,certificates.secretName=tls";
     let ca = "certificates.caBundle=-----BEGIN CERTIFICATE-----";
@@ -53,7 +53,7 @@ async fn another_way_to_certificates_takes_over_and_gives_back() {
 
 #[tokio::test]
 async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blocks() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.arm().await;
     release.helm_on("uninstall", &[]).await;
     for path in release.paths() {
@@ -77,7 +77,7 @@ async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blo
 
 #[tokio::test]
 async fn what_an_uninstall_keeps_a_new_install_takes_back() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.helm_on("uninstall", &[]).await;
     let furnished = release.guarded.replace("guarded", "furnished");
     let flags = [
@@ -113,15 +113,15 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// `None` where the cluster tests are skipped.
-    pub(super) async fn install(flags: &[&str]) -> Option<Self> {
-        let bed = shared().await?;
+    ///
+    pub(super) async fn install(flags: &[&str]) -> Self {
+        let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
         let guarded = bed.namespace(&rest, &json!({"generateName": "guarded-"})).await.expect("a namespace");
         // The release's namespace has the same name, but for one letter.
         let release = Self { bed, rest, name: guarded.replace("guarded", "sandgate"), guarded };
         release.helm(&[&["install", "--create-namespace"], flags].concat()).await;
-        Some(release)
+        release
     }
 
     /// Installs or upgrades the chart.

@@ -3,13 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario};
-use testbed::is_skipped;
 
 #[tokio::test]
 async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     for namespace in ["workflows", "ci-jobs"] {
         let made = objects.all("Namespace").find(|object| object["metadata"]["name"] == namespace);
@@ -28,9 +24,6 @@ async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
 
 #[tokio::test]
 async fn the_way_out_is_dns_public_addresses_and_the_callback_service() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "workflow-runner"}));
@@ -99,9 +92,6 @@ fn contains(cidr: &str, address: std::net::IpAddr) -> bool {
 
 #[tokio::test]
 async fn namespaces_that_are_there_already_can_be_furnished_too() {
-    if is_skipped() {
-        return;
-    }
     let flags = [
         "workflowNamespaces.names={workflows}",
         "workflowNamespaces.create=false",

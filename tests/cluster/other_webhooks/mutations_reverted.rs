@@ -26,7 +26,7 @@ const REINVOCATIONS: [Reinvocation; 2] = [Reinvocation::IfNeeded, Reinvocation::
 #[tokio::test]
 async fn what_a_webhook_before_ours_takes_away_is_filled_again() {
     for reinvocation in REINVOCATIONS {
-        let Some(test) = Test::new(Place::BeforeSandgate, reinvocation, &json!({})).await else { return };
+        let test = Test::new(Place::BeforeSandgate, reinvocation, &json!({})).await;
         // Only a complete pod has something to take away before we have filled it.
         test.each_is_filled(&removals(), complete_pod).await;
     }
@@ -34,15 +34,13 @@ async fn what_a_webhook_before_ours_takes_away_is_filled_again() {
 
 #[tokio::test]
 async fn what_a_webhook_after_ours_takes_away_is_filled_when_we_are_asked_again() {
-    let Some(test) = Test::new(Place::AfterSandgate, Reinvocation::Never, &json!({})).await else { return };
+    let test = Test::new(Place::AfterSandgate, Reinvocation::Never, &json!({})).await;
     test.each_is_filled(&removals(), plain_pod).await;
 }
 
 #[tokio::test]
 async fn a_webhook_that_has_the_last_word_is_caught_by_the_validating_one() {
-    let Some(test) = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await else {
-        return;
-    };
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await;
     for base in [plain_pod, complete_pod] {
         test.each_is_refused_by_validate(&removals(), base).await;
     }
@@ -54,7 +52,7 @@ async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
         "lifecycle": {"terminationGracePeriodSeconds": {"max": 10}},
         "placement": {"schedulers": ["sandbox-scheduler"]}
     });
-    let Some(test) = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await else { return };
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
     test.each_is_refused_by_validate(&of_a_strict_policy(), plain_pod).await;
 }
 
@@ -62,7 +60,7 @@ async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
 async fn no_contradiction_that_another_webhook_adds_is_stored() {
     for place in [Place::BeforeSandgate, Place::AfterSandgate] {
         for reinvocation in REINVOCATIONS {
-            let Some(test) = Test::new(place, reinvocation, &json!({})).await else { return };
+            let test = Test::new(place, reinvocation, &json!({})).await;
             make_what_they_refer_to(&test.sandbox).await;
             test.each_contradiction_is_refused().await;
         }
@@ -71,9 +69,7 @@ async fn no_contradiction_that_another_webhook_adds_is_stored() {
 
 #[tokio::test]
 async fn what_a_webhook_takes_at_the_pods_own_cost_leaves_it_confined() {
-    let Some(test) = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await else {
-        return;
-    };
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await;
     for (index, (name, edit)) in at_its_own_cost().into_iter().enumerate() {
         test.injector.will(edit);
         let stored = test.sandbox.create(&plain_pod(&format!("pod-{index}"))).await;
@@ -83,7 +79,7 @@ async fn what_a_webhook_takes_at_the_pods_own_cost_leaves_it_confined() {
 
 #[tokio::test]
 async fn what_a_webhook_does_to_an_update_is_judged_like_the_update() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     sandbox.create(&plain_pod("main")).await.expect("it is admitted");
     let injector = Injector::start("UPDATE").await;
     injector.register(&sandbox, Place::AfterSandgate, Reinvocation::IfNeeded).await;
@@ -112,11 +108,11 @@ struct Test {
 }
 
 impl Test {
-    async fn new(place: Place, reinvocation: Reinvocation, settings: &Value) -> Option<Self> {
-        let sandbox = Sandbox::with(&json!({}), settings).await?;
+    async fn new(place: Place, reinvocation: Reinvocation, settings: &Value) -> Self {
+        let sandbox = Sandbox::with(&json!({}), settings).await;
         let injector = Injector::start("CREATE").await;
         injector.register(&sandbox, place, reinvocation).await;
-        Some(Self { sandbox, injector, place })
+        Self { sandbox, injector, place }
     }
 
     async fn each_is_filled(&self, removals: &[Removal], base: fn(&str) -> Value) {

@@ -21,14 +21,14 @@ const RESTRICTED: &str = "restricted";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_obeys_the_default_policy_and_pod_security() {
     let proof = Proof { namespace: "workflows", spec: json!({}), judge: oracle::judge };
-    let Some(fixture) = Fixture::new(proof, RESTRICTED).await else { return };
+    let fixture = Fixture::new(proof, RESTRICTED).await;
     prove(&fixture, pods()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_obeys_a_policy_of_ones_own() {
     let proof = Proof { namespace: "of-ones-own", spec: settings::spec(), judge: settings::judge };
-    let Some(fixture) = Fixture::new(proof, RESTRICTED).await else { return };
+    let fixture = Fixture::new(proof, RESTRICTED).await;
     prove(&fixture, fewer_pods()).await;
 }
 
@@ -36,7 +36,7 @@ async fn what_is_stored_obeys_a_policy_of_ones_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_is_filled() {
     let proof = Proof { namespace: "filled-once", spec: json!({}), judge: oracle::judge };
-    let Some(fixture) = Fixture::new(proof, RESTRICTED).await else { return };
+    let fixture = Fixture::new(proof, RESTRICTED).await;
     let mut read_back = 0;
     for (number, case) in crate::draw(generator::sound_cases(), 40).enumerate() {
         let seen = examine(&fixture, &to_send(case.pod(), number), How::Create).await;

@@ -47,9 +47,9 @@ impl How {
 }
 
 impl Fixture {
-    /// `None` where the cluster tests are skipped. `pod_security` is the level that the guarded namespace enforces.
-    pub(super) async fn new(proof: Proof, pod_security: &str) -> Option<Self> {
-        let bed = shared().await?;
+    /// `pod_security` is the level that the guarded namespace enforces.
+    pub(super) async fn new(proof: Proof, pod_security: &str) -> Self {
+        let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
         let Proof { namespace, spec, judge } = proof;
         let guarded = new_namespace(bed, &rest, namespace, pod_security).await;
@@ -60,7 +60,7 @@ impl Fixture {
         let sandgate = Sandgate::start_with(bed, &on_the_wire).await.expect("sandgate starts");
         sandgate.guard(bed, &rest).await.expect("the API server asks sandgate");
         let policies = policy_with(&spec);
-        Some(Self { policies, judge, guarded, restricted, open, rest, _sandgate: sandgate })
+        Self { policies, judge, guarded, restricted, open, rest, _sandgate: sandgate }
     }
 
     /// Sends `pod` to a namespace.

@@ -25,7 +25,7 @@ const PRIVILEGED: &str = "privileged";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
     let proof = Proof { namespace: "audited", spec: json!({"mode": "audit"}), judge: oracle::judge };
-    let Some(fixture) = Fixture::new(proof, PRIVILEGED).await else { return };
+    let fixture = Fixture::new(proof, PRIVILEGED).await;
     let mut violations = 0;
     for (case, guarded, open) in compared(&fixture).await {
         match (&guarded, &open) {
@@ -56,7 +56,7 @@ fn in_any_order(refusal: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it_is() {
     let proof = Proof { namespace: "warned", spec: json!({"mode": "warn"}), judge: oracle::judge };
-    let Some(fixture) = Fixture::new(proof, PRIVILEGED).await else { return };
+    let fixture = Fixture::new(proof, PRIVILEGED).await;
     let (mut filled, mut violations) = (0, 0);
     for (case, guarded, open) in compared(&fixture).await {
         match (&guarded, &open) {

@@ -56,7 +56,7 @@ pub use self::{
     rest::{Refusal, Rest, is_ready},
     sandgate::{Replica, Sandgate, program},
     service_proxy::ServiceProxy,
-    shared::{is_skipped, shared},
+    shared::shared,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 
