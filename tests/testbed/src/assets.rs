@@ -128,7 +128,7 @@ fn kubernetes(of: Version, name: &'static str, package: &'static str, module: &'
     }
 }
 
-/// Finds kube-router, which enforces NetworkPolicies on the node.
+/// Finds kube-router, which enforces network policies on the node.
 pub(super) fn kube_router() -> Found {
     let module = "github.com/cloudnativelabs/kube-router/v2";
     let version = required(include_str!("../kube-router/go.mod"), module);

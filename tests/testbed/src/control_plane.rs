@@ -129,6 +129,9 @@ impl ApiServer {
     }
 
     /// The API in plain JSON.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
         self.host.enter()?;
         Ok(Rest::new(client(&self.folder).await?))
@@ -194,6 +197,9 @@ impl ControlPlane {
     }
 
     /// A kubeconfig for somebody with this token, in the same folder.
+    ///
+    /// # Errors
+    /// If a kubeconfig cannot be read or written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
         let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
         kubeconfig["users"][0]["user"]["token"] = json!(token);
@@ -203,12 +209,18 @@ impl ControlPlane {
     }
 
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn client(&self) -> Result<Client> {
         self.apiserver.host.enter()?;
         client(self.folder()).await
     }
 
     /// The API in plain JSON.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
         self.apiserver.rest().await
     }
@@ -237,6 +249,9 @@ impl ControlPlane {
 
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
     /// with its name, which the API server may have drawn.
+    ///
+    /// # Errors
+    /// If the API server rejects an object, or the default service account is not there in time.
     pub async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
         let namespace = rest.post("/api/v1/namespaces", &json!({"metadata": metadata})).await?;
         let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
@@ -251,6 +266,9 @@ impl ControlPlane {
     }
 
     /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
+    ///
+    /// # Errors
+    /// If the audit log cannot be read.
     pub fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
         let of_pods = |event: &Value| {
             let object = &event["objectRef"];
@@ -265,6 +283,9 @@ impl ControlPlane {
     }
 
     /// What the API server's audit log says so far about anything, where it has this word in it.
+    ///
+    /// # Errors
+    /// If the audit log cannot be read.
     pub fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.audit_log_file())?;
         let lines = log.lines().filter(|line| line.contains(word));

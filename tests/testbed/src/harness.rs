@@ -75,11 +75,11 @@ pub fn run(tests: Vec<Test>) -> ExitCode {
 
 fn trial(test: Test) -> Trial {
     let Test { name, missing, body } = test;
-    Trial::ignorable_test(name, move || match missing {
-        Some(missing) => Ok(Completion::ignored_with(missing)),
-        None => {
-            body();
-            Ok(Completion::Completed)
+    Trial::ignorable_test(name, move || {
+        if let Some(missing) = missing {
+            return Ok(Completion::ignored_with(missing));
         }
+        body();
+        Ok(Completion::Completed)
     })
 }

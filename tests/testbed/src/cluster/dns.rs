@@ -1,5 +1,5 @@
 //! The DNS of the cluster: `CoreDNS` in a Pod, with the Service and the labels that every cluster has, since
-//! NetworkPolicies select it by them.
+//! network policies select it by them.
 
 use serde_json::{Value, json};
 

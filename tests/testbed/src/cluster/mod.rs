@@ -149,6 +149,7 @@ impl Cluster {
     }
 
     /// What a pod must tolerate to run on the node.
+    #[must_use]
     pub fn toleration() -> Value {
         node::toleration()
     }
