@@ -143,8 +143,6 @@ impl Node {
             "--run-service-proxy=false".into(),
             "--run-loadbalancer=false".into(),
             "--service-cluster-ip-range=10.96.0.0/16".into(),
-            // Once a Pod stayed without rules until the next event: the default is five minutes.
-            "--iptables-sync-period=5s".into(),
             "--metrics-port=0".into(),
             "--health-port=0".into(),
         ];
