@@ -296,11 +296,7 @@ async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() 
 
 /// The optimistic lock: a patch names the version and the `uid` of what was read.
 #[tokio::test]
-<<<<<<< HEAD
 async fn the_api_server_patches_no_other_version_and_no_other_object() {
-=======
-async fn the_api_server_applies_nothing_to_another_version_or_another_object() {
->>>>>>> tests
     let installation = Installation::new().await;
     let path = installation.configuration_path(0);
     let patch = async |seen: &Value| {

@@ -27,11 +27,7 @@ async fn what_a_rule_could_read_is_sent() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn an_update_of_other_fields_is_not_sent() {
-=======
-async fn an_update_that_changes_nothing_judged_is_not_sent() {
->>>>>>> tests
     let guarded = Guarded::new().await;
     let pod = guarded.sandbox.create_and_read(&plain_pod("main")).await;
     let finalizers = json!({"metadata": {"finalizers": ["example.com/hold"]}});
@@ -84,11 +80,7 @@ async fn the_kubelets_status_is_not_sent() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn labels_in_a_status_update_are_sent_and_validated() {
-=======
-async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
->>>>>>> tests
     let guarded = Guarded::new().await;
     guarded.sandbox.create(&plain_pod("main")).await.expect("it is admitted");
     let harmless = json!({"metadata": {"labels": {"team": "blue"}}});
@@ -104,11 +96,7 @@ async fn labels_and_annotations_that_come_with_a_status_are_sent_and_judged() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
-=======
-async fn a_scheduler_binds_a_pod_without_sandgate_and_nobody_binds_labels_or_annotations_past_it() {
->>>>>>> tests
     let mut guarded = Guarded::new().await;
     let sandbox = &mut guarded.sandbox;
     for pod in ["one", "two", "three", "four"] {
@@ -194,11 +182,7 @@ struct Guarded {
 impl Guarded {
     async fn new() -> Self {
         let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
-<<<<<<< HEAD
         sandbox.create(&plain_pod("before")).await.expect("no webhook is called");
-=======
-        sandbox.create(&plain_pod("before")).await.expect("nobody judges it");
->>>>>>> tests
         let manifest = configurations(&sandbox).await;
         sandbox.bed.kubectl_reading(&manifest, &["create", "-f", "-"]).await.expect_success();
         let guarded = Self { sandbox };

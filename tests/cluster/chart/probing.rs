@@ -9,11 +9,7 @@ use crate::sandbox::Sandbox;
 use testbed::Output;
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn probe_reports_enforcing_webhooks() {
-=======
-async fn a_gate_that_stands_is_seen_from_outside() {
->>>>>>> tests
     let sandbox = Sandbox::new().await;
     let run = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(run.0, Some(0), "{}", run.1.stderr);
@@ -27,11 +23,7 @@ async fn a_gate_that_stands_is_seen_from_outside() {
 
 /// What the chart's hook runs, word for word.
 #[tokio::test]
-<<<<<<< HEAD
 async fn helm_test_reports_enforcing_webhooks() {
-=======
-async fn the_pod_of_helm_test_finds_the_gate_that_stands() {
->>>>>>> tests
     let sandbox = Sandbox::new().await;
     let guarded = format!("policies.workflow-runner.namespaces={{{}}}", sandbox.namespace);
     let objects = render(&["--set", &guarded]).await;
@@ -41,11 +33,7 @@ async fn the_pod_of_helm_test_finds_the_gate_that_stands() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn probe_fails_without_webhooks() {
-=======
-async fn a_gate_that_nobody_asks_fails() {
->>>>>>> tests
     let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);
@@ -66,11 +54,7 @@ async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn probe_without_a_namespace_or_kubeconfig_exits_with_2() {
-=======
-async fn what_cannot_be_tried_says_why() {
->>>>>>> tests
     let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
     let (status, output) = probe(&sandbox, &["--namespace", "nowhere"]);
     assert_eq!(status, Some(2));
@@ -98,11 +82,7 @@ async fn outside_a_cluster_a_kubeconfig_is_asked_for() {
 
 /// A webhook that does not answer is no verdict.
 #[tokio::test]
-<<<<<<< HEAD
 async fn probe_without_an_answer_exits_with_2() {
-=======
-async fn a_gate_that_does_not_answer_cannot_be_tried() {
->>>>>>> tests
     let mut sandbox = Sandbox::new().await;
     sandbox.stop_sandgate();
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);

@@ -21,11 +21,7 @@ async fn every_scenario_passes_a_strict_lint() {
 
 #[tokio::test]
 async fn in_mode_managed_the_webhooks_come_without_rules_and_ca_and_the_rules_stand_in_an_annotation() {
-<<<<<<< HEAD
     // Even if a value sets one.
-=======
-    // Even if somebody sets one.
->>>>>>> tests
     let pem = "-----BEGIN CERTIFICATE-----";
     let objects = render(&["--set", &format!("certificates.caBundle={pem}")]).await;
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
@@ -98,11 +94,7 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn an_audit_file_has_a_volume_for_all_that_is_kept() {
-=======
-async fn an_audit_file_has_a_volume_with_room_for_all_that_is_kept() {
->>>>>>> tests
     let volume = |objects: &Objects| {
         let spec = objects.one("Deployment")["spec"]["template"]["spec"].clone();
         let container = &spec["containers"][0];
@@ -305,11 +297,7 @@ async fn the_image_is_named_by_digest_before_tag_before_the_charts_version() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn every_object_is_labelled_and_only_the_webhooks_pods_are_selected() {
-=======
-async fn every_object_says_what_it_belongs_to_and_only_the_webhooks_pods_are_selected() {
->>>>>>> tests
     for scenario in scenarios() {
         let objects = render_scenario(&scenario).await;
         let deployment = objects.one("Deployment");
@@ -405,11 +393,7 @@ fn arguments(objects: &Objects) -> Vec<&str> {
 
 /// With `--help` behind them: a flag that is not known comes before it.
 #[tokio::test]
-<<<<<<< HEAD
 async fn the_program_accepts_every_flag_of_the_chart() {
-=======
-async fn the_program_knows_every_flag_that_it_is_started_with() {
->>>>>>> tests
     for scenario in scenarios() {
         let objects = render_scenario(&scenario).await;
         let webhook = &objects.one("Deployment")["spec"]["template"];

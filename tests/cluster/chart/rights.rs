@@ -5,11 +5,7 @@ use serde_json::{Value, json};
 use super::{Objects, items, render, render_scenario, scenario};
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn sandgate_has_rights_to_its_secret_its_configurations_and_events_alone() {
-=======
-async fn sandgate_may_touch_its_own_secret_and_its_own_configurations_and_write_events_and_nothing_else() {
->>>>>>> tests
     let objects = render(&["--set", "fullnameOverride=gate"]).await;
     let role = objects.all("Role").find(|role| role["metadata"]["name"] == "gate").expect("a role");
     let secrets = json!([

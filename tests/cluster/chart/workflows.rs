@@ -92,19 +92,8 @@ fn contains(cidr: &str, address: std::net::IpAddr) -> bool {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_pods() {
     let flags = ["--set", "workflowNamespaces.names={workflows},workflowNamespaces.create=false"];
-=======
-async fn namespaces_that_are_there_already_can_be_furnished_too() {
-    let flags = [
-        "workflowNamespaces.names={workflows}",
-        "workflowNamespaces.create=false",
-        "workflowNamespaces.resourceQuota.enabled=false",
-        "workflowNamespaces.networkPolicy.internet.enabled=false",
-    ];
-    let flags: Vec<_> = flags.iter().flat_map(|flag| ["--set", flag]).collect();
->>>>>>> tests
     let objects = render(&flags).await;
     within(&objects, "ServiceAccount", "workflows", "workflow-runner");
     assert_eq!(objects.all("Namespace").count() + objects.all("ResourceQuota").count(), 0);

@@ -1,10 +1,6 @@
 //! Wrong values fail before anything is installed, with their path.
 
-<<<<<<< HEAD:tests/cluster/chart/wrong_values.rs
 use super::{template, template_least};
-=======
-use super::template;
->>>>>>> tests:tests/cluster/chart/refusing.rs
 
 /// Flags, and what the complaint must say.
 const WRONG: &[(&[&str], &[&str])] = &[
@@ -110,11 +106,7 @@ const WRONG: &[(&[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-<<<<<<< HEAD:tests/cluster/chart/wrong_values.rs
 async fn a_wrong_value_fails_with_its_path() {
-=======
-async fn a_wrong_value_is_refused_with_its_path() {
->>>>>>> tests:tests/cluster/chart/refusing.rs
     for (flags, wanted) in WRONG {
         let complaint = template_least(flags).await.expect_failure();
         for part in *wanted {

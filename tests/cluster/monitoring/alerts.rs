@@ -122,7 +122,6 @@ async fn the_groups_are_those_that_have_a_source() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn alerts_take_labels_severities_and_a_selector_and_can_be_left_out() {
     let changed = [
         "--set=metrics.prometheusRule.alertLabels.team=platform",
@@ -146,8 +145,6 @@ async fn alerts_take_labels_severities_and_a_selector_and_can_be_left_out() {
 }
 
 #[tokio::test]
-=======
->>>>>>> tests
 async fn an_alert_names_its_place_in_the_runbook_where_that_has_an_address() {
     let at = "--set=metrics.prometheusRule.runbookURL=https://example.com/runbook.md";
     for rule in rules(&groups(&[&ALL[..], &[at]].concat()).await) {

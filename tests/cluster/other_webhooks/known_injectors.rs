@@ -54,16 +54,10 @@ async fn a_mesh_proxy_with_the_policys_user_is_admitted() {
 /// If it comes first nothing is left to fill in; if it comes after us, what we filled can only be lowered so far.
 #[tokio::test]
 async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
-<<<<<<< HEAD
     let refused = refusals_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
     let [before, after] = refused;
     let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the Pod's \
                 budget is used up by the other containers (resource-limits)";
-=======
-    let [before, after] = refusals_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
-    let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set it, the others \
-                leave nothing to fill in (resource-limits)";
->>>>>>> tests
     assert!(before.contains(told), "{before}");
     let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
                 requests (pod-budget)";
