@@ -11,6 +11,7 @@ mod lifecycle;
 mod metadata;
 mod placement;
 mod privileges;
+mod projected;
 mod resource_limits;
 mod resources;
 mod runtime;
@@ -24,6 +25,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
+    path::FieldPath,
     pod::{self, Pod},
     policy::{Profile, Spec},
     violations::{Reporter, Sink, Violations},
@@ -152,6 +154,20 @@ pub struct Filled {
     pub fields: usize,
 }
 
+/// A number that the fill lowers to the policy's ceiling (`onExcess: clamp`): the only fill that overwrites what a person
+/// wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clamped {
+    /// The rule that lowers the number.
+    pub rule: &'static Rule,
+    /// The path of the field.
+    pub path: FieldPath,
+    /// The number that the Pod has, in seconds.
+    pub from: i64,
+    /// The number that the fill sets, in seconds.
+    pub to: i64,
+}
+
 /// Every rule, in the order in which they fill and report.
 ///
 /// Orders that matter (a test holds each of them):
@@ -163,6 +179,7 @@ pub struct Filled {
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
     &metadata::LABELS,
+    &metadata::FORBIDDEN_ANNOTATIONS,
     &metadata::MIRROR_POD,
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
@@ -220,6 +237,10 @@ pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
 /// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
 
+/// The rule that the agents of a network break when they record their work in a running Pod: Multus, Calico and
+/// OVN-Kubernetes write their annotations by an update of `pods/status`, which authors of Pods have no right to.
+pub static WRITTEN_WITH_STATUS: &Rule = &metadata::FORBIDDEN_ANNOTATIONS;
+
 /// Returns the rule with this id.
 #[must_use]
 pub fn by_id(id: &str) -> Option<&'static Rule> {
@@ -244,6 +265,13 @@ pub(crate) fn fill_some<'a>(
     let fills = ALL.iter().filter(|rule| is_wanted(rule)).filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
+}
+
+/// Returns the numbers that [`fill`] is going to lower in `pod`. The fill itself keeps no trace of them, so this is called
+/// before it.
+#[must_use]
+pub fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
+    lifecycle::clamped(profile, pod)
 }
 
 /// Returns every violation of `pod`.

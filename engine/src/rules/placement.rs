@@ -1,11 +1,16 @@
 //! The nodes that the Pod may run on, and the scheduler that chooses one.
 
+use std::fmt;
+
 use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
-    policy::{NodeOperator, NodeRequirement, Profile, Spec, TaintEffect, Toleration, TolerationOperator},
+    policy::{
+        NodeOperator, NodeRequirement, Pattern, Placement, Profile, Spec, TaintEffect, Toleration,
+        TolerationOperator,
+    },
     text::quote,
     violations::{Reporter, show},
 };
@@ -83,7 +88,7 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                 TERMS,
                 show(terms),
                 format_args!("a term with {}", describe(wanted)),
-                "leave the affinity out on create",
+                "leave the affinity out on create (policy key placement.nodeAffinity)",
             );
             continue;
         };
@@ -96,7 +101,10 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                     TERMS.index(index),
                     found,
                     format_args!("with {text}"),
-                    format_args!("add {} to its matchExpressions", requirement_text(wanted)),
+                    format_args!(
+                        "add {} to its matchExpressions (policy key placement.nodeAffinity)",
+                        requirement_text(wanted)
+                    ),
                 );
             }
         }
@@ -125,19 +133,19 @@ fn is_empty_term(term: &Object) -> bool {
     none("matchExpressions") && none("matchFields")
 }
 
-/// Returns whether a term has the requirement, or a stricter one of the same key.
+/// Returns true if a term has the requirement, or a stricter one of the same key.
 fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
     term.objects("matchExpressions").any(|(_, expression)| {
         let same = expression.str("key") == Some(&wanted.key)
             && expression.str("operator") == Some(wanted.operator.as_str());
-        let found: Vec<Option<&str>> = expression.list("values").map(|(_, value)| value.as_str()).collect();
+        let found = || expression.list("values").map(|(_, value)| value.as_str());
         let known =
             |value: Option<&str>| value.is_some_and(|value| wanted.values.iter().any(|other| other == value));
-        let all = wanted.values.iter().all(|value| found.contains(&Some(value)));
+        let all = || wanted.values.iter().all(|wanted| found().any(|value| value == Some(wanted)));
         same && match wanted.operator {
-            NodeOperator::In => !found.is_empty() && found.iter().copied().all(known),
-            NodeOperator::NotIn => all,
-            _ => found.iter().copied().all(known) && all,
+            NodeOperator::In => found().next().is_some() && found().all(known),
+            NodeOperator::NotIn => all(),
+            _ => found().all(known) && all(),
         }
     })
 }
@@ -145,11 +153,12 @@ fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
 pub(super) static TOLERATIONS: Rule = Rule {
     id: "tolerations",
     group: Group::Placement,
-    title: "The Pod tolerates the policy's taints and no other.",
-    why: "Taints keep Pods off nodes that are not for them. The policy's tolerations are filled in. Besides them \
-          only the two that the API server adds itself (not-ready, unreachable) are allowed.",
+    title: "The Pod tolerates the policy's taints and none that the policy does not allow.",
+    why: "Taints keep Pods off nodes that are not for them. The policy's tolerations are filled in. Besides them a \
+          Pod may have those that the policy allows, each that tolerates less, and the three that the API server adds \
+          itself: not-ready and unreachable, and memory-pressure on OpenShift.",
     references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"],
-    setting: "spec.placement.tolerations",
+    setting: "spec.placement.allowedTolerations",
     fill: Some(fill_tolerations),
     check: check_tolerations,
 };
@@ -185,25 +194,61 @@ fn toleration(wanted: &Toleration) -> Object<'_> {
 }
 
 fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let wanted = &spec.placement.tolerations;
-    let wanted_text =
-        || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
+    let Placement { tolerations: required, allowed_tolerations: allowed, .. } = &spec.placement;
     for (index, item) in pod.spec.list("tolerations") {
-        let admitted = item
-            .as_object()
-            .is_some_and(|item| is_api_default(item) || wanted.iter().any(|wanted| covers(wanted, item)));
+        let admitted = item.as_object().is_some_and(|item| {
+            is_api_default(item) || required.iter().chain(allowed).any(|wanted| covers(wanted, item))
+        });
         if !admitted {
-            let key = item.as_object().map_or_else(|| show(Some(item)), summary);
-            let text = format!("one of the policy's ({})", wanted_text());
-            out.report(TOLERATIONS_PATH.index(index), key, text, "remove this toleration");
+            let found = item.as_object().map_or_else(|| show(Some(item)), summary);
+            let remedy = ForeignToleration { runtime_class: pod.spec.str("runtimeClassName") };
+            out.report(TOLERATIONS_PATH.index(index), found, AllowedTolerations(&spec.placement), remedy);
         }
     }
-    for wanted in wanted {
+    for wanted in required {
         if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
-            let text = format!("with {}={}", wanted.key, wanted.value);
-            out.report(TOLERATIONS_PATH, "without it", text, format_args!("add {}", toleration_text(wanted)));
+            let text = format_args!("with {}", describe_toleration(wanted));
+            let remedy = format_args!("add {} (policy key placement.tolerations)", toleration_text(wanted));
+            out.report(TOLERATIONS_PATH, "without it", text, remedy);
         }
     }
+}
+
+/// What can be done about a toleration that the policy does not allow. The author of the Pod often did not write it.
+struct ForeignToleration<'p> {
+    runtime_class: Option<&'p str>,
+}
+
+impl fmt::Display for ForeignToleration<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("remove it if you wrote it; if ")?;
+        if let Some(class) = self.runtime_class {
+            write!(f, "the RuntimeClass {} (scheduling.tolerations), ", quote(class))?;
+        }
+        f.write_str("the API server or a controller added it, the policy must allow it (policy key ")?;
+        f.write_str("placement.allowedTolerations)")
+    }
+}
+
+/// The tolerations that a Pod may have, for a message.
+struct AllowedTolerations<'p>(&'p Placement);
+
+impl fmt::Display for AllowedTolerations<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut all = self.0.tolerations.iter().chain(&self.0.allowed_tolerations);
+        let Some(first) = all.next() else { return f.write_str("absent") };
+        write!(f, "one of the policy's ({}", describe_toleration(first))?;
+        all.try_for_each(|toleration| write!(f, ", {}", describe_toleration(toleration)))?;
+        f.write_str(")")
+    }
+}
+
+/// The toleration as `kubectl describe` shows it.
+fn describe_toleration(Toleration { key, operator, value, effect }: &Toleration) -> String {
+    let value = if value.is_empty() { String::new() } else { format!("={value}") };
+    let effect = effect.map(|effect| format!(":{}", effect.as_str())).unwrap_or_default();
+    let exists = if *operator == TolerationOperator::Exists { " Exists" } else { "" };
+    format!("{key}{value}{effect}{exists}")
 }
 
 /// The toleration as it is written in a Pod.
@@ -232,13 +277,19 @@ fn operator<'o>(toleration: &'o Object) -> &'o str {
     toleration.str("operator").filter(|operator| !operator.is_empty()).unwrap_or("Equal")
 }
 
-/// The two that the plugin `DefaultTolerationSeconds` adds to every Pod.
+/// Returns true for the two tolerations that the plugin `DefaultTolerationSeconds` adds to every Pod, and for the one that
+/// `PodTolerationRestriction`, on OpenShift, adds to every Pod with requests.
 fn is_api_default(toleration: &Object) -> bool {
-    let key = toleration.str("key").unwrap_or_default();
-    matches!(key, "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable")
-        && operator(toleration) == "Exists"
-        && toleration.str("effect") == Some("NoExecute")
-        && toleration.i64("tolerationSeconds").is_some()
+    let has_seconds = toleration.get("tolerationSeconds").is_some();
+    let is_number = toleration.i64("tolerationSeconds").is_some();
+    operator(toleration) == "Exists"
+        && match toleration.str("key").unwrap_or_default() {
+            "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable" => {
+                effect(toleration) == Some("NoExecute") && is_number
+            }
+            "node.kubernetes.io/memory-pressure" => effect(toleration) == Some("NoSchedule") && !has_seconds,
+            _ => false,
+        }
 }
 
 fn equal(found: &Object, wanted: &Toleration) -> bool {
@@ -246,9 +297,10 @@ fn equal(found: &Object, wanted: &Toleration) -> bool {
         && operator(found) == wanted.operator.as_str()
         && found.str("value").unwrap_or_default() == wanted.value
         && effect(found) == wanted.effect.map(TaintEffect::as_str)
+        && found.get("tolerationSeconds").is_none()
 }
 
-/// Returns whether `wanted` tolerates all that `found` does.
+/// Returns true if `wanted` tolerates every taint that `found` does.
 fn covers(wanted: &Toleration, found: &Object) -> bool {
     let value = match wanted.operator {
         TolerationOperator::Exists => true,
@@ -281,7 +333,7 @@ fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
             SPEC.child("nodeName"),
             show(pod.spec.get("nodeName")),
             "unset on create",
-            "remove nodeName",
+            "remove nodeName, the scheduler sets it",
         );
     }
 }
@@ -293,7 +345,7 @@ pub(super) static SCHEDULER: Rule = Rule {
     why: "Another scheduler may ignore affinity and taints. The API default default-scheduler looks like an unset \
           field, so it is replaced by the policy's first scheduler if it is not allowed itself.",
     references: &["https://kubernetes.io/docs/tasks/extend-kubernetes/configure-multiple-schedulers/"],
-    setting: "spec.placement.schedulers",
+    setting: "spec.placement.schedulerNames",
     fill: Some(fill_scheduler),
     check: check_scheduler,
 };
@@ -316,18 +368,26 @@ fn fill_scheduler<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.placement.scheduler_names;
     let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
-    if !allowed.allows(found) {
-        out.report(SPEC.child("schedulerName"), quote(found), allowed, "leave schedulerName out");
+    if allowed.allows(found) {
+        return;
     }
+    let action = match allowed.iter().any(Pattern::is_literal) {
+        true => "leave schedulerName out on create",
+        false => "name an allowed scheduler",
+    };
+    let remedy = format_args!("{action} (policy key placement.schedulerNames)");
+    out.report(SPEC.child("schedulerName"), quote(found), allowed, remedy);
 }
 
 pub(super) static PRIORITY_CLASS: Rule = Rule {
     id: "priority-class",
     group: Group::Placement,
     title: "The Pod has no priority class, or an allowed one.",
-    why: "A Pod of high priority preempts Pods of others; system-node-critical preempts nearly every Pod.",
+    why: "A Pod of high priority preempts Pods of others; system-node-critical preempts nearly every Pod. If a \
+          PriorityClass of the cluster is globalDefault, the API server writes it into every Pod that names none: the \
+          policy must allow that class.",
     references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/"],
-    setting: "spec.placement.priorityClasses",
+    setting: "spec.placement.priorityClassNames",
     fill: None,
     check: check_priority_class,
 };
@@ -339,7 +399,9 @@ fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         return;
     }
     let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {allowed}") };
-    out.report(SPEC.child("priorityClassName"), quote(found), wanted, "remove priorityClassName");
+    let remedy = "remove it if you wrote it; if it is the cluster's globalDefault class, the policy must allow it (policy \
+                  key placement.priorityClassNames)";
+    out.report(SPEC.child("priorityClassName"), quote(found), wanted, remedy);
 }
 
 #[cfg(test)]
@@ -421,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_toleration_is_refused() {
+    fn every_other_toleration_is_denied() {
         for other in [
             json!({"operator": "Exists"}),
             json!({"key": "", "operator": "Exists"}),
@@ -430,6 +492,9 @@ mod tests {
             json!({"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoExecute"}),
             json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}),
             json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists"}),
+            json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoExecute"}),
+            json!({"key": "node.kubernetes.io/disk-pressure", "operator": "Exists", "effect": "NoSchedule"}),
             json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}),
         ] {
             rejects("tolerations spec.tolerations[1]", |pod| {
@@ -439,13 +504,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_names_its_node_is_refused() {
+    fn pod_that_names_its_node_is_denied() {
         rejects("node-name spec.nodeName", |pod| pod["spec"]["nodeName"] = json!("node-1"));
         accepts(|pod| pod["spec"]["nodeName"] = json!(""));
     }
 
     #[test]
-    fn another_scheduler_is_refused() {
+    fn another_scheduler_is_denied() {
         rejects("scheduler spec.schedulerName", |pod| pod["spec"]["schedulerName"] = json!("mine"));
         accepts(|pod| pod["spec"]["schedulerName"] = json!("default-scheduler"));
     }
@@ -465,5 +530,95 @@ mod tests {
         });
         let spec = spec("{placement: {priorityClassNames: [batch]}}");
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));
+    }
+
+    #[test]
+    fn toleration_that_openshift_adds_is_admitted() {
+        accepts(|pod| {
+            let added = json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"});
+            pod["spec"]["tolerations"].as_array_mut().unwrap().push(added);
+        });
+    }
+
+    /// An entry with `Exists` covers every value, and one without an effect covers every effect.
+    #[test]
+    fn allowed_toleration_covers_what_tolerates_less() {
+        let any = spec("{placement: {allowedTolerations: [{key: gpu, operator: Exists}]}}");
+        let one = spec("{placement: {allowedTolerations: [{key: gpu, value: a, effect: NoSchedule}]}}");
+        for (toleration, by_any, by_one) in [
+            (json!({"key": "gpu", "operator": "Exists"}), true, false),
+            (json!({"key": "gpu", "value": "a", "effect": "NoSchedule"}), true, true),
+            (json!({"key": "gpu", "operator": "Equal", "value": "a", "effect": "NoSchedule"}), true, true),
+            (json!({"key": "gpu", "operator": "", "value": "a", "effect": "NoSchedule"}), true, true),
+            (json!({"key": "gpu", "value": "a"}), true, false),
+            (json!({"key": "gpu", "value": "a", "effect": ""}), true, false),
+            (json!({"key": "gpu", "value": "b", "effect": "NoSchedule"}), true, false),
+            (json!({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}), true, false),
+            (json!({"key": "gpu", "value": "a", "effect": "NoExecute", "tolerationSeconds": 5}), true, false),
+            (json!({"key": "gpu", "operator": "Gt", "value": "1", "effect": "NoSchedule"}), true, false),
+            (json!({"key": "gpus", "operator": "Exists"}), false, false),
+            (json!({"operator": "Exists"}), false, false),
+            (json!({"key": null, "operator": "Exists"}), false, false),
+        ] {
+            for (spec, admitted) in [(&any, by_any), (&one, by_one)] {
+                let add = |pod: &mut Json| {
+                    pod["spec"]["tolerations"].as_array_mut().unwrap().push(toleration.clone());
+                };
+                match admitted {
+                    true => accepts_under(spec, add),
+                    false => rejects_under(spec, "tolerations spec.tolerations[1]", add),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn allowed_toleration_is_not_filled() {
+        let spec = spec("{placement: {tolerations: [], allowedTolerations: [{key: gpu, operator: Exists}]}}");
+        assert!(filled_by(&spec, &plain_pod())["spec"].get("tolerations").is_none());
+    }
+
+    #[test]
+    fn required_toleration_that_ends_early_does_not_count() {
+        let spec = spec("{placement: {tolerations: [{key: k, operator: Exists, effect: NoExecute}]}}");
+        let mut pod = complete_pod();
+        pod["spec"]["tolerations"] =
+            json!([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}]);
+        assert_eq!(violations_of(&spec, &pod), ["tolerations spec.tolerations"]);
+        let filled = filled_by(&spec, &pod);
+        assert_eq!(
+            filled["spec"]["tolerations"][1],
+            json!({"key": "k", "operator": "Exists", "effect": "NoExecute"})
+        );
+    }
+
+    #[test]
+    fn denied_toleration_names_the_runtime_class_and_the_key_of_the_policy() {
+        let mut pod = complete_pod();
+        pod["spec"]["tolerations"].as_array_mut().unwrap().push(json!({"key": "x", "operator": "Exists"}));
+        let spec = spec("{placement: {allowedTolerations: [{key: gpu, operator: Exists}]}}");
+        assert_eq!(
+            lines_of(&spec, &pod),
+            [
+                "spec.tolerations[1] is \"x Exists\", must be one of the policy's (sandbox.gke.io/runtime=gvisor:NoSchedule, gpu Exists): remove it if you wrote it; if the RuntimeClass \"gvisor\" (scheduling.tolerations), the API server or a controller added it, the policy must allow it (policy key placement.allowedTolerations) (tolerations)"
+            ]
+        );
+    }
+
+    #[test]
+    fn schedulers_and_priority_classes_are_names_with_patterns() {
+        let spec =
+            spec("{placement: {schedulerNames: [default-scheduler, team-*], priorityClassNames: [batch-*]}}");
+        accepts_under(&spec, |pod| pod["spec"]["schedulerName"] = json!("team-a"));
+        accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch-low"));
+        accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!(""));
+        rejects_under(&spec, "scheduler spec.schedulerName", |pod| {
+            pod["spec"]["schedulerName"] = json!("team")
+        });
+        rejects_under(&spec, "priority-class spec.priorityClassName", |pod| {
+            pod["spec"]["priorityClassName"] = json!("batch");
+        });
+        let only_patterns = super::super::testing::spec("{placement: {schedulerNames: [team-*]}}");
+        rejects_under(&only_patterns, "scheduler spec.schedulerName", |_| {});
     }
 }
