@@ -4,8 +4,12 @@
 
 mod anti_affinity;
 mod confinement;
+mod env;
+mod groups;
 mod helpers;
 mod images;
+mod inherited;
+mod injected;
 mod isolation;
 mod lifecycle;
 mod metadata;
@@ -14,6 +18,7 @@ mod privileges;
 mod projected;
 mod resource_limits;
 mod resources;
+mod root;
 mod runtime;
 mod schema;
 mod secrets;
@@ -106,7 +111,7 @@ impl Group {
             Self::Confinement => "Confinement",
             Self::Isolation => "Isolation",
             Self::Volumes => "Volumes",
-            Self::Secrets => "Secrets",
+            Self::Secrets => "Secrets and environment",
             Self::Resources => "Resources",
             Self::Images => "Images",
         }
@@ -173,8 +178,12 @@ pub struct Clamped {
 /// Orders that matter (a test holds each of them):
 ///
 /// - `pod-schema` reports first: it explains why other rules see nothing in a value of the wrong type.
+/// - `runtime-class` and `host-users` fill before `run-as-non-root` and `run-as-user`: whether a container
+///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
+/// - `env` fills at any place before `resource-limits`: no rule reads the variables that it adds, and it stands beside
+///   the other rules of the environment.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
@@ -195,11 +204,12 @@ pub static ALL: &[&Rule] = &[
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
     &lifecycle::GRACE_PERIOD,
-    &users::RUN_AS_NON_ROOT,
+    &root::HOST_USERS,
+    &root::RUN_AS_NON_ROOT,
     &users::RUN_AS_USER,
-    &users::RUN_AS_GROUP,
-    &users::FS_GROUP,
-    &users::SUPPLEMENTAL_GROUPS,
+    &groups::RUN_AS_GROUP,
+    &groups::FS_GROUP,
+    &groups::SUPPLEMENTAL_GROUPS,
     &privileges::PRIVILEGED,
     &privileges::PRIVILEGE_ESCALATION,
     &privileges::CAPABILITIES,
@@ -224,6 +234,7 @@ pub static ALL: &[&Rule] = &[
     &volumes::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
+    &env::ENV,
     &resources::RESOURCE_KINDS,
     &resources::RESOURCE_CLAIMS,
     &resource_limits::RESOURCE_LIMITS,
@@ -375,6 +386,11 @@ mod tests {
     fn rules_stand_in_an_order_that_their_fills_and_reports_need() {
         let position = |id: &str| ALL.iter().position(|rule| rule.id == id).unwrap();
         for (first, second) in [
+            ("runtime-class", "run-as-non-root"),
+            ("runtime-class", "run-as-user"),
+            ("host-users", "run-as-non-root"),
+            ("host-users", "run-as-user"),
+            ("env", "resource-limits"),
             ("token-volumes", "empty-dir"),
             ("token-volumes", "writable-paths"),
             ("empty-dir", "writable-paths"),

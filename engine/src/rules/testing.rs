@@ -84,6 +84,15 @@ pub(crate) fn violations_under(profile: &Profile, pod: &Json) -> Vec<String> {
     violations.iter().map(|violation| format!("{} {}", violation.rule.id, violation.path)).collect()
 }
 
+/// The violations of the plain Pod with empty security contexts, changed so, after the fill of `spec`.
+pub(crate) fn violations_once_filled(spec: &Spec, change: impl FnOnce(&mut Json)) -> Vec<String> {
+    let mut pod = plain_pod();
+    pod["spec"]["securityContext"] = json!({});
+    pod["spec"]["containers"][0]["securityContext"] = json!({});
+    change(&mut pod);
+    violations_of(spec, &filled_by(spec, &pod))
+}
+
 /// The violations of `pod` under `spec`, as people read them.
 pub(crate) fn lines_of(spec: &Spec, pod: &Json) -> Vec<String> {
     let text = pod.to_string();
