@@ -1,10 +1,10 @@
-//! What the API server says to a create, and who of it said no.
+//! What the API server says to a create, and which part of it denies.
 
 use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value as Json;
 
-use crate::sweep::without_digits;
+use crate::exhaustive::without_digits;
 use testbed::Refusal;
 
 pub(super) enum Answer {

@@ -2,15 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Room, room};
+use super::{RuleCase, rule_case};
 
-pub(super) fn rooms() -> Vec<Room> {
+pub(super) fn rule_cases() -> Vec<RuleCase> {
     let term = |values: Json| json!({"matchExpressions": [{"key": "workload-type", "operator": "In", "values": values}]});
     let terms = |terms: Json| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
     let good = term(json!(["workflow-runner"]));
     let zone = json!({"key": "zone", "operator": "Exists"});
     vec![
-        room(
+        rule_case(
             "node-affinity",
             vec![(
                 "spec/affinity",
@@ -34,7 +34,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ],
             )],
         ),
-        room(
+        rule_case(
             "tolerations",
             vec![(
                 "spec/tolerations+",
@@ -58,17 +58,17 @@ pub(super) fn rooms() -> Vec<Room> {
                 ),
             ],
         ),
-        room(
+        rule_case(
             "node-name",
             vec![("spec/nodeName", vec![json!("node-1"), json!(" ")])],
             vec![("spec/nodeName", vec![json!(""), json!(null)])],
         ),
-        room(
+        rule_case(
             "scheduler",
             vec![("spec/schedulerName", vec![json!("other"), json!("Default-Scheduler")])],
             vec![("spec/schedulerName", vec![json!("default-scheduler"), json!(null)])],
         ),
-        room(
+        rule_case(
             "priority-class",
             vec![("spec/priorityClassName", vec![json!("system-node-critical"), json!(" ")])],
             vec![("spec/priorityClassName", vec![json!(""), json!(null)])],
@@ -77,7 +77,7 @@ pub(super) fn rooms() -> Vec<Room> {
     ]
 }
 
-fn anti_affinity() -> Room {
+fn anti_affinity() -> RuleCase {
     const PLACE: &str = "spec/affinity/podAntiAffinity";
     let required = |terms: Json| json!({"requiredDuringSchedulingIgnoredDuringExecution": terms});
     let away =
@@ -90,7 +90,7 @@ fn anti_affinity() -> Room {
     let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [
         {"weight": 100, "podAffinityTerm": away("topology.kubernetes.io/zone")},
     ]});
-    room(
+    rule_case(
         "pod-anti-affinity",
         vec![(
             PLACE,

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{Room, hardened, room};
+use super::{RuleCase, hardened, rule_case};
 
-pub(super) fn rooms() -> Vec<Room> {
+pub(super) fn rule_cases() -> Vec<RuleCase> {
     let container = |cpu: &str, memory: &str| {
         let limits = json!({"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"});
         let requests = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
@@ -24,7 +24,7 @@ pub(super) fn rooms() -> Vec<Room> {
         init
     };
     vec![
-        room(
+        rule_case(
             "resource-kinds",
             vec![
                 ("C/resources/limits/nvidia.com~1gpu", vec![json!("1"), json!("0")]),
@@ -40,7 +40,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("C/resources/limits/nvidia.com~1gpu", vec![json!(null)]),
             ],
         ),
-        room(
+        rule_case(
             "resource-claims",
             vec![
                 ("spec/resourceClaims", vec![json!([{"name": "gpu", "resourceClaimName": "x"}])]),
@@ -49,7 +49,7 @@ pub(super) fn rooms() -> Vec<Room> {
             ],
             vec![("spec/resourceClaims", vec![json!([])]), ("C/resources/claims", vec![json!([])])],
         ),
-        room(
+        rule_case(
             "resource-limits",
             vec![
                 (
@@ -79,7 +79,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("spec/containers/*/resources/requests/cpu", vec![json!("2"), json!("0"), json!("1n")]),
             ],
         ),
-        room(
+        rule_case(
             "pod-budget",
             vec![
                 ("spec/containers", vec![halves("1001m", "2Gi"), halves("1", "2147483649")]),

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Room, room};
+use super::{RuleCase, rule_case};
 
-pub(super) fn of_users() -> Vec<Room> {
+pub(super) fn of_users() -> Vec<RuleCase> {
     let ids = || vec![json!(0), json!(999), json!(1001), json!(-1), json!(4_294_968_296_u64)];
     let set = || vec![json!(1000), json!(null), json!("!remove")];
     vec![
-        room(
+        rule_case(
             "run-as-non-root",
             vec![
                 ("spec/securityContext/runAsNonRoot", vec![json!(false), json!(null)]),
@@ -19,7 +19,7 @@ pub(super) fn of_users() -> Vec<Room> {
                 ("C/securityContext/runAsNonRoot", vec![json!(true)]),
             ],
         ),
-        room(
+        rule_case(
             "run-as-user",
             vec![("spec/securityContext/runAsUser", ids()), ("C/securityContext/runAsUser", ids())],
             vec![
@@ -27,7 +27,7 @@ pub(super) fn of_users() -> Vec<Room> {
                 ("C/securityContext/runAsUser", vec![json!(1000)]),
             ],
         ),
-        room(
+        rule_case(
             "run-as-group",
             vec![("spec/securityContext/runAsGroup", ids()), ("C/securityContext/runAsGroup", ids())],
             vec![
@@ -35,12 +35,12 @@ pub(super) fn of_users() -> Vec<Room> {
                 ("C/securityContext/runAsGroup", vec![json!(1000)]),
             ],
         ),
-        room(
+        rule_case(
             "fs-group",
             vec![("spec/securityContext/fsGroup", ids())],
             vec![("spec/securityContext/fsGroup", set())],
         ),
-        room(
+        rule_case(
             "supplemental-groups",
             vec![("spec/securityContext/supplementalGroups", vec![json!([0]), json!([1000, 1001])])],
             vec![(
@@ -51,14 +51,14 @@ pub(super) fn of_users() -> Vec<Room> {
     ]
 }
 
-pub(super) fn of_privileges() -> Vec<Room> {
+pub(super) fn of_privileges() -> Vec<RuleCase> {
     vec![
-        room(
+        rule_case(
             "privileged",
             vec![("C/securityContext/privileged", vec![json!(true)])],
             vec![("C/securityContext/privileged", vec![json!(false), json!(null)])],
         ),
-        room(
+        rule_case(
             "privilege-escalation",
             vec![("C/securityContext/allowPrivilegeEscalation", vec![json!(true), json!(null)])],
             vec![
@@ -66,7 +66,7 @@ pub(super) fn of_privileges() -> Vec<Room> {
                 ("spec/containers/*/securityContext/allowPrivilegeEscalation", vec![json!("!remove")]),
             ],
         ),
-        room(
+        rule_case(
             "capabilities",
             vec![(
                 "C/securityContext/capabilities",
@@ -85,7 +85,7 @@ pub(super) fn of_privileges() -> Vec<Room> {
                 ("spec/containers/*/securityContext/capabilities", vec![json!({}), json!("!remove")]),
             ],
         ),
-        room(
+        rule_case(
             "read-only-root",
             vec![("C/securityContext/readOnlyRootFilesystem", vec![json!(false), json!(null)])],
             vec![
@@ -96,7 +96,7 @@ pub(super) fn of_privileges() -> Vec<Room> {
     ]
 }
 
-pub(super) fn of_confinement() -> Vec<Room> {
+pub(super) fn of_confinement() -> Vec<RuleCase> {
     let default = || json!({"type": "RuntimeDefault"});
     let others = || {
         vec![
@@ -107,7 +107,7 @@ pub(super) fn of_confinement() -> Vec<Room> {
         ]
     };
     vec![
-        room(
+        rule_case(
             "seccomp",
             vec![
                 ("spec/securityContext/seccompProfile", others()),
@@ -127,7 +127,7 @@ pub(super) fn of_confinement() -> Vec<Room> {
                 ),
             ],
         ),
-        room(
+        rule_case(
             "apparmor",
             vec![
                 ("spec/securityContext/appArmorProfile", others()),
@@ -146,7 +146,7 @@ pub(super) fn of_confinement() -> Vec<Room> {
                 ),
             ],
         ),
-        room(
+        rule_case(
             "selinux",
             vec![
                 ("spec/securityContext/seLinuxOptions", vec![json!({"type": "spc_t"}), json!({"user": " "})]),
@@ -157,17 +157,17 @@ pub(super) fn of_confinement() -> Vec<Room> {
                 ("C/securityContext/seLinuxOptions", vec![json!({"type": ""})]),
             ],
         ),
-        room(
+        rule_case(
             "proc-mount",
             vec![("C/securityContext/procMount", vec![json!("Unmasked"), json!("default")])],
             vec![("C/securityContext/procMount", vec![json!("Default"), json!(null)])],
         ),
-        room(
+        rule_case(
             "sysctls",
             vec![("spec/securityContext/sysctls", vec![json!([{"name": "kernel.msgmax", "value": "1"}])])],
             vec![("spec/securityContext/sysctls", vec![json!([]), json!(null)])],
         ),
-        room(
+        rule_case(
             "windows",
             vec![
                 ("spec/os", vec![json!({"name": "windows"}), json!({"name": "Linux"})]),
@@ -182,9 +182,9 @@ pub(super) fn of_confinement() -> Vec<Room> {
     ]
 }
 
-pub(super) fn of_isolation() -> Vec<Room> {
+pub(super) fn of_isolation() -> Vec<RuleCase> {
     vec![
-        room(
+        rule_case(
             "host-namespaces",
             vec![
                 ("spec/hostNetwork", vec![json!(true)]),
@@ -193,17 +193,17 @@ pub(super) fn of_isolation() -> Vec<Room> {
             ],
             vec![("spec/hostNetwork", vec![json!(false)]), ("spec/hostPID", vec![json!(null)])],
         ),
-        room(
+        rule_case(
             "shared-process-namespace",
             vec![("spec/shareProcessNamespace", vec![json!(true)])],
             vec![("spec/shareProcessNamespace", vec![json!(false), json!(null)])],
         ),
-        room(
+        rule_case(
             "host-ports",
             vec![("C/ports", vec![json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 1}])])],
             vec![("C/ports", vec![json!([{"containerPort": 65_535, "hostPort": 0, "hostIP": "0.0.0.0"}])])],
         ),
-        room(
+        rule_case(
             "probe-hosts",
             vec![
                 ("C/livenessProbe", vec![json!({"httpGet": {"port": 80, "host": "169.254.169.254"}})]),
@@ -218,12 +218,12 @@ pub(super) fn of_isolation() -> Vec<Room> {
                 ("C/lifecycle", vec![json!({"preStop": {"httpGet": {"port": 80, "host": null}}})]),
             ],
         ),
-        room(
+        rule_case(
             "dns-policy",
             vec![("spec/dnsPolicy", vec![json!("Default"), json!("clusterFirst")])],
             vec![("spec/dnsPolicy", vec![json!("None"), json!("ClusterFirstWithHostNet"), json!(null)])],
         ),
-        room(
+        rule_case(
             "termination-message-path",
             vec![("C/terminationMessagePath", vec![json!("/etc/passwd"), json!("/dev/termination-log/")])],
             vec![("C/terminationMessagePath", vec![json!("/dev/termination-log"), json!(""), json!(null)])],

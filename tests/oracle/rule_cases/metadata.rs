@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{Room, room};
+use super::{RuleCase, rule_case};
 
-pub(super) fn rooms() -> Vec<Room> {
+pub(super) fn rule_cases() -> Vec<RuleCase> {
     vec![
-        room(
+        rule_case(
             "pod-schema",
             vec![
                 ("spec/newField", vec![json!(true), json!({})]),
@@ -29,7 +29,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("metadata/managedFields", vec![json!([])]),
             ],
         ),
-        room(
+        rule_case(
             "labels",
             vec![(
                 "metadata/labels/app",
@@ -40,7 +40,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("metadata/labels/app", vec![json!("workflow-runner"), json!("!remove")]),
             ],
         ),
-        room(
+        rule_case(
             "mirror-pod",
             vec![("metadata/annotations/kubernetes.io~1config.mirror", vec![json!("x"), json!("")])],
             vec![
@@ -49,7 +49,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("metadata/annotations/Kubernetes.io~1config.mirror", vec![json!("x")]),
             ],
         ),
-        room(
+        rule_case(
             "runtime-class",
             vec![(
                 "spec/runtimeClassName",
@@ -57,7 +57,7 @@ pub(super) fn rooms() -> Vec<Room> {
             )],
             vec![("spec/runtimeClassName", vec![json!("gvisor"), json!(null), json!("!remove")])],
         ),
-        room(
+        rule_case(
             "gvisor-annotations",
             vec![
                 ("metadata/annotations/dev.gvisor.host-uds", vec![json!("all"), json!("")]),

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Room, hardened, room, tiny};
+use super::{RuleCase, hardened, rule_case, tiny};
 use crate::generator;
 
-pub(super) fn rooms() -> Vec<Room> {
+pub(super) fn rule_cases() -> Vec<RuleCase> {
     let sidecar = json!({
         "name": "proxy", "image": "registry.example.com/proxy:1", "restartPolicy": "Always",
         "securityContext": hardened(), "resources": tiny(),
@@ -18,7 +18,7 @@ pub(super) fn rooms() -> Vec<Room> {
         "name": "of-a-job", "namespace": "workflows", "labels": {"app": "workflow-runner"}, "ownerReferences": [job],
     });
     vec![
-        room(
+        rule_case(
             "service-account",
             vec![
                 (
@@ -32,15 +32,15 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("spec/serviceAccount", vec![json!("workflow-runner"), json!("default"), json!("")]),
             ],
         ),
-        room(
+        rule_case(
             "token-volumes",
             vec![("spec/automountServiceAccountToken", vec![json!(true), json!(null)])],
             vec![
                 ("spec/automountServiceAccountToken", vec![json!(false), json!("!remove")]),
-                ("spec/volumes+", vec![crate::places::token_volume()]),
+                ("spec/volumes+", vec![crate::edits::token_volume()]),
             ],
         ),
-        room(
+        rule_case(
             "restart-policy",
             vec![(
                 "spec/restartPolicy",
@@ -51,7 +51,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("metadata", vec![metadata]),
             ],
         ),
-        room(
+        rule_case(
             "container-restart-rules",
             vec![
                 (
@@ -69,7 +69,7 @@ pub(super) fn rooms() -> Vec<Room> {
                 ("spec", vec![beside_a_sidecar]),
             ],
         ),
-        room(
+        rule_case(
             "active-deadline",
             vec![(
                 "spec/activeDeadlineSeconds",
@@ -77,7 +77,7 @@ pub(super) fn rooms() -> Vec<Room> {
             )],
             vec![("spec/activeDeadlineSeconds", vec![json!(1), json!(3600), json!("!remove")])],
         ),
-        room(
+        rule_case(
             "grace-period",
             vec![
                 ("spec/terminationGracePeriodSeconds", vec![json!(61), json!(-1), json!(4_294_967_297_u64)]),

@@ -2,15 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Room, room};
+use super::{RuleCase, rule_case};
 
-pub(super) fn of_volumes() -> Vec<Room> {
+pub(super) fn of_volumes() -> Vec<RuleCase> {
     let named = |name: &str, size: &str| json!({"name": name, "emptyDir": {"sizeLimit": size}});
     let in_memory =
         |size: &str| json!({"name": "memory", "emptyDir": {"sizeLimit": size, "medium": "Memory"}});
     let volume = |kind: &str, source: Json| json!({"name": "extra", kind: source});
     vec![
-        room(
+        rule_case(
             "volume-types",
             vec![(
                 "spec/volumes+",
@@ -30,7 +30,7 @@ pub(super) fn of_volumes() -> Vec<Room> {
                 vec![json!({"name": "extra"}), json!({"name": "extra", "emptyDir": {}, "hostPath": null})],
             )],
         ),
-        room(
+        rule_case(
             "empty-dir",
             vec![
                 (
@@ -64,11 +64,11 @@ pub(super) fn of_volumes() -> Vec<Room> {
     ]
 }
 
-pub(super) fn of_mounts() -> Vec<Room> {
+pub(super) fn of_mounts() -> Vec<RuleCase> {
     let mount = |path: &str| json!({"name": "tmp", "mountPath": path});
     let with = |key: &str, value: &str| json!({"name": "tmp", "mountPath": "/tmp/x", key: value});
     vec![
-        room(
+        rule_case(
             "writable-paths",
             vec![(
                 "C/volumeMounts+",
@@ -94,7 +94,7 @@ pub(super) fn of_mounts() -> Vec<Room> {
                 ],
             )],
         ),
-        room(
+        rule_case(
             "sub-paths",
             vec![(
                 "C/volumeMounts+",
@@ -116,12 +116,12 @@ pub(super) fn of_mounts() -> Vec<Room> {
                 ],
             )],
         ),
-        room(
+        rule_case(
             "volume-devices",
             vec![("C/volumeDevices", vec![json!([{"name": "workspace", "devicePath": "/dev/x"}])])],
             vec![("C/volumeDevices", vec![json!([]), json!(null)])],
         ),
-        room(
+        rule_case(
             "mount-propagation",
             vec![(
                 "C/volumeMounts+",
@@ -132,7 +132,7 @@ pub(super) fn of_mounts() -> Vec<Room> {
                 vec![with("mountPropagation", "HostToContainer"), with("mountPropagation", "None")],
             )],
         ),
-        room(
+        rule_case(
             "file-key-ref",
             vec![(
                 "C/env",
