@@ -69,7 +69,7 @@ where
             Some(written) => ptr::eq(spec, &raw const profile.spec) || fits(spec, Some(written)),
             None => wanted(spec) == for_pod,
         };
-        if inherits_well || has_own(container, field) {
+        if inherits_well {
             return;
         }
         let Some(value) = wanted(spec) else { return };

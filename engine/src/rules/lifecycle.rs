@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{Clamped, Group, Rule};
+use super::{Group, Rule};
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{ContainerKind, PROBES, Pod, controller, each_container_mut, is_job, metadata, spec_mut},
-    policy::{Ceiling, Lifecycle, OnExcess, Profile, RestartPolicyValue, Spec},
+    policy::{Ceiling, OnExcess, Profile, RestartPolicyValue, Spec},
     violations::{Reporter, show},
 };
 
@@ -186,33 +186,6 @@ fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 fn excess(max: Option<u32>, on_excess: OnExcess, found: Option<&Value>) -> Option<i64> {
     let max = i64::from(max.filter(|_| on_excess == OnExcess::Clamp)?);
     found.and_then(Value::as_i64).filter(|seconds| *seconds > max).map(|_| max)
-}
-
-/// Returns the numbers of a Pod that the fill lowers to the policy's ceiling.
-pub(super) fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
-    let Lifecycle { active_deadline_seconds: deadline, termination_grace_period_seconds: grace, .. } =
-        &profile.spec.lifecycle;
-    if deadline.on_excess != OnExcess::Clamp && grace.on_excess != OnExcess::Clamp {
-        return Vec::new();
-    }
-    let pod = Pod::of(pod, profile);
-    let mut clamped = Vec::new();
-    let mut add = |rule, path: LazyPath, max, on_excess, found: Option<&Value>| {
-        if let (Some(to), Some(from)) = (excess(max, on_excess, found), found.and_then(Value::as_i64)) {
-            clamped.push(Clamped { rule, path: path.into(), from, to });
-        }
-    };
-    add(&ACTIVE_DEADLINE, SPEC.child(DEADLINE), deadline.max, deadline.on_excess, pod.spec.get(DEADLINE));
-    // The API server's default is lowered as an unset field is filled: nobody wrote it.
-    let of_pod = pod.spec.get(GRACE).filter(|seconds| seconds.as_i64() != Some(API_DEFAULT_GRACE));
-    add(&GRACE_PERIOD, SPEC.child(GRACE), grace.max, grace.on_excess, of_pod);
-    for container in pod.containers.iter().filter(|container| container.kind != ContainerKind::Ephemeral) {
-        for (probe, settings) in container.probes() {
-            let probe = container.at(probe);
-            add(&GRACE_PERIOD, probe.child(GRACE), grace.max, grace.on_excess, settings.get(GRACE));
-        }
-    }
-    clamped
 }
 
 pub(super) static GRACE_PERIOD: Rule = Rule {
@@ -531,16 +504,9 @@ mod tests {
         rejects_under(&spec, DEADLINE_AT, deadline(json!(2_147_483_648_i64)));
     }
 
-    fn clamped_in(spec: &Spec, pod: &serde_json::Value) -> Vec<String> {
-        let text = pod.to_string();
-        let tree = crate::json::pod_from_str(&text).unwrap();
-        let clamped = super::super::clamped(&Profile::of_spec(spec.clone()), &tree);
-        clamped.iter().map(|c| format!("{} {} {}->{}", c.rule.id, c.path, c.from, c.to)).collect()
-    }
-
     /// What GitLab, Tekton and Flyte write: one second too much, no time-out, nanoseconds.
     #[test]
-    fn numbers_above_the_ceiling_are_clamped_and_recorded() {
+    fn numbers_above_the_ceiling_are_clamped() {
         let spec = spec(
             "{lifecycle: {activeDeadlineSeconds: {onExcess: clamp}, terminationGracePeriodSeconds: {onExcess: clamp}}}",
         );
@@ -549,16 +515,6 @@ mod tests {
             pod["spec"]["activeDeadlineSeconds"] = json!(seconds);
             pod["spec"][GRACE] = json!(seconds);
             pod["spec"]["containers"][0]["livenessProbe"] = json!({"tcpSocket": {"port": 1}, GRACE: seconds});
-            assert_eq!(
-                clamped_in(&spec, &pod),
-                [
-                    format!("active-deadline spec.activeDeadlineSeconds {seconds}->3600"),
-                    format!("grace-period spec.terminationGracePeriodSeconds {seconds}->60"),
-                    format!(
-                        "grace-period spec.containers[0].livenessProbe.terminationGracePeriodSeconds {seconds}->60"
-                    ),
-                ]
-            );
             // /validate denies what no fill has lowered.
             assert_eq!(violations_of(&spec, &pod).len(), 3);
             let filled = filled_by(&spec, &pod);
@@ -566,7 +522,7 @@ mod tests {
             assert_eq!(filled["spec"][GRACE], 60);
             assert_eq!(filled["spec"]["containers"][0]["livenessProbe"][GRACE], 60);
             assert_eq!(violations_of(&spec, &filled), Vec::<String>::new());
-            assert_eq!(clamped_in(&spec, &filled), Vec::<String>::new());
+            assert_eq!(filled_by(&spec, &filled), filled);
         }
     }
 
@@ -584,12 +540,11 @@ mod tests {
         let mut pod = complete_pod();
         for grace in [json!(null), json!(API_DEFAULT_GRACE)] {
             pod["spec"][GRACE] = grace;
-            assert_eq!(clamped_in(&spec, &pod), Vec::<String>::new(), "the API default");
             assert_eq!(filled_by(&spec, &pod)["spec"][GRACE], 20);
         }
         pod["spec"][GRACE] = json!(31);
-        assert_eq!(clamped_in(&spec, &pod), ["grace-period spec.terminationGracePeriodSeconds 31->20"]);
-        assert_eq!(clamped_in(&Spec::default(), &pod), Vec::<String>::new());
+        assert_eq!(filled_by(&spec, &pod)["spec"][GRACE], 20);
+        assert_eq!(filled(&pod)["spec"][GRACE], 31, "the default policy denies and does not clamp");
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn a_grace_period_of_ones_own_is_not_the_api_servers_default() {
 
 /// An update may keep a violation that the Pod had before, so another value must not look like the same one.
 #[test]
-fn two_wrong_values_are_told_apart() {
+fn two_wrong_values_are_shown_differently() {
     let anti_affinity =
         |term: Json| json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
     let env = |from: Json| json!([{"name": "A", "valueFrom": {"fileKeyRef": from}}]);

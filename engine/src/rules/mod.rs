@@ -4,7 +4,10 @@
 
 mod anti_affinity;
 mod confinement;
+mod empty_dir;
 mod env;
+mod filled_resources;
+mod filled_volumes;
 mod groups;
 mod helpers;
 mod images;
@@ -13,9 +16,11 @@ mod injected;
 mod isolation;
 mod lifecycle;
 mod metadata;
+mod mounts;
 mod placement;
 mod privileges;
 mod projected;
+mod resource_fill;
 mod resource_limits;
 mod resources;
 mod root;
@@ -23,14 +28,17 @@ mod runtime;
 mod schema;
 mod secrets;
 mod service_account;
+mod token_volumes;
+mod tolerations;
 mod users;
-mod volumes;
+mod volume_sources;
+mod volume_types;
+mod writable_paths;
 
 use std::hash::{Hash, Hasher};
 
 use crate::{
     json::Value,
-    path::FieldPath,
     pod::{self, Pod},
     policy::{Profile, Spec},
     violations::{Reporter, Sink, Violations},
@@ -159,20 +167,6 @@ pub struct Filled {
     pub fields: usize,
 }
 
-/// A number that the fill lowers to the policy's ceiling (`onExcess: clamp`): the only fill that overwrites what a person
-/// wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clamped {
-    /// The rule that lowers the number.
-    pub rule: &'static Rule,
-    /// The path of the field.
-    pub path: FieldPath,
-    /// The number that the Pod has, in seconds.
-    pub from: i64,
-    /// The number that the fill sets, in seconds.
-    pub to: i64,
-}
-
 /// Every rule, in the order in which they fill and report.
 ///
 /// Orders that matter (a test holds each of them):
@@ -182,8 +176,7 @@ pub struct Clamped {
 ///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
-/// - `env` fills at any place before `resource-limits`: no rule reads the variables that it adds, and it stands beside
-///   the other rules of the environment.
+/// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their mounts.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
@@ -193,13 +186,13 @@ pub static ALL: &[&Rule] = &[
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
     &placement::NODE_AFFINITY,
-    &placement::TOLERATIONS,
+    &tolerations::TOLERATIONS,
     &placement::NODE_NAME,
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
     &anti_affinity::POD_ANTI_AFFINITY,
     &service_account::SERVICE_ACCOUNT,
-    &service_account::TOKEN_VOLUMES,
+    &token_volumes::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
@@ -226,12 +219,12 @@ pub static ALL: &[&Rule] = &[
     &isolation::PROBE_HOSTS,
     &isolation::DNS_POLICY,
     &isolation::TERMINATION_MESSAGE_PATH,
-    &volumes::VOLUME_TYPES,
-    &volumes::EMPTY_DIR,
-    &volumes::WRITABLE_PATHS,
-    &volumes::SUB_PATHS,
-    &volumes::VOLUME_DEVICES,
-    &volumes::MOUNT_PROPAGATION,
+    &volume_types::VOLUME_TYPES,
+    &empty_dir::EMPTY_DIR,
+    &writable_paths::WRITABLE_PATHS,
+    &mounts::SUB_PATHS,
+    &mounts::VOLUME_DEVICES,
+    &mounts::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
     &env::ENV,
@@ -276,13 +269,6 @@ pub(crate) fn fill_some<'a>(
     let fills = ALL.iter().filter(|rule| is_wanted(rule)).filter_map(|rule| Some((*rule, rule.fill?)));
     let filled = fills.map(|(rule, fill)| Filled { rule, fields: fill(profile, pod) });
     filled.filter(|filled| filled.fields > 0).collect()
-}
-
-/// Returns the numbers that [`fill`] is going to lower in `pod`. The fill itself keeps no trace of them, so this is called
-/// before it.
-#[must_use]
-pub fn clamped(profile: &Profile, pod: &Value) -> Vec<Clamped> {
-    lifecycle::clamped(profile, pod)
 }
 
 /// Returns every violation of `pod`.
@@ -390,6 +376,7 @@ mod tests {
             ("runtime-class", "run-as-user"),
             ("host-users", "run-as-non-root"),
             ("host-users", "run-as-user"),
+            ("writable-paths", "env"),
             ("env", "resource-limits"),
             ("token-volumes", "empty-dir"),
             ("token-volumes", "writable-paths"),
@@ -407,6 +394,14 @@ mod tests {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
             assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
         }
+    }
+
+    #[test]
+    fn the_policy_language_has_the_ids_of_the_rules() {
+        let mut ids: Vec<&str> = ALL.iter().map(|rule| rule.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, crate::policy::RULE_IDS);
+        assert!(crate::policy::FLOOR_RULES.iter().all(|id| by_id(id).is_some()));
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub(super) fn sources<'v, 'a>(
 }
 
 /// Returns true if a volume has exactly the content of the one that the API server's plugin `ServiceAccount` adds: a token
-/// without an audience, the CA of the API server, and the namespace. OpenShift adds the CA of its Services.
+/// without an audience, the CA of the API server, and the namespace. `OpenShift` adds the CA of its Services.
 pub(super) fn is_api_volume(volume: &Object) -> bool {
     let Some(projected) = volume.object("projected") else { return false };
     let mut seen = [false; 4];

@@ -73,9 +73,10 @@ fn check_gvisor_annotations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     for (key, value) in pod.annotations.iter() {
         let Some(order) = key.strip_prefix(PREFIX) else { continue };
         let dirs = dirs.get_or_insert_with(|| EmptyDirs::of(pod));
-        if !dirs.is_mount_hint(order, value) && !(dirs.is_sharing(order, value) && is_allowed(spec, key)) {
-            out.report(ANNOTATIONS.key(key), show(Some(value)), "absent", "remove the annotation");
+        if dirs.is_mount_hint(order, value) || (dirs.is_sharing(order, value) && is_allowed(spec, key)) {
+            continue;
         }
+        out.report(ANNOTATIONS.key(key), show(Some(value)), "absent", "remove the annotation");
     }
 }
 

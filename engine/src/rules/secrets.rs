@@ -72,26 +72,37 @@ fn report(path: LazyPath, found: Option<&Value>, allowed: &Names, key: &str, out
     out.report(path, show(found), wanted, format_args!("{action} (policy key {key})"));
 }
 
+/// What a Secret of a volume is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The files of the volume are the Secret's.
+    Files,
+    /// The driver of the volume reads the Secret.
+    Driver,
+}
+
 /// Calls `visit` for each name of a Secret that a volume of an allowed type has, with its path.
 fn each_secret<'v, 'a>(
     volume: &'v Object<'a>,
     index: usize,
-    mut visit: impl FnMut(LazyPath, Option<&'v Value<'a>>),
+    mut visit: impl FnMut(LazyPath, Option<&'v Value<'a>>, Purpose),
 ) {
     let path = VOLUMES.index(index);
     if let Some(secret) = volume.object("secret") {
-        visit(path.child("secret").child("secretName"), secret.get("secretName"));
+        visit(path.child("secret").child("secretName"), secret.get("secretName"), Purpose::Files);
     }
     let sources = volume.object("projected").into_iter().flat_map(|projected| projected.objects("sources"));
     for (position, source) in sources {
         if let Some(secret) = source.object("secret") {
             let projected = path.child("projected");
             let sources = projected.child("sources");
-            visit(sources.index(position).child("secret").child("name"), secret.get("name"));
+            let secret_path = sources.index(position);
+            visit(secret_path.child("secret").child("name"), secret.get("name"), Purpose::Files);
         }
     }
     if let Some(secret) = volume.object("csi").and_then(|csi| csi.object("nodePublishSecretRef")) {
-        visit(path.child("csi").child("nodePublishSecretRef").child("name"), secret.get("name"));
+        let csi = path.child("csi");
+        visit(csi.child("nodePublishSecretRef").child("name"), secret.get("name"), Purpose::Driver);
     }
 }
 
@@ -103,20 +114,20 @@ struct SecretVolume<'p, 'a> {
     is_mounted: Vec<bool>,
     /// For each of the keys: true if they do not allow a Secret that others allow.
     is_denied: Vec<bool>,
-    /// True if a Secret is reported at the volume, since no keys allow it.
-    is_reported: bool,
+    /// True if the volume has a Secret that no keys allow.
+    is_forbidden: bool,
 }
 
-/// Every Secret must be allowed for each container that mounts it. One that is allowed for none is reported at the volume,
-/// else each mount is that is one too many. The work is linear in the Pod: its volumes are found by name, and what the keys
-/// allow is decided once a volume.
+/// Checks that every Secret of a volume is allowed for each container that mounts the volume. A Secret that no keys allow
+/// is reported at the volume; one that some keys allow is reported at the mounts of the containers with other keys. The
+/// work is linear in the Pod: volumes are found by name, and what the keys allow is decided once for each volume.
 fn check_volumes(pod: &Pod, out: &mut Reporter) {
     let mut keys: Vec<&Spec> = Vec::new();
     let mut volumes: Vec<SecretVolume> = Vec::new();
     let mut by_name: HashMap<&str, usize> = HashMap::new();
     for (index, object) in pod.spec.objects("volumes") {
         let mut has_secret = false;
-        each_secret(object, index, |_, _| has_secret = true);
+        each_secret(object, index, |_, _, _| has_secret = true);
         if !has_secret {
             continue;
         }
@@ -127,7 +138,7 @@ fn check_volumes(pod: &Pod, out: &mut Reporter) {
         by_name.insert(object.str("name").unwrap_or_default(), volumes.len());
         let none = || vec![false; keys.len()];
         let volume =
-            SecretVolume { index, object, is_mounted: none(), is_denied: none(), is_reported: false };
+            SecretVolume { index, object, is_mounted: none(), is_denied: none(), is_forbidden: false };
         volumes.push(volume);
     }
     if volumes.is_empty() {
@@ -142,7 +153,7 @@ fn check_volumes(pod: &Pod, out: &mut Reporter) {
     each_mount(pod, &by_name, |container, index, mount, position| {
         let volume = &volumes[position];
         // The volume of a running Pod may be an old violation; what an ephemeral container reads is a new one.
-        let is_new = volume.is_reported && container.kind == ContainerKind::Ephemeral;
+        let is_new = volume.is_forbidden && container.kind == ContainerKind::Ephemeral;
         if !volume.is_denied[key_of(container)] && !is_new {
             return;
         }
@@ -168,14 +179,18 @@ fn each_mount<'p, 'a>(
 }
 
 fn check_volume(volume: &mut SecretVolume, keys: &[&Spec], out: &mut Reporter) {
-    let SecretVolume { index, object, is_mounted, is_denied, is_reported } = volume;
+    let SecretVolume { index, object, is_mounted, is_denied, is_forbidden } = volume;
     let of_pod = &keys[0].secrets.volumes;
-    each_secret(object, *index, |path, name| {
+    // Where no Secret may be mounted at all, `volume-types` has reported the volumes that are made of Secrets.
+    let is_closed = keys.iter().all(|spec| spec.secrets.volumes.is_empty());
+    each_secret(object, *index, |path, name, purpose| {
         let allowed = |position: usize| allows(&keys[position].secrets.volumes, name);
         let counts = |position: &usize| *position == 0 || is_mounted[*position];
         if !(0..keys.len()).filter(counts).any(allowed) {
-            *is_reported = true;
-            report(path, name, of_pod, "secrets.volumes", out);
+            *is_forbidden = true;
+            if !is_closed || purpose == Purpose::Driver {
+                report(path, name, of_pod, "secrets.volumes", out);
+            }
             return;
         }
         for (position, is_denied) in is_denied.iter_mut().enumerate() {
@@ -325,9 +340,25 @@ mod tests {
             };
             assert_eq!(violations_with(&["api"]), Vec::<String>::new(), "{path}");
             assert_eq!(violations_with(&["other", "a*"]), Vec::<String>::new(), "{path}");
-            for names in [&["other"][..], &[]] {
-                assert_eq!(violations_with(names), [format!("secrets spec.volumes[2].{path}")]);
-            }
+            assert_eq!(violations_with(&["other"]), [format!("secrets spec.volumes[2].{path}")]);
+        }
+    }
+
+    #[test]
+    fn secret_volume_is_denied_by_its_type_alone_where_no_secret_may_be_mounted() {
+        for (path, source) in secret_sources() {
+            let mut pod = complete_pod();
+            add_volume(&mut pod, &source);
+            let violations = violations_of(&allowing(&[]), &pod);
+            assert!(
+                violations.iter().any(|violation| violation.starts_with("volume-types ")),
+                "{violations:?}"
+            );
+            let expected: &[&str] = match path {
+                "csi.nodePublishSecretRef.name" => &["secrets spec.volumes[2].csi.nodePublishSecretRef.name"],
+                _ => &[],
+            };
+            assert_eq!(of_secrets(violations), expected, "{path}");
         }
     }
 
@@ -336,8 +367,20 @@ mod tests {
         let mut pod = complete_pod();
         add_volume(&mut pod, &secret_sources()[0].1);
         assert_eq!(
-            of_secrets(violations_of(&allowing(&[]), &pod)),
+            of_secrets(violations_of(&allowing(&["other"]), &pod)),
             ["secrets spec.volumes[2].secret.secretName"]
+        );
+    }
+
+    #[test]
+    fn ephemeral_container_that_mounts_a_volume_of_a_denied_type_is_a_violation_of_its_own() {
+        let mut pod = complete_pod();
+        add_volume(&mut pod, &secret_sources()[0].1);
+        pod["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "busybox"}]);
+        mount(&mut pod["spec"]["ephemeralContainers"][0]);
+        assert_eq!(
+            of_secrets(violations_of(&allowing(&[]), &pod)),
+            ["secrets spec.ephemeralContainers[0].volumeMounts[0].name"]
         );
     }
 

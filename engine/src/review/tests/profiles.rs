@@ -142,7 +142,7 @@ fn a_binding_cannot_move_a_pod_into_another_profile() {
     assert_eq!(bind(json!({"team": "a"})).response["allowed"], true);
 }
 
-/// The API server's plugin PodTopologyLabels writes them into each Binding to a node that has them.
+/// The API server's plugin `PodTopologyLabels` writes them into each Binding to a node that has them.
 #[test]
 fn the_topology_labels_of_a_binding_count_for_nothing() {
     let policies = policies_of("labels: {forbidden: ['topology.kubernetes.io/*']}");
