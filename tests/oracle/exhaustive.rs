@@ -195,8 +195,7 @@ impl Figures {
         if wanted_cases().is_some() {
             self.note_strictness(&answers.validate, &pod);
         }
-        let problem =
-            |pod: &Json, answers: &Answers| examine(&policies, &DEFAULT, pod, answers).err();
+        let problem = |pod: &Json, answers: &Answers| examine(&policies, &DEFAULT, pod, answers).err();
         if let Some(found) = problem(&pod, &answers) {
             let same = |pod: &Json| problem(pod, &Answers::of(&policies, pod)).as_ref() == Some(&found);
             let known = self.escapes.entry(without_digits(&found));

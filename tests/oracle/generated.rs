@@ -201,7 +201,8 @@ fn new_mounts(before: &Json, after: &Json) -> Vec<NewMount> {
     let mut all = Vec::new();
     for list in ["initContainers", "containers"] {
         for (container, filled) in after["spec"][list].as_array().into_iter().flatten().enumerate() {
-            let known = before["spec"][list][container]["volumeMounts"].as_array().cloned().unwrap_or_default();
+            let known =
+                before["spec"][list][container]["volumeMounts"].as_array().cloned().unwrap_or_default();
             for mount in filled["volumeMounts"].as_array().into_iter().flatten() {
                 if known.contains(mount) {
                     continue;
@@ -277,7 +278,8 @@ fn no_update_escapes_any_policy() {
 
 fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
     let (Ok(old_pod), Ok(new_pod)) = (typed(old), typed(new)) else { return false };
-    let (before, after) = (policy.oracle.profile_of(&old_pod, None), policy.oracle.profile_of(&new_pod, None));
+    let (before, after) =
+        (policy.oracle.profile_of(&old_pod, None), policy.oracle.profile_of(&new_pod, None));
     let mut known = match std::ptr::eq(before, after) {
         true => oracle::faults_of_profile(before, &old_pod),
         false => Vec::new(),
@@ -304,7 +306,9 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
 
 #[test]
 fn folders_meet_if_one_contains_the_other() {
-    assert!(meet("", "main") && meet("a/b", "a") && meet("./a", "a//b") && !meet("a", "b") && !meet("ab", "a"));
+    assert!(
+        meet("", "main") && meet("a/b", "a") && meet("./a", "a//b") && !meet("a", "b") && !meet("ab", "a")
+    );
     let pod = json!({"spec": {"containers": [{"volumeMounts": [{"name": "a", "mountPath": "/a"}]}]}});
     assert_eq!(new_mounts(&json!({}), &pod).len(), 1);
     assert!(is_of_no_width(&serde_json::from_value::<i32>(json!(1_i64 << 40)).unwrap_err()));

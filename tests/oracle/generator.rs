@@ -232,11 +232,11 @@ fn opening_edit() -> impl Strategy<Value = (usize, Edit)> {
 /// Pods for policies that open something, each with the numbers of the openings that it uses.
 pub(crate) fn opened_cases() -> impl Strategy<Value = (Case, Vec<usize>)> {
     let other = prop_oneof![
-        6 => vec(sound_edit(), 0..4),
+        8 => vec(sound_edit(), 0..3),
         1 => vec(hostile_edit(), 1..2),
         1 => vec(schema_edit(), 1..2),
     ];
-    (select(BASES.as_slice()), other, vec(opening_edit(), 0..5)).prop_map(|(base, mut edits, openings)| {
+    (select(BASES.as_slice()), other, vec(opening_edit(), 0..4)).prop_map(|(base, mut edits, openings)| {
         let (numbers, openings): (Vec<usize>, Vec<Edit>) = openings.into_iter().unzip();
         edits.extend(openings);
         (Case { base, edits }, numbers)
@@ -245,7 +245,8 @@ pub(crate) fn opened_cases() -> impl Strategy<Value = (Case, Vec<usize>)> {
 
 /// One to three edits of any kind.
 pub(crate) fn any_edits() -> impl Strategy<Value = Vec<Edit>> {
-    let one = prop_oneof![3 => opening_edit().prop_map(|(_, edit)| edit), 1 => hostile_edit(), 1 => sound_edit()];
+    let one =
+        prop_oneof![3 => opening_edit().prop_map(|(_, edit)| edit), 1 => hostile_edit(), 1 => sound_edit()];
     vec(one, 1..4)
 }
 

@@ -116,7 +116,8 @@ pub(crate) fn is_image(pattern: &str, reference: &str) -> bool {
 
 /// Returns true if the image is pinned by a digest of a known algorithm.
 pub(crate) fn is_pinned(reference: &str) -> bool {
-    let (algorithm, hex) = image(reference).digest.and_then(|digest| digest.split_once(':')).unwrap_or_default();
+    let (algorithm, hex) =
+        image(reference).digest.and_then(|digest| digest.split_once(':')).unwrap_or_default();
     let length = match algorithm {
         "sha256" => 64,
         "sha384" => 96,

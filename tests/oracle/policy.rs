@@ -330,7 +330,8 @@ impl Policy {
 
     /// Returns the profile that a Pod gets: the first that matches, or else the policy's own keys.
     pub(crate) fn profile_of(&self, pod: &Pod, creator: Option<Creator>) -> &Profile {
-        let found = self.profiles.iter().find(|profile| profile.matcher.matches(pod, creator, &self.base.keys));
+        let found =
+            self.profiles.iter().find(|profile| profile.matcher.matches(pod, creator, &self.base.keys));
         found.unwrap_or(&self.base)
     }
 }
@@ -391,7 +392,8 @@ impl Matcher {
         let label = |key: &String| labels.get(key).or_else(|| base.labels.required.get(key));
         let class = spec.runtime_class_name.clone().filter(|name| !name.is_empty());
         let class = class.unwrap_or_else(|| base.runtime_class.default.clone());
-        let account = spec.service_account_name.clone().filter(|name| !matches!(name.as_str(), "" | "default"));
+        let account =
+            spec.service_account_name.clone().filter(|name| !matches!(name.as_str(), "" | "default"));
         let account = account.or_else(|| base.service_account.default.clone());
         let account = account.unwrap_or_else(|| "default".into());
         let mut controllers =
@@ -422,7 +424,8 @@ impl Matcher {
 fn asked_for(pod: &Pod) -> Vec<String> {
     fn collect(value: &Json, names: &mut Vec<String>) {
         for kind in ["limits", "requests"] {
-            names.extend(value["resources"][kind].as_object().into_iter().flat_map(|all| all.keys().cloned()));
+            names
+                .extend(value["resources"][kind].as_object().into_iter().flat_map(|all| all.keys().cloned()));
         }
     }
     let pod = serde_json::to_value(pod).expect("a Pod is JSON");

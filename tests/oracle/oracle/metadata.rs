@@ -62,7 +62,8 @@ fn is_mount_hint(key: &str, value: &str, spec: &PodSpec) -> bool {
 }
 
 fn is_sharing(key: &str, value: &str, spec: &PodSpec) -> bool {
-    let volume = key.strip_prefix("dev.gvisor.empty-dir.").and_then(|rest| rest.strip_suffix(".force-shared"));
+    let volume =
+        key.strip_prefix("dev.gvisor.empty-dir.").and_then(|rest| rest.strip_suffix(".force-shared"));
     volume.is_some_and(|volume| medium_of(volume, spec).is_some()) && matches!(value, "true" | "false")
 }
 

@@ -8,8 +8,8 @@ mod lifecycle;
 mod metadata;
 mod placement;
 mod resources;
-mod security;
 mod secrets;
+mod security;
 mod tokens;
 mod volumes;
 
@@ -63,12 +63,15 @@ struct Subject<'s> {
 
 impl Subject<'_> {
     /// The containers that mount the volume `name`, each with the place of its mount and whether it is read-only.
-    fn mounts_of<'m>(&'m self, name: &'m str) -> impl Iterator<Item = (usize, &'m Placed<'m>, &'m str, bool)> {
+    fn mounts_of<'m>(
+        &'m self,
+        name: &'m str,
+    ) -> impl Iterator<Item = (usize, &'m Placed<'m>, &'m str, bool)> {
         self.containers.iter().enumerate().flat_map(move |(number, placed)| {
             let mounts = placed.container.volume_mounts.iter().flatten();
-            mounts.filter(move |mount| mount.name == name).map(move |mount| {
-                (number, placed, mount.mount_path.as_str(), mount.read_only == Some(true))
-            })
+            mounts
+                .filter(move |mount| mount.name == name)
+                .map(move |mount| (number, placed, mount.mount_path.as_str(), mount.read_only == Some(true)))
         })
     }
 }

@@ -88,7 +88,8 @@ impl Users<'_> {
     fn check_what_is_not_inherited(&self, faults: &mut Faults) {
         let (pod, keys) = (self.context, self.subject.keys);
         let inherit = |sets: fn(&SecurityContext) -> bool| {
-            let contexts = self.subject.containers.iter().map(|placed| placed.container.security_context.as_ref());
+            let contexts =
+                self.subject.containers.iter().map(|placed| placed.container.security_context.as_ref());
             contexts.into_iter().any(|own| !own.is_some_and(sets))
         };
         let fits = pod.run_as_non_root.is_none()

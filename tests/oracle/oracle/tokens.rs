@@ -63,9 +63,10 @@ fn is_allowed(token: &ServiceAccountTokenProjection, is_in_api_volume: bool, key
         return is_in_api_volume && keys.service_account.automount_token;
     }
     let seconds = token.expiration_seconds.unwrap_or(3600);
-    keys.service_account.tokens.iter().any(|allowed| {
-        is_for(allowed, audience) && (1..=allowed.max_expiration_seconds).contains(&seconds)
-    })
+    keys.service_account
+        .tokens
+        .iter()
+        .any(|allowed| is_for(allowed, audience) && (1..=allowed.max_expiration_seconds).contains(&seconds))
 }
 
 /// The audience is exact; only the path of a `spiffe://` id may be a pattern.

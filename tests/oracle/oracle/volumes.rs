@@ -42,14 +42,19 @@ fn check_type(subject: &Subject, volume: &Volume, faults: &mut Faults) {
     } else if image.is_some() {
         must(volumes.image, "image volume", faults);
     } else if let Some(claim) = persistent_volume_claim {
-        must(is_one_of(&volumes.persistent_volume_claim.names, &claim.claim_name), "claim of a volume", faults);
+        must(
+            is_one_of(&volumes.persistent_volume_claim.names, &claim.claim_name),
+            "claim of a volume",
+            faults,
+        );
     } else if let Some(ephemeral) = ephemeral {
         must(is_allowed_claim(volumes, ephemeral), "ephemeral volume", faults);
     } else if let Some(csi) = csi {
         must(is_allowed_driver(volumes, csi), "CSI volume", faults);
     } else if let Some(projected) = projected {
         let sources: Vec<_> = projected.sources.iter().flatten().collect();
-        let all_fit = is_api_volume(&sources) || sources.iter().all(|source| is_allowed_source(volumes, source));
+        let all_fit =
+            is_api_volume(&sources) || sources.iter().all(|source| is_allowed_source(volumes, source));
         must(all_fit, "projected source", faults);
     } else {
         // The names of Secrets are checked with who mounts them.
@@ -87,7 +92,8 @@ fn is_allowed_claim(volumes: &Volumes, ephemeral: &EphemeralVolumeSource) -> boo
     let modes = claim.access_modes.as_deref().unwrap_or_default();
     let is_of_one_pod = !modes.is_empty()
         && modes.iter().all(|mode| matches!(mode.as_str(), "ReadWriteOnce" | "ReadWriteOncePod"));
-    let size = claim.resources.as_ref().and_then(|all| all.requests.as_ref()).and_then(|all| all.get("storage"));
+    let size =
+        claim.resources.as_ref().and_then(|all| all.requests.as_ref()).and_then(|all| all.get("storage"));
     let bound = &volumes.ephemeral;
     !names_class
         && begins_empty
@@ -100,19 +106,13 @@ fn is_allowed_claim(volumes: &Volumes, ephemeral: &EphemeralVolumeSource) -> boo
 fn is_allowed_driver(volumes: &Volumes, csi: &CSIVolumeSource) -> bool {
     let attributes = csi.volume_attributes.clone().unwrap_or_default();
     volumes.csi.iter().filter(|entry| entry.driver == csi.driver).any(|entry| {
-        attributes.iter().all(|(key, value)| {
-            entry.attributes.get(key).is_some_and(|allowed| is_one_of(allowed, value))
-        })
+        attributes
+            .iter()
+            .all(|(key, value)| entry.attributes.get(key).is_some_and(|allowed| is_one_of(allowed, value)))
     })
 }
 
-fn check_mount(
-    subject: &Subject,
-    number: usize,
-    placed: &Placed,
-    mount: &VolumeMount,
-    faults: &mut Faults,
-) {
+fn check_mount(subject: &Subject, number: usize, placed: &Placed, mount: &VolumeMount, faults: &mut Faults) {
     let propagation = word(mount.mount_propagation.as_ref());
     placed.must(matches!(propagation, "" | "None" | "HostToContainer"), "mount propagation", faults);
     for path in [&mount.sub_path, &mount.sub_path_expr].into_iter().flatten() {

@@ -35,15 +35,10 @@ fn case(written: &'static Written) -> RuleCase {
     for (pointer, value) in base {
         put(&mut pod, pointer, value);
     }
-    let table =
-        |edits: &'static BTreeMap<String, Vec<Json>>| -> Table { edits.iter().map(|(place, values)| (place.as_str(), values.clone())).collect() };
-    RuleCase {
-        rule,
-        spec: spec.clone(),
-        base: pod,
-        violating: table(violating),
-        boundary: table(boundary),
-    }
+    let table = |edits: &'static BTreeMap<String, Vec<Json>>| -> Table {
+        edits.iter().map(|(place, values)| (place.as_str(), values.clone())).collect()
+    };
+    RuleCase { rule, spec: spec.clone(), base: pod, violating: table(violating), boundary: table(boundary) }
 }
 
 /// Sets what stands at a pointer; objects on the way are made.
