@@ -4,11 +4,18 @@ use crate::{
     pods::pod,
     shared::{Bed, NAMESPACE, cluster},
 };
-use testbed::eventually;
+use testbed::{eventually, harness::Test};
 
-#[tokio::test]
-async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_containers() {
-    let Some(bed) = cluster().await else { return };
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new_async(sandbox_usage_is_counted_for_the_pod),
+        Test::new_async(sandbox_start_time_is_counted_by_runtime),
+    ]
+}
+
+async fn sandbox_usage_is_counted_for_the_pod() {
+    let bed = cluster().await;
     bed.create(&pod("busy", "while :; do :; done")).await;
     bed.ready("busy").await;
     let of_pod = format!(r#"namespace="{NAMESPACE}",pod="busy""#);
@@ -21,10 +28,10 @@ async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_contai
     .await
     .unwrap();
 
-    for name in ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"] {
-        let of_container = value(&resources, &format!(r#"{name}{{container="main",{of_pod}}}"#));
-        assert!(of_container.unwrap_or_default() < f64::EPSILON, "{resources}");
-    }
+    // Whether the CPU is also counted for the container depends on the network stack: docs/node.md.
+    let of_container = format!(r#"container_memory_working_set_bytes{{container="main",{of_pod}}}"#);
+    let of_container = value(&resources, &of_container).unwrap_or_default();
+    assert!(of_container < f64::from(8 << 20), "{resources}");
     let memory = value(&resources, &format!("pod_memory_working_set_bytes{{{of_pod}}}")).unwrap();
     assert!(memory > f64::from(8 << 20), "{memory}");
     let metrics = bed.kubelet("/metrics/cadvisor").await;
@@ -42,9 +49,8 @@ async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_contai
     bed.remove("busy").await;
 }
 
-#[tokio::test]
-async fn how_long_a_sandbox_takes_to_start_is_counted_by_its_runtime() {
-    let Some(bed) = cluster().await else { return };
+async fn sandbox_start_time_is_counted_by_runtime() {
+    let bed = cluster().await;
     bed.create(&pod("started", "true")).await;
     bed.ended("started").await;
 

@@ -187,7 +187,7 @@ list copies it. */}}
 {{- $what := ternary "can match a namespace of Kubernetes (kube-*)" "a policy must never guard" $isPattern }}
 {{- fail (printf "policies.%s.namespaces has %s, which %s: nothing of the cluster could start without sandgate; %s" $name . $what (ternary "write a longer beginning" "remove it" $isPattern)) }}
 {{- end }}
-{{- if regexMatch (include "sandgate.regex" .) $.Release.Namespace }}
+{{- if or (eq . $.Release.Namespace) (and $isPattern (regexMatch (include "sandgate.regex" .) $.Release.Namespace)) }}
 {{- fail (printf "policies.%s.namespaces has %s, which %s: sandgate could not start without itself; remove it" $name . (ternary "matches the namespace of the release" "a policy must never guard" $isPattern)) }}
 {{- end }}
 {{- if not $isPattern }}{{ $_ := set $names . "" }}{{ end }}

@@ -6,7 +6,6 @@ use sandgate_engine::policy::{PolicySet, WebhookKind, WebhookScope};
 use serde_json::{Value, json};
 
 use super::{Objects, items, rendering::policies, template};
-use testbed::is_skipped;
 
 /// The match conditions that each webhook has beside those of its scope.
 const OWN_CONDITIONS: usize = 1;
@@ -29,9 +28,6 @@ const TABLE: [&str; 9] = [
 
 #[tokio::test]
 async fn webhooks_select_what_the_policies_say_for_every_kind_of_selection() {
-    if is_skipped() {
-        return;
-    }
     for policies_value in TABLE {
         let objects = render_policies(policies_value).await;
         assert_scopes(&objects, &policies(&objects), policies_value);
@@ -40,9 +36,6 @@ async fn webhooks_select_what_the_policies_say_for_every_kind_of_selection() {
 
 #[tokio::test]
 async fn rules_and_digests_name_every_webhook_of_every_scope() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_policies(TABLE[7]).await;
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let object = objects.one(kind);
@@ -60,9 +53,6 @@ async fn rules_and_digests_name_every_webhook_of_every_scope() {
 
 #[tokio::test]
 async fn tolerations_of_the_runtime_class_are_allowed_by_the_policies_that_allow_the_class() {
-    if is_skipped() {
-        return;
-    }
     let values = "{own: {namespaces: [a], placement: {allowedTolerations: [{key: own, operator: Exists}]}}, \
                   preset: {extends: preset/jobs, namespaces: [b]}, \
                   other: {namespaces: [c], runtimeClass: {default: kata, allowed: [kata]}}}";
@@ -84,9 +74,6 @@ async fn tolerations_of_the_runtime_class_are_allowed_by_the_policies_that_allow
 
 #[tokio::test]
 async fn workflow_namespaces_have_the_mode_of_the_policy_that_selects_them() {
-    if is_skipped() {
-        return;
-    }
     let flags = [
         "--set=workflowNamespaces.names={a,ci-a,team},workflowNamespaces.resourceQuota.enabled=true",
         "--set=workflowNamespaces.labels.guard=yes",
