@@ -7,6 +7,7 @@ mod certs;
 mod check;
 mod cluster_args;
 mod completion;
+mod evaluation;
 mod explain;
 mod format;
 mod input;

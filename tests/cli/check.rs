@@ -97,7 +97,7 @@ fn what_a_controller_adds_is_judged_too() {
     let folder = Folder::with(&[(
         "policy.yaml",
         "\
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: services}
 spec:

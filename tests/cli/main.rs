@@ -129,7 +129,7 @@ spec:
 /// A policy file for the namespace `name`, called `name` too.
 fn policy(name: &str, mode: &str) -> String {
     format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n\
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n\
          spec: {{namespaces: [{name}], mode: {mode}}}\n"
     )
 }

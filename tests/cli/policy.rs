@@ -25,7 +25,7 @@ fn every_default_is_shown() {
 #[test]
 fn everything_that_is_wrong_is_said_with_file_line_and_path() {
     let wrong = "\
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: a}
 spec:
@@ -33,7 +33,7 @@ spec:
   security:
     runAsUser: {default: 5, min: 10, max: 20}
 ---
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: b}
 spec:
@@ -72,7 +72,7 @@ fn a_key_that_stands_twice_is_named() {
 
 #[test]
 fn problems_are_told_in_the_words_of_the_file() {
-    let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
+    let head = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
     for (text, problem) in [
         ("", "standard input: no SandboxPolicy in it; leave --policy out to get the built-in one"),
         ("hello", "standard input:1: must be a mapping (key: value)"),

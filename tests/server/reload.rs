@@ -94,7 +94,7 @@ async fn certificate_files_that_are_written_in_place_are_noticed_too() {
 
 fn policy(mode: &str) -> String {
     format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n\
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n\
          spec: {{namespaces: [workflows], mode: {mode}}}\n"
     )
 }
