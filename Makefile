@@ -9,12 +9,14 @@ STORED ?= 20000
 FUZZ_SECONDS ?= 1800
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
+# 1 makes `make versions` try every minor version.
+ALL ?=
 # An archive of `make image` for `make cluster`; without it, what cargo builds for tests.
 IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +36,10 @@ run: ## Send example Pods to a real webhook over TLS and show what becomes of th
 	@$(CARGO) run --quiet --locked --example run
 
 test: ## Run every test, those against a real kube-apiserver included (builds it from Go modules, once)
-	$(CARGO) test --locked --workspace
+	@CARGO="$(CARGO)" scripts/test
+
+versions: ## Run the release and cluster tests on older and newer Kubernetes, and print a table (ALL=1: every minor version)
+	@CARGO="$(CARGO)" ALL="$(ALL)" scripts/versions
 
 demo: ## A guided tour: a real control plane, the webhook, and kubectl
 	@$(CARGO) build --quiet --locked --bin sandgate --example demo
@@ -48,16 +53,16 @@ cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
 
-attack-matrix: ## Ask from inside Pods which doors of a node are open, and write the table into the README (root on Linux)
+attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write the table into the README (root on Linux)
 	$(CARGO) build --locked
-	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- doors --nocapture
+	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- attack_surface --nocapture
 
 node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux; a quarter of an hour)
 	$(CARGO) bench --locked --bench node_cost
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked --bench rules --bench admission --bench trail --bench apiserver
+	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver
 
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked
@@ -85,7 +90,7 @@ chart: ## Write the chart's README and the policies' part of its schema, then li
 lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
-	rustfmt --check --edition 2024 tests/node/doors/probe/main.rs benches/node_cost/work/main.rs
+	rustfmt --check --edition 2024 tests/node/attack_surface/probe/main.rs benches/node_cost/work/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@for crate in ring openssl-sys native-tls; do \
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \

@@ -5,10 +5,19 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, ExitCode, Output},
 };
 
 use serde_json::Value;
+use testbed::harness::{Test, missing_program, run};
+
+fn main() -> ExitCode {
+    run(vec![
+        Test::new(image_has_binary_and_sbom_unprivileged).requires(missing_program("buildah", "buildah")),
+        Test::new(wrong_script_call_says_what_to_do),
+        Test::new(dockerfile_uses_the_crates_rust_version),
+    ])
+}
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -27,19 +36,7 @@ fn tar(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn has_buildah() -> bool {
-    let found = Command::new("buildah").arg("--version").output().is_ok();
-    if !found {
-        println!("SKIPPED: buildah is not installed (apt-get install buildah)");
-    }
-    found
-}
-
-#[test]
-fn the_image_is_the_binary_and_its_sbom_for_a_user_without_rights() {
-    if !has_buildah() {
-        return;
-    }
+fn image_has_binary_and_sbom_unprivileged() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["sandgate", "sandgate.cdx.json", "left-over"] {
         fs::write(folder.path().join(file), "a stand-in").unwrap();
@@ -65,8 +62,7 @@ fn the_image_is_the_binary_and_its_sbom_for_a_user_without_rights() {
     assert_eq!(tar(&["-tf", layer.to_str().unwrap()]), "sandgate\nsandgate.cdx.json\n");
 }
 
-#[test]
-fn a_wrong_call_of_a_script_is_told_what_to_do() {
+fn wrong_script_call_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |name: &str, arguments: &[&str], reason: &str| {
         let output = script(name, arguments, folder.path());
@@ -77,8 +73,7 @@ fn a_wrong_call_of_a_script_is_told_what_to_do() {
     fails("static-binary", &["out", "mips"], "static-binary: no target for \"mips\": ARCH is amd64 or arm64");
 }
 
-#[test]
-fn the_dockerfile_builds_with_the_rust_that_the_crate_asks_for() {
+fn dockerfile_uses_the_crates_rust_version() {
     let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
     let rust = env!("CARGO_PKG_RUST_VERSION");
     assert!(dockerfile.contains(&format!("FROM rust:{rust}-bookworm")), "Cargo.toml says {rust}");

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 const DOCUMENT: &str = include_str!("../SECURITY.md");
 
 #[test]
-fn every_file_and_test_that_the_document_names_exists() {
+fn named_files_and_tests_exist() {
     let references: Vec<&str> = references(DOCUMENT).collect();
     assert!(references.len() > 50, "{} references", references.len());
     let missing: Vec<&str> = references.into_iter().filter(|reference| !exists(reference)).collect();
@@ -13,7 +13,7 @@ fn every_file_and_test_that_the_document_names_exists() {
 }
 
 #[test]
-fn every_row_of_a_table_names_a_test() {
+fn table_rows_name_a_test() {
     let is_head = |line: &str| line.starts_with("|---") || line.ends_with("shown by |");
     let rows = DOCUMENT.lines().filter(|line| line.starts_with('|') && !is_head(line));
     let bare: Vec<&str> = rows.filter(|row| !references(row).any(|name| name.contains("::"))).collect();
@@ -21,11 +21,11 @@ fn every_row_of_a_table_names_a_test() {
 }
 
 #[test]
-fn a_reference_to_what_is_not_there_is_noticed() {
+fn missing_reference_is_noticed() {
     for (reference, there) in [
         ("tests/security.rs", true),
-        ("tests/security.rs::every_row_of_a_table_names_a_test", true),
-        ("tests/security.rs::every_row", false),
+        ("tests/security.rs::table_rows_name_a_test", true),
+        ("tests/security.rs::table_rows", false),
         ("tests/securities.rs", false),
         ("src", true),
     ] {

@@ -13,7 +13,7 @@ mod working;
 use std::{env, fs, path::Path};
 
 use serde_json::json;
-use testbed::{Cluster, Page, Result, cannot_run, program};
+use testbed::{Cluster, GeneratedDocs, Result, cannot_run, program};
 
 /// The image with the program that works.
 const IMAGE: &str = "localhost/work:bed";
@@ -86,7 +86,7 @@ impl Measured {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
         fs::write(folder.join("cost-pods.svg"), &self.pods.plot)?;
         fs::write(folder.join("cost-work.svg"), &self.works.plot)?;
-        let mut page = Page::read("docs/cost.md")?;
+        let mut page = GeneratedDocs::read("docs/cost.md")?;
         page.write("machine", &self.machine)?;
         page.write("pods", &self.pods.table)?;
         page.write("work", &self.works.table)

@@ -143,7 +143,8 @@ fn filled(pod: &Value) -> Value {
     let text = pod.to_string();
     let policies = PolicySet::builtin();
     let mut tree = json::pod_from_str(&text).expect("the Pod is JSON");
-    let violations = review::evaluate(&policies.policies()[0], &mut tree, None, review::Defaults::Fill).violations;
+    let violations =
+        review::evaluate(&policies.policies()[0], &mut tree, None, review::Defaults::Fill).violations;
     assert!(violations.is_empty(), "the Pod of the benchmarks is admitted: {violations:?}");
     serde_json::to_value(&tree).expect("the tree is JSON")
 }

@@ -7,12 +7,25 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, ExitCode, Output},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::json;
+use testbed::harness::{Test, missing_program, run};
+
+fn main() -> ExitCode {
+    let tests = [
+        Test::new(page_fits_every_screen_light_and_dark),
+        Test::new(hostile_names_are_text),
+        Test::new(page_is_accessible),
+        Test::new(content_policy_blocks_script_and_request),
+        Test::new(page_prints),
+    ];
+    let missing = missing_program("chromium", "chromium");
+    run(tests.into_iter().map(|test| test.requires(missing.clone())).collect())
+}
 
 const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&amp;\u{202e}";
 
@@ -49,12 +62,7 @@ enum Scheme {
 struct Desk(tempfile::TempDir);
 
 impl Desk {
-    /// `None` where there is no browser, which is said.
-    fn new() -> Option<Self> {
-        if Command::new("chromium").arg("--version").output().is_err() {
-            println!("SKIPPED: chromium is not installed (apt-get install chromium)");
-            return None;
-        }
+    fn new() -> Self {
         let desk = Self(tempfile::tempdir().unwrap());
         fs::write(desk.path("audit.jsonl"), trail()).unwrap();
         fs::copy(
@@ -69,7 +77,7 @@ impl Desk {
             .unwrap();
         // One line is not whole.
         assert_eq!(status.code(), Some(1));
-        Some(desk)
+        desk
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -134,9 +142,8 @@ fn trail() -> String {
     records.collect::<String>() + "<script>alert(2)</script>"
 }
 
-#[test]
-fn the_page_is_whole_on_any_screen_in_light_and_in_dark() {
-    let Some(desk) = Desk::new() else { return };
+fn page_fits_every_screen_light_and_dark() {
+    let desk = Desk::new();
     let mut grounds = Vec::new();
     for (width, scheme) in
         [(360, Scheme::Light), (1200, Scheme::Light), (1200, Scheme::Dark), (360, Scheme::Dark)]
@@ -152,9 +159,8 @@ fn the_page_is_whole_on_any_screen_in_light_and_in_dark() {
     assert_ne!(grounds[0], grounds[2], "dark differs from light");
 }
 
-#[test]
-fn hostile_names_are_text_in_the_browser_and_every_row_is_there() {
-    let Some(desk) = Desk::new() else { return };
+fn hostile_names_are_text() {
+    let desk = Desk::new();
     let found = desk.probe(1200, Scheme::Light);
     let shown = HOSTILE.replace('\u{202e}', "\u{fffd}");
     assert_eq!(found.users.iter().filter(|user| **user == shown).count(), 8);
@@ -170,17 +176,15 @@ fn hostile_names_are_text_in_the_browser_and_every_row_is_there() {
     }
 }
 
-#[test]
-fn who_cannot_see_the_page_is_told_the_same() {
-    let Some(desk) = Desk::new() else { return };
+fn page_is_accessible() {
+    let desk = Desk::new();
     let found = desk.probe(1200, Scheme::Light);
     assert_eq!((&*found.language, found.uncaptioned, found.unnamed), ("en", 0, 0));
     assert_eq!(found.dead, Vec::<String>::new());
 }
 
-#[test]
-fn the_page_itself_would_stop_a_script_and_a_request() {
-    let Some(desk) = Desk::new() else { return };
+fn content_policy_blocks_script_and_request() {
+    let desk = Desk::new();
     let quiet = desk.open("report.html", &["--dump-dom"]);
     assert_eq!(complaints(&quiet), Vec::<String>::new());
     let page = fs::read_to_string(desk.path("report.html")).unwrap();
@@ -197,9 +201,8 @@ fn the_page_itself_would_stop_a_script_and_a_request() {
     );
 }
 
-#[test]
-fn the_page_prints() {
-    let Some(desk) = Desk::new() else { return };
+fn page_prints() {
+    let desk = Desk::new();
     let pdf = desk.path("report.pdf");
     desk.open("report.html", &[&format!("--print-to-pdf={}", pdf.display())]);
     assert!(fs::read(pdf).unwrap().starts_with(b"%PDF-"));

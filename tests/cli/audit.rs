@@ -255,10 +255,7 @@ fn the_api_servers_own_log_is_read_too() {
 
 #[test]
 fn how_far_it_is_stands_on_a_terminal_and_nowhere_else() {
-    if Command::new("script").arg("--version").output().is_err() {
-        println!("SKIPPED: script is not installed (apt-get install bsdutils)");
-        return;
-    }
+    assert_eq!(testbed::harness::missing_program("script", "bsdutils"), None);
     let folder = Folder::with(&[("a.jsonl", &text(&trail(&some())))]);
     let program = assert_cmd::cargo::cargo_bin!("sandgate").display();
     // What is on the terminal where only standard error is one.

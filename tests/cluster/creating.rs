@@ -12,14 +12,14 @@ use crate::{
 
 #[tokio::test]
 async fn kubectl_run_stores_a_sandboxed_pod() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     sandbox.kubectl(&["run", "hello", "--image=busybox"]).await.expect_success();
     assert_sandboxed(&sandbox.stored("hello").await);
 }
 
 #[tokio::test]
 async fn kubectl_apply_stores_a_sandboxed_pod_and_may_be_repeated() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let manifest = plain_pod("applied").to_string();
     sandbox.kubectl_reading(&manifest, &["apply", "-f", "-"]).await.expect_success();
     let first = sandbox.stored("applied").await;
@@ -32,7 +32,7 @@ async fn kubectl_apply_stores_a_sandboxed_pod_and_may_be_repeated() {
 
 #[tokio::test]
 async fn server_side_apply_stores_a_sandboxed_pod_and_may_be_repeated() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let manifest = plain_pod("applied").to_string();
     let apply = ["apply", "--server-side", "-f", "-"];
     sandbox.kubectl_reading(&manifest, &apply).await.expect_success();
@@ -45,7 +45,7 @@ async fn server_side_apply_stores_a_sandboxed_pod_and_may_be_repeated() {
 
 #[tokio::test]
 async fn kubectl_create_job_makes_a_sandboxed_pod() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     sandbox.kubectl(&["create", "job", "work", "--image=busybox", "--", "true"]).await.expect_success();
     let pod = sandbox.first_pod().await;
     assert_eq!(pod["metadata"]["ownerReferences"][0]["name"], "work");
@@ -54,7 +54,7 @@ async fn kubectl_create_job_makes_a_sandboxed_pod() {
 
 #[tokio::test]
 async fn a_cron_jobs_job_makes_a_sandboxed_pod_that_may_retry() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("");
     pod["spec"]["restartPolicy"] = json!("OnFailure");
     let job = with_template(json!({}), &pod, &json!({}));
@@ -85,7 +85,7 @@ async fn run_now(sandbox: &Sandbox, cron_job: &str) {
 
 #[tokio::test]
 async fn a_create_by_the_kube_client_stores_a_sandboxed_pod() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let client = sandbox.bed.client().await.expect("a client");
     let pod: Pod = serde_json::from_value(plain_pod("typed")).expect("it is a pod");
     let pods = Api::<Pod>::namespaced(client, &sandbox.namespace);
@@ -95,7 +95,7 @@ async fn a_create_by_the_kube_client_stores_a_sandboxed_pod() {
 
 #[tokio::test]
 async fn a_generated_name_is_no_hindrance() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("");
     pod["metadata"] = json!({"generateName": "many-"});
     let stored = sandbox.create_and_read(&pod).await;
@@ -105,7 +105,7 @@ async fn a_generated_name_is_no_hindrance() {
 
 #[tokio::test]
 async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let shown = sandbox.kubectl(&["run", "dry", "--image=busybox", "--dry-run=server", "-o", "json"]).await;
     let shown: Value = serde_json::from_str(&shown.expect_success()).expect("kubectl prints JSON");
     assert_sandboxed(&shown);
@@ -118,7 +118,7 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() {
 
 #[tokio::test]
 async fn a_refusal_tells_the_person_what_to_change() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let message = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
     let start =
         "Error from server (Forbidden): admission webhook \"mutate.sandgate.dev\" denied the request: ";
@@ -128,7 +128,7 @@ async fn a_refusal_tells_the_person_what_to_change() {
 
 #[tokio::test]
 async fn the_api_servers_audit_log_says_what_was_decided() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
     sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
 

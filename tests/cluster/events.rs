@@ -46,12 +46,12 @@ impl Account {
 }
 
 /// A guarded namespace whose sandgate writes Events.
-async fn reporting(settings: &Value) -> Option<(Sandbox, Account)> {
-    let account = Account::new(shared().await?).await.expect("an account");
+async fn reporting(settings: &Value) -> (Sandbox, Account) {
+    let account = Account::new(shared().await).await.expect("an account");
     let kubeconfig = account.kubeconfig.display().to_string();
     let flags = ["--events", "--kubeconfig", &kubeconfig, "--instance", "sandgate-0"];
-    let sandbox = Sandbox::flagged(settings, &flags).await?;
-    Some((sandbox, account))
+    let sandbox = Sandbox::flagged(settings, &flags).await;
+    (sandbox, account)
 }
 
 fn hostile_pod(name: &str) -> Value {
@@ -81,7 +81,7 @@ async fn until_told(sandbox: &Sandbox, count: u64) -> Value {
 
 #[tokio::test]
 async fn describing_a_job_says_why_it_has_no_pods() {
-    let Some((sandbox, _)) = reporting(&json!({})).await else { return };
+    let (sandbox, _) = reporting(&json!({})).await;
     let mut pod = hostile_pod("");
     pod["spec"]["restartPolicy"] = json!("Never");
     let job = with_template(json!({"metadata": {"name": "bad"}}), &pod, &json!({}));
@@ -104,7 +104,7 @@ async fn describing_a_job_says_why_it_has_no_pods() {
 
 #[tokio::test]
 async fn thirty_refusals_of_a_pod_without_a_controller_are_one_event_of_the_namespace() {
-    let Some((sandbox, _)) = reporting(&json!({})).await else { return };
+    let (sandbox, _) = reporting(&json!({})).await;
     for index in 0..30 {
         let pod = hostile_pod(&format!("bad-{index}"));
         sandbox.create(&pod).await.expect_err("it is refused");
@@ -125,7 +125,7 @@ async fn thirty_refusals_of_a_pod_without_a_controller_are_one_event_of_the_name
 
 #[tokio::test]
 async fn what_was_not_refused_for_good_is_not_told() {
-    let Some((sandbox, _)) = reporting(&json!({})).await else { return };
+    let (sandbox, _) = reporting(&json!({})).await;
     let dry = format!("{}?dryRun=All", sandbox.pods_path(""));
     let mut pod = plain_pod("dry");
     pod["spec"]["hostPID"] = json!(true);
@@ -141,7 +141,7 @@ async fn what_was_not_refused_for_good_is_not_told() {
 
 #[tokio::test]
 async fn without_the_right_to_write_events_pods_are_judged_all_the_same() {
-    let Some((sandbox, account)) = reporting(&json!({})).await else { return };
+    let (sandbox, account) = reporting(&json!({})).await;
     sandbox.rest.merge(&account.role, &json!({"rules": []})).await.expect("it is taken away");
     eventually("the right is gone", async || {
         let subject = format!("--as=system:serviceaccount:{}:sandgate", account.namespace);
@@ -168,7 +168,7 @@ async fn without_the_right_to_write_events_pods_are_judged_all_the_same() {
 
 #[tokio::test]
 async fn the_right_to_write_events_is_no_other_right() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let account = Account::new(bed).await.expect("an account");
     let list = async |name: &str| {
         let subject = format!("--as=system:serviceaccount:{}:{name}", account.namespace);

@@ -11,7 +11,7 @@ use testbed::eventually;
 
 #[tokio::test]
 async fn a_bare_pod_gets_everything_that_the_policy_says() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     sandbox.kubectl(&["run", "bare", "--image=busybox"]).await.expect_success();
     let pod = sandbox.stored("bare").await;
     assert_sandboxed(&pod);
@@ -60,7 +60,7 @@ async fn a_bare_pod_gets_everything_that_the_policy_says() {
 
 #[tokio::test]
 async fn a_complete_pod_is_stored_as_if_there_were_no_webhook() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let elsewhere = format!("/api/v1/namespaces/{}/pods", sandbox.other_namespace().await);
     let expected = sandbox.rest.post(&elsewhere, &complete_pod("complete")).await.expect("nobody refuses it");
 
@@ -74,7 +74,7 @@ async fn a_complete_pod_is_stored_as_if_there_were_no_webhook() {
 
 #[tokio::test]
 async fn a_pod_of_several_containers_shares_the_budget() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let stored = sandbox.create_and_read(&pod_of_four("several")).await;
     assert_eq!(containers(&stored).count(), 4);
     assert_sandboxed(&stored);
@@ -82,7 +82,7 @@ async fn a_pod_of_several_containers_shares_the_budget() {
 
 #[tokio::test]
 async fn what_a_person_wrote_within_the_policy_stays() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("modest");
     pod["metadata"]["labels"] = json!({"team": "a"});
     pod["spec"]["activeDeadlineSeconds"] = json!(60);
@@ -105,7 +105,7 @@ async fn what_a_person_wrote_within_the_policy_stays() {
 #[tokio::test]
 async fn whatever_is_admitted_passes_pod_security_restricted() {
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let Some(sandbox) = Sandbox::with(&restricted, &json!({})).await else { return };
+    let sandbox = Sandbox::with(&restricted, &json!({})).await;
     let mut two = plain_pod("two");
     two["spec"]["initContainers"] = json!([{"name": "fetch", "image": "x"}]);
     for pod in [plain_pod("plain"), complete_pod("complete"), two] {
@@ -115,7 +115,7 @@ async fn whatever_is_admitted_passes_pod_security_restricted() {
 
 #[tokio::test]
 async fn limits_of_the_namespace_come_before_ours() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let range = json!({"type": "Container", "default": {"cpu": "300m"}, "defaultRequest": {"cpu": "100m"}});
     let path = format!("/api/v1/namespaces/{}/limitranges", sandbox.namespace);
     let range = json!({"metadata": {"name": "small"}, "spec": {"limits": [range]}});
@@ -143,7 +143,7 @@ async fn limits_of_the_namespace_come_before_ours() {
 
 #[tokio::test]
 async fn a_quota_that_demands_limits_is_content() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let path = format!("/api/v1/namespaces/{}/resourcequotas", sandbox.namespace);
     let quota = json!({"metadata": {"name": "bounded"}, "spec": {"hard": {"limits.cpu": "10", "limits.memory": "40Gi"}}});
     sandbox.rest.post(&path, &quota).await.expect("a ResourceQuota is no pod");
@@ -155,7 +155,7 @@ async fn a_quota_that_demands_limits_is_content() {
 #[tokio::test]
 async fn what_the_runtime_class_brings_is_kept_and_counted() {
     let settings = json!({"runtimeClass": {"default": "gvisor-managed", "allowed": ["gvisor-managed"]}});
-    let Some(sandbox) = Sandbox::unguarded(&json!({}), &settings).await else { return };
+    let sandbox = Sandbox::unguarded(&json!({}), &settings).await;
     let toleration = json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"});
     let class = json!({
         "metadata": {"name": "gvisor-managed"},
@@ -184,7 +184,7 @@ async fn what_the_runtime_class_brings_is_kept_and_counted() {
 
 #[tokio::test]
 async fn a_forged_mark_of_ours_is_corrected() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let mut pod = complete_pod("forged");
     pod["metadata"]["annotations"] = json!({"sandgate.dev/policy": "none", "sandgate.dev/policy-hash": "0"});
     let stored = sandbox.create_and_read(&pod).await;
@@ -194,7 +194,7 @@ async fn a_forged_mark_of_ours_is_corrected() {
 
 #[tokio::test]
 async fn a_pod_of_a_megabyte_is_filled_like_any_other() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("large");
     let variable = |index| json!({"name": format!("V{index}"), "value": "x".repeat(1_000)});
     pod["spec"]["containers"][0]["env"] = (0..1_000).map(variable).collect();

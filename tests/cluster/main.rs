@@ -1,7 +1,6 @@
 //! sandgate in front of a real API server: what people do, and what is stored of it.
 //!
-//! One control plane serves the whole run; each test has namespaces and a sandgate of its own. With
-//! `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so.
+//! One control plane serves the whole run; each test has namespaces and a sandgate of its own.
 
 mod examples;
 mod sandbox;
@@ -9,9 +8,6 @@ mod sandboxed;
 mod webhooks;
 
 mod audit;
-mod bed_itself;
-mod beyond;
-mod bystanders;
 mod certificates;
 mod chart;
 mod controllers;
@@ -20,9 +16,12 @@ mod deployments;
 mod events;
 mod filling;
 mod hostile;
+mod limitations;
 mod modes;
 mod monitoring;
 mod other_webhooks;
 mod schema;
+mod testbed_itself;
 mod traces;
+mod unguarded;
 mod updating;

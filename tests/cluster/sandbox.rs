@@ -14,49 +14,49 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A guarded namespace; `None` where the cluster tests are skipped.
-    pub(crate) async fn new() -> Option<Self> {
+    /// A guarded namespace.
+    pub(crate) async fn new() -> Self {
         Self::with(&json!({}), &json!({})).await
     }
 
     /// One with these labels on the namespace and these settings in the policy.
-    pub(crate) async fn with(labels: &Value, settings: &Value) -> Option<Self> {
-        let sandbox = Self::unguarded(labels, settings).await?;
+    pub(crate) async fn with(labels: &Value, settings: &Value) -> Self {
+        let sandbox = Self::unguarded(labels, settings).await;
         sandbox.guard().await;
-        Some(sandbox)
+        sandbox
     }
 
     /// One whose pods nobody fills, only the final object is judged.
-    pub(crate) async fn validating_only() -> Option<Self> {
-        let sandbox = Self::unguarded(&json!({}), &json!({})).await?;
+    pub(crate) async fn validating_only() -> Self {
+        let sandbox = Self::unguarded(&json!({}), &json!({})).await;
         let Self { bed, rest, sandgate, .. } = &sandbox;
         sandgate.guard_as(bed, rest, WebhookKind::Validating).await.expect("the API server asks sandgate");
-        Some(sandbox)
+        sandbox
     }
 
     /// One that sandgate is ready to guard and does not yet.
-    pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Option<Self> {
+    pub(crate) async fn unguarded(labels: &Value, settings: &Value) -> Self {
         Self::unguarded_of(labels, |_| settings.clone()).await
     }
 
     /// One whose policy's settings depend on the name of the namespace.
-    pub(crate) async fn unguarded_with(settings: impl FnOnce(&str) -> Value) -> Option<Self> {
+    pub(crate) async fn unguarded_with(settings: impl FnOnce(&str) -> Value) -> Self {
         Self::unguarded_of(&json!({}), settings).await
     }
 
     /// One whose sandgate has further flags.
-    pub(crate) async fn flagged(settings: &Value, flags: &[&str]) -> Option<Self> {
-        let sandbox = Self::start(&json!({}), |_| settings.clone(), flags).await?;
+    pub(crate) async fn flagged(settings: &Value, flags: &[&str]) -> Self {
+        let sandbox = Self::start(&json!({}), |_| settings.clone(), flags).await;
         sandbox.guard().await;
-        Some(sandbox)
+        sandbox
     }
 
-    async fn unguarded_of(labels: &Value, settings: impl FnOnce(&str) -> Value) -> Option<Self> {
+    async fn unguarded_of(labels: &Value, settings: impl FnOnce(&str) -> Value) -> Self {
         Self::start(labels, settings, &[]).await
     }
 
-    async fn start(labels: &Value, settings: impl FnOnce(&str) -> Value, flags: &[&str]) -> Option<Self> {
-        let bed = shared().await?;
+    async fn start(labels: &Value, settings: impl FnOnce(&str) -> Value, flags: &[&str]) -> Self {
+        let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
         let namespace = bed
             .namespace(&rest, &json!({"generateName": "sandbox-", "labels": labels}))
@@ -65,14 +65,14 @@ impl Sandbox {
         let mut spec = settings(&namespace);
         spec["namespaces"] = json!([namespace]);
         let sandgate = Sandgate::start_flagged(bed, &spec, flags).await.expect("sandgate starts");
-        Some(Self { bed, rest, namespace, sandgate })
+        Self { bed, rest, namespace, sandgate }
     }
 
     /// One with an admitted pod in it, called `main`, which asked for nothing.
-    pub(crate) async fn with_pod() -> Option<Self> {
-        let sandbox = Self::new().await?;
+    pub(crate) async fn with_pod() -> Self {
+        let sandbox = Self::new().await;
         sandbox.create(&plain_pod("main")).await.expect("it is admitted");
-        Some(sandbox)
+        sandbox
     }
 
     /// Puts sandgate in front of the namespace.

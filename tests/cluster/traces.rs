@@ -8,7 +8,7 @@ use testbed::{ApiServer, Collector, Sandgate, Version, attribute, eventually, sh
 /// An API server of its own: tracing every request would slow down all the others' tests.
 #[tokio::test]
 async fn a_create_that_the_api_server_traces_is_a_trace_that_goes_through_both_webhooks() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let version = Version::chosen().expect("a version");
     let apiserver = ApiServer::start_tracing(version).await.expect("an API server");
     let rest = apiserver.rest().await.expect("a client");

@@ -1,6 +1,6 @@
 //! `docs/pod-fields.md` held against the engine: what it says of each field is put to the test.
 
-mod places;
+mod samples;
 mod table;
 mod trial;
 mod values;
@@ -13,7 +13,7 @@ use std::{
 use sandgate_engine::rules;
 
 use self::{
-    places::places,
+    samples::places,
     table::{Judged, Table},
     trial::{Trial, trials, violations},
 };

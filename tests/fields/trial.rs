@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     is_harmless_here,
-    places::{ALLOWED_SECRET, Place, complete_pod, places},
+    samples::{ALLOWED_SECRET, Place, complete_pod, places},
     values,
 };
 

@@ -7,7 +7,18 @@ use crate::{
     pods::pods_path,
     shared::{NAMESPACE, cluster, cluster_alone},
 };
-use testbed::{Rest, eventually};
+use testbed::{Rest, eventually, harness::Test};
+
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new_async(known_attacks_are_denied_by_name),
+        Test::new_async(steering_annotations_are_denied),
+        Test::new_async(static_pod_name_gains_nothing),
+        Test::new_async(ephemeral_container_with_sys_admin_is_denied),
+        Test::new_async(outage_fail_denies_and_ignore_admits),
+    ]
+}
 
 /// What each does, the Pod's spec besides its container, what its container has besides a name and an image, and the
 /// rules that see it.
@@ -116,9 +127,8 @@ async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, testbed::Refusal> {
     rest.post(&pods_path("?dryRun=All"), pod).await
 }
 
-#[tokio::test]
-async fn every_known_attack_is_refused_and_named() {
-    let Some(bed) = cluster().await else { return };
+async fn known_attacks_are_denied_by_name() {
+    let bed = cluster().await;
     let strong = json!({"metadata": {"name": "strong"}});
     bed.rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts"), &strong).await.unwrap();
     for (what, spec, container, rules) in attacks() {
@@ -129,9 +139,8 @@ async fn every_known_attack_is_refused_and_named() {
     }
 }
 
-#[tokio::test]
-async fn annotations_that_steer_gvisor_or_pose_as_a_static_pod_are_refused() {
-    let Some(bed) = cluster().await else { return };
+async fn steering_annotations_are_denied() {
+    let bed = cluster().await;
     for annotation in [
         "dev.gvisor.flag.network",
         "dev.gvisor.spec.mount.workspace.type",
@@ -145,18 +154,16 @@ async fn annotations_that_steer_gvisor_or_pose_as_a_static_pod_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_name_like_that_of_a_static_pod_gains_nothing() {
-    let Some(bed) = cluster().await else { return };
+async fn static_pod_name_gains_nothing() {
+    let bed = cluster().await;
     let mut pod = pod(&json!({}), &json!({}));
     pod["metadata"]["name"] = json!("kube-apiserver-node");
     let stored = try_out(&bed.rest, &pod).await.unwrap();
     assert_eq!(stored["spec"]["runtimeClassName"], "gvisor");
 }
 
-#[tokio::test]
-async fn an_ephemeral_container_with_sys_admin_is_refused() {
-    let Some(bed) = cluster().await else { return };
+async fn ephemeral_container_with_sys_admin_is_denied() {
+    let bed = cluster().await;
     bed.create(&crate::pods::pod("target", "sleep 1000")).await;
     let attack = json!({"spec": {"ephemeralContainers": [{
         "name": "way-in", "image": "busybox:bed", "targetContainerName": "main",
@@ -168,9 +175,8 @@ async fn an_ephemeral_container_with_sys_admin_is_refused() {
     bed.remove("target").await;
 }
 
-#[tokio::test]
-async fn with_no_sandgate_left_fail_refuses_everything_and_ignore_lets_everything_in_and_counts_it() {
-    let Some(bed) = cluster_alone().await else { return };
+async fn outage_fail_denies_and_ignore_admits() {
+    let bed = cluster_alone().await;
     let scale = async |replicas: u32| {
         let replicas = json!({"spec": {"replicas": replicas}});
         bed.rest.merge("/apis/apps/v1/namespaces/sandgate/deployments/sandgate", &replicas).await.unwrap();

@@ -10,9 +10,16 @@ use crate::{
     shared::{Bed, NAMESPACE, cluster_alone},
 };
 use testbed::{
-    Result, eventually, is_ready,
+    Result, eventually,
+    harness::Test,
+    is_ready,
     load::{Creates, Load, Seen},
 };
+
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![Test::new_async(gate_recovers_without_escapes)]
+}
 
 /// Whether creates may fail meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +31,8 @@ enum Bears {
 }
 
 // One thread: only that one is in the network of the cluster.
-#[tokio::test]
-async fn the_gate_heals_by_itself_and_lets_nothing_in_meanwhile() {
-    let Some(bed) = cluster_alone().await else { return };
+async fn gate_recovers_without_escapes() {
+    let bed = cluster_alone().await;
     println!("{:<44} {}", "", Seen::HEAD);
     watch(&bed, "rolling update", Bears::Everything, async || roll(&bed).await).await;
     watch(&bed, "CA Secret deleted: every certificate is new", Bears::Everything, async || {

@@ -6,7 +6,18 @@ use crate::{
     pods::pod,
     shared::{Bed, cluster},
 };
-use testbed::{Result, eventually};
+use testbed::{Result, eventually, harness::Test};
+
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new_async(memory_over_limit_is_oom_killed),
+        Test::new_async(pod_past_deadline_is_ended),
+        Test::new_async(disk_over_limit_is_evicted),
+        Test::new_async(cpu_over_limit_is_throttled),
+        Test::new_async(memory_volume_counts_against_limit),
+    ]
+}
 
 fn with_limits(name: &str, script: &str, limits: Value) -> Value {
     let mut pod = pod(name, script);
@@ -14,9 +25,8 @@ fn with_limits(name: &str, script: &str, limits: Value) -> Value {
     pod
 }
 
-#[tokio::test]
-async fn a_pod_that_takes_more_memory_than_its_limit_is_killed() {
-    let Some(bed) = cluster().await else { return };
+async fn memory_over_limit_is_oom_killed() {
+    let bed = cluster().await;
     // What is written to memory is memory.
     bed.create(&with_limits("greedy", "cat /dev/zero >/dev/shm/all", json!({"memory": "64Mi"}))).await;
 
@@ -28,9 +38,8 @@ async fn a_pod_that_takes_more_memory_than_its_limit_is_killed() {
     bed.remove("greedy").await;
 }
 
-#[tokio::test]
-async fn a_pod_that_runs_longer_than_its_deadline_is_ended() {
-    let Some(bed) = cluster().await else { return };
+async fn pod_past_deadline_is_ended() {
+    let bed = cluster().await;
     let mut slow = pod("slow", "sleep 1000");
     slow["spec"]["activeDeadlineSeconds"] = json!(3);
     slow["spec"]["terminationGracePeriodSeconds"] = json!(1);
@@ -42,9 +51,8 @@ async fn a_pod_that_runs_longer_than_its_deadline_is_ended() {
     bed.remove("slow").await;
 }
 
-#[tokio::test]
-async fn a_pod_that_fills_its_disk_is_evicted() {
-    let Some(bed) = cluster().await else { return };
+async fn disk_over_limit_is_evicted() {
+    let bed = cluster().await;
     let script = "head -c 40000000 /dev/zero >/workspace/all && echo written; sleep 1000";
     bed.create(&with_limits("full", script, json!({"ephemeral-storage": "20Mi"}))).await;
 
@@ -56,9 +64,8 @@ async fn a_pod_that_fills_its_disk_is_evicted() {
     bed.remove("full").await;
 }
 
-#[tokio::test]
-async fn a_pod_gets_no_more_cpu_than_its_limit() {
-    let Some(bed) = cluster().await else { return };
+async fn cpu_over_limit_is_throttled() {
+    let bed = cluster().await;
     bed.create(&with_limits("busy", "while :; do :; done", json!({"cpu": "100m"}))).await;
     let busy = bed.ready("busy").await;
 
@@ -86,9 +93,8 @@ impl<G> Bed<G> {
     }
 }
 
-#[tokio::test]
-async fn a_volume_in_memory_is_no_way_around_the_limits() {
-    let Some(bed) = cluster().await else { return };
+async fn memory_volume_counts_against_limit() {
+    let bed = cluster().await;
     let mut memory = with_limits("memory", "cat /dev/zero >/workspace/all", json!({"memory": "64Mi"}));
     memory["spec"]["volumes"] = json!([{"name": "workspace", "emptyDir": {"medium": "Memory"}}]);
     bed.create(&memory).await;

@@ -1,16 +1,38 @@
 //! sandgate installed by its chart in a real cluster, in front of Pods that really run: in gVisor.
 //!
-//! Needs root on Linux and some packages; where the cluster cannot be had the tests are skipped, and say why.
+//! The tests need root on Linux and some packages. On a machine that cannot hold the cluster they are shown as ignored,
+//! with the reason.
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
+mod attack_surface;
 mod attacks;
-mod doors;
-mod ground;
 mod healing;
 mod kubectl;
 mod limits;
+mod network;
 mod pods;
+mod requirements;
 mod running;
 mod shared;
 mod watching;
+
+use std::process::ExitCode;
+
+use testbed::{cannot_run, harness::run};
+
+fn main() -> ExitCode {
+    let missing = cannot_run();
+    let modules = [
+        attack_surface::tests(),
+        attacks::tests(),
+        healing::tests(),
+        kubectl::tests(),
+        limits::tests(),
+        network::tests(),
+        requirements::tests(),
+        running::tests(),
+        watching::tests(),
+    ];
+    run(modules.into_iter().flatten().map(|test| test.requires(missing.clone())).collect())
+}

@@ -8,6 +8,22 @@ use crate::{
     pods::{container, pod, pods_path, until},
     shared::{NAMESPACE, cluster},
 };
+use testbed::harness::Test;
+
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new_async(bare_pod_runs_in_gvisor_unprivileged),
+        Test::new_async(threads_and_processes_start),
+        Test::new_async(sandbox_kernel_is_gvisor),
+        Test::new_async(unguarded_pod_runs_on_host_kernel),
+        Test::new_async(job_pods_run_in_gvisor),
+        Test::new_async(cron_job_pods_run_in_gvisor),
+        Test::new_async(init_containers_and_sidecars_share_sandbox),
+        Test::new_async(containers_without_limits_share_pod_budget),
+        Test::new_async(secret_is_variable_never_file),
+    ]
+}
 
 /// Says of a kernel whether it is gVisor's, whose version this is on every machine.
 pub(crate) const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
@@ -15,9 +31,8 @@ pub(crate) const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10
 /// What containerd calls gVisor. Nobody inside a Pod can reach what says so.
 pub(crate) const GVISOR: &str = "io.containerd.runsc.v1";
 
-#[tokio::test]
-async fn a_pod_that_asks_for_nothing_runs_in_gvisor_as_nobody_who_can_do_anything() {
-    let Some(bed) = cluster().await else { return };
+async fn bare_pod_runs_in_gvisor_unprivileged() {
+    let bed = cluster().await;
     let look = "cat /proc/version; id; grep -E '^(Cap|Groups)' /proc/self/status; \
         for place in / /etc /bin /dev /proc/sys/kernel /sys /dev/shm /tmp /workspace; do \
         touch $place/probe 2>/dev/null && echo writable $place; done; \
@@ -49,9 +64,8 @@ async fn a_pod_that_asks_for_nothing_runs_in_gvisor_as_nobody_who_can_do_anythin
 }
 
 /// The C library of most images calls clone3 for both, and gives up where that is not permitted.
-#[tokio::test]
-async fn programs_start_threads_and_processes() {
-    let Some(bed) = cluster().await else { return };
+async fn threads_and_processes_start() {
+    let bed = cluster().await;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/threads/main.rs");
     bed.cluster.import_source("localhost/threads:bed", &source).unwrap();
     let mut threads = pod("threads", "");
@@ -64,9 +78,8 @@ async fn programs_start_threads_and_processes() {
     bed.remove("threads").await;
 }
 
-#[tokio::test]
-async fn the_kernel_of_a_sandbox_says_that_it_is_gvisor() {
-    let Some(bed) = cluster().await else { return };
+async fn sandbox_kernel_is_gvisor() {
+    let bed = cluster().await;
     // On a node with `oci-seccomp` the policy's profile keeps the kernel's log from a Pod: this one has none.
     let mut banner = pod("banner", "dmesg");
     banner["spec"]["runtimeClassName"] = json!("gvisor");
@@ -82,9 +95,8 @@ async fn the_kernel_of_a_sandbox_says_that_it_is_gvisor() {
     bed.rest.delete(path).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_pod_where_nothing_is_guarded_runs_on_the_machines_own_kernel() {
-    let Some(bed) = cluster().await else { return };
+async fn unguarded_pod_runs_on_host_kernel() {
+    let bed = cluster().await;
     let mut open = pod("open", "cat /proc/version");
     open["spec"]["restartPolicy"] = json!("Never");
     open["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
@@ -100,9 +112,8 @@ async fn a_pod_where_nothing_is_guarded_runs_on_the_machines_own_kernel() {
     bed.rest.delete(path).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_pods_of_a_job_run_in_gvisor_and_end() {
-    let Some(bed) = cluster().await else { return };
+async fn job_pods_run_in_gvisor() {
+    let bed = cluster().await;
     let job = json!({
         "metadata": {"name": "work"},
         "spec": {"backoffLimit": 0, "template": {"spec": {
@@ -120,9 +131,8 @@ async fn the_pods_of_a_job_run_in_gvisor_and_end() {
     bed.rest.delete(&format!("{jobs}/work?propagationPolicy=Background")).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_pods_of_a_cron_job_run_in_gvisor_each_minute() {
-    let Some(bed) = cluster().await else { return };
+async fn cron_job_pods_run_in_gvisor() {
+    let bed = cluster().await;
     let cron = json!({
         "metadata": {"name": "tick"},
         "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"backoffLimit": 0, "template": {
@@ -141,9 +151,8 @@ async fn the_pods_of_a_cron_job_run_in_gvisor_each_minute() {
     bed.rest.delete(&format!("{crons}/tick?propagationPolicy=Background")).await.unwrap();
 }
 
-#[tokio::test]
-async fn init_containers_and_sidecars_share_the_sandbox_and_its_volumes() {
-    let Some(bed) = cluster().await else { return };
+async fn init_containers_and_sidecars_share_sandbox() {
+    let bed = cluster().await;
     let mut together = pod("together", "until [ -e /workspace/side ]; do sleep 0.1; done; cat /workspace/*");
     let mut sidecar = container("side", "echo from the sidecar >/workspace/side; sleep 1000");
     sidecar["restartPolicy"] = json!("Always");
@@ -159,9 +168,8 @@ async fn init_containers_and_sidecars_share_the_sandbox_and_its_volumes() {
     bed.remove("together").await;
 }
 
-#[tokio::test]
-async fn containers_without_limits_share_the_budget_of_the_pod() {
-    let Some(bed) = cluster().await else { return };
+async fn containers_without_limits_share_pod_budget() {
+    let bed = cluster().await;
     let names = ["first", "second", "third"];
     let mut shared = pod("shared", "true");
     shared["spec"]["containers"] = names.map(|name| container(name, "sleep 1000")).to_vec().into();
@@ -177,9 +185,8 @@ async fn containers_without_limits_share_the_budget_of_the_pod() {
     bed.remove("shared").await;
 }
 
-#[tokio::test]
-async fn a_secret_comes_as_a_variable_and_never_as_a_file() {
-    let Some(bed) = cluster().await else { return };
+async fn secret_is_variable_never_file() {
+    let bed = cluster().await;
     let secret = json!({"metadata": {"name": "key"}, "stringData": {"word": "xyzzy"}});
     bed.rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/secrets"), &secret).await.unwrap();
     let mut variable = pod("variable", "echo $WORD");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use testbed::{Cluster, Rest, Result, cannot_run, is_skipped, program, say};
+use testbed::{Cluster, Rest, Result, program};
 
 /// The namespace of the built-in policy.
 pub(crate) const NAMESPACE: &str = "workflows";
@@ -18,32 +18,25 @@ pub(crate) struct Bed<G> {
 
 static TURNS: RwLock<()> = RwLock::const_new(());
 
-/// The cluster, shared with other tests; `None` where there is none.
-pub(crate) async fn cluster() -> Option<Bed<RwLockReadGuard<'static, ()>>> {
-    let cluster = started().await?;
+/// Returns the cluster, shared with other tests.
+pub(crate) async fn cluster() -> Bed<RwLockReadGuard<'static, ()>> {
+    let cluster = started().await;
     let turn = TURNS.read().await;
-    Some(Bed { cluster, rest: cluster.bed.rest().await.unwrap(), _turn: turn })
+    Bed { cluster, rest: cluster.bed.rest().await.unwrap(), _turn: turn }
 }
 
-/// The cluster for a test that disturbs it: no other test runs meanwhile.
-pub(crate) async fn cluster_alone() -> Option<Bed<RwLockWriteGuard<'static, ()>>> {
-    let cluster = started().await?;
+/// Returns the cluster for a test that disturbs it: no other test runs meanwhile.
+pub(crate) async fn cluster_alone() -> Bed<RwLockWriteGuard<'static, ()>> {
+    let cluster = started().await;
     let turn = TURNS.write().await;
-    Some(Bed { cluster, rest: cluster.bed.rest().await.unwrap(), _turn: turn })
+    Bed { cluster, rest: cluster.bed.rest().await.unwrap(), _turn: turn }
 }
 
-async fn started() -> Option<&'static Cluster> {
+async fn started() -> &'static Cluster {
     static CLUSTER: OnceCell<Result<Cluster, String>> = OnceCell::const_new();
 
-    if is_skipped() {
-        return None;
-    }
-    if let Some(reason) = cannot_run() {
-        say(&format!("SKIPPED a test with real gVisor: {reason}"));
-        return None;
-    }
     let started = CLUSTER.get_or_init(|| async { start().await.map_err(|error| error.to_string()) }).await;
-    Some(started.as_ref().unwrap_or_else(|error| panic!("no cluster: {error}")))
+    started.as_ref().unwrap_or_else(|error| panic!("no cluster: {error}"))
 }
 
 async fn start() -> Result<Cluster> {

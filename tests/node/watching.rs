@@ -4,11 +4,18 @@ use crate::{
     pods::pod,
     shared::{Bed, NAMESPACE, cluster},
 };
-use testbed::eventually;
+use testbed::{eventually, harness::Test};
 
-#[tokio::test]
-async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_containers() {
-    let Some(bed) = cluster().await else { return };
+/// The tests of this module.
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new_async(usage_is_counted_per_pod_not_per_container),
+        Test::new_async(sandbox_start_time_is_counted_by_runtime),
+    ]
+}
+
+async fn usage_is_counted_per_pod_not_per_container() {
+    let bed = cluster().await;
     bed.create(&pod("busy", "while :; do :; done")).await;
     bed.ready("busy").await;
     let of_pod = format!(r#"namespace="{NAMESPACE}",pod="busy""#);
@@ -42,9 +49,8 @@ async fn what_a_sandboxed_pod_uses_is_counted_for_the_pod_and_not_for_its_contai
     bed.remove("busy").await;
 }
 
-#[tokio::test]
-async fn how_long_a_sandbox_takes_to_start_is_counted_by_its_runtime() {
-    let Some(bed) = cluster().await else { return };
+async fn sandbox_start_time_is_counted_by_runtime() {
+    let bed = cluster().await;
     bed.create(&pod("started", "true")).await;
     bed.ended("started").await;
 

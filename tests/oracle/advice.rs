@@ -3,7 +3,7 @@
 use sandgate_engine::violations::Violation;
 use serde_json::{Value as Json, json};
 
-use crate::{apiserver::items, sweep::keys};
+use crate::{apiserver::items, exhaustive::keys};
 
 /// One of the ways that a remedy offers.
 pub(crate) struct Advice {

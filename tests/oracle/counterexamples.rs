@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
-use crate::{apiserver::create, sweep::is_sound};
+use crate::{apiserver::create, exhaustive::is_sound};
 
 /// The first line of each file says what must happen: `# denied`, `# admitted`, or `# denied when final` for what
 /// `/mutate` repairs and `/validate` must refuse.

@@ -1,4 +1,4 @@
-//! No rule is starved: each is violated alone, and each is met at its edge, many times over.
+//! No rule is starved: each is violated alone, and each is met at its boundary, many times over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use serde_json::Value as Json;
 use crate::{
     apiserver::{Said, policy_with},
     cases, draw, draw_as,
+    edits::Table,
+    exhaustive::{Answers, examine},
     generator::{self, Case, Edit},
     in_parallel,
-    places::Table,
-    rooms::{self, Room},
+    rule_cases::{self, RuleCase},
     share,
-    sweep::{Answers, examine},
 };
 
-/// How often a rule must be violated alone, and met at its edge: 1000 times in a million cases.
+/// How often a rule must be violated alone, and met at its boundary: 1000 times in a million cases.
 fn quota() -> usize {
     (cases() / 1000).max(1)
 }
@@ -29,7 +29,7 @@ const PATIENCE: usize = 30;
 struct Tally {
     at_all: usize,
     alone: usize,
-    at_edge: usize,
+    at_boundary: usize,
 }
 
 #[derive(Default)]
@@ -43,18 +43,18 @@ struct Figures {
 fn each_rule_is_violated_alone_and_met_at_its_edge_by_a_single_edit() {
     let mut at = draw(any::<[Index; 2]>(), 1);
     let at = at.next().unwrap();
-    for room in rooms::all() {
-        let Room { rule, under, violating, edge } = room;
-        let policies = policy_with(&under.settings());
+    for case in rule_cases::all() {
+        let RuleCase { rule, variant, violating, boundary } = case;
+        let policies = policy_with(&variant.settings());
         for edit in generator::edits(violating).map(|edit| edit(at)) {
-            let answers = Answers::of(&policies, &Case::of(under.base(), vec![edit.clone()]).pod());
+            let answers = Answers::of(&policies, &Case::of(variant.base(), vec![edit.clone()]).pod());
             assert!(is_alone(rule, &answers), "{rule}: {edit:?} {:?}", answers.mutate.causes);
         }
-        for edit in generator::edits(edge).map(|edit| edit(at)) {
-            let pod = Case::of(under.base(), vec![edit.clone()]).pod();
+        for edit in generator::edits(boundary).map(|edit| edit(at)) {
+            let pod = Case::of(variant.base(), vec![edit.clone()]).pod();
             let answers = Answers::of(&policies, &pod);
             assert!(answers.mutate.allowed, "{rule}: {edit:?} {:?}", answers.mutate.causes);
-            assert_eq!(examine(&policies, &under.policy(), &pod, &answers), Ok(()), "{rule}: {edit:?}");
+            assert_eq!(examine(&policies, &variant.policy(), &pod, &answers), Ok(()), "{rule}: {edit:?}");
         }
     }
 }
@@ -63,8 +63,8 @@ fn each_rule_is_violated_alone_and_met_at_its_edge_by_a_single_edit() {
 fn no_rule_is_starved() {
     let figures = Figures::sum(in_parallel(|worker, workers| {
         let mut figures = Figures::default();
-        for room in rooms::all() {
-            figures.visit(&room, worker, share(quota(), worker, workers));
+        for case in rule_cases::all() {
+            figures.visit(&case, worker, share(quota(), worker, workers));
         }
         figures
     }));
@@ -75,9 +75,14 @@ fn no_rule_is_starved() {
         figures.escapes.join("\n")
     );
     for rule in rules::ALL {
-        let Tally { alone, at_edge, .. } = figures.of(rule.id);
+        let Tally { alone, at_boundary, .. } = figures.of(rule.id);
         assert!(alone >= quota(), "{} was violated alone {alone} times, not {}", rule.id, quota());
-        assert!(at_edge >= quota(), "{} was met at its edge {at_edge} times, not {}", rule.id, quota());
+        assert!(
+            at_boundary >= quota(),
+            "{} was met at its boundary {at_boundary} times, not {}",
+            rule.id,
+            quota()
+        );
     }
 }
 
@@ -88,38 +93,38 @@ fn is_alone(rule: &str, answers: &Answers) -> bool {
 }
 
 impl Figures {
-    fn visit(&mut self, room: &Room, worker: u8, quota: usize) {
-        let alone = self.count(room, &room.violating, worker, quota, |answers| is_alone(room.rule, answers));
-        let at_edge = self.count(room, &room.edge, worker, quota, |answers| answers.mutate.allowed);
-        let tally = self.rules.entry(room.rule).or_default();
+    fn visit(&mut self, case: &RuleCase, worker: u8, quota: usize) {
+        let alone = self.count(case, &case.violating, worker, quota, |answers| is_alone(case.rule, answers));
+        let at_boundary = self.count(case, &case.boundary, worker, quota, |answers| answers.mutate.allowed);
+        let tally = self.rules.entry(case.rule).or_default();
         tally.alone += alone;
-        tally.at_edge += at_edge;
+        tally.at_boundary += at_boundary;
     }
 
     /// Examines Pods with the edits of `table` until as many as wanted are what they should be; says how many are.
     fn count(
         &mut self,
-        room: &Room,
+        case: &RuleCase,
         table: &Table,
         worker: u8,
         quota: usize,
         is_wanted: impl Fn(&Answers) -> bool,
     ) -> usize {
-        let policies = policy_with(&room.under.settings());
+        let policies = policy_with(&case.variant.settings());
         let mut found = 0;
-        for pod in pods(room, table, worker, quota) {
+        for pod in pods(case, table, worker, quota) {
             if found == quota {
                 break;
             }
-            found += usize::from(is_wanted(&self.examine(room, &policies, &pod)));
+            found += usize::from(is_wanted(&self.examine(case, &policies, &pod)));
         }
         found
     }
 
-    fn examine(&mut self, room: &Room, policies: &PolicySet, pod: &Json) -> Answers {
+    fn examine(&mut self, case: &RuleCase, policies: &PolicySet, pod: &Json) -> Answers {
         let answers = Answers::of(policies, pod);
-        if let Err(fault) = examine(policies, &room.under.policy(), pod, &answers) {
-            self.escapes.push(format!("{fault} ({})\n{}", room.rule, generator::yaml(pod)));
+        if let Err(fault) = examine(policies, &case.variant.policy(), pod, &answers) {
+            self.escapes.push(format!("{fault} ({})\n{}", case.rule, generator::yaml(pod)));
         }
         let causes = answers.mutate.causes.iter().chain(&answers.validate.causes);
         for rule in causes.map(|(rule, _)| rule.as_str()).collect::<BTreeSet<_>>() {
@@ -136,11 +141,11 @@ impl Figures {
     fn sum(all: Vec<Self>) -> Self {
         let mut sum = Self::default();
         for one in all {
-            for (rule, Tally { at_all, alone, at_edge }) in one.rules {
+            for (rule, Tally { at_all, alone, at_boundary }) in one.rules {
                 let known = sum.rules.entry(rule).or_default();
                 known.at_all += at_all;
                 known.alone += alone;
-                known.at_edge += at_edge;
+                known.at_boundary += at_boundary;
             }
             sum.escapes.extend(one.escapes);
         }
@@ -148,17 +153,17 @@ impl Figures {
     }
 
     fn print(&self) {
-        println!("{:<26}{:>10}{:>10}{:>10}", "rule", "violated", "alone", "at edge");
+        println!("{:<26}{:>10}{:>10}{:>10}", "rule", "violated", "alone", "at boundary");
         for rule in rules::ALL {
-            let Tally { at_all, alone, at_edge } = self.of(rule.id);
-            println!("{:<26}{at_all:>10}{alone:>10}{at_edge:>10}", rule.id);
+            let Tally { at_all, alone, at_boundary } = self.of(rule.id);
+            println!("{:<26}{at_all:>10}{alone:>10}{at_boundary:>10}", rule.id);
         }
     }
 }
 
 /// Sound Pods with each edit of `table` in turn.
-fn pods(room: &Room, table: &Table, worker: u8, quota: usize) -> impl Iterator<Item = Json> {
-    let base = room.under.base();
+fn pods(case: &RuleCase, table: &Table, worker: u8, quota: usize) -> impl Iterator<Item = Json> {
+    let base = case.variant.base();
     let edits: Vec<_> = generator::edits(table.clone()).collect();
     let around = (vec(generator::sound_edit(), 0..4), any::<[Index; 2]>());
     draw_as(worker, around, quota * PATIENCE).enumerate().map(move |(turn, (mut around, at))| {

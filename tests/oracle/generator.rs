@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     apiserver::create,
-    places,
+    edits as edit_tables,
     schema::{self, Dice, FIELDS, Field, Twist},
     shrink,
 };
@@ -202,7 +202,7 @@ pub(crate) fn one_for_each_field() -> impl Strategy<Value = Vec<Case>> {
 }
 
 /// `edits` of a table in its own notation.
-pub(crate) fn edits(table: places::Table) -> impl Iterator<Item = impl Fn([Index; 2]) -> Edit> {
+pub(crate) fn edits(table: edit_tables::Table) -> impl Iterator<Item = impl Fn([Index; 2]) -> Edit> {
     changes(table)
         .into_iter()
         .map(|(place, change)| move |at| Edit { place: Cow::Borrowed(place), change: change.clone(), at })
@@ -275,8 +275,8 @@ fn edit(what: impl Strategy<Value = (&'static str, Change)>) -> impl Strategy<Va
     })
 }
 
-static SOUND: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| changes(places::sound()));
-static HOSTILE: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| changes(places::hostile()));
+static SOUND: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| changes(edit_tables::sound()));
+static HOSTILE: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| changes(edit_tables::hostile()));
 
 /// `!remove` and `!repeat` are changes; at the name of a list, an object is put into it.
 fn changes(table: Vec<(&'static str, Vec<Json>)>) -> Vec<(&'static str, Change)> {

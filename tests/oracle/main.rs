@@ -9,18 +9,18 @@ mod advice;
 mod apiserver;
 mod counterexamples;
 mod distribution;
+mod edits;
+mod exhaustive;
 mod generator;
 mod oracle;
-mod places;
 mod properties;
 mod quantity;
 mod remedies;
-mod rooms;
+mod rule_cases;
 mod schema;
 mod shrink;
 mod stored;
-mod sweep;
-mod words;
+mod values;
 
 use proptest::{
     strategy::{Strategy, ValueTree},

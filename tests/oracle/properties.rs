@@ -11,12 +11,13 @@ use crate::{
     apiserver::{
         UPDATES, allows_text, create, defaulted, items, policy_in_mode, policy_with, review_of, typed, update,
     },
-    cases, draw, generator,
+    cases, draw,
+    exhaustive::is_sound,
+    generator,
     generator::yaml,
     oracle,
     quantity::Nanos,
     shrink,
-    sweep::is_sound,
 };
 
 const ENDPOINTS: [Endpoint; 2] = [Endpoint::Mutate, Endpoint::Validate];

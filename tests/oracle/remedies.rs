@@ -11,10 +11,11 @@ use serde_json::{Value as Json, json};
 use crate::{
     advice::{self, Advice},
     apiserver::{policy_with, review_of},
-    cases, draw, generator,
+    cases, draw,
+    exhaustive::without_digits,
+    generator,
     generator::{Case, yaml},
-    rooms,
-    sweep::without_digits,
+    rule_cases,
 };
 
 #[test]
@@ -31,11 +32,11 @@ fn following_a_remedy_removes_its_violation() {
 #[test]
 fn the_remedies_of_every_rule_help() {
     let at = draw(proptest::prelude::any::<[proptest::sample::Index; 2]>(), 1).next().unwrap();
-    for room in rooms::all() {
-        let policies = policy_with(&room.under.settings());
-        for edit in generator::edits(room.violating) {
-            let followed = follow_all(&policies, &Case::of(room.under.base(), vec![edit(at)]).pod());
-            assert!(followed > 0, "{} gives a remedy", room.rule);
+    for case in rule_cases::all() {
+        let policies = policy_with(&case.variant.settings());
+        for edit in generator::edits(case.violating) {
+            let followed = follow_all(&policies, &Case::of(case.variant.base(), vec![edit(at)]).pod());
+            assert!(followed > 0, "{} gives a remedy", case.rule);
         }
     }
 }

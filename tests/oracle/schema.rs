@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use sandgate_engine::pod::schema::{Kind, POD, Type};
 use serde_json::{Map, Value as Json, json};
 
-use crate::words;
+use crate::values;
 
 /// A field of the Pod API; in its path `#` is an item of a list.
 pub(crate) struct Field {
@@ -30,7 +30,7 @@ impl Field {
         match self.kind {
             Kind::List(of) if dice.one_in(3) => (format!("{}/#", self.path), *of),
             Kind::Map(of) if dice.one_in(2) => {
-                let key = dice.pick(words::keys(self.name())).replace('/', "~1");
+                let key = dice.pick(values::keys(self.name())).replace('/', "~1");
                 (format!("{}/{key}", self.path), *of)
             }
             kind => (self.path.clone(), kind),
@@ -100,12 +100,12 @@ fn size(of: &'static Type) -> usize {
 /// A value of `kind` for the field `name`.
 pub(crate) fn value(kind: Kind, name: &str, depth: usize, dice: &mut Dice) -> Json {
     match kind {
-        Kind::String => json!(dice.pick(words::strings(name))),
+        Kind::String => json!(dice.pick(values::strings(name))),
         Kind::Boolean => json!(dice.one_in(2)),
         Kind::Quantity if dice.one_in(6) => json!(dice.pick(&[0, 1, 2, 3, 1024])),
-        Kind::Quantity => json!(dice.pick(words::QUANTITIES)),
+        Kind::Quantity => json!(dice.pick(values::QUANTITIES)),
         Kind::IntOrString if dice.one_in(2) => json!("http"),
-        Kind::IntOrString | Kind::Integer => json!(dice.pick(words::INTEGERS)),
+        Kind::IntOrString | Kind::Integer => json!(dice.pick(values::INTEGERS)),
         // The API server writes both itself.
         Kind::Any => {
             if name == "status" {
@@ -119,7 +119,7 @@ pub(crate) fn value(kind: Kind, name: &str, depth: usize, dice: &mut Dice) -> Js
             (0..count).map(|_| value(*of, name, depth, dice)).collect()
         }
         Kind::Map(of) => {
-            let key = dice.pick(words::keys(name));
+            let key = dice.pick(values::keys(name));
             json!({key: value(*of, name, depth, dice)})
         }
         Kind::Object(of) => object(of, depth + 1, dice),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::installed::{CHART, Installed};
 use testbed::{
-    ControlPlane, Result, eventually, is_skipped,
+    ControlPlane, Result, eventually,
     load::{Creates, Load, Seen},
 };
 
@@ -37,9 +37,6 @@ type Row = (&'static str, Bears, Seen);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_create_is_lost_to_rolls_rotations_and_lost_secrets() {
-    if is_skipped() {
-        return;
-    }
     // Of its own: it is restarted.
     let bed = ControlPlane::start().await.expect("a control plane");
     let release = Installed::before(&bed, "sandgate").await.expect("what there is before an install");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use testbed::{
-    ControlPlane, HelmLine, Node, NodePod, Output, Rest, Result, Spreader, eventually,
+    ControlPlane, HelmLine, Node, NodePod, Output, Rest, Result, ServiceProxy, eventually,
     load::{is_sandboxed, plain_pod},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Installed<'b> {
     pub(crate) guarded: String,
     /// The helm that installs and upgrades it.
     pub(crate) helm_line: HelmLine,
-    spreader: Spreader,
+    service_proxy: ServiceProxy,
 }
 
 impl<'b> Installed<'b> {
@@ -29,9 +29,9 @@ impl<'b> Installed<'b> {
     pub(crate) async fn before(bed: &'b ControlPlane, name: &str) -> Result<Self> {
         let rest = bed.rest().await?;
         let guarded = bed.namespace(&rest, &json!({"generateName": "workflows-"})).await?;
-        let spreader = Spreader::start().await?;
-        let node = Node::start(bed, name, spreader.endpoints.clone()).await?;
-        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, helm_line: HelmLine::Four, spreader })
+        let service_proxy = ServiceProxy::start().await?;
+        let node = Node::start(bed, name, service_proxy.endpoints.clone()).await?;
+        Ok(Self { bed, rest, node, name: name.to_owned(), guarded, helm_line: HelmLine::Four, service_proxy })
     }
 
     /// `helm install`, with these flags besides what it needs here.
@@ -50,7 +50,7 @@ impl<'b> Installed<'b> {
             format!("--set=policies.workflow-runner.namespaces={{{}}}", self.guarded),
             "--set=image.repository=registry.example.com/sandgate".into(),
             // The API server reaches no Service here.
-            format!("--set=webhook.url=https://127.0.0.1:{}", self.spreader.port),
+            format!("--set=webhook.url=https://127.0.0.1:{}", self.service_proxy.port),
             "--set=server.shutdownDelaySeconds=3,server.drainTimeoutSeconds=3".into(),
             "--wait".into(),
             "--timeout=110s".into(),

@@ -11,13 +11,13 @@ use testbed::{
     shared,
 };
 
-async fn before(name: &str) -> Option<Installed<'static>> {
-    Some(Installed::before(shared().await?, name).await.expect("what there is before an install"))
+async fn before(name: &str) -> Installed<'static> {
+    Installed::before(shared().await, name).await.expect("what there is before an install")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
-    let Some(release) = before("sandgate-life").await else { return };
+    let release = before("sandgate-life").await;
     let load = Load::start(&release.rest, &release.guarded, Creates::Stored);
 
     // The first install: until somebody answers, pods are what they were before.
@@ -73,7 +73,7 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_in_the_file_of_its_replica_and_in_an_event_that_names_it() {
-    let Some(release) = before("sandgate-trail").await else { return };
+    let release = before("sandgate-trail").await;
     release.install(CHART, &["--set=replicas=1,server.audit=file"]).await.expect_success();
     release.until_armed().await;
     refused_pod(&release).await;
@@ -106,7 +106,7 @@ async fn before_and_after(load: &Load, change: impl AsyncFnOnce()) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_whose_gate_is_gone_brings_it_back_by_itself() {
-    let Some(release) = before("sandgate-back").await else { return };
+    let release = before("sandgate-back").await;
     release.install(CHART, &[]).await.expect_success();
     release.until_armed().await;
 
@@ -126,7 +126,7 @@ async fn a_cluster_whose_gate_is_gone_brings_it_back_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_does_not_load_keeps_the_first_pod_unready_and_says_why() {
-    let Some(release) = before("sandgate-typo").await else { return };
+    let release = before("sandgate-typo").await;
     let wrong =
         r#"--set-json=policies.workflow-runner.lifecycle={"activeDeadlineSeconds":{"default":9,"max":8}}"#;
     release.install(CHART, &[wrong, "--wait=hookOnly"]).await.expect_success();
@@ -148,7 +148,7 @@ async fn a_policy_that_does_not_load_keeps_the_first_pod_unready_and_says_why() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_policy_is_taken_over_without_a_restart_and_a_wrong_one_is_not() {
-    let Some(release) = before("sandgate-policy").await else { return };
+    let release = before("sandgate-policy").await;
     release.install(CHART, &[]).await.expect_success();
     release.until_armed().await;
     let pods: Vec<String> = release.ready().into_iter().map(|pod| pod.name).collect();
@@ -174,7 +174,7 @@ async fn a_changed_policy_is_taken_over_without_a_restart_and_a_wrong_one_is_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_is_guarded_as_soon_as_it_is_labelled() {
-    let Some(release) = before("sandgate-label").await else { return };
+    let release = before("sandgate-label").await;
     let name = "labelled";
     release.bed.namespace(&release.rest, &json!({"name": name})).await.expect("a namespace");
     let every_other = [

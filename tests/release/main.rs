@@ -1,7 +1,7 @@
 //! sandgate as helm installs it: real processes for its pods, a real API server in front, from the first install to the
 //! last word of an uninstall, and what becomes of the creates that go on meanwhile.
 //!
-//! With `SANDGATE_SKIP_CLUSTER=1` the tests are skipped, and say so. `make ha` runs them for longer, and prints figures.
+//! `make ha` runs them for longer, and prints figures.
 
 mod availability;
 mod installed;

@@ -12,7 +12,7 @@ type Authority = CertifiedIssuer<'static, KeyPair>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_does_not_fit_is_told_and_the_last_good_certificate_is_served() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-files").await.expect("what there is before an install");
     let authority = authority();
     let ca = bed.folder().join("files-ca.crt");

@@ -20,7 +20,7 @@ const LOG_LEVEL: &str = r#"--set-json=server.logLevel="warn,sandgate::cluster=in
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_configuration_is_rearmed_in_one_write_counted_and_logged() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-replaced").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=2,server.audit=off", LOG_LEVEL]).await.expect_success();
     release.until_ready(2).await;
@@ -79,7 +79,7 @@ async fn a_replaced_configuration_is_rearmed_in_one_write_counted_and_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edited_configuration_is_drift_until_helm_puts_it_back() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-drift").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
     release.until_ready(1).await;

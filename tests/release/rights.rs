@@ -16,7 +16,7 @@ struct Right {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_right_is_needed_and_all_of_them_are_enough() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-rights").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
     heals(&release).await;

@@ -22,7 +22,7 @@ async fn helm_3_adds_and_removes_webhooks_and_rolls_back_over_both() {
 }
 
 async fn add_and_remove(name: &str, line: HelmLine) {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let mut release = Installed::before(bed, name).await.expect("what there is before an install");
     release.helm_line = line;
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
@@ -40,7 +40,7 @@ async fn add_and_remove(name: &str, line: HelmLine) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_server_side_applier_adds_and_removes_webhooks() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-ssa").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
     until_armed(&release, false).await;
@@ -69,7 +69,7 @@ async fn another_server_side_applier_adds_and_removes_webhooks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_an_earlier_version_applied_do_not_stop_an_upgrade() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-old").await.expect("what there is before an install");
     release.install(CHART, &[&["--set=replicas=1"], &MORE[..]].concat()).await.expect_success();
     until_armed(&release, true).await;
@@ -99,7 +99,7 @@ async fn fields_that_an_earlier_version_applied_do_not_stop_an_upgrade() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_is_deleted_takes_its_webhook_configurations_along() {
-    let Some(bed) = shared().await else { return };
+    let bed = shared().await;
     let release = Installed::before(bed, "sandgate-gone").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
     until_armed(&release, false).await;

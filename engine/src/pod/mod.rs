@@ -45,6 +45,9 @@ impl ContainerKind {
 /// The lists of containers of a Pod's spec.
 pub const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
+/// The probes that a container can have.
+pub const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
+
 /// The paths of [`CONTAINER_LISTS`].
 static LIST_PATHS: [LazyPath<'static>; 3] =
     [SPEC.child("initContainers"), SPEC.child("containers"), SPEC.child("ephemeralContainers")];
@@ -73,8 +76,7 @@ impl<'p, 'a> Container<'p, 'a> {
     /// Returns the probes of the container, each with the name of its field.
     pub fn probes(&self) -> impl Iterator<Item = (&'static str, &'p Object<'a>)> + use<'p, 'a> {
         let object = self.object;
-        let names = ["livenessProbe", "readinessProbe", "startupProbe"];
-        names.into_iter().filter_map(move |name| Some((name, object.object(name)?)))
+        PROBES.into_iter().filter_map(move |name| Some((name, object.object(name)?)))
     }
 
     /// Returns the name of the container, or a placeholder if it has none.

@@ -15,7 +15,7 @@ pub const FLOOR_RULES: [&str; 10] = [
 ];
 
 /// The ids of all rules, in alphabetical order.
-pub const RULE_IDS: [&str; 53] = [
+pub const RULE_IDS: [&str; 54] = [
     "active-deadline",
     "annotations",
     "apparmor",
@@ -23,6 +23,7 @@ pub const RULE_IDS: [&str; 53] = [
     "container-restart-rules",
     "dns-policy",
     "empty-dir",
+    "env",
     "file-key-ref",
     "fs-group",
     "grace-period",

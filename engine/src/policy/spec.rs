@@ -181,7 +181,7 @@ pub struct Lifecycle {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RestartPolicy {
-    /// The value that is filled where it is unset, or where it is the API default `Always` and that is not allowed.
+    /// The value that is filled where `Always` is not allowed and the Pod has that API default or none.
     pub default: RestartPolicyValue,
     /// The values that a Pod may have.
     pub allowed: Vec<RestartPolicyValue>,

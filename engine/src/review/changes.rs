@@ -93,3 +93,74 @@ pub(super) fn is_token_removed(pod: &Value) -> bool {
 pub(super) fn is_of_job(pod: &Value) -> bool {
     pod::controller(pod::metadata(pod)).is_some_and(pod::is_job)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        json::pod_from_str,
+        pod::spec_mut,
+        policy::{OnExcess, Spec},
+    };
+
+    fn clamping() -> Profile {
+        let mut spec = Spec::default();
+        spec.lifecycle.active_deadline_seconds.on_excess = OnExcess::Clamp;
+        Profile::of_spec(spec)
+    }
+
+    const POD: &str = r#"{"spec":{"activeDeadlineSeconds":9000,"containers":[
+        {"livenessProbe":{"terminationGracePeriodSeconds":70},"readinessProbe":{"terminationGracePeriodSeconds":5}}]}}"#;
+
+    fn lower(pod: &mut Value) {
+        let spec = spec_mut(pod).unwrap();
+        spec.set("activeDeadlineSeconds", 3600i64);
+        spec.set("terminationGracePeriodSeconds", 60i64);
+        for (_, container) in spec.list_mut("containers").unwrap().iter_mut() {
+            let probe = container.as_object_mut().unwrap().object_mut("livenessProbe").unwrap();
+            probe.set("terminationGracePeriodSeconds", 60i64);
+        }
+    }
+
+    #[test]
+    fn numbers_that_were_lowered_are_listed_and_those_that_were_added_are_not() {
+        let profile = clamping();
+        let mut pod = pod_from_str(POD).unwrap();
+        let numbers = Numbers::before_fill(&profile, &pod);
+        lower(&mut pod);
+        let clamped: Vec<_> = numbers
+            .clamped(&profile, &pod)
+            .into_iter()
+            .map(|Clamped { path, from, to }| (path.to_string(), from, to))
+            .collect();
+        assert_eq!(
+            clamped,
+            [
+                ("spec.activeDeadlineSeconds".into(), 9000, 3600),
+                ("spec.containers[0].livenessProbe.terminationGracePeriodSeconds".into(), 70, 60)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_policy_that_clamps_nothing_lists_nothing() {
+        let profile = Profile::default();
+        let mut pod = pod_from_str(POD).unwrap();
+        let numbers = Numbers::before_fill(&profile, &pod);
+        lower(&mut pod);
+        assert_eq!(numbers.clamped(&profile, &pod), []);
+    }
+
+    #[test]
+    fn a_removed_volume_or_mount_is_the_token_and_another_removed_item_is_not() {
+        for (text, field, expected) in [
+            (r#"{"spec":{"volumes":[{}]}}"#, "volumes", true),
+            (r#"{"spec":{"tolerations":[{}]}}"#, "tolerations", false),
+        ] {
+            let mut pod = pod_from_str(text).unwrap();
+            assert!(!is_token_removed(&pod));
+            spec_mut(&mut pod).unwrap().list_mut(field).unwrap().remove_where(|_| true);
+            assert_eq!(is_token_removed(&pod), expected, "{field}");
+        }
+    }
+}

@@ -25,6 +25,7 @@ impl LeveledViolations {
     }
 
     /// Returns the violations that are kept, those at the highest level first.
+    #[must_use]
     pub fn iter(&self) -> <&Self as IntoIterator>::IntoIter {
         self.into_iter()
     }

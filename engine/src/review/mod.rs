@@ -109,24 +109,20 @@ impl<'a> Evaluator<'a> {
         }
         let mut decision = Decision::of(Outcome::Denied);
         let violations = &mut decision.findings.violations.enforce;
-        match &request.unread {
-            Some(unread) => report_unread(unread, violations),
-            None => {
-                let found = quote(&request.info.namespace);
-                let remedy = match self.path_policy {
-                    Some(name) => format!("policy {} may not be loaded yet: try again, or add it", quote(name)),
-                    None => "a policy that was added in the last minutes may not be loaded yet: try again, or add \
-                             one"
-                    .into(),
-                };
-                Reporter::new(&NAMESPACE_POLICY, violations).report(
-                    NAMESPACE_PATH,
-                    found,
-                    "a namespace with a sandbox policy",
-                    remedy,
-                );
-            }
+        if let Some(unread) = &request.unread {
+            report_unread(unread, violations);
+            return decision;
         }
+        let found = quote(&request.info.namespace);
+        let remedy = match self.path_policy {
+            Some(name) => format!("policy {} may not be loaded yet: try again, or add it", quote(name)),
+            None => {
+                "a policy that was added in the last minutes may not be loaded yet: try again, or add one"
+                    .into()
+            }
+        };
+        let wanted = "a namespace with a sandbox policy";
+        Reporter::new(&NAMESPACE_POLICY, violations).report(NAMESPACE_PATH, found, wanted, remedy);
         decision
     }
 }

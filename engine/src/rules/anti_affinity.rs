@@ -71,14 +71,14 @@ mod tests {
         "pod-anti-affinity spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
 
     #[test]
-    fn a_pod_may_want_a_node_without_its_like() {
+    fn anti_affinity_within_a_node_is_admitted() {
         let like = json!({"matchLabels": {"app": "workflow-runner"}});
         let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": like, "namespaces": []});
         accepts(|pod| keep_away(pod, &term));
     }
 
     #[test]
-    fn it_cannot_shut_out_the_pods_of_other_namespaces() {
+    fn anti_affinity_to_other_namespaces_is_denied() {
         for (field, value) in [("namespaces", json!(["kube-system"])), ("namespaceSelector", json!({}))] {
             let term = json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {}, field: value});
             rejects(&format!("{TERM}.{field}"), |pod| keep_away(pod, &term));
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn it_cannot_take_a_zone_for_itself() {
+    fn anti_affinity_over_a_zone_is_denied() {
         for term in [json!({"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {}}), json!({})] {
             rejects(&format!("{TERM}.topologyKey"), |pod| keep_away(pod, &term));
         }
     }
 
     #[test]
-    fn a_preference_keeps_nobody_away() {
+    fn preferred_anti_affinity_is_admitted() {
         let term = json!({"topologyKey": "topology.kubernetes.io/zone", "namespaceSelector": {}});
         let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
         accepts(|pod| anti_affinity(pod, "preferredDuringSchedulingIgnoredDuringExecution", &preferred));

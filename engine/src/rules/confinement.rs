@@ -1,15 +1,17 @@
 //! Kernel mechanisms that confine a process: seccomp, `AppArmor`, `SELinux`, /proc, sysctls; and Windows, which has none.
 
-use std::fmt;
+use std::{cell::LazyCell, fmt};
 
 use super::{
     Group, Rule,
-    helpers::{AnyOf, Expected, SECURITY_CONTEXT, check_inherited},
+    helpers::{AnyOf, SECURITY_CONTEXT},
+    inherited::{check_inherited, fill_of_pod},
+    injected::is_filled_by_openshift,
 };
 use crate::{
     json::{Object, Value},
     path::{ANNOTATIONS, LazyPath, SPEC},
-    pod::{Pod, spec_mut},
+    pod::Pod,
     policy::{Profile, Spec},
     violations::{Reporter, show},
 };
@@ -52,32 +54,34 @@ pub(super) static SECCOMP: Rule = Rule {
         "Pod Security Standards, Restricted: Seccomp",
         "https://kubernetes.io/docs/tutorials/security/seccomp/",
     ],
-    setting: "spec.security.seccomp_profiles",
+    setting: "spec.security.seccompProfiles",
     fill: Some(fill_seccomp),
     check: check_seccomp,
 };
 
 fn fill_seccomp<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let Some(profile) = spec.security.seccomp_profiles.first() else { return 0 };
-    let Some(security) = spec_mut(pod).and_then(|pod| pod.object_mut("securityContext")) else { return 0 };
-    let object = match profile.split_once('/') {
+    let Some(first) = profile.spec.security.seccomp_profiles.first() else { return 0 };
+    let object = match first.split_once('/') {
         Some((kind, file)) => Object::from([("type", kind), ("localhostProfile", file)]),
-        None => Object::from([("type", profile.as_str())]),
+        None => Object::from([("type", first.as_str())]),
     };
-    security.set_default("seccompProfile", object).into()
+    fill_of_pod(pod, "seccompProfile", object).into()
 }
 
 fn check_seccomp(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.security.seccomp_profiles;
-    // Every Pod is checked and few are denied: the text is only made for those.
-    let remedy = fmt::from_fn(|f| match allowed.first() {
-        Some(first) => write!(f, "set it to {} or leave it out", profile_text(first)),
-        None => f.write_str("leave it out"),
-    });
-    let wanted = Expected { field: "seccompProfile", wanted: &AnyOf(allowed), remedy: &remedy };
-    check_inherited(pod, &wanted, out, |profile| {
-        profile.as_object().is_some_and(|profile| is_allowed(profile, allowed))
+    // No exception can set the key: what holds for the Pod holds for every container.
+    let fits = |_: &Spec, profile: Option<&Value>| {
+        profile.and_then(Value::as_object).is_some_and(|profile| is_allowed(profile, allowed))
+    };
+    check_inherited(pod, "seccompProfile", fits, |path, found, _, _| {
+        let remedy = fmt::from_fn(|f| {
+            if let Some(first) = allowed.first() {
+                write!(f, "set it to {} or ", profile_text(first))?;
+            }
+            f.write_str("leave it out on create (policy key security.seccompProfiles)")
+        });
+        out.report(path, show(found), AnyOf(allowed), remedy);
     });
     let prefixes =
         ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
@@ -126,20 +130,29 @@ fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static SELINUX: Rule = Rule {
     id: "selinux",
     group: Group::Confinement,
-    title: "No SELinux label is set.",
-    why: "A label such as spc_t removes the confinement. The runtime chooses the label; the Pod must not.",
+    title: "No SELinux label is set, except a level where the policy allows it.",
+    why: "A type such as spc_t, a user or a role removes the confinement. The runtime chooses the label; the Pod must \
+          not. OpenShift gives the Pods of each project a level of their own, which a policy can allow.",
     references: &["Pod Security Standards, Baseline: SELinux"],
-    setting: "",
+    setting: "spec.security.seLinuxLevel",
     fill: None,
     check: check_selinux,
 };
 
-fn check_selinux(_: &Spec, pod: &Pod, out: &mut Reporter) {
+fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let is_filled_by_openshift = LazyCell::new(|| is_filled_by_openshift(pod));
     each_security_context(pod, "seLinuxOptions", |path, options| {
         for (key, value) in options.as_object().into_iter().flat_map(Object::iter) {
-            if value.as_str() != Some("") {
-                out.report(path.child(key), show(Some(value)), "unset", "remove seLinuxOptions");
+            let is_level = key == "level";
+            if value.as_str() == Some("") || (is_level && spec.security.se_linux_level) {
+                continue;
             }
+            let remedy = match (is_level, *is_filled_by_openshift) {
+                (true, true) => "OpenShift sets it: allow it (policy key security.seLinuxLevel)",
+                (true, false) => "remove the level (policy key security.seLinuxLevel)",
+                (false, _) => "remove it from seLinuxOptions",
+            };
+            out.report(path.child(key), show(Some(value)), "unset", remedy);
         }
     });
 }
@@ -166,23 +179,31 @@ fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static SYSCTLS: Rule = Rule {
     id: "sysctls",
     group: Group::Confinement,
-    title: "No sysctl is set.",
-    why: "Sysctls change the kernel under the Pod, some of them for other Pods of the node too.",
-    references: &["Pod Security Standards, Baseline: Sysctls"],
-    setting: "",
+    title: "Only allowed sysctls are set.",
+    why: "Sysctls change the kernel under the Pod, some of them for other Pods of the node too. A policy can allow \
+          those that Kubernetes calls safe. Names are compared as written.",
+    references: &[
+        "Pod Security Standards, Baseline: Sysctls",
+        "https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/",
+    ],
+    setting: "spec.security.sysctls",
     fill: None,
     check: check_sysctls,
 };
 
-fn check_sysctls(_: &Spec, pod: &Pod, out: &mut Reporter) {
+fn check_sysctls(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let allowed = &spec.security.sysctls;
     for (index, sysctl) in pod.security.list("sysctls") {
         let name = sysctl.as_object().and_then(|sysctl| sysctl.get("name"));
-        out.report(
-            SECURITY_CONTEXT.child("sysctls").index(index),
-            show(name),
-            "absent",
-            "remove this sysctl",
-        );
+        if name.and_then(Value::as_str).is_some_and(|name| allowed.iter().any(|allowed| allowed == name)) {
+            continue;
+        }
+        let sysctls = SECURITY_CONTEXT.child("sysctls");
+        let wanted = fmt::from_fn(|f| {
+            if allowed.is_empty() { f.write_str("absent") } else { write!(f, "{}", AnyOf(allowed)) }
+        });
+        let remedy = "remove this sysctl (policy key security.sysctls)";
+        out.report(sysctls.index(index), show(name), wanted, remedy);
     }
 }
 
@@ -212,7 +233,6 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
-    use crate::policy::Spec;
 
     /// The same fault in the Pod's security context and in a container's.
     fn rejects_everywhere(rule: &str, field: &str, below: &str, value: &Json) {
@@ -235,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn seccomp_is_filled_and_every_other_profile_refused() {
+    fn seccomp_is_filled_and_every_other_profile_denied() {
         let pod = fills("seccomp spec.securityContext.seccompProfile", |pod| {
             without(&mut pod["spec"]["securityContext"], "seccompProfile")
         });
@@ -252,8 +272,7 @@ mod tests {
 
     #[test]
     fn a_policy_may_name_a_profile_on_the_node() {
-        let mut spec = Spec::default();
-        spec.security.seccomp_profiles = vec!["Localhost/strict.json".into()];
+        let spec = spec("{security: {seccompProfiles: [Localhost/strict.json, RuntimeDefault]}}");
         let pod = filled_by(&spec, &plain_pod());
         assert_eq!(
             pod["spec"]["securityContext"]["seccompProfile"],
@@ -264,6 +283,11 @@ mod tests {
             pod["spec"]["securityContext"]["seccompProfile"] =
                 json!({"type": "Localhost", "localhostProfile": "lax.json"});
         });
+        for profile in
+            [json!({"type": "RuntimeDefault"}), json!({"type": "RuntimeDefault", "localhostProfile": null})]
+        {
+            accepts_under(&spec, |pod| pod["spec"]["securityContext"]["seccompProfile"] = profile);
+        }
     }
 
     #[test]
@@ -287,29 +311,65 @@ mod tests {
     }
 
     #[test]
-    fn an_selinux_label_is_refused() {
+    fn selinux_label_is_denied() {
         for key in ["type", "user", "role", "level"] {
             rejects_everywhere("selinux", "seLinuxOptions", &format!(".{key}"), &json!({key: "spc_t"}));
         }
-        accepts(|pod| pod["spec"]["securityContext"]["seLinuxOptions"] = json!({}));
+        for value in [json!({}), json!(null), json!({"type": "", "level": null})] {
+            accepts(|pod| pod["spec"]["securityContext"]["seLinuxOptions"] = value);
+        }
     }
 
     #[test]
-    fn an_unmasked_proc_is_refused() {
+    fn selinux_level_is_allowed_by_its_key_and_nothing_else_of_the_label() {
+        let spec = spec("{security: {seLinuxLevel: true}}");
+        let level = json!({"level": "s0:c25,c10"});
+        accepts_under(&spec, |pod| {
+            pod["spec"]["securityContext"]["seLinuxOptions"] = level.clone();
+            pod["spec"]["containers"][0]["securityContext"]["seLinuxOptions"] = level;
+        });
+        for key in ["type", "user", "role"] {
+            let options = json!({"level": "s0:c25,c10", key: "spc_t"});
+            rejects_under(&spec, &format!("selinux spec.securityContext.seLinuxOptions.{key}"), |pod| {
+                pod["spec"]["securityContext"]["seLinuxOptions"] = options.clone();
+            });
+            rejects_under(
+                &spec,
+                &format!("selinux spec.containers[0].securityContext.seLinuxOptions.{key}"),
+                |pod| pod["spec"]["containers"][0]["securityContext"]["seLinuxOptions"] = options,
+            );
+        }
+    }
+
+    #[test]
+    fn unmasked_proc_is_denied() {
         rejects_in_container("proc-mount", "procMount", "", &json!("Unmasked"));
         accepts(|pod| pod["spec"]["containers"][0]["securityContext"]["procMount"] = json!("Default"));
     }
 
     #[test]
-    fn sysctls_are_refused_the_safe_ones_too() {
-        rejects("sysctls spec.securityContext.sysctls[0]", |pod| {
-            pod["spec"]["securityContext"]["sysctls"] =
-                json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]);
-        });
+    fn sysctl_is_denied_unless_the_policy_names_it() {
+        let path = "sysctls spec.securityContext.sysctls[0]";
+        let set = |pod: &mut Json, name: &str| {
+            pod["spec"]["securityContext"]["sysctls"] = json!([{"name": name, "value": "0"}]);
+        };
+        rejects(path, |pod| set(pod, "net.ipv4.ip_unprivileged_port_start"));
+        let one = spec("{security: {sysctls: [net.ipv4.ip_unprivileged_port_start]}}");
+        accepts_under(&one, |pod| set(pod, "net.ipv4.ip_unprivileged_port_start"));
+        for name in [
+            "net.ipv4.ping_group_range",
+            "kernel.msgmax",
+            "net/ipv4/ip_unprivileged_port_start",
+            "net.ipv4.ip_unprivileged_port_start ",
+            "",
+        ] {
+            rejects_under(&one, path, |pod| set(pod, name));
+        }
+        rejects_under(&one, path, |pod| pod["spec"]["securityContext"]["sysctls"] = json!([{"value": "0"}]));
     }
 
     #[test]
-    fn a_windows_pod_is_refused() {
+    fn windows_pod_is_denied() {
         rejects("windows spec.os.name", |pod| pod["spec"]["os"] = json!({"name": "windows"}));
         accepts(|pod| pod["spec"]["os"] = json!({"name": "linux"}));
         rejects_everywhere("windows", "windowsOptions", "", &json!({"hostProcess": true}));

@@ -1,5 +1,7 @@
 //! Isolation of the Pod from its node and from other Pods.
 
+use std::fmt;
+
 use super::{Group, Rule};
 use crate::{
     json::Object,
@@ -19,7 +21,7 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
     fill: None,
     check: |_, pod, out| {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
-            refuse_true(pod, field, out);
+            deny_true(pod, field, "", out);
         }
     },
 };
@@ -27,18 +29,26 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
 pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     id: "shared-process-namespace",
     group: Group::Isolation,
-    title: "shareProcessNamespace is not set.",
+    title: "Containers do not share one process namespace unless the policy allows it.",
     why: "With shareProcessNamespace each container can read the environment, and the secrets, of all others.",
     references: &["https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/"],
-    setting: "",
+    setting: "spec.security.shareProcessNamespace",
     fill: None,
-    check: |_, pod, out| refuse_true(pod, "shareProcessNamespace", out),
+    check: check_shared_process_namespace,
 };
 
-fn refuse_true(pod: &Pod, field: &str, out: &mut Reporter) {
+fn check_shared_process_namespace(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    if !spec.security.share_process_namespace {
+        let field = "shareProcessNamespace";
+        deny_true(pod, field, " (policy key security.shareProcessNamespace)", out);
+    }
+}
+
+/// Reports a field of `spec` that is neither false nor unset; `key` is the end of the remedy.
+fn deny_true(pod: &Pod, field: &str, key: &str, out: &mut Reporter) {
     let found = pod.spec.get(field);
     if found.is_some_and(|value| value.as_bool() != Some(false)) {
-        out.report(SPEC.child(field), show(found), "false or unset", format_args!("remove {field}"));
+        out.report(SPEC.child(field), show(found), "false or unset", format_args!("remove {field}{key}"));
     }
 }
 
@@ -129,11 +139,11 @@ fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
     id: "termination-message-path",
     group: Group::Isolation,
-    title: "terminationMessagePath is the default.",
+    title: "terminationMessagePath is the default or one of the policy's paths.",
     why: "The kubelet mounts a writable file of the node at terminationMessagePath, also on a read-only root. At \
-          another path it would cover a file of the image.",
+          another path it would cover a file of the image. Paths are compared as written.",
     references: &["https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/"],
-    setting: "",
+    setting: "spec.volumes.terminationMessagePaths",
     fill: None,
     check: check_termination_message_path,
 };
@@ -143,21 +153,27 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         let found = container.object.get("terminationMessagePath");
-        if found.is_some_and(|path| !matches!(path.as_str(), Some("" | TERMINATION_LOG))) {
-            let wanted = format!("{TERMINATION_LOG} or unset");
-            out.report(
-                container.at("terminationMessagePath"),
-                show(found),
-                wanted,
-                "remove terminationMessagePath",
-            );
+        let Some(path) = found else { continue };
+        let allowed = &container.spec.volumes.termination_message_paths;
+        let is_allowed = |path: &str| {
+            matches!(path, "" | TERMINATION_LOG) || allowed.iter().any(|allowed| allowed.as_str() == path)
+        };
+        if path.as_str().is_some_and(is_allowed) {
+            continue;
         }
+        let wanted = fmt::from_fn(|f| {
+            write!(f, "{TERMINATION_LOG}")?;
+            allowed.iter().try_for_each(|allowed| write!(f, " or {}", allowed.as_str()))?;
+            f.write_str(" or unset")
+        });
+        let remedy = "remove terminationMessagePath (policy key volumes.terminationMessagePaths)";
+        out.report(container.at("terminationMessagePath"), show(found), wanted, remedy);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
 
@@ -165,19 +181,26 @@ mod tests {
     fn nothing_is_shared_with_the_node() {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
             rejects(&format!("host-namespaces spec.{field}"), |pod| pod["spec"][field] = json!(true));
-            accepts(|pod| pod["spec"][field] = json!(false));
+            for value in [json!(false), json!(null)] {
+                accepts(|pod| pod["spec"][field] = value);
+            }
         }
     }
 
     #[test]
-    fn containers_do_not_share_processes() {
+    fn containers_share_processes_only_if_the_policy_allows_it() {
         rejects("shared-process-namespace spec.shareProcessNamespace", |pod| {
             pod["spec"]["shareProcessNamespace"] = json!(true)
         });
+        let shared = spec("{security: {shareProcessNamespace: true}}");
+        for value in [json!(true), json!(false), json!(null)] {
+            accepts_under(&shared, |pod| pod["spec"]["shareProcessNamespace"] = value);
+        }
+        rejects_under(&shared, "host-namespaces spec.hostPID", |pod| pod["spec"]["hostPID"] = json!(true));
     }
 
     #[test]
-    fn host_ports_are_refused() {
+    fn host_ports_are_denied() {
         rejects("host-ports spec.containers[0].ports[1].hostPort", |pod| {
             pod["spec"]["containers"][0]["ports"] =
                 json!([{"containerPort": 80}, {"containerPort": 81, "hostPort": 81}]);
@@ -205,18 +228,63 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_resolver_is_refused() {
+    fn resolver_of_the_node_is_denied() {
         rejects("dns-policy spec.dnsPolicy", |pod| pod["spec"]["dnsPolicy"] = json!("Default"));
         for policy in ["ClusterFirst", "None"] {
             accepts(|pod| pod["spec"]["dnsPolicy"] = json!(policy));
         }
     }
 
+    const PATH: &str = "termination-message-path spec.containers[0].terminationMessagePath";
+
+    fn set_path(pod: &mut Json, path: impl Into<Json>) {
+        pod["spec"]["containers"][0]["terminationMessagePath"] = path.into();
+    }
+
     #[test]
-    fn the_termination_message_stays_in_its_place() {
-        rejects("termination-message-path spec.containers[0].terminationMessagePath", |pod| {
-            pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/etc/passwd");
-        });
-        accepts(|pod| pod["spec"]["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log"));
+    fn termination_message_stays_in_its_place() {
+        for path in ["/etc/passwd", "/workspace/log", "dev/termination-log", "/dev/termination-log/"] {
+            rejects(PATH, |pod| set_path(pod, path));
+        }
+        for path in [json!("/dev/termination-log"), json!(""), json!(null)] {
+            accepts(|pod| set_path(pod, path));
+        }
+    }
+
+    #[test]
+    fn termination_message_may_be_at_the_policys_paths_exactly() {
+        let spec = spec("{volumes: {terminationMessagePaths: [/tekton/termination]}}");
+        accepts_under(&spec, |pod| set_path(pod, "/tekton/termination"));
+        accepts_under(&spec, |pod| set_path(pod, "/dev/termination-log"));
+        for path in ["/tekton/termination/x", "/tekton", "//tekton/termination", "/tekton/../etc/passwd"] {
+            rejects_under(&spec, PATH, |pod| set_path(pod, path));
+        }
+    }
+
+    #[test]
+    fn termination_message_path_of_an_exception_is_for_its_containers_alone() {
+        let policy = policy(
+            "{containers: [{name: agent, match: {images: [ghcr.io/example/agent]}, \
+             spec: {volumes: {terminationMessagePaths: [/agent/log]}}}]}",
+        );
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["image"] = json!("ghcr.io/example/agent:1");
+        pod["spec"]["containers"][1]["terminationMessagePath"] = json!("/agent/log");
+        assert_eq!(violations_under(policy.base(), &pod), Vec::<String>::new());
+        set_path(&mut pod, "/agent/log");
+        assert_eq!(violations_under(policy.base(), &pod), [PATH]);
+    }
+
+    #[test]
+    fn message_names_the_key_that_allows_it() {
+        let mut pod = complete_pod();
+        set_path(&mut pod, "/agent/log");
+        assert_eq!(
+            lines_of(&spec("{volumes: {terminationMessagePaths: [/a, /b]}}"), &pod),
+            [
+                "spec.containers[0].terminationMessagePath is \"/agent/log\", must be /dev/termination-log or /a or /b or unset: \
+              remove terminationMessagePath (policy key volumes.terminationMessagePaths) (termination-message-path)"
+            ]
+        );
     }
 }

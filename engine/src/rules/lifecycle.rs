@@ -1,101 +1,142 @@
 //! The lifetime of the Pod and its restarts.
 
+use std::fmt;
+
 use super::{Group, Rule};
 use crate::{
-    json::Value,
+    json::{Object, Value},
     path::{LazyPath, SPEC},
-    pod::{ContainerKind, Pod, controller, is_job, metadata_mut, spec_mut},
-    policy::{Profile, RestartPolicyValue, Spec},
+    pod::{ContainerKind, PROBES, Pod, controller, each_container_mut, is_job, metadata, spec_mut},
+    policy::{Ceiling, OnExcess, Profile, RestartPolicyValue, Spec},
     violations::{Reporter, show},
 };
 
 pub(super) static RESTART_POLICY: Rule = Rule {
     id: "restart-policy",
     group: Group::Lifecycle,
-    title: "restartPolicy is the policy's.",
-    why: "An unset restartPolicy and the API default Always look the same; on a Pod without a controller both \
-          become the policy's. A controller other than a Job would create a new Pod each time one ends, so its Pods \
-          are denied: run the work as a Job. OnFailure of a Job's Pod is allowed, since the deadline limits it.",
+    title: "restartPolicy is one of the policy's.",
+    why: "An unset restartPolicy and the API default Always look the same; if the policy does not allow Always, both \
+          become its default on a Pod without a controller and on one of a Job. The Pods of other controllers are \
+          denied with advice: a ReplicaSet, for example, creates a new Pod each time one ends. A Job's Pod may have \
+          the values of allowedForJobs too, since the deadline limits it.",
     references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy"],
-    setting: "spec.lifecycle.restartPolicy",
+    setting: "spec.lifecycle.restartPolicy.allowed",
     fill: Some(fill_restart_policy),
     check: check_restart_policy,
 };
 
+/// The value that the API server gives `restartPolicy` where it is unset.
+const API_DEFAULT_RESTART_POLICY: &str = "Always";
+
 fn fill_restart_policy<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let wants_always = spec.lifecycle.restart_policy.default == RestartPolicyValue::Always;
-    let controlled =
-        metadata_mut(pod).is_none_or(|metadata| controller(metadata).is_some_and(|owner| !is_job(owner)));
-    if wants_always || controlled {
+    let settings = &profile.spec.lifecycle.restart_policy;
+    if settings.allowed.contains(&RestartPolicyValue::Always)
+        || controller(metadata(pod)).is_some_and(|owner| !is_job(owner))
+    {
         return 0;
     }
     let Some(pod) = spec_mut(pod) else { return 0 };
-    if pod.get("restartPolicy").is_some_and(|policy| policy.as_str() != Some("Always")) {
+    if pod.get("restartPolicy").is_some_and(|policy| policy.as_str() != Some(API_DEFAULT_RESTART_POLICY)) {
         return 0;
     }
-    pod.set("restartPolicy", spec.lifecycle.restart_policy.default.as_str());
+    pod.set("restartPolicy", settings.default.as_str());
     1
 }
 
 fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let settings = &spec.lifecycle.restart_policy;
     let owner = pod.controller();
-    let of_job = owner.is_some_and(is_job);
-    let found = pod.spec.str("restartPolicy").unwrap_or("Always");
-    let default = settings.default.as_str();
-    if found == default
-        || (of_job && settings.allowed_for_jobs.iter().any(|allowed| allowed.as_str() == found))
-    {
+    let for_jobs =
+        if owner.is_some_and(is_job) { settings.allowed_for_jobs.as_slice() } else { Default::default() };
+    let found = pod.spec.get("restartPolicy");
+    // A value that is no text is none of them.
+    let policy = found.map_or(API_DEFAULT_RESTART_POLICY, |policy| policy.as_str().unwrap_or_default());
+    if settings.allowed.iter().chain(for_jobs).any(|allowed| allowed.as_str() == policy) {
         return;
     }
-    let restarter = owner.filter(|_| !of_job);
-    let remedy = match restarter.map(|owner| owner.str("kind")) {
-        Some(Some(kind)) if found == "Always" => {
-            format!("run it as a Job, a {kind} restarts Pods for ever")
+    let advice = RestartAdvice { owner, default: settings.default, policy };
+    out.report(SPEC.child("restartPolicy"), show(found), Values(&settings.allowed, for_jobs), advice);
+}
+
+struct Values<'p>(&'p [RestartPolicyValue], &'p [RestartPolicyValue]);
+
+impl fmt::Display for Values<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self(allowed, for_jobs) = self;
+        for (index, value) in allowed.iter().chain(*for_jobs).enumerate() {
+            let separator = if index == 0 { "" } else { " or " };
+            write!(f, "{separator}{}", value.as_str())?;
         }
-        // Left out it would be Always, which is not filled for a Pod that its controller would make again.
-        Some(_) => format!("set it to {default}"),
-        None => format!("set it to {default} or leave it out"),
-    };
-    out.report(SPEC.child("restartPolicy"), show(pod.spec.get("restartPolicy")), default, remedy);
+        Ok(())
+    }
+}
+
+/// What can be done about a restart policy, which depends on what creates the Pod.
+struct RestartAdvice<'p, 'a> {
+    owner: Option<&'p Object<'a>>,
+    default: RestartPolicyValue,
+    policy: &'p str,
+}
+
+impl fmt::Display for RestartAdvice<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let default = self.default.as_str();
+        match self.owner.filter(|owner| !is_job(owner)) {
+            Some(owner) if self.policy == API_DEFAULT_RESTART_POLICY && restarts_pods_for_ever(owner) => {
+                let kind = owner.str("kind").unwrap_or_default();
+                write!(f, "run it as a Job, a {kind} creates a new Pod each time one ends")?;
+            }
+            Some(owner) => match owner.str("kind") {
+                Some(kind) => write!(f, "set restartPolicy: {default} in the template of the {kind}")?,
+                None => write!(f, "set it to {default}")?,
+            },
+            None => write!(f, "set it to {default} or leave it out on create")?,
+        }
+        f.write_str(" (policy key lifecycle.restartPolicy.allowed)")
+    }
+}
+
+/// Returns true if an owner is of the kinds that create a new Pod each time one ends, and whose templates take no restart
+/// policy but Always.
+fn restarts_pods_for_ever(owner: &Object) -> bool {
+    let group =
+        owner.str("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+    matches!(
+        (group, owner.str("kind")),
+        ("apps", Some("ReplicaSet" | "StatefulSet" | "DaemonSet")) | ("", Some("ReplicationController"))
+    )
 }
 
 pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     id: "container-restart-rules",
     group: Group::Lifecycle,
-    title: "No container overrides the restartPolicy of the Pod.",
+    title: "No container overrides the restartPolicy of the Pod unless the policy allows it.",
     why: "Since Kubernetes 1.34 a container may have a restart policy or restart rules of its own, which take \
-          precedence over the Pod's Never. Only Always on an init container is allowed: it makes a native sidecar, \
-          which ends with the Pod.",
+          precedence over the Pod's Never. Always on an init container is allowed: it makes a native sidecar, which \
+          ends with the Pod. A policy can allow the others, which the Pod's deadline bounds.",
     references: &[
         "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-restart-rules",
     ],
-    setting: "",
+    setting: "spec.lifecycle.containerRestartRules",
     fill: None,
     check: check_container_restart_rules,
 };
 
 fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
+    let remedy = "remove it, the Pod's restartPolicy holds (policy key lifecycle.containerRestartRules)";
     for container in &pod.containers {
+        if container.spec.lifecycle.container_restart_rules {
+            continue;
+        }
         let own = container.object.get("restartPolicy");
         let harmless = container.kind == ContainerKind::Sidecar
             || own.is_none_or(|policy| policy.as_str() == Some("Never"));
         if !harmless {
-            out.report(
-                container.at("restartPolicy"),
-                show(own),
-                "unset",
-                "remove it, the Pod's restartPolicy holds",
-            );
+            out.report(container.at("restartPolicy"), show(own), "unset", remedy);
         }
         if container.object.list("restartPolicyRules").next().is_some() {
-            out.report(
-                container.at("restartPolicyRules"),
-                show(container.object.get("restartPolicyRules")),
-                "unset",
-                "remove it, the Pod's restartPolicy holds",
-            );
+            let rules = container.object.get("restartPolicyRules");
+            out.report(container.at("restartPolicyRules"), show(rules), "unset", remedy);
         }
     }
 }
@@ -103,9 +144,10 @@ fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
 pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     id: "active-deadline",
     group: Group::Lifecycle,
-    title: "activeDeadlineSeconds is set and bounded.",
-    why: "Without activeDeadlineSeconds a Pod may run for ever. It is filled if unset. It may be shorter than the \
-          policy's maximum, not longer.",
+    title: "activeDeadlineSeconds is set and bounded as far as the policy bounds it.",
+    why: "Without activeDeadlineSeconds a Pod may run for ever. The policy's default is filled if it is unset. It may \
+          be shorter than the policy's maximum; a longer one is denied, or lowered if the policy clamps. A Job's own \
+          deadline is not in its Pods, so that a Pod ends at this one whatever its Job has.",
     references: &[
         "https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-termination-and-cleanup",
     ],
@@ -114,25 +156,36 @@ pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     check: check_active_deadline,
 };
 
+const DEADLINE: &str = "activeDeadlineSeconds";
+
 fn fill_active_deadline<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
+    let bound = &profile.spec.lifecycle.active_deadline_seconds;
     let Some(pod) = spec_mut(pod) else { return 0 };
-    let Some(default) = spec.lifecycle.active_deadline_seconds.default else { return 0 };
-    pod.set_default("activeDeadlineSeconds", i64::from(default)).into()
+    if let Some(lowered) = excess(bound.max, bound.on_excess, pod.get(DEADLINE)) {
+        pod.set(DEADLINE, lowered);
+        return 1;
+    }
+    let Some(default) = bound.default else { return 0 };
+    pod.set_default(DEADLINE, i64::from(default)).into()
 }
 
 fn check_active_deadline(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let Some(max) = spec.lifecycle.active_deadline_seconds.max else { return };
-    let found = pod.spec.get("activeDeadlineSeconds");
-    if !found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
-        let wanted = format!("1 to {max}");
-        out.report(
-            SPEC.child("activeDeadlineSeconds"),
-            show(found),
-            wanted,
-            format_args!("set it to at most {max} or leave it out on create"),
-        );
+    let bound = &spec.lifecycle.active_deadline_seconds;
+    let Some(max) = bound.max else { return };
+    let found = pod.spec.get(DEADLINE);
+    if found.and_then(Value::as_i64).is_some_and(|seconds| (1..=i64::from(max)).contains(&seconds)) {
+        return;
     }
+    let leave_out = if bound.default.is_some() { " or leave it out on create" } else { "" };
+    let remedy =
+        format_args!("set it to at most {max}{leave_out} (policy key lifecycle.activeDeadlineSeconds.max)");
+    out.report(SPEC.child(DEADLINE), show(found), format_args!("1 to {max}"), remedy);
+}
+
+/// Returns the ceiling of a number that the policy lowers to it.
+fn excess(max: Option<u32>, on_excess: OnExcess, found: Option<&Value>) -> Option<i64> {
+    let max = i64::from(max.filter(|_| on_excess == OnExcess::Clamp)?);
+    found.and_then(Value::as_i64).filter(|seconds| *seconds > max).map(|_| max)
 }
 
 pub(super) static GRACE_PERIOD: Rule = Rule {
@@ -140,7 +193,8 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
     group: Group::Lifecycle,
     title: "terminationGracePeriodSeconds is bounded.",
     why: "With a long terminationGracePeriodSeconds, of the Pod or of a probe, the Pod runs on after its deadline. \
-          The API default of 30 seconds is lowered if the policy allows less.",
+          The API default of 30 seconds is lowered if the policy allows less; a longer one is denied, or lowered if \
+          the policy clamps.",
     references: &["https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"],
     setting: "spec.lifecycle.terminationGracePeriodSeconds",
     fill: Some(fill_grace_period),
@@ -148,20 +202,32 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
 };
 
 const GRACE: &str = "terminationGracePeriodSeconds";
+/// The grace period that the API server gives a Pod without one, in seconds.
 const API_DEFAULT_GRACE: i64 = 30;
 
 fn fill_grace_period<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    let Some(max) = spec.lifecycle.termination_grace_period_seconds.max.map(i64::from) else { return 0 };
-    if max >= API_DEFAULT_GRACE {
-        return 0;
+    let Ceiling { max, on_excess } = profile.spec.lifecycle.termination_grace_period_seconds;
+    let Some(ceiling) = max.map(i64::from) else { return 0 };
+    let Some(spec) = spec_mut(pod) else { return 0 };
+    let mut filled = 0;
+    let is_default = spec.get(GRACE).is_none_or(|seconds| seconds.as_i64() == Some(API_DEFAULT_GRACE));
+    if (is_default && ceiling < API_DEFAULT_GRACE) || excess(max, on_excess, spec.get(GRACE)).is_some() {
+        spec.set(GRACE, ceiling);
+        filled += 1;
     }
-    let Some(pod) = spec_mut(pod) else { return 0 };
-    if pod.get(GRACE).is_some_and(|seconds| seconds.as_i64() != Some(API_DEFAULT_GRACE)) {
-        return 0;
+    if on_excess != OnExcess::Clamp {
+        return filled;
     }
-    pod.set(GRACE, max);
-    1
+    each_container_mut(pod, profile, |_, container, _| {
+        for probe in PROBES {
+            let Some(Value::Object(probe)) = container.get_mut(probe) else { continue };
+            if let Some(lowered) = excess(max, on_excess, probe.get(GRACE)) {
+                probe.set(GRACE, lowered);
+                filled += 1;
+            }
+        }
+    });
+    filled
 }
 
 fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -169,8 +235,10 @@ fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let mut check = |path: LazyPath, found: Option<&Value>, unset: i64| {
         let seconds = found.map_or(Some(unset), Value::as_i64);
         if !seconds.is_some_and(|seconds| (0..=max).contains(&seconds)) {
-            let wanted = format_args!("0 to {max}");
-            out.report(path, show(found), wanted, format_args!("set it to at most {max}"));
+            let remedy = format_args!(
+                "set it to at most {max} (policy key lifecycle.terminationGracePeriodSeconds.max)"
+            );
+            out.report(path, show(found), format_args!("0 to {max}"), remedy);
         }
     };
     check(SPEC.child(GRACE), pod.spec.get(GRACE), API_DEFAULT_GRACE);
@@ -195,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_pod_is_not_restarted() {
+    fn bare_pod_is_not_restarted() {
         for always in [json!(null), json!("Always")] {
             let pod = fills(RESTART, |pod| pod["spec"]["restartPolicy"] = always);
             assert_eq!(pod["spec"]["restartPolicy"], "Never");
@@ -216,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_sets_pod_is_refused_with_advice() {
+    fn pod_of_a_replica_set_is_denied() {
         rejects(RESTART, |pod| {
             pod["metadata"]["ownerReferences"] = owned_by("apps/v1", "ReplicaSet");
             pod["spec"]["restartPolicy"] = json!("Always");
@@ -224,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_may_make_pods_that_end() {
+    fn controller_may_create_pods_that_end() {
         accepts(|pod| pod["metadata"]["ownerReferences"] = owned_by("argoproj.io/v1alpha1", "Workflow"));
     }
 
@@ -242,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_container_that_restarts_on_failure_is_refused_and_a_sidecar_is_not() {
+    fn init_container_that_restarts_on_failure_is_denied_and_a_sidecar_is_not() {
         let mut pod = complete_pod_of_three();
         pod["spec"]["initContainers"][0]["restartPolicy"] = json!("OnFailure");
         assert_eq!(violations(&pod), ["container-restart-rules spec.initContainers[0].restartPolicy"]);
@@ -290,5 +358,198 @@ mod tests {
             violations_of(&spec, &complete_pod()),
             ["grace-period spec.terminationGracePeriodSeconds"]
         );
+    }
+
+    /// Always is the API default, which cannot be told from an unset field: it stays where it is allowed.
+    #[test]
+    fn restart_policy_may_be_each_of_the_allowed_values() {
+        let spec = spec("{lifecycle: {restartPolicy: {allowed: [Never, OnFailure, Always]}}}");
+        for policy in ["Never", "OnFailure", "Always"] {
+            accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!(policy));
+        }
+        accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!(null));
+        for wrong in [json!("never"), json!(""), json!("Sometimes")] {
+            rejects_under(&spec, RESTART, |pod| pod["spec"]["restartPolicy"] = wrong);
+        }
+    }
+
+    #[test]
+    fn restart_policy_of_a_number_is_denied_even_where_always_is_allowed() {
+        let spec = spec("{lifecycle: {restartPolicy: {allowed: [Never, Always]}}}");
+        let mut pod = complete_pod();
+        pod["spec"]["restartPolicy"] = json!(1);
+        assert!(violations_of(&spec, &pod).contains(&RESTART.to_string()));
+    }
+
+    #[test]
+    fn default_restart_policy_is_filled_where_always_is_not_allowed() {
+        let spec = spec("{lifecycle: {restartPolicy: {default: OnFailure, allowed: [Never, OnFailure]}}}");
+        assert_eq!(filled_by(&spec, &plain_pod())["spec"]["restartPolicy"], "OnFailure");
+        accepts_under(&spec, |pod| pod["spec"]["restartPolicy"] = json!("Never"));
+    }
+
+    #[test]
+    fn a_jobs_pod_has_the_values_for_jobs_and_no_other() {
+        let strict = spec("{lifecycle: {restartPolicy: {allowedForJobs: []}}}");
+        let of_job = |policy: &str| {
+            let policy = json!(policy);
+            move |pod: &mut serde_json::Value| {
+                pod["metadata"]["ownerReferences"] = owned_by("batch/v1", "Job");
+                pod["spec"]["restartPolicy"] = policy;
+            }
+        };
+        rejects_under(&strict, RESTART, of_job("OnFailure"));
+        accepts_under(&strict, of_job("Never"));
+    }
+
+    fn advice(version: &str, kind: &str, policy: &str) -> String {
+        let mut pod = complete_pod();
+        pod["metadata"]["ownerReferences"] = owned_by(version, kind);
+        pod["spec"]["restartPolicy"] = json!(policy);
+        lines_of(&Spec::default(), &pod).join("\n")
+    }
+
+    #[test]
+    fn advice_depends_on_the_controller() {
+        for kind in ["ReplicaSet", "StatefulSet", "DaemonSet"] {
+            let expected = format!(
+                "spec.restartPolicy is \"Always\", must be Never: run it as a Job, a {kind} creates a new Pod each time one ends (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
+            );
+            assert_eq!(advice("apps/v1", kind, "Always"), expected);
+        }
+        assert!(advice("v1", "ReplicationController", "Always").contains("run it as a Job"));
+        for (version, kind) in [
+            ("agents.x-k8s.io/v1beta1", "Sandbox"),
+            ("ray.io/v1", "RayCluster"),
+            ("example.com/v1", "ReplicaSet"),
+        ] {
+            let expected = format!(
+                "must be Never: set restartPolicy: Never in the template of the {kind} (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
+            );
+            let found = advice(version, kind, "Always");
+            assert!(found.ends_with(&expected), "{found}");
+        }
+        let of_job = advice("batch/v1", "Job", "Sometimes");
+        assert!(of_job.contains("must be Never or OnFailure: set it to Never or leave it out"), "{of_job}");
+    }
+
+    fn excepted(keys: &str) -> Profile {
+        let text = format!(
+            "{{containers: [{{name: e, match: {{images: [registry.example.com/trusted]}}, spec: {keys}}}]}}"
+        );
+        policy(&text).base().clone()
+    }
+
+    #[test]
+    fn restart_rules_of_containers_are_a_key_of_the_policy_and_of_exceptions() {
+        let with_rules = |image: &str, list: &str| {
+            let mut pod = complete_pod_of_three();
+            pod["spec"][list][0]["image"] = json!(image);
+            pod["spec"][list][0]["restartPolicy"] = json!("OnFailure");
+            pod["spec"][list][0]["restartPolicyRules"] =
+                json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
+            pod
+        };
+        let profile = excepted("{lifecycle: {containerRestartRules: true}}");
+        let trusted = "registry.example.com/trusted:1";
+        assert_eq!(violations_under(&profile, &with_rules(trusted, "containers")), Vec::<String>::new());
+        assert_eq!(violations_under(&profile, &with_rules(trusted, "initContainers")), Vec::<String>::new());
+        for image in ["registry.example.com/trusted-evil:1", "registry.example.com/other"] {
+            let at = "container-restart-rules spec.containers[0]";
+            let expected = [format!("{at}.restartPolicy"), format!("{at}.restartPolicyRules")];
+            assert_eq!(violations_under(&profile, &with_rules(image, "containers")), expected);
+        }
+        let everywhere = spec("{lifecycle: {containerRestartRules: true}}");
+        assert_eq!(violations_of(&everywhere, &with_rules("x", "containers")), Vec::<String>::new());
+    }
+
+    const DEADLINE_AT: &str = "active-deadline spec.activeDeadlineSeconds";
+
+    fn deadline(seconds: serde_json::Value) -> impl FnOnce(&mut serde_json::Value) {
+        move |pod| pod["spec"]["activeDeadlineSeconds"] = seconds
+    }
+
+    #[test]
+    fn deadline_without_a_default_must_be_written() {
+        let spec = spec("{lifecycle: {activeDeadlineSeconds: {default: null, max: 100}}}");
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(null)));
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(101)));
+        accepts_under(&spec, deadline(json!(100)));
+    }
+
+    #[test]
+    fn deadline_without_a_max_is_filled_and_has_no_ceiling() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {default: 100, max: null}, restartPolicy: {allowedForJobs: []}}}",
+        );
+        let mut pod = complete_pod();
+        without(&mut pod["spec"], "activeDeadlineSeconds");
+        assert_eq!(filled_by(&spec, &pod)["spec"]["activeDeadlineSeconds"], 100);
+        accepts_under(&spec, deadline(json!(i32::MAX)));
+    }
+
+    #[test]
+    fn deadline_of_two_nulls_is_not_looked_at() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {default: null, max: null}, restartPolicy: {allowedForJobs: []}}}",
+        );
+        accepts_under(&spec, deadline(json!(null)));
+        accepts_under(&spec, deadline(json!(i32::MAX)));
+    }
+
+    #[test]
+    fn deadline_above_int32_is_denied_under_the_highest_max() {
+        let spec = spec("{lifecycle: {activeDeadlineSeconds: {default: 2147483647, max: 2147483647}}}");
+        accepts_under(&spec, deadline(json!(2_147_483_647)));
+        rejects_under(&spec, DEADLINE_AT, deadline(json!(2_147_483_648_i64)));
+    }
+
+    /// What GitLab, Tekton and Flyte write: one second too much, no time-out, nanoseconds.
+    #[test]
+    fn numbers_above_the_ceiling_are_clamped() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {onExcess: clamp}, terminationGracePeriodSeconds: {onExcess: clamp}}}",
+        );
+        for seconds in [3601, 2_147_483_647, 3_600_000_000_000_i64] {
+            let mut pod = complete_pod();
+            pod["spec"]["activeDeadlineSeconds"] = json!(seconds);
+            pod["spec"][GRACE] = json!(seconds);
+            pod["spec"]["containers"][0]["livenessProbe"] = json!({"tcpSocket": {"port": 1}, GRACE: seconds});
+            // /validate denies what no fill has lowered.
+            assert_eq!(violations_of(&spec, &pod).len(), 3);
+            let filled = filled_by(&spec, &pod);
+            assert_eq!(filled["spec"]["activeDeadlineSeconds"], 3600);
+            assert_eq!(filled["spec"][GRACE], 60);
+            assert_eq!(filled["spec"]["containers"][0]["livenessProbe"][GRACE], 60);
+            assert_eq!(violations_of(&spec, &filled), Vec::<String>::new());
+            assert_eq!(filled_by(&spec, &filled), filled);
+        }
+    }
+
+    #[test]
+    fn only_numbers_above_the_ceiling_are_clamped() {
+        let spec = spec(
+            "{lifecycle: {activeDeadlineSeconds: {onExcess: clamp}, terminationGracePeriodSeconds: {max: 20, onExcess: clamp}}}",
+        );
+        for seconds in [json!(0), json!(-1)] {
+            rejects_under(&spec, DEADLINE_AT, |pod| {
+                pod["spec"][GRACE] = json!(20);
+                pod["spec"]["activeDeadlineSeconds"] = seconds;
+            });
+        }
+        let mut pod = complete_pod();
+        for grace in [json!(null), json!(API_DEFAULT_GRACE)] {
+            pod["spec"][GRACE] = grace;
+            assert_eq!(filled_by(&spec, &pod)["spec"][GRACE], 20);
+        }
+        pod["spec"][GRACE] = json!(31);
+        assert_eq!(filled_by(&spec, &pod)["spec"][GRACE], 20);
+        assert_eq!(filled(&pod)["spec"][GRACE], 31, "the default policy denies and does not clamp");
+    }
+
+    #[test]
+    fn grace_period_without_a_max_is_not_bounded() {
+        let spec = spec("{lifecycle: {terminationGracePeriodSeconds: {max: null}}}");
+        accepts_under(&spec, |pod| pod["spec"][GRACE] = json!(300));
     }
 }

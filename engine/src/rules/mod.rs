@@ -4,19 +4,27 @@
 
 mod anti_affinity;
 mod confinement;
+mod env;
+mod groups;
 mod helpers;
 mod images;
+mod inherited;
+mod injected;
 mod isolation;
 mod lifecycle;
 mod metadata;
 mod placement;
 mod privileges;
+mod projected;
 mod resource_limits;
 mod resources;
+mod root;
 mod runtime;
 mod schema;
 mod secrets;
 mod service_account;
+mod token_volumes;
+mod tolerations;
 mod users;
 mod volumes;
 
@@ -104,7 +112,7 @@ impl Group {
             Self::Confinement => "Confinement",
             Self::Isolation => "Isolation",
             Self::Volumes => "Volumes",
-            Self::Secrets => "Secrets",
+            Self::Secrets => "Secrets and environment",
             Self::Resources => "Resources",
             Self::Images => "Images",
         }
@@ -157,32 +165,37 @@ pub struct Filled {
 /// Orders that matter (a test holds each of them):
 ///
 /// - `pod-schema` reports first: it explains why other rules see nothing in a value of the wrong type.
+/// - `runtime-class` and `host-users` fill before `run-as-non-root` and `run-as-user`: whether a container
+///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
+/// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their mounts.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
     &metadata::LABELS,
+    &metadata::FORBIDDEN_ANNOTATIONS,
     &metadata::MIRROR_POD,
     &runtime::RUNTIME_CLASS,
     &runtime::GVISOR_ANNOTATIONS,
     &placement::NODE_AFFINITY,
-    &placement::TOLERATIONS,
+    &tolerations::TOLERATIONS,
     &placement::NODE_NAME,
     &placement::SCHEDULER,
     &placement::PRIORITY_CLASS,
     &anti_affinity::POD_ANTI_AFFINITY,
     &service_account::SERVICE_ACCOUNT,
-    &service_account::TOKEN_VOLUMES,
+    &token_volumes::TOKEN_VOLUMES,
     &lifecycle::RESTART_POLICY,
     &lifecycle::CONTAINER_RESTART_RULES,
     &lifecycle::ACTIVE_DEADLINE,
     &lifecycle::GRACE_PERIOD,
-    &users::RUN_AS_NON_ROOT,
+    &root::HOST_USERS,
+    &root::RUN_AS_NON_ROOT,
     &users::RUN_AS_USER,
-    &users::RUN_AS_GROUP,
-    &users::FS_GROUP,
-    &users::SUPPLEMENTAL_GROUPS,
+    &groups::RUN_AS_GROUP,
+    &groups::FS_GROUP,
+    &groups::SUPPLEMENTAL_GROUPS,
     &privileges::PRIVILEGED,
     &privileges::PRIVILEGE_ESCALATION,
     &privileges::CAPABILITIES,
@@ -207,6 +220,7 @@ pub static ALL: &[&Rule] = &[
     &volumes::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
+    &env::ENV,
     &resources::RESOURCE_KINDS,
     &resources::RESOURCE_CLAIMS,
     &resource_limits::RESOURCE_LIMITS,
@@ -219,6 +233,10 @@ pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
 
 /// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
+
+/// The rule that the agents of a network break when they record their work in a running Pod: Multus, Calico and
+/// OVN-Kubernetes write their annotations by an update of `pods/status`, which authors of Pods have no right to.
+pub static WRITTEN_WITH_STATUS: &Rule = &metadata::FORBIDDEN_ANNOTATIONS;
 
 /// Returns the rule with this id.
 #[must_use]
@@ -347,6 +365,12 @@ mod tests {
     fn rules_stand_in_an_order_that_their_fills_and_reports_need() {
         let position = |id: &str| ALL.iter().position(|rule| rule.id == id).unwrap();
         for (first, second) in [
+            ("runtime-class", "run-as-non-root"),
+            ("runtime-class", "run-as-user"),
+            ("host-users", "run-as-non-root"),
+            ("host-users", "run-as-user"),
+            ("writable-paths", "env"),
+            ("env", "resource-limits"),
             ("token-volumes", "empty-dir"),
             ("token-volumes", "writable-paths"),
             ("empty-dir", "writable-paths"),
@@ -363,6 +387,14 @@ mod tests {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
             assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
         }
+    }
+
+    #[test]
+    fn the_policy_language_has_the_ids_of_the_rules() {
+        let mut ids: Vec<&str> = ALL.iter().map(|rule| rule.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, crate::policy::RULE_IDS);
+        assert!(crate::policy::FLOOR_RULES.iter().all(|id| by_id(id).is_some()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
-    policy::{NodeOperator, NodeRequirement, Profile, Spec, TaintEffect, Toleration, TolerationOperator},
+    policy::{NodeOperator, NodeRequirement, Pattern, Profile, Spec},
     text::quote,
     violations::{Reporter, show},
 };
@@ -15,7 +15,6 @@ static AFFINITY: LazyPath<'static> = SPEC.child("affinity");
 static NODE_AFFINITY_PATH: LazyPath<'static> = AFFINITY.child("nodeAffinity");
 static REQUIRED_PATH: LazyPath<'static> = NODE_AFFINITY_PATH.child(REQUIRED);
 static TERMS: LazyPath<'static> = REQUIRED_PATH.child("nodeSelectorTerms");
-static TOLERATIONS_PATH: LazyPath<'static> = SPEC.child("tolerations");
 
 pub(super) static NODE_AFFINITY: Rule = Rule {
     id: "node-affinity",
@@ -83,7 +82,7 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                 TERMS,
                 show(terms),
                 format_args!("a term with {}", describe(wanted)),
-                "leave the affinity out on create",
+                "leave the affinity out on create (policy key placement.nodeAffinity)",
             );
             continue;
         };
@@ -96,7 +95,10 @@ fn check_node_affinity(spec: &Spec, pod: &Pod, out: &mut Reporter) {
                     TERMS.index(index),
                     found,
                     format_args!("with {text}"),
-                    format_args!("add {} to its matchExpressions", requirement_text(wanted)),
+                    format_args!(
+                        "add {} to its matchExpressions (policy key placement.nodeAffinity)",
+                        requirement_text(wanted)
+                    ),
                 );
             }
         }
@@ -125,143 +127,21 @@ fn is_empty_term(term: &Object) -> bool {
     none("matchExpressions") && none("matchFields")
 }
 
-/// Returns whether a term has the requirement, or a stricter one of the same key.
+/// Returns true if a term has the requirement, or a stricter one of the same key.
 fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
     term.objects("matchExpressions").any(|(_, expression)| {
         let same = expression.str("key") == Some(&wanted.key)
             && expression.str("operator") == Some(wanted.operator.as_str());
-        let found: Vec<Option<&str>> = expression.list("values").map(|(_, value)| value.as_str()).collect();
+        let found = || expression.list("values").map(|(_, value)| value.as_str());
         let known =
             |value: Option<&str>| value.is_some_and(|value| wanted.values.iter().any(|other| other == value));
-        let all = wanted.values.iter().all(|value| found.contains(&Some(value)));
+        let all = || wanted.values.iter().all(|wanted| found().any(|value| value == Some(wanted)));
         same && match wanted.operator {
-            NodeOperator::In => !found.is_empty() && found.iter().copied().all(known),
-            NodeOperator::NotIn => all,
-            _ => found.iter().copied().all(known) && all,
+            NodeOperator::In => found().next().is_some() && found().all(known),
+            NodeOperator::NotIn => all(),
+            _ => found().all(known) && all(),
         }
     })
-}
-
-pub(super) static TOLERATIONS: Rule = Rule {
-    id: "tolerations",
-    group: Group::Placement,
-    title: "The Pod tolerates the policy's taints and no other.",
-    why: "Taints keep Pods off nodes that are not for them. The policy's tolerations are filled in. Besides them \
-          only the two that the API server adds itself (not-ready, unreachable) are allowed.",
-    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"],
-    setting: "spec.placement.tolerations",
-    fill: Some(fill_tolerations),
-    check: check_tolerations,
-};
-
-fn fill_tolerations<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
-    let spec = &profile.spec;
-    if spec.placement.tolerations.is_empty() {
-        return 0;
-    }
-    let Some(tolerations) = spec_mut(pod).and_then(|pod| pod.list_mut("tolerations")) else { return 0 };
-    let mut filled = 0;
-    for wanted in &spec.placement.tolerations {
-        let stands =
-            tolerations.iter().any(|(_, item)| item.as_object().is_some_and(|item| equal(item, wanted)));
-        if !stands {
-            tolerations.push(toleration(wanted));
-            filled += 1;
-        }
-    }
-    filled
-}
-
-fn toleration(wanted: &Toleration) -> Object<'_> {
-    let Toleration { key, operator, value, effect } = wanted;
-    let mut object = Object::from([("key", key.as_str()), ("operator", operator.as_str())]);
-    if !value.is_empty() {
-        object.set("value", value.as_str());
-    }
-    if let Some(effect) = effect {
-        object.set("effect", effect.as_str());
-    }
-    object
-}
-
-fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
-    let wanted = &spec.placement.tolerations;
-    let wanted_text =
-        || wanted.iter().map(|toleration| toleration.key.as_str()).collect::<Vec<_>>().join(", ");
-    for (index, item) in pod.spec.list("tolerations") {
-        let admitted = item
-            .as_object()
-            .is_some_and(|item| is_api_default(item) || wanted.iter().any(|wanted| covers(wanted, item)));
-        if !admitted {
-            let key = item.as_object().map_or_else(|| show(Some(item)), summary);
-            let text = format!("one of the policy's ({})", wanted_text());
-            out.report(TOLERATIONS_PATH.index(index), key, text, "remove this toleration");
-        }
-    }
-    for wanted in wanted {
-        if !pod.spec.objects("tolerations").any(|(_, item)| equal(item, wanted)) {
-            let text = format!("with {}={}", wanted.key, wanted.value);
-            out.report(TOLERATIONS_PATH, "without it", text, format_args!("add {}", toleration_text(wanted)));
-        }
-    }
-}
-
-/// The toleration as it is written in a Pod.
-fn toleration_text(Toleration { key, operator, value, effect }: &Toleration) -> String {
-    let value = Some(value)
-        .filter(|value| !value.is_empty())
-        .map(|value| format!(", value: {}", serde_json::to_string(value).unwrap_or_default()));
-    let effect = effect.map(|effect| format!(", effect: {}", effect.as_str()));
-    let [value, effect] = [value, effect].map(Option::unwrap_or_default);
-    format!("{{key: {key}, operator: {}{value}{effect}}}", operator.as_str())
-}
-
-fn summary(toleration: &Object) -> String {
-    let parts = [
-        toleration.str("key"),
-        Some(operator(toleration)),
-        toleration.str("value"),
-        toleration.str("effect"),
-    ];
-    let parts: Vec<&str> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    quote(&parts.join(" "))
-}
-
-/// An absent operator means Equal.
-fn operator<'o>(toleration: &'o Object) -> &'o str {
-    toleration.str("operator").filter(|operator| !operator.is_empty()).unwrap_or("Equal")
-}
-
-/// The two that the plugin `DefaultTolerationSeconds` adds to every Pod.
-fn is_api_default(toleration: &Object) -> bool {
-    let key = toleration.str("key").unwrap_or_default();
-    matches!(key, "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable")
-        && operator(toleration) == "Exists"
-        && toleration.str("effect") == Some("NoExecute")
-        && toleration.i64("tolerationSeconds").is_some()
-}
-
-fn equal(found: &Object, wanted: &Toleration) -> bool {
-    found.str("key") == Some(&wanted.key)
-        && operator(found) == wanted.operator.as_str()
-        && found.str("value").unwrap_or_default() == wanted.value
-        && effect(found) == wanted.effect.map(TaintEffect::as_str)
-}
-
-/// Returns whether `wanted` tolerates all that `found` does.
-fn covers(wanted: &Toleration, found: &Object) -> bool {
-    let value = match wanted.operator {
-        TolerationOperator::Exists => true,
-        TolerationOperator::Equal => {
-            operator(found) == "Equal" && found.str("value").unwrap_or_default() == wanted.value
-        }
-    };
-    let effect_fits = wanted.effect.is_none_or(|wanted| effect(found) == Some(wanted.as_str()));
-    found.str("key") == Some(&wanted.key) && value && effect_fits
-}
-
-fn effect<'o>(toleration: &'o Object) -> Option<&'o str> {
-    toleration.str("effect").filter(|effect| !effect.is_empty())
 }
 
 pub(super) static NODE_NAME: Rule = Rule {
@@ -281,7 +161,7 @@ fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
             SPEC.child("nodeName"),
             show(pod.spec.get("nodeName")),
             "unset on create",
-            "remove nodeName",
+            "remove nodeName, the scheduler sets it",
         );
     }
 }
@@ -293,7 +173,7 @@ pub(super) static SCHEDULER: Rule = Rule {
     why: "Another scheduler may ignore affinity and taints. The API default default-scheduler looks like an unset \
           field, so it is replaced by the policy's first scheduler if it is not allowed itself.",
     references: &["https://kubernetes.io/docs/tasks/extend-kubernetes/configure-multiple-schedulers/"],
-    setting: "spec.placement.schedulers",
+    setting: "spec.placement.schedulerNames",
     fill: Some(fill_scheduler),
     check: check_scheduler,
 };
@@ -316,18 +196,24 @@ fn fill_scheduler<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
 fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = &spec.placement.scheduler_names;
     let found = pod.spec.str("schedulerName").unwrap_or(DEFAULT_SCHEDULER);
-    if !allowed.allows(found) {
-        out.report(SPEC.child("schedulerName"), quote(found), allowed, "leave schedulerName out");
+    if allowed.allows(found) {
+        return;
     }
+    let is_filled = allowed.iter().any(Pattern::is_literal);
+    let action = if is_filled { "leave schedulerName out on create" } else { "name an allowed scheduler" };
+    let remedy = format_args!("{action} (policy key placement.schedulerNames)");
+    out.report(SPEC.child("schedulerName"), quote(found), allowed, remedy);
 }
 
 pub(super) static PRIORITY_CLASS: Rule = Rule {
     id: "priority-class",
     group: Group::Placement,
     title: "The Pod has no priority class, or an allowed one.",
-    why: "A Pod of high priority preempts Pods of others; system-node-critical preempts nearly every Pod.",
+    why: "A Pod of high priority preempts Pods of others; system-node-critical preempts nearly every Pod. If a \
+          PriorityClass of the cluster is globalDefault, the API server writes it into every Pod that names none: the \
+          policy must allow that class.",
     references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/"],
-    setting: "spec.placement.priorityClasses",
+    setting: "spec.placement.priorityClassNames",
     fill: None,
     check: check_priority_class,
 };
@@ -339,7 +225,9 @@ fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         return;
     }
     let wanted = if allowed.is_empty() { "unset".into() } else { format!("unset or {allowed}") };
-    out.report(SPEC.child("priorityClassName"), quote(found), wanted, "remove priorityClassName");
+    let remedy = "remove it if you wrote it; if it is the cluster's globalDefault class, the policy must allow it (policy \
+                  key placement.priorityClassNames)";
+    out.report(SPEC.child("priorityClassName"), quote(found), wanted, remedy);
 }
 
 #[cfg(test)]
@@ -404,48 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn the_toleration_is_filled_once_whatever_its_spelling() {
-        let pod = fills("tolerations spec.tolerations", |pod| pod["spec"]["tolerations"] = json!([]));
-        assert_eq!(pod["spec"]["tolerations"], complete_pod()["spec"]["tolerations"]);
-        accepts(|pod| without(&mut pod["spec"]["tolerations"][0], "operator"));
-    }
-
-    #[test]
-    fn the_api_servers_own_tolerations_are_admitted() {
-        accepts(|pod| {
-            let list = pod["spec"]["tolerations"].as_array_mut().unwrap();
-            for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-                list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
-            }
-        });
-    }
-
-    #[test]
-    fn every_other_toleration_is_refused() {
-        for other in [
-            json!({"operator": "Exists"}),
-            json!({"key": "", "operator": "Exists"}),
-            json!({"key": "sandbox.gke.io/runtime", "operator": "Exists"}),
-            json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor"}),
-            json!({"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoExecute"}),
-            json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}),
-            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists"}),
-            json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}),
-        ] {
-            rejects("tolerations spec.tolerations[1]", |pod| {
-                pod["spec"]["tolerations"].as_array_mut().unwrap().push(other);
-            });
-        }
-    }
-
-    #[test]
-    fn a_pod_that_names_its_node_is_refused() {
+    fn pod_that_names_its_node_is_denied() {
         rejects("node-name spec.nodeName", |pod| pod["spec"]["nodeName"] = json!("node-1"));
         accepts(|pod| pod["spec"]["nodeName"] = json!(""));
     }
 
     #[test]
-    fn another_scheduler_is_refused() {
+    fn another_scheduler_is_denied() {
         rejects("scheduler spec.schedulerName", |pod| pod["spec"]["schedulerName"] = json!("mine"));
         accepts(|pod| pod["spec"]["schedulerName"] = json!("default-scheduler"));
     }
@@ -465,5 +318,22 @@ mod tests {
         });
         let spec = spec("{placement: {priorityClassNames: [batch]}}");
         accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch"));
+    }
+
+    #[test]
+    fn schedulers_and_priority_classes_are_names_with_patterns() {
+        let spec =
+            spec("{placement: {schedulerNames: [default-scheduler, team-*], priorityClassNames: [batch-*]}}");
+        accepts_under(&spec, |pod| pod["spec"]["schedulerName"] = json!("team-a"));
+        accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!("batch-low"));
+        accepts_under(&spec, |pod| pod["spec"]["priorityClassName"] = json!(""));
+        rejects_under(&spec, "scheduler spec.schedulerName", |pod| {
+            pod["spec"]["schedulerName"] = json!("team")
+        });
+        rejects_under(&spec, "priority-class spec.priorityClassName", |pod| {
+            pod["spec"]["priorityClassName"] = json!("batch");
+        });
+        let only_patterns = super::super::testing::spec("{placement: {schedulerNames: [team-*]}}");
+        rejects_under(&only_patterns, "scheduler spec.schedulerName", |_| {});
     }
 }

@@ -44,10 +44,14 @@ pub(crate) fn filled(pod: &Json) -> Json {
 
 /// `pod` after the fill of `spec`.
 pub(crate) fn filled_by(spec: &Spec, pod: &Json) -> Json {
+    filled_under(&Profile::of_spec(spec.clone()), pod)
+}
+
+/// `pod` after the fill of `profile`, its exceptions included.
+pub(crate) fn filled_under(profile: &Profile, pod: &Json) -> Json {
     let text = pod.to_string();
-    let profile = Profile::of_spec(spec.clone());
     let mut tree = json::pod_from_str(&text).unwrap();
-    super::fill(&profile, &mut tree);
+    super::fill(profile, &mut tree);
     let patch = json::write_patch(&tree);
     let mut patched = pod.clone();
     if !patch.is_empty() {
@@ -70,9 +74,29 @@ pub(crate) fn violations(pod: &Json) -> Vec<String> {
 
 /// The violations of `pod` under `spec`, each as `rule path`.
 pub(crate) fn violations_of(spec: &Spec, pod: &Json) -> Vec<String> {
+    violations_under(&Profile::of_spec(spec.clone()), pod)
+}
+
+/// The violations of `pod` under `profile`, its exceptions included, each as `rule path`.
+pub(crate) fn violations_under(profile: &Profile, pod: &Json) -> Vec<String> {
     let text = pod.to_string();
-    let violations = super::check(&Profile::of_spec(spec.clone()), &json::pod_from_str(&text).unwrap());
+    let violations = super::check(profile, &json::pod_from_str(&text).unwrap());
     violations.iter().map(|violation| format!("{} {}", violation.rule.id, violation.path)).collect()
+}
+
+/// The violations of the plain Pod with empty security contexts, changed so, after the fill of `spec`.
+pub(crate) fn violations_once_filled(spec: &Spec, change: impl FnOnce(&mut Json)) -> Vec<String> {
+    let mut pod = plain_pod();
+    pod["spec"]["securityContext"] = json!({});
+    pod["spec"]["containers"][0]["securityContext"] = json!({});
+    change(&mut pod);
+    violations_of(spec, &filled_by(spec, &pod))
+}
+
+/// The violations of `pod` under `spec`, as people read them.
+pub(crate) fn lines_of(spec: &Spec, pod: &Json) -> Vec<String> {
+    let text = pod.to_string();
+    super::check(&Profile::of_spec(spec.clone()), &json::pod_from_str(&text).unwrap()).lines()
 }
 
 /// The complete Pod, changed so, violates just this, filled or not.

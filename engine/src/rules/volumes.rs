@@ -2,7 +2,8 @@
 
 use super::{
     Group, Rule,
-    helpers::{VOLUMES, amount, is_api_token_volume},
+    helpers::{VOLUMES, amount},
+    projected::{check_projected, is_api_volume},
 };
 use crate::{
     json::{Object, Value},
@@ -24,13 +25,13 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
     check: check_volume_types,
 };
 
-fn check_volume_types(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+fn check_volume_types(_: &Spec, pod: &Pod, out: &mut Reporter) {
     let allowed = ["emptyDir"];
     for (index, volume) in pod.spec.objects("volumes") {
-        if spec.service_account.automount_token && is_api_token_volume(volume) {
-            continue;
+        if let Some(projected) = volume.object("projected") {
+            check_projected(pod, volume, projected, &VOLUMES.index(index).child("projected"), out);
         }
-        for (kind, _) in sources(volume).filter(|(kind, _)| !allowed.contains(kind)) {
+        for (kind, _) in sources(volume).filter(|(kind, _)| *kind != "projected" && !allowed.contains(kind)) {
             let (wanted, remedy) = (allowed.join(" or "), "remove this volume or use an allowed type");
             let volume = VOLUMES.index(index);
             out.report(volume.child(kind), format_args!("a {kind} volume"), wanted, remedy);
@@ -210,7 +211,7 @@ fn is_token_mount(spec: &Spec, pod: &Pod, mount: &Object) -> bool {
         && pod
             .spec
             .objects("volumes")
-            .any(|(_, volume)| volume.get("name") == mount.get("name") && is_api_token_volume(volume))
+            .any(|(_, volume)| volume.get("name") == mount.get("name") && is_api_volume(volume))
 }
 
 /// An absolute path without empty and `.` parts; `None` where it is relative or has a `..`.

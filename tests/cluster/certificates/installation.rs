@@ -33,9 +33,9 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// Everything but the configurations and the replicas. `None` where the cluster tests are skipped.
-    pub(crate) async fn new() -> Option<Self> {
-        let bed = shared().await?;
+    /// Everything but the configurations and the replicas.
+    pub(crate) async fn new() -> Self {
+        let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
         let namespace = async |prefix: &str| {
             let metadata = json!({"generateName": prefix});
@@ -44,19 +44,19 @@ impl Installation {
         let (name, workflows) = (namespace("release-").await, namespace("workflows-").await);
         let token = account(&rest, &name).await.expect("a service account");
         let kubeconfig = bed.kubeconfig_of(&name, &token).expect("a kubeconfig");
-        Some(Self { bed, rest, name, workflows, ports: [free_port(), free_port()], kubeconfig })
+        Self { bed, rest, name, workflows, ports: [free_port(), free_port()], kubeconfig }
     }
 
     /// One with configurations and two replicas that are ready, and armed.
-    pub(super) async fn running(more: &[&str]) -> Option<(Self, [Replica; 2])> {
-        let installation = Self::new().await?;
+    pub(super) async fn running(more: &[&str]) -> (Self, [Replica; 2]) {
+        let installation = Self::new().await;
         installation.register().await;
         let mut replicas = [installation.replica(0, more), installation.replica(1, more)];
         for replica in &mut replicas {
             replica.until_ready().await.expect("it is ready");
         }
         installation.until_armed().await;
-        Some((installation, replicas))
+        (installation, replicas)
     }
 
     /// Starts a replica; `more` are further arguments.

@@ -18,7 +18,7 @@ const QUICK: [&str; 8] =
 
 #[tokio::test]
 async fn the_first_replica_makes_the_ca_and_arms_the_webhooks_and_the_second_joins() {
-    let Some(installation) = Installation::new().await else { return };
+    let installation = Installation::new().await;
     installation.register().await;
     let mut first = installation.replica(0, &[]);
     first.until_ready().await.expect("it is ready");
@@ -49,7 +49,7 @@ async fn the_first_replica_makes_the_ca_and_arms_the_webhooks_and_the_second_joi
 
 #[tokio::test]
 async fn nothing_is_armed_before_somebody_was_told_that_it_is_ready() {
-    let Some(installation) = Installation::new().await else { return };
+    let installation = Installation::new().await;
     installation.register().await;
     let replica = installation.replica(0, &["--check-interval", "0.2"]);
     eventually("the bundle is published", async || {
@@ -73,9 +73,7 @@ async fn nothing_is_armed_before_somebody_was_told_that_it_is_ready() {
 
 #[tokio::test]
 async fn a_lost_and_a_corrupted_secret_heal_while_pods_are_created() {
-    let Some((installation, _replicas)) = Installation::running(&["--check-interval", "0.5"]).await else {
-        return;
-    };
+    let (installation, _replicas) = Installation::running(&["--check-interval", "0.5"]).await;
     let creates = installation.create_pods();
     creates.go_on().await;
     let active = installation.active().await.expect("a CA");
@@ -95,7 +93,7 @@ async fn a_lost_and_a_corrupted_secret_heal_while_pods_are_created() {
 
 #[tokio::test]
 async fn a_fresh_replica_that_finds_no_secret_cuts_off_no_other() {
-    let Some((installation, [first, second])) = Installation::running(&[]).await else { return };
+    let (installation, [first, second]) = Installation::running(&[]).await;
     let active = installation.active().await.expect("a CA");
     drop(second);
     // The first one looks once a minute: the fresh one comes before it.
@@ -125,7 +123,7 @@ async fn a_fresh_replica_that_finds_no_secret_cuts_off_no_other() {
 
 #[tokio::test]
 async fn cas_are_renewed_while_pods_are_created() {
-    let Some((installation, replicas)) = Installation::running(&QUICK).await else { return };
+    let (installation, replicas) = Installation::running(&QUICK).await;
     let creates = installation.create_pods();
     let mut seen = Vec::new();
     eventually("the third CA signs", async || {
@@ -146,9 +144,7 @@ async fn cas_are_renewed_while_pods_are_created() {
 
 #[tokio::test]
 async fn a_bundle_that_somebody_clears_comes_back_at_once() {
-    let Some((installation, replicas)) = Installation::running(&["--check-interval", "600"]).await else {
-        return;
-    };
+    let (installation, replicas) = Installation::running(&["--check-interval", "600"]).await;
     let bundle = installation.webhook(0).await["clientConfig"]["caBundle"].clone();
     assert!(bundle.is_string());
     for index in 0..KINDS.len() {
@@ -171,9 +167,7 @@ async fn a_bundle_that_somebody_clears_comes_back_at_once() {
 
 #[tokio::test]
 async fn a_deleted_configuration_is_not_made_anew_and_armed_when_it_comes_back() {
-    let Some((installation, replicas)) = Installation::running(&["--check-interval", "0.5"]).await else {
-        return;
-    };
+    let (installation, replicas) = Installation::running(&["--check-interval", "0.5"]).await;
     let path = installation.configuration_path(0);
     installation.rest.delete(&path).await.expect("it is deleted");
     for replica in &replicas {
@@ -195,7 +189,7 @@ async fn a_deleted_configuration_is_not_made_anew_and_armed_when_it_comes_back()
 
 #[tokio::test]
 async fn an_upgrade_of_the_chart_keeps_bundle_and_rules_and_new_rules_are_taken_over() {
-    let Some((installation, _replicas)) = Installation::running(&[]).await else { return };
+    let (installation, _replicas) = Installation::running(&[]).await;
     let before = installation.webhook(0).await;
     installation.register().await;
     assert_eq!(installation.webhook(0).await, before);
@@ -216,7 +210,7 @@ async fn an_upgrade_of_the_chart_keeps_bundle_and_rules_and_new_rules_are_taken_
 
 #[tokio::test]
 async fn a_missing_permission_is_named_and_given_later_it_goes_on() {
-    let Some(installation) = Installation::new().await else { return };
+    let installation = Installation::new().await;
     installation.register().await;
     let role = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles/sandgate", installation.name);
     let rules = installation.rest.get(&role).await.expect("a role")["rules"].clone();
@@ -260,7 +254,7 @@ fn show(installation: &Installation, more: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test]
 async fn what_is_held_published_served_and_due_is_shown() {
-    let Some((installation, [first, _second])) = Installation::running(&[]).await else { return };
+    let (installation, [first, _second]) = Installation::running(&[]).await;
     let (status, text) = show(&installation, &["--server", &first.address()]);
     assert_eq!(status, Some(0), "{text}");
     for part in [
@@ -284,7 +278,7 @@ async fn what_is_held_published_served_and_due_is_shown() {
 
 #[tokio::test]
 async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() {
-    let Some(installation) = Installation::new().await else { return };
+    let installation = Installation::new().await;
     installation.register_one(0).await;
     let (status, text) = show(&installation, &["--server", "127.0.0.1:1"]);
     assert_eq!(status, Some(1), "{text}");
@@ -303,7 +297,7 @@ async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() 
 /// The optimistic lock: a patch names the version and the `uid` of what was read.
 #[tokio::test]
 async fn the_api_server_patches_no_other_version_and_no_other_object() {
-    let Some(installation) = Installation::new().await else { return };
+    let installation = Installation::new().await;
     let path = installation.configuration_path(0);
     let patch = async |seen: &Value| {
         let metadata = json!({

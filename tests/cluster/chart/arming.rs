@@ -10,7 +10,7 @@ use testbed::{Replica, Rest, eventually, free_port};
 async fn the_rights_and_flags_of_the_chart_are_enough_to_arm_the_webhooks_and_keep_them_armed() {
     let port = free_port();
     let url = format!("webhook.url=https://127.0.0.1:{port}");
-    let Some(release) = Release::install(&["--set", &url]).await else { return };
+    let release = Release::install(&["--set", &url]).await;
     let pods = format!("/api/v1/namespaces/{}/pods", release.guarded);
     release.rest.post(&pods, &hostile_pod("early")).await.expect("the webhooks have no rules yet");
 

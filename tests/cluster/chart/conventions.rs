@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario, strings, title};
-use testbed::is_skipped;
 
 async fn everything() -> Objects {
     render_scenario(&scenario("everything")).await
@@ -17,9 +16,6 @@ fn pod(objects: &Objects) -> &Value {
 
 #[tokio::test]
 async fn every_object_has_the_common_annotations() {
-    if is_skipped() {
-        return;
-    }
     for object in &everything().await.0 {
         assert_eq!(object["metadata"]["annotations"]["example.com/owner"], "platform", "{}", title(object));
     }
@@ -27,9 +23,6 @@ async fn every_object_has_the_common_annotations() {
 
 #[tokio::test]
 async fn the_pods_take_what_is_set() {
-    if is_skipped() {
-        return;
-    }
     let objects = everything().await;
     let deployment = objects.one("Deployment");
     assert_eq!(deployment["metadata"]["annotations"]["example.com/deployment"], "yes");
@@ -60,9 +53,6 @@ async fn the_pods_take_what_is_set() {
 
 #[tokio::test]
 async fn a_webhook_can_have_its_own_failure_policy_and_timeout() {
-    if is_skipped() {
-        return;
-    }
     let objects = everything().await;
     let found: Vec<_> = objects
         .webhooks()
@@ -82,9 +72,6 @@ async fn a_webhook_can_have_its_own_failure_policy_and_timeout() {
 
 #[tokio::test]
 async fn monitoring_objects_take_namespaces_annotations_and_relabelings() {
-    if is_skipped() {
-        return;
-    }
     let objects = everything().await;
     let service = objects.one("ServiceMonitor");
     assert_eq!(service["metadata"]["namespace"], "monitoring");
@@ -105,9 +92,6 @@ async fn monitoring_objects_take_namespaces_annotations_and_relabelings() {
 
 #[tokio::test]
 async fn scaling_budget_flow_schema_and_further_objects_are_as_set() {
-    if is_skipped() {
-        return;
-    }
     let objects = everything().await;
     let scaler = &objects.one("HorizontalPodAutoscaler")["spec"];
     let names: Vec<_> =
@@ -125,9 +109,6 @@ async fn scaling_budget_flow_schema_and_further_objects_are_as_set() {
 
 #[tokio::test]
 async fn images_take_the_most_specific_registry() {
-    if is_skipped() {
-        return;
-    }
     let image = async |flags: &str| {
         let objects = render(&["--set", flags]).await;
         pod(&objects)["containers"][0]["image"].as_str().expect("an image").to_owned()
@@ -144,9 +125,6 @@ async fn images_take_the_most_specific_registry() {
 
 #[tokio::test]
 async fn an_api_server_with_a_certificate_or_a_token_is_verified() {
-    if is_skipped() {
-        return;
-    }
     let flags = [
         "--set=server.clientCa.configMap=front-proxy,server.clientCa.names={kube-apiserver,other}",
         "--set=server.clientTokens.configMap=keys,server.clientTokens.audience=sandgate",
@@ -179,9 +157,6 @@ async fn an_api_server_with_a_certificate_or_a_token_is_verified() {
 /// Each field that the chart writes has a digest, so that sandgate sees a change of any.
 #[tokio::test]
 async fn every_field_of_a_managed_webhook_has_a_digest() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&[]).await;
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let configuration = objects.one(kind);
@@ -213,9 +188,6 @@ async fn every_field_of_a_managed_webhook_has_a_digest() {
 
 #[tokio::test]
 async fn helm_test_tries_every_enforced_namespace_and_can_be_switched_off() {
-    if is_skipped() {
-        return;
-    }
     let objects = everything().await;
     let tested: Vec<_> = items(&objects.one("Pod")["spec"]["containers"])
         .iter()

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, fs};
 use serde_json::Value;
 
 use super::{Objects, rendering, template_least};
-use testbed::is_skipped;
 
 /// The largest ConfigMap that an API server stores, in bytes of data.
 const MAX_CONFIG_MAP_BYTES: usize = 1 << 20;
@@ -30,9 +29,6 @@ fn config_maps(objects: &Objects) -> Vec<&Value> {
 
 #[tokio::test]
 async fn policies_beyond_one_config_map_name_the_number_that_holds_them_and_it_does() {
-    if is_skipped() {
-        return;
-    }
     let complaint = render_policies(6000, &[]).await.expect_failure();
     let (_, advice) = complaint.split_once("set policyConfigMaps=").expect("advice");
     assert!(complaint.contains("policyConfigMaps is 1, must be more: "), "{complaint}");
@@ -55,9 +51,6 @@ async fn policies_beyond_one_config_map_name_the_number_that_holds_them_and_it_d
 /// A policy that comes or goes moves no other from one ConfigMap to another: for a moment it would be in neither.
 #[tokio::test]
 async fn a_policy_stays_in_its_config_map_when_others_come() {
-    if is_skipped() {
-        return;
-    }
     let flags = ["--set", "policyConfigMaps=3"];
     let [few, more] = [render_policies(20, &flags).await, render_policies(40, &flags).await]
         .map(|output| output.expect_success());

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render};
-use testbed::is_skipped;
 
 fn spec(objects: &Objects) -> &Value {
     &objects.one("NetworkPolicy")["spec"]
@@ -17,9 +16,6 @@ fn sources(objects: &Objects, port: &str) -> Option<Value> {
 
 #[tokio::test]
 async fn by_default_the_webhook_port_alone_is_open_and_the_way_out_leads_to_the_api_server() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&[]).await;
     assert_eq!(spec(&objects)["policyTypes"], json!(["Ingress", "Egress"]));
     assert_eq!(sources(&objects, "https"), Some(Value::Null));
@@ -29,9 +25,6 @@ async fn by_default_the_webhook_port_alone_is_open_and_the_way_out_leads_to_the_
 
 #[tokio::test]
 async fn peers_that_are_named_are_the_only_ones() {
-    if is_skipped() {
-        return;
-    }
     let flags = [
         "--set=networkPolicy.webhookFrom[0].ipBlock.cidr=192.0.2.10/32",
         "--set=networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
@@ -57,9 +50,6 @@ async fn peers_that_are_named_are_the_only_ones() {
 
 #[tokio::test]
 async fn without_calls_of_the_api_server_nothing_may_be_reached() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&["--set", "certificates.mode=cert-manager,server.events=false"]).await;
     assert!(spec(&objects).get("egress").is_none(), "the type Egress without a rule denies all");
     let off = render(&["--set", "networkPolicy.enabled=false"]).await;

@@ -3,22 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{CHART, Objects, items, render, strings};
-use testbed::{helm, is_skipped};
+use testbed::helm;
 
 #[tokio::test]
 async fn replicas_that_are_null_are_left_to_another_owner() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&["--set", "replicas=null"]).await;
     assert!(objects.one("Deployment")["spec"].get("replicas").is_none());
 }
 
 #[tokio::test]
 async fn every_null_renders_without_a_hole() {
-    if is_skipped() {
-        return;
-    }
     for value in [
         "global",
         "policyConfigMaps",
@@ -100,9 +94,6 @@ async fn every_null_renders_without_a_hole() {
 
 #[tokio::test]
 async fn null_thresholds_are_those_of_the_chart() {
-    if is_skipped() {
-        return;
-    }
     let enabled = "metrics.prometheusRule.enabled=true";
     let usual = render(&["--set", enabled]).await;
     for value in [
@@ -120,9 +111,6 @@ async fn null_thresholds_are_those_of_the_chart() {
 
 #[tokio::test]
 async fn null_periods_are_those_of_the_program() {
-    if is_skipped() {
-        return;
-    }
     let flags = "server.shutdownDelaySeconds=null,server.drainTimeoutSeconds=null";
     let objects = render(&["--set", flags]).await;
     let pod = &objects.one("Deployment")["spec"]["template"]["spec"];
@@ -137,9 +125,6 @@ async fn null_periods_are_those_of_the_program() {
 /// In a parent chart, where null does not remove a default.
 #[tokio::test]
 async fn a_parent_chart_has_its_own_policies_alone_and_switches_this_one() {
-    if is_skipped() {
-        return;
-    }
     let folder = tempfile::tempdir().expect("a folder");
     let parent = folder.path();
     let write = |name: &str, text: &str| std::fs::write(parent.join(name), text).expect("it is written");

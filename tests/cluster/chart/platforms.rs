@@ -3,13 +3,9 @@
 use serde_json::json;
 
 use super::{items, render, render_scenario, scenario, strings};
-use testbed::is_skipped;
 
 #[tokio::test]
 async fn aks_leaves_the_selectors_alone() {
-    if is_skipped() {
-        return;
-    }
     for scenario in super::scenarios() {
         let objects = render_scenario(&scenario).await;
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
@@ -26,9 +22,6 @@ async fn aks_leaves_the_selectors_alone() {
 /// The kubelet has port 10250 of the node, and of a Fargate Pod.
 #[tokio::test]
 async fn eks_runs_sandgate_in_the_network_of_the_node_on_another_port() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&["--set", "hostNetwork=true,server.port=9443,server.adminPort=9080"]).await;
     let pod = &objects.one("Deployment")["spec"]["template"]["spec"];
     assert_eq!(pod["hostNetwork"], true);
@@ -48,9 +41,6 @@ async fn eks_runs_sandgate_in_the_network_of_the_node_on_another_port() {
 
 #[tokio::test]
 async fn openshift_chooses_user_and_groups() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("openshift")).await;
     let webhook = &objects.one("Deployment")["spec"]["template"]["spec"];
     for pod in [webhook, &objects.one("Pod")["spec"]] {
@@ -65,9 +55,6 @@ async fn openshift_chooses_user_and_groups() {
 
 #[tokio::test]
 async fn pods_listen_on_both_families_and_services_have_the_families_that_are_set() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&[]).await;
     let arguments = strings(&objects.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]);
     assert!(arguments.contains(&"--listen=[::]:10250") && arguments.contains(&"--admin=[::]:8080"));

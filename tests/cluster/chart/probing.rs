@@ -10,7 +10,7 @@ use testbed::Output;
 
 #[tokio::test]
 async fn probe_reports_enforcing_webhooks() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let run = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(run.0, Some(0), "{}", run.1.stderr);
     assert_eq!(
@@ -24,7 +24,7 @@ async fn probe_reports_enforcing_webhooks() {
 /// What the chart's hook runs, word for word.
 #[tokio::test]
 async fn helm_test_reports_enforcing_webhooks() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let guarded = format!("policies.workflow-runner.namespaces={{{}}}", sandbox.namespace);
     let objects = render(&["--set", &guarded]).await;
     let arguments = strings(&objects.one("Pod")["spec"]["containers"][0]["args"]);
@@ -34,7 +34,7 @@ async fn helm_test_reports_enforcing_webhooks() {
 
 #[tokio::test]
 async fn probe_fails_without_webhooks() {
-    let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
+    let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);
     assert!(output.stdout.starts_with("FAILED: a plain Pod comes out as it went in"), "{}", output.stdout);
@@ -44,7 +44,7 @@ async fn probe_fails_without_webhooks() {
 #[tokio::test]
 async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
     let settings = json!({"images": {"allowedPrefixes": ["registry.example.com/"]}});
-    let Some(sandbox) = Sandbox::with(&json!({}), &settings).await else { return };
+    let sandbox = Sandbox::with(&json!({}), &settings).await;
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);
     assert!(output.stdout.starts_with("FAILED: a plain Pod is denied: "), "{}", output.stdout);
@@ -55,7 +55,7 @@ async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
 
 #[tokio::test]
 async fn probe_without_a_namespace_or_kubeconfig_exits_with_2() {
-    let Some(sandbox) = Sandbox::unguarded(&Value::Null, &json!({})).await else { return };
+    let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
     let (status, output) = probe(&sandbox, &["--namespace", "nowhere"]);
     assert_eq!(status, Some(2));
     assert!(output.stderr.contains("no Pod can be tried in nowhere"), "{}", output.stderr);
@@ -83,7 +83,7 @@ async fn outside_a_cluster_a_kubeconfig_is_asked_for() {
 /// A webhook that does not answer is no verdict.
 #[tokio::test]
 async fn probe_without_an_answer_exits_with_2() {
-    let Some(mut sandbox) = Sandbox::new().await else { return };
+    let mut sandbox = Sandbox::new().await;
     sandbox.stop_sandgate();
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(2), "{}", output.stdout);

@@ -13,7 +13,7 @@ const IMAGE: &str = "--set=image.repository=registry.example.com/sandgate";
 async fn an_upgrade_and_a_rollback_leave_what_sandgate_put_into_the_configurations() {
     // As Helm 4 does, and as Helm 3 did.
     for how in ["--server-side=true", "--server-side=false"] {
-        let Some(release) = Release::install(&[how]).await else { return };
+        let release = Release::install(&[how]).await;
         for configuration in release.configurations().await {
             assert!(webhooks(&configuration).all(|webhook| webhook.get("rules").is_none()), "not armed yet");
         }
@@ -34,7 +34,7 @@ async fn an_upgrade_and_a_rollback_leave_what_sandgate_put_into_the_configuratio
 
 #[tokio::test]
 async fn another_way_to_certificates_takes_over_and_gives_back() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.arm().await;
     let files = "certificates.mode=files,certificates.secretName=tls";
     let ca = "certificates.caBundle=-----BEGIN CERTIFICATE-----";
@@ -56,7 +56,7 @@ async fn another_way_to_certificates_takes_over_and_gives_back() {
 
 #[tokio::test]
 async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blocks() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.arm().await;
     release.helm_on("uninstall", &[]).await;
     for path in release.paths() {
@@ -80,7 +80,7 @@ async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blo
 
 #[tokio::test]
 async fn what_an_uninstall_keeps_a_new_install_takes_back() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     release.helm_on("uninstall", &[]).await;
     let furnished = release.guarded.replace("guarded", "furnished");
     let flags = [
@@ -109,7 +109,7 @@ async fn what_an_uninstall_keeps_a_new_install_takes_back() {
 /// Two policies that demand different things deny every Pod between them.
 #[tokio::test]
 async fn a_second_release_for_a_guarded_namespace_fails_unless_it_is_asked_for() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     let second = release.name.replace("sandgate-", "sandgate-second-");
     let guarded = format!("--set=policies.other.namespaces={{{}}}", release.guarded);
     let install = ["install", &second, CHART, "--namespace", &second, "--create-namespace", IMAGE, &guarded];
@@ -126,7 +126,7 @@ async fn a_second_release_for_a_guarded_namespace_fails_unless_it_is_asked_for()
 
 #[tokio::test]
 async fn replicas_that_are_null_stay_what_another_owner_sets() {
-    let Some(release) = Release::install(&["--set", "replicas=null"]).await else { return };
+    let release = Release::install(&["--set", "replicas=null"]).await;
     let name = &release.name;
     let scale = ["scale", "deployment", name, "--namespace", name, "--replicas=3"];
     release.bed.kubectl(&scale).await.expect_success();
@@ -140,7 +140,7 @@ async fn replicas_that_are_null_stay_what_another_owner_sets() {
 /// As the chart's README describes it.
 #[tokio::test]
 async fn an_autoscaler_takes_over_without_a_dip() {
-    let Some(release) = Release::install(&["--set", "replicas=3"]).await else { return };
+    let release = Release::install(&["--set", "replicas=3"]).await;
     let name = &release.name;
     let same = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": 3},
@@ -155,7 +155,7 @@ async fn an_autoscaler_takes_over_without_a_dip() {
 /// No kubelet runs the Pod here, so the test fails.
 #[tokio::test]
 async fn a_failed_test_leaves_nothing_behind() {
-    let Some(release) = Release::install(&[]).await else { return };
+    let release = Release::install(&[]).await;
     let test = ["test", &release.name, "--namespace", &release.name, "--timeout=2s"];
     release.bed.helm(&test).await.expect_failure();
     let (name, guarded) = (&release.name, &release.guarded);
@@ -184,15 +184,15 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// `None` where the cluster tests are skipped.
-    pub(super) async fn install(flags: &[&str]) -> Option<Self> {
-        let bed = shared().await?;
+    ///
+    pub(super) async fn install(flags: &[&str]) -> Self {
+        let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
         let guarded = bed.namespace(&rest, &json!({"generateName": "guarded-"})).await.expect("a namespace");
         // The release's namespace has the same name, but for one letter.
         let release = Self { bed, rest, name: guarded.replace("guarded", "sandgate"), guarded };
         release.helm(&[&["install", "--create-namespace"], flags].concat()).await;
-        Some(release)
+        release
     }
 
     /// Installs or upgrades the chart.

@@ -3,13 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario};
-use testbed::is_skipped;
 
 #[tokio::test]
 async fn sandgate_has_rights_to_its_secret_its_configurations_and_events_alone() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&["--set", "fullnameOverride=gate"]).await;
     let role = objects.all("Role").find(|role| role["metadata"]["name"] == "gate").expect("a role");
     let secrets = json!([
@@ -36,9 +32,6 @@ async fn sandgate_has_rights_to_its_secret_its_configurations_and_events_alone()
 
 #[tokio::test]
 async fn without_events_there_is_no_right_to_write_them_and_with_them_alone_no_other() {
-    if is_skipped() {
-        return;
-    }
     let without = render(&["--set", "server.events=false"]).await;
     let rules = items(&without.one("ClusterRole")["rules"]);
     assert_eq!(rules.len(), 1);
@@ -59,9 +52,6 @@ async fn without_events_there_is_no_right_to_write_them_and_with_them_alone_no_o
 
 #[tokio::test]
 async fn no_rule_has_a_wildcard() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     for role in objects.all("Role").chain(objects.all("ClusterRole")) {
         for rule in items(&role["rules"]) {
@@ -74,9 +64,6 @@ async fn no_rule_has_a_wildcard() {
 
 #[tokio::test]
 async fn without_managed_certificates_and_events_sandgate_has_no_rights_and_no_token() {
-    if is_skipped() {
-        return;
-    }
     for name in ["files", "cert-manager"] {
         let objects = render_scenario(&scenario(name)).await;
         let of_webhook =
@@ -95,9 +82,6 @@ fn token(objects: &Objects) -> &Value {
 
 #[tokio::test]
 async fn the_test_may_only_create_pods_in_the_namespace_that_it_tries() {
-    if is_skipped() {
-        return;
-    }
     let objects = render(&[]).await;
     let role = objects.all("Role").find(|role| role["metadata"]["name"] == "sandgate-test").expect("a role");
     assert_eq!(role["metadata"]["namespace"], "workflows");
@@ -111,9 +95,6 @@ async fn the_test_may_only_create_pods_in_the_namespace_that_it_tries() {
 
 #[tokio::test]
 async fn where_nothing_is_enforced_there_is_no_test() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("files")).await;
     assert_eq!(objects.all("Pod").count(), 0);
 }

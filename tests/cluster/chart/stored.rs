@@ -8,7 +8,7 @@ use testbed::{ControlPlane, Rest, shared};
 /// Strictly: a field that the API server does not know is an error, not a warning.
 #[tokio::test]
 async fn the_api_server_takes_every_object_of_every_scenario_those_of_other_peoples_kinds_without_a_schema() {
-    let Some((bed, rest)) = cluster().await else { return };
+    let (bed, rest) = cluster().await;
     for scenario in scenarios() {
         let manifest = template(&["--values", &scenario]).await.expect_success();
         let objects = Objects::read(&manifest);
@@ -34,7 +34,7 @@ async fn account_for_real(rest: &Rest, account: &Value) {
 /// Helm itself: it finds the schema, the notes, the hooks and the API server's own version.
 #[tokio::test]
 async fn helm_installs_every_scenario_as_far_as_a_dry_run_goes() {
-    let Some((bed, _)) = cluster().await else { return };
+    let (bed, _) = cluster().await;
     for scenario in scenarios() {
         // The other test has made some of the objects by hand.
         let how = ["--dry-run=server", "--take-ownership", "--namespace", super::NAMESPACE];
@@ -47,7 +47,7 @@ async fn helm_installs_every_scenario_as_far_as_a_dry_run_goes() {
 /// A port that every Pod can reach is named in capitals, with the command that closes it.
 #[tokio::test]
 async fn the_notes_warn_until_the_addresses_of_the_api_server_are_named() {
-    let Some((bed, _)) = cluster().await else { return };
+    let (bed, _) = cluster().await;
     let values = super::scenario("defaults");
     let usual =
         ["install", "notes", super::CHART, "--dry-run=server", "--namespace", "notes", "--values", &values];
@@ -66,8 +66,8 @@ async fn the_notes_warn_until_the_addresses_of_the_api_server_are_named() {
 }
 
 /// The control plane, with the namespaces that the scenarios name and the kinds of other people.
-async fn cluster() -> Option<(&'static ControlPlane, Rest)> {
-    let bed = shared().await?;
+async fn cluster() -> (&'static ControlPlane, Rest) {
+    let bed = shared().await;
     let rest = bed.rest().await.expect("a client");
     kinds::define(&rest).await;
     for namespace in [super::NAMESPACE, "workflows", "ci-jobs", "ci-builds", "agents", "monitoring"] {
@@ -75,5 +75,5 @@ async fn cluster() -> Option<(&'static ControlPlane, Rest)> {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         rest.apply(&path, &object, true).await.expect("a namespace");
     }
-    Some((bed, rest))
+    (bed, rest)
 }

@@ -3,13 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Objects, items, render, render_scenario, scenario};
-use testbed::is_skipped;
 
 #[tokio::test]
 async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     for namespace in ["workflows", "ci-jobs"] {
         let made = objects.all("Namespace").find(|object| object["metadata"]["name"] == namespace);
@@ -28,9 +24,6 @@ async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
 
 #[tokio::test]
 async fn the_way_out_is_dns_public_addresses_and_the_callback_service() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app": "workflow-runner"}));
@@ -100,9 +93,6 @@ fn contains(cidr: &str, address: std::net::IpAddr) -> bool {
 
 #[tokio::test]
 async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_pods() {
-    if is_skipped() {
-        return;
-    }
     let flags = ["--set", "workflowNamespaces.names={workflows},workflowNamespaces.create=false"];
     let objects = render(&flags).await;
     within(&objects, "ServiceAccount", "workflows", "workflow-runner");
@@ -121,9 +111,6 @@ async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_p
 /// A quota denies Pods without limits, and in modes warn and audit nothing fills them in.
 #[tokio::test]
 async fn quota_and_network_policies_are_left_out_unless_the_policy_is_enforced() {
-    if is_skipped() {
-        return;
-    }
     let enabled = [
         "--set=workflowNamespaces.names={workflows}",
         "--set=workflowNamespaces.networkPolicy.enabled=true",
@@ -143,9 +130,6 @@ async fn quota_and_network_policies_are_left_out_unless_the_policy_is_enforced()
 
 #[tokio::test]
 async fn ingress_is_opened_to_the_peers_that_are_named() {
-    if is_skipped() {
-        return;
-    }
     let objects = render_scenario(&scenario("production")).await;
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-ingress");
     assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));

@@ -1,7 +1,6 @@
 //! Wrong values fail before anything is installed, with their path.
 
 use super::{template, template_least};
-use testbed::is_skipped;
 
 /// Flags, and what the complaint must say.
 const WRONG: &[(&[&str], &[&str])] = &[
@@ -108,9 +107,6 @@ const WRONG: &[(&[&str], &[&str])] = &[
 
 #[tokio::test]
 async fn a_wrong_value_fails_with_its_path() {
-    if is_skipped() {
-        return;
-    }
     for (flags, wanted) in WRONG {
         let complaint = template_least(flags).await.expect_failure();
         for part in *wanted {
@@ -122,9 +118,6 @@ async fn a_wrong_value_fails_with_its_path() {
 /// Nothing has a default that could be meant by mistake: neither a namespace nor an image of a public registry.
 #[tokio::test]
 async fn without_a_policy_or_an_image_the_installation_fails_with_a_sentence() {
-    if is_skipped() {
-        return;
-    }
     let image = "image.repository=registry.example.com/sandgate";
     let complaint = template(&["--set", image]).await.expect_failure();
     assert!(complaint.contains("--set 'policies.workflow-runner.namespaces={workflows}'"), "{complaint}");

@@ -9,9 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::has_prometheus;
+use super::require_prometheus;
 use crate::chart::{CHART, items, render};
-use testbed::is_skipped;
 
 const CASES: &str = include_str!("alerts.test.yaml");
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
@@ -72,9 +71,7 @@ fn keep_summaries(groups: &mut Value) {
 
 #[tokio::test]
 async fn every_alert_fires_when_it_should_and_not_otherwise() {
-    if is_skipped() || !has_prometheus() {
-        return;
-    }
+    require_prometheus();
     let mut groups = groups(&ALL).await;
     keep_summaries(&mut groups);
     succeeds(&promtool(&TEST, &groups));
@@ -82,9 +79,7 @@ async fn every_alert_fires_when_it_should_and_not_otherwise() {
 
 #[tokio::test]
 async fn prometheus_takes_the_rules_with_whatever_values() {
-    if is_skipped() || !has_prometheus() {
-        return;
-    }
+    require_prometheus();
     let values = [
         "--set=metrics.prometheusRule.runbookURL=https://example.com/runbook.md",
         "--set=metrics.prometheusRule.latencySeconds=2,metrics.prometheusRule.denialsPerMinute=1000000",
@@ -103,9 +98,6 @@ async fn prometheus_takes_the_rules_with_whatever_values() {
 
 #[tokio::test]
 async fn the_groups_are_those_that_have_a_source() {
-    if is_skipped() {
-        return;
-    }
     let of = async |flags: &[&str]| {
         let groups = groups(&[&["--set=metrics.prometheusRule.enabled=true"], flags].concat()).await;
         let names: Vec<_> =
@@ -131,9 +123,6 @@ async fn the_groups_are_those_that_have_a_source() {
 
 #[tokio::test]
 async fn alerts_take_labels_severities_and_a_selector_and_can_be_left_out() {
-    if is_skipped() {
-        return;
-    }
     let changed = [
         "--set=metrics.prometheusRule.alertLabels.team=platform",
         "--set=metrics.prometheusRule.severities.SandgateSlow=info",
@@ -157,9 +146,6 @@ async fn alerts_take_labels_severities_and_a_selector_and_can_be_left_out() {
 
 #[tokio::test]
 async fn an_alert_names_its_place_in_the_runbook_where_that_has_an_address() {
-    if is_skipped() {
-        return;
-    }
     let at = "--set=metrics.prometheusRule.runbookURL=https://example.com/runbook.md";
     for rule in rules(&groups(&[&ALL[..], &[at]].concat()).await) {
         let name = rule["alert"].as_str().expect("a name").to_lowercase();
@@ -211,9 +197,7 @@ fn the_runbook_has_a_heading_for_every_alert_with_what_it_means_and_what_to_do()
 /// Cases that any rule satisfies would show nothing.
 #[tokio::test]
 async fn an_alert_that_never_fires_or_always_is_noticed() {
-    if is_skipped() || !has_prometheus() {
-        return;
-    }
+    require_prometheus();
     let mut groups = groups(&ALL).await;
     keep_summaries(&mut groups);
     for expression in ["vector(1) > 2", "vector(1)"] {

@@ -26,17 +26,15 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    has_prometheus,
     prometheus::{Prometheus, Scrape, serve_growing, value},
+    require_prometheus,
 };
 use crate::{
     certificates::installation::{Installation, KINDS},
     chart::{CHART, items},
     examples::plain_pod,
 };
-use testbed::{
-    ControlPlane, Reinvocation, Replica, Rest, Sandgate, Webhook, WebhookKind, free_port, is_skipped,
-};
+use testbed::{ControlPlane, Reinvocation, Replica, Rest, Sandgate, Webhook, WebhookKind, free_port};
 
 /// What Grafana puts in place of its variables; the longer names first.
 const VARIABLES: [(&str, &str); 4] = [
@@ -85,9 +83,7 @@ fn every_panel_says_what_it_shows_and_has_a_place_of_its_own() {
 
 #[tokio::test]
 async fn every_query_has_an_answer_and_the_alerts_see_what_happens() {
-    if is_skipped() || !has_prometheus() {
-        return;
-    }
+    require_prometheus();
     let scene = Scene::new().await;
     let mut prometheus = scene.prometheus().await;
     let load = scene.load().await;
@@ -187,7 +183,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let installation = Installation::new().await.expect("the cluster tests are not skipped");
+        let installation = Installation::new().await;
         let mut old = plain_pod("old");
         old["spec"]["hostPID"] = json!(true);
         installation.rest.post(&installation.pods_path(), &old).await.expect("nobody refuses it yet");

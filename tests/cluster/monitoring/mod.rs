@@ -4,18 +4,11 @@ mod alerts;
 mod dashboard;
 mod prometheus;
 
-use std::{process::Command, thread};
+use testbed::harness::missing_program;
 
-use testbed::say;
-
-/// Whether Prometheus is there; says so where it is not.
-fn has_prometheus() -> bool {
-    let found =
-        ["prometheus", "promtool"].iter().all(|tool| Command::new(tool).arg("--version").output().is_ok());
-    if !found {
-        let test = thread::current();
-        let test = test.name().unwrap_or("a test");
-        say(&format!("SKIPPED {test}: prometheus is not installed (apt-get install prometheus)"));
-    }
-    found
+/// Fails the test with what to install, if Prometheus is missing.
+#[track_caller]
+fn require_prometheus() {
+    let missing = ["prometheus", "promtool"].into_iter().find_map(|tool| missing_program(tool, "prometheus"));
+    assert_eq!(missing, None);
 }

@@ -10,9 +10,7 @@ const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 #[tokio::test]
 async fn what_an_admission_policy_takes_away_is_filled_again() {
     let remove = "[JSONPatch{op: 'remove', path: '/spec/activeDeadlineSeconds'}]";
-    let Some(sandbox) = sandbox_with_policy("has(object.spec.activeDeadlineSeconds)", remove).await else {
-        return;
-    };
+    let sandbox = sandbox_with_policy("has(object.spec.activeDeadlineSeconds)", remove).await;
     let mut pod = plain_pod("policed");
     pod["spec"]["activeDeadlineSeconds"] = json!(60);
     let filled = async || {
@@ -26,7 +24,7 @@ async fn what_an_admission_policy_takes_away_is_filled_again() {
 #[tokio::test]
 async fn a_contradiction_that_an_admission_policy_adds_is_refused() {
     let add = "[JSONPatch{op: 'add', path: '/spec/hostPID', value: true}]";
-    let Some(sandbox) = sandbox_with_policy("true", add).await else { return };
+    let sandbox = sandbox_with_policy("true", add).await;
     let refused =
         async || Ok(sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await.err());
     eventually("the policy adds it", refused).await.expect("it does");
@@ -36,8 +34,8 @@ async fn a_contradiction_that_an_admission_policy_adds_is_refused() {
 }
 
 /// A guarded namespace whose pods this expression changes.
-async fn sandbox_with_policy(condition: &str, expression: &str) -> Option<Sandbox> {
-    let sandbox = Sandbox::new().await?;
+async fn sandbox_with_policy(condition: &str, expression: &str) -> Sandbox {
+    let sandbox = Sandbox::new().await;
     let name = format!("policy-{}", sandbox.namespace);
     let here = json!({"matchLabels": {"kubernetes.io/metadata.name": sandbox.namespace}});
     let pods =
@@ -58,5 +56,5 @@ async fn sandbox_with_policy(condition: &str, expression: &str) -> Option<Sandbo
     {
         sandbox.rest.post(&format!("{REGISTRATION}/{kind}"), &object).await.expect("it is made");
     }
-    Some(sandbox)
+    sandbox
 }

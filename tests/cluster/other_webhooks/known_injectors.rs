@@ -34,7 +34,7 @@ async fn a_mesh_proxy_with_a_user_of_its_own_is_refused_with_a_remedy() {
 #[tokio::test]
 async fn a_mesh_proxy_with_the_policys_user_is_admitted() {
     for place in PLACES {
-        let Some(sandbox) = sandbox_with(roomy(), place, |pod| mesh_proxy(pod, 1000)).await else { return };
+        let sandbox = sandbox_with(roomy(), place, |pod| mesh_proxy(pod, 1000)).await;
         let stored = sandbox.create_and_read(&plain_pod("meshed")).await;
         assert_fields(
             &stored,
@@ -55,7 +55,7 @@ async fn a_mesh_proxy_with_the_policys_user_is_admitted() {
 #[tokio::test]
 async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
     let refused = refusals_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
-    let Some([before, after]) = refused else { return };
+    let [before, after] = refused;
     let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the Pod's \
                 budget is used up by the other containers (resource-limits)";
     assert!(before.contains(told), "{before}");
@@ -71,7 +71,7 @@ async fn a_mesh_proxy_of_a_smaller_size_shares_the_default_budget() {
             mesh_proxy(pod, 1000);
             pod["spec"]["initContainers"][0]["resources"]["limits"]["cpu"] = json!("500m");
         };
-        let Some(sandbox) = sandbox_with(json!({}), place, small).await else { return };
+        let sandbox = sandbox_with(json!({}), place, small).await;
         let stored = sandbox.create_and_read(&plain_pod("meshed")).await;
         assert_sandboxed(&stored);
         assert_fields(&stored, &[("/spec/containers/0/resources/limits/cpu", json!("1500m"))]);
@@ -109,7 +109,7 @@ async fn a_mesh_that_redirects_traffic_on_the_node_is_admitted() {
                 json!({"name": "istio-validation", "image": "proxy:1", "securityContext": security}),
             );
         };
-        let Some(sandbox) = sandbox_with(json!({}), place, cni).await else { return };
+        let sandbox = sandbox_with(json!({}), place, cni).await;
         assert_sandboxed(&sandbox.create_and_read(&plain_pod("meshed")).await);
     }
 }
@@ -143,10 +143,7 @@ async fn secrets_in_a_folder_outside_the_writable_paths_are_refused_with_a_remed
 #[tokio::test]
 async fn secrets_in_a_folder_below_a_writable_path_are_admitted() {
     for place in PLACES {
-        let Some(sandbox) = sandbox_with(json!({}), place, |pod| secret_agents(pod, "/tmp/secrets")).await
-        else {
-            return;
-        };
+        let sandbox = sandbox_with(json!({}), place, |pod| secret_agents(pod, "/tmp/secrets")).await;
         let stored = sandbox.create_and_read(&plain_pod("secretive")).await;
         assert_sandboxed(&stored);
         let mounts = stored["spec"]["containers"][0]["volumeMounts"].as_array().expect("mounts");
@@ -166,7 +163,7 @@ async fn a_policy_may_name_the_folder_of_secrets_if_the_agent_comes_before_us() 
         {"name": "secrets", "path": "/vault/secrets", "sizeLimit": "1Mi"},
     ]}});
     let agents = |pod: &mut Value| secret_agents(pod, "/vault/secrets");
-    let Some(sandbox) = sandbox_with(settings.clone(), Place::BeforeSandgate, agents).await else { return };
+    let sandbox = sandbox_with(settings.clone(), Place::BeforeSandgate, agents).await;
     let stored = sandbox.create_and_read(&plain_pod("secretive")).await;
     let mount = json!({"name": "vault-secrets", "mountPath": "/vault/secrets"});
     for list in ["initContainers", "containers"] {
@@ -175,7 +172,7 @@ async fn a_policy_may_name_the_folder_of_secrets_if_the_agent_comes_before_us() 
         }
     }
 
-    let Some(sandbox) = sandbox_with(settings, Place::AfterSandgate, agents).await else { return };
+    let sandbox = sandbox_with(settings, Place::AfterSandgate, agents).await;
     let refusal = sandbox.create(&plain_pod("secretive")).await.expect_err("two volumes in one place");
     assert!(refusal.code == 422 && refusal.message.contains("must be unique"), "{refusal}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
@@ -192,20 +189,20 @@ async fn an_agent_with_a_user_of_its_own_is_refused_with_a_remedy() {
 }
 
 /// Why the API server refuses a pod if the injector comes before us, and if it comes after; nothing is stored.
-async fn refusals_of(settings: Value, edit: fn(&mut Value)) -> Option<[String; 2]> {
+async fn refusals_of(settings: Value, edit: fn(&mut Value)) -> [String; 2] {
     let mut messages = [String::new(), String::new()];
     for (place, message) in PLACES.into_iter().zip(&mut messages) {
-        let sandbox = sandbox_with(settings.clone(), place, edit).await?;
+        let sandbox = sandbox_with(settings.clone(), place, edit).await;
         let refusal = sandbox.create(&plain_pod("injected")).await.expect_err("what is injected is refused");
         assert_eq!(sandbox.pods().await, Vec::<Value>::new());
         *message = refusal.message;
     }
-    Some(messages)
+    messages
 }
 
 /// The refusal says all of this, whether the injector comes before us or after.
 async fn assert_refused(settings: Value, edit: fn(&mut Value), told: &[&str]) {
-    for message in refusals_of(settings, edit).await.into_iter().flatten() {
+    for message in refusals_of(settings, edit).await {
         for told in told {
             assert!(message.contains(told), "{told}\n{message}");
         }
@@ -216,12 +213,12 @@ async fn sandbox_with(
     settings: Value,
     place: Place,
     edit: impl Fn(&mut Value) + Send + Sync + 'static,
-) -> Option<Sandbox> {
-    let sandbox = Sandbox::with(&json!({}), &settings).await?;
+) -> Sandbox {
+    let sandbox = Sandbox::with(&json!({}), &settings).await;
     let injector = Injector::start("CREATE").await;
     injector.will(edit);
     injector.register(&sandbox, place, Reinvocation::IfNeeded).await;
-    Some(sandbox)
+    sandbox
 }
 
 /// The proxy as a native sidecar, with its folders where the policy lets it write.

@@ -2,6 +2,6 @@
 
 mod admission_policies;
 mod known_injectors;
+mod mutations_reverted;
 mod removals;
 mod sidecars;
-mod undoing;

@@ -13,9 +13,7 @@ use testbed::Reinvocation;
 
 #[tokio::test]
 async fn an_injected_sidecar_is_sandboxed_and_shares_the_budget() {
-    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
-        return;
-    };
+    let sandbox = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await;
     let stored = sandbox.create_and_read(&plain_pod("main")).await;
     assert_eq!(names(&stored), ["main", "sidecar"]);
     assert_sandboxed(&stored);
@@ -25,7 +23,7 @@ async fn an_injected_sidecar_is_sandboxed_and_shares_the_budget() {
 async fn a_sidecar_that_asks_for_something_shares_the_budget_too() {
     let resources = json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m", "memory": "512Mi"}});
     let sidecar = json!({"name": "sidecar", "image": "proxy:1", "resources": resources});
-    let Some(sandbox) = sandbox_with_injector(sidecar).await else { return };
+    let sandbox = sandbox_with_injector(sidecar).await;
     let stored = sandbox.create_and_read(&plain_pod("main")).await;
     assert_eq!(stored.pointer("/spec/containers/1/resources/limits/cpu"), Some(&json!("500m")));
     assert_sandboxed(&stored);
@@ -34,7 +32,7 @@ async fn a_sidecar_that_asks_for_something_shares_the_budget_too() {
 #[tokio::test]
 async fn a_hostile_sidecar_is_refused() {
     let sidecar = json!({"name": "sidecar", "image": "proxy:1", "securityContext": {"privileged": true}});
-    let Some(sandbox) = sandbox_with_injector(sidecar).await else { return };
+    let sandbox = sandbox_with_injector(sidecar).await;
     let refusal = sandbox.create(&plain_pod("main")).await.expect_err("the sidecar is privileged");
     assert!(refusal.message.contains("spec.containers[1].securityContext.privileged"), "{refusal}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
@@ -42,21 +40,19 @@ async fn a_hostile_sidecar_is_refused() {
 
 #[tokio::test]
 async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_refused() {
-    let Some(sandbox) = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await else {
-        return;
-    };
+    let sandbox = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await;
     let refusal = sandbox.create(&complete_pod("main")).await.expect_err("nothing is left for it");
     assert!(refusal.message.contains("spec.containers[1].resources.limits"), "{refusal}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
 /// A sandbox with a webhook behind ours that adds `container` to each pod.
-async fn sandbox_with_injector(container: Value) -> Option<Sandbox> {
-    let sandbox = Sandbox::new().await?;
+async fn sandbox_with_injector(container: Value) -> Sandbox {
+    let sandbox = Sandbox::new().await;
     let injector = Injector::start("CREATE").await;
     injector.will(move |pod| add_container(pod, container.clone()));
     injector.register(&sandbox, Place::AfterSandgate, Reinvocation::IfNeeded).await;
-    Some(sandbox)
+    sandbox
 }
 
 fn names(pod: &Value) -> Vec<&str> {

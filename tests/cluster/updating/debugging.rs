@@ -8,7 +8,7 @@ const DEBUG: [&str; 4] = ["debug", "main", "--image=busybox", "--container=debug
 
 #[tokio::test]
 async fn kubectl_debug_with_ptrace_is_refused() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let message = sandbox.kubectl(&[&DEBUG[..], &["--profile=general"]].concat()).await.expect_failure();
     assert!(message.contains("SYS_PTRACE") && message.contains("(capabilities)"), "{message}");
     assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
@@ -16,7 +16,7 @@ async fn kubectl_debug_with_ptrace_is_refused() {
 
 #[tokio::test]
 async fn kubectl_debug_within_the_policy_is_admitted() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let restricted = [&DEBUG[..], &["--profile=restricted"]].concat();
     let message = sandbox.kubectl(&restricted).await.expect_failure();
     assert!(message.contains("(read-only-root)"), "{message}");
@@ -32,7 +32,7 @@ async fn kubectl_debug_within_the_policy_is_admitted() {
 
 #[tokio::test]
 async fn a_copy_for_debugging_is_a_pod_like_any_other() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let copy = [&DEBUG[..], &["--copy-to=copy", "--profile=restricted"]].concat();
     let message = sandbox.kubectl(&copy).await.expect_failure();
     assert!(message.contains("(shared-process-namespace)"), "{message}");
@@ -48,7 +48,7 @@ async fn a_copy_for_debugging_is_a_pod_like_any_other() {
 /// What each profile of kubectl sets, and what of it the policy refuses.
 #[tokio::test]
 async fn no_profile_of_kubectl_debug_leaves_the_sandbox() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     for (profile, rules) in [
         ("general", &["capabilities", "privilege-escalation", "read-only-root"][..]),
         ("baseline", &["capabilities", "privilege-escalation", "read-only-root"]),
@@ -67,7 +67,7 @@ async fn no_profile_of_kubectl_debug_leaves_the_sandbox() {
 
 #[tokio::test]
 async fn an_ephemeral_container_by_the_plain_api_is_judged() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     for (rule, changes) in [
         ("privileged", json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": null}})),
         ("run-as-user", json!({"securityContext": {"runAsUser": 0}})),
@@ -92,7 +92,7 @@ async fn an_ephemeral_container_by_the_plain_api_is_judged() {
 /// The API server's own rules: what is added stays as it is.
 #[tokio::test]
 async fn an_ephemeral_container_can_be_neither_changed_nor_removed_nor_given_resources() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let mut greedy = harmless("greedy");
     greedy["resources"] = json!({"limits": {"cpu": "64"}});
     let refusal = add(&sandbox, &greedy).await.expect_err("it may have none");

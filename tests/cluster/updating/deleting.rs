@@ -8,7 +8,7 @@ use testbed::eventually;
 #[tokio::test]
 async fn a_guarded_namespace_can_be_deleted_with_its_pods_also_while_sandgate_is_down() {
     for is_down in [false, true] {
-        let Some(mut sandbox) = Sandbox::with_pod().await else { return };
+        let mut sandbox = Sandbox::with_pod().await;
         if is_down {
             sandbox.stop_sandgate();
         }
@@ -21,7 +21,7 @@ async fn a_guarded_namespace_can_be_deleted_with_its_pods_also_while_sandgate_is
 /// Removing a finalizer is an update, and no update is let through unseen.
 #[tokio::test]
 async fn a_pod_with_a_finalizer_waits_for_sandgate() {
-    let Some(mut sandbox) = Sandbox::with_pod().await else { return };
+    let mut sandbox = Sandbox::with_pod().await;
     let path = sandbox.pods_path("/main");
     let finalizers = |list: serde_json::Value| json!({"metadata": {"finalizers": list}});
     sandbox.rest.merge(&path, &finalizers(json!(["example.com/hold"]))).await.expect("it is added");
@@ -35,7 +35,7 @@ async fn a_pod_with_a_finalizer_waits_for_sandgate() {
 /// A pod that is being deleted may run on for as long as the delete allows, so it is judged to the end.
 #[tokio::test]
 async fn a_pod_on_its_way_out_gets_no_worse() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     delete_slowly(&sandbox).await;
     let before = sandbox.stored("main").await;
     for (rule, changes) in [
@@ -55,7 +55,7 @@ async fn a_pod_on_its_way_out_gets_no_worse() {
 /// Deletes are not judged: what a delete asks for goes before the pod's own grace period, which is bounded.
 #[tokio::test]
 async fn whoever_may_delete_a_pod_can_give_it_a_long_farewell() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     delete_slowly(&sandbox).await;
     let stored = sandbox.stored("main").await;
     assert_eq!(stored["spec"]["terminationGracePeriodSeconds"], 30);

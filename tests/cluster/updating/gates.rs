@@ -9,7 +9,7 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 #[tokio::test]
 async fn the_placement_of_a_gated_pod_may_be_tightened() {
-    let Some(sandbox) = sandbox_with_gated_pod().await else { return };
+    let sandbox = sandbox_with_gated_pod().await;
     let zone = json!({"key": "zone", "operator": "In", "values": ["a"]});
     set_terms(&sandbox, json!([{"matchExpressions": [ours(), zone]}])).await.expect("it is tighter");
     let selector = json!({"spec": {"nodeSelector": {"disk": "fast"}}});
@@ -27,7 +27,7 @@ async fn the_placement_of_a_gated_pod_may_be_tightened() {
 
 #[tokio::test]
 async fn the_placement_of_a_gated_pod_cannot_be_loosened() {
-    let Some(sandbox) = sandbox_with_gated_pod().await else { return };
+    let sandbox = sandbox_with_gated_pod().await;
     let before = sandbox.stored("main").await;
     let zone = json!({"key": "zone", "operator": "In", "values": ["a"]});
     for terms in [
@@ -44,12 +44,12 @@ async fn the_placement_of_a_gated_pod_cannot_be_loosened() {
     assert_eq!(sandbox.stored("main").await, before);
 }
 
-async fn sandbox_with_gated_pod() -> Option<Sandbox> {
-    let sandbox = Sandbox::new().await?;
+async fn sandbox_with_gated_pod() -> Sandbox {
+    let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("main");
     pod["spec"]["schedulingGates"] = json!([{"name": "example.com/wait"}]);
     assert_sandboxed(&sandbox.create_and_read(&pod).await);
-    Some(sandbox)
+    sandbox
 }
 
 fn ours() -> Value {

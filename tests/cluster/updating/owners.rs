@@ -11,7 +11,7 @@ use testbed::eventually;
 
 #[tokio::test]
 async fn an_owner_may_be_added_and_removed() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let map = json!({"metadata": {"name": "owner"}});
     let map = sandbox.rest.post(&sandbox.path("/configmaps"), &map).await.expect("it is made");
     let owner =
@@ -27,7 +27,7 @@ async fn an_owner_may_be_added_and_removed() {
 /// It would be a bare pod that retries. So a Job that is to leave such pods behind stays until they are gone.
 #[tokio::test]
 async fn a_pod_that_retries_cannot_be_taken_from_its_job() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let jobs = start_job(&sandbox, "OnFailure").await;
     let pod = sandbox.first_pod().await;
     let name = pod["metadata"]["name"].as_str().expect("a name");
@@ -46,7 +46,7 @@ async fn a_pod_that_retries_cannot_be_taken_from_its_job() {
 
 #[tokio::test]
 async fn a_job_whose_pods_do_not_retry_leaves_them_behind_if_asked() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     let jobs = start_job(&sandbox, "Never").await;
     sandbox.first_pod().await;
     sandbox.rest.delete(&format!("{jobs}/work?propagationPolicy=Orphan")).await.expect("it is deleted");

@@ -9,7 +9,7 @@ type Answer = Result<Value, Refusal>;
 
 #[tokio::test]
 async fn a_strategic_merge_patch_is_judged() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let patch =
         async |changes: Value| sandbox.rest.strategic_merge(&sandbox.pods_path("/main"), &changes).await;
     assert_judged(&sandbox, patch).await;
@@ -17,14 +17,14 @@ async fn a_strategic_merge_patch_is_judged() {
 
 #[tokio::test]
 async fn a_merge_patch_is_judged() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let patch = async |changes: Value| sandbox.rest.merge(&sandbox.pods_path("/main"), &changes).await;
     assert_judged(&sandbox, patch).await;
 }
 
 #[tokio::test]
 async fn a_json_patch_is_judged() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let patch = async |changes: Value| {
         sandbox.rest.json_patch(&sandbox.pods_path("/main"), &as_operations("", &changes)).await
     };
@@ -33,7 +33,7 @@ async fn a_json_patch_is_judged() {
 
 #[tokio::test]
 async fn a_replacement_of_the_whole_pod_is_judged() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let replace = async |changes: Value| {
         let mut pod = sandbox.stored("main").await;
         crate::hostile::merge(&mut pod, changes);
@@ -44,14 +44,14 @@ async fn a_replacement_of_the_whole_pod_is_judged() {
 
 #[tokio::test]
 async fn a_server_side_apply_is_judged_also_with_force() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     assert_judged(&sandbox, async |changes: Value| apply(&sandbox, changes, true).await).await;
 }
 
 /// What a webhook filled belongs to nobody: whoever applies it owns it alone, and takes it away by leaving it out.
 #[tokio::test]
 async fn a_server_side_apply_that_gives_up_what_was_filled_is_refused() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let label = json!({"metadata": {"labels": {"app": "workflow-runner"}}});
     let deadline = json!({"spec": {"activeDeadlineSeconds": 3600}});
     let both = json!({"metadata": label["metadata"], "spec": deadline["spec"]});
@@ -66,7 +66,7 @@ async fn a_server_side_apply_that_gives_up_what_was_filled_is_refused() {
 /// The API server itself refuses to take a field from its owner.
 #[tokio::test]
 async fn without_force_a_field_that_somebody_else_owns_is_a_conflict() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let team = |name: &str| json!({"metadata": {"labels": {"team": name}}});
     sandbox.rest.merge(&sandbox.pods_path("/main"), &team("b")).await.expect("it is harmless");
     let refusal = apply(&sandbox, team("a"), false).await.expect_err("a conflict");
@@ -78,7 +78,7 @@ async fn without_force_a_field_that_somebody_else_owns_is_a_conflict() {
 /// Nothing is left of the first pod, and the second is refused: `replace --force` deletes before it creates.
 #[tokio::test]
 async fn a_forced_replacement_by_a_hostile_pod_leaves_none() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let replace = ["replace", "--force", "--timeout=60s", "-f", "-"];
     sandbox.kubectl_reading(&plain_pod("main").to_string(), &replace).await.expect_success();
     assert_sandboxed(&sandbox.stored("main").await);
@@ -93,7 +93,7 @@ async fn a_forced_replacement_by_a_hostile_pod_leaves_none() {
 /// The manifest of a pod that was filled is not the pod: a plain replace would take away what was filled.
 #[tokio::test]
 async fn a_replacement_by_the_manifest_that_was_filled_is_refused() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let before = sandbox.stored("main").await;
     let manifest = plain_pod("main").to_string();
     let message = sandbox.kubectl_reading(&manifest, &["replace", "-f", "-"]).await.expect_failure();
@@ -103,7 +103,7 @@ async fn a_replacement_by_the_manifest_that_was_filled_is_refused() {
 
 #[tokio::test]
 async fn kubectl_apply_judges_a_change_and_stores_a_harmless_one() {
-    let Some(sandbox) = Sandbox::new().await else { return };
+    let sandbox = Sandbox::new().await;
     for apply in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
         let mut pod = plain_pod("applied");
         sandbox.kubectl_reading(&pod.to_string(), apply).await.expect_success();

@@ -7,7 +7,7 @@ use testbed::eventually;
 
 #[tokio::test]
 async fn a_status_update_cannot_change_the_spec() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let before = sandbox.stored("main").await;
     let changes =
         json!({"spec": {"hostPID": true, "activeDeadlineSeconds": 86_400}, "status": {"message": "x"}});
@@ -20,7 +20,7 @@ async fn a_status_update_cannot_change_the_spec() {
 /// Not matched, since nodes report often. Only nodes and controllers should have the right.
 #[tokio::test]
 async fn a_status_update_can_change_labels_and_annotations() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     sandbox
         .rest
         .merge(&sandbox.pods_path("/main/status"), &metadata_changes())
@@ -32,7 +32,7 @@ async fn a_status_update_can_change_labels_and_annotations() {
 /// With a condition the API server asks only where a status update changes the metadata, so heartbeats never leave it.
 #[tokio::test]
 async fn a_webhook_of_status_updates_with_a_condition_closes_that() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let path = sandbox.pods_path("/main/status");
     judge_status(&sandbox).await;
     eventually("status updates are judged", async || {
@@ -76,7 +76,7 @@ async fn judge_status(sandbox: &Sandbox) {
 /// Whoever may bind a pod is trusted like a scheduler: with the node come labels and annotations, unjudged.
 #[tokio::test]
 async fn a_binding_can_set_labels_and_annotations() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let mut binding = metadata_changes();
     binding["metadata"]["name"] = json!("main");
     binding["target"] = json!({"kind": "Node", "name": "node-1"});
@@ -88,7 +88,7 @@ async fn a_binding_can_set_labels_and_annotations() {
 /// The same two changes by way of a subresource that is judged.
 #[tokio::test]
 async fn a_resize_or_an_ephemeral_container_changes_no_label_on_the_way() {
-    let Some(sandbox) = Sandbox::with_pod().await else { return };
+    let sandbox = Sandbox::with_pod().await;
     let before = sandbox.stored("main").await;
     for subresource in ["resize", "ephemeralcontainers"] {
         let path = sandbox.pods_path(&format!("/main/{subresource}"));
@@ -104,7 +104,7 @@ async fn a_resize_or_an_ephemeral_container_changes_no_label_on_the_way() {
 #[tokio::test]
 async fn an_eviction_deletes_the_pod_also_while_sandgate_is_down() {
     for is_down in [false, true] {
-        let Some(mut sandbox) = Sandbox::with_pod().await else { return };
+        let mut sandbox = Sandbox::with_pod().await;
         if is_down {
             sandbox.stop_sandgate();
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value as Json;
 
-use crate::sweep::without_digits;
+use crate::exhaustive::without_digits;
 use testbed::Refusal;
 
 pub(super) enum Answer {

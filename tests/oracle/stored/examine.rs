@@ -8,12 +8,12 @@ use serde_json::Value as Json;
 
 use super::{
     answers::{Answer, Refuser, reason, rules},
-    ground::{Ground, How},
+    fixture::{Fixture, How},
 };
 use crate::{
     apiserver::{create, defaulted, items},
+    exhaustive::without_digits,
     generator::Case,
-    sweep::without_digits,
 };
 
 /// What was seen of one Pod.
@@ -48,19 +48,19 @@ pub(super) fn to_send(case_pod: Json, number: usize) -> Json {
 }
 
 /// Sends `pod` and looks at what becomes of it.
-pub(super) async fn examine(ground: &Ground, pod: &Json, how: How) -> Seen {
-    let guarded = ground.send(&ground.guarded, pod, how).await;
-    let restricted = ground.send(&ground.restricted, pod, How::DryRun).await;
+pub(super) async fn examine(fixture: &Fixture, pod: &Json, how: How) -> Seen {
+    let guarded = fixture.send(&fixture.guarded, pod, how).await;
+    let restricted = fixture.send(&fixture.restricted, pod, How::DryRun).await;
     let mut seen =
-        Seen { how, guarded, restricted, verdicts: vec![verdict(&ground.policies, pod)], problem: None };
-    seen.problem = problem(ground, pod, &mut seen).await;
+        Seen { how, guarded, restricted, verdicts: vec![verdict(&fixture.policies, pod)], problem: None };
+    seen.problem = problem(fixture, pod, &mut seen).await;
     seen
 }
 
 /// The case without the edits that its problem does not need.
-pub(super) fn reduced(ground: &Ground, case: Case, problem: &str) -> Case {
+pub(super) fn reduced(fixture: &Fixture, case: Case, problem: &str) -> Case {
     let has_it = async |pod: &Json| {
-        let seen = examine(ground, &to_send(pod.clone(), 0), How::DryRun).await;
+        let seen = examine(fixture, &to_send(pod.clone(), 0), How::DryRun).await;
         seen.problem.is_some_and(|found| without_digits(&found) == without_digits(problem))
     };
     case.reduced(|pod| {
@@ -68,28 +68,28 @@ pub(super) fn reduced(ground: &Ground, case: Case, problem: &str) -> Case {
     })
 }
 
-async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String> {
+async fn problem(fixture: &Fixture, pod: &Json, seen: &mut Seen) -> Option<String> {
     let Some((refuser, refusal)) = seen.guarded.refused() else {
         let stored = seen.guarded.stored().expect("it is stored or refused");
-        let found = stored_problem(ground, stored);
+        let found = stored_problem(fixture, stored);
         return match found {
-            None => disagreement(ground, pod, seen, true).await,
+            None => disagreement(fixture, pod, seen, true).await,
             found => found,
         };
     };
     match refuser {
-        Refuser::Mutate | Refuser::Validate => disagreement(ground, pod, seen, false).await,
+        Refuser::Mutate | Refuser::Validate => disagreement(fixture, pod, seen, false).await,
         Refuser::PodSecurity => seen.verdicts[0]
             .is_empty()
             .then(|| format!("sandgate admits what Pod Security refuses: {}", refusal.message)),
         Refuser::Trouble => {
-            let alone = ground.send(&ground.open, pod, seen.how).await;
+            let alone = fixture.send(&fixture.open, pod, seen.how).await;
             // The API server has troubles of its own: an empty runtimeClassName is an internal error.
             let is_its_own = alone.refused().is_some_and(|(refuser, _)| refuser == Refuser::Trouble);
             (!is_its_own).then(|| refusal.to_string())
         }
         Refuser::Plugin | Refuser::Validation | Refuser::Decoding => {
-            let is_fine_alone = ground.send(&ground.open, pod, How::DryRun).await.stored().is_some();
+            let is_fine_alone = fixture.send(&fixture.open, pod, How::DryRun).await.stored().is_some();
             // A container that a resize may restart, in a Pod that is filled to restart none: README, Limits.
             let is_known = reason(refusal).ends_with("resizePolicy");
             (is_fine_alone && !is_known)
@@ -99,20 +99,20 @@ async fn problem(ground: &Ground, pod: &Json, seen: &mut Seen) -> Option<String>
 }
 
 /// What is stored must satisfy the oracle, and sandgate itself, which must have nothing left to fill.
-fn stored_problem(ground: &Ground, stored: &Json) -> Option<String> {
+fn stored_problem(fixture: &Fixture, stored: &Json) -> Option<String> {
     let faults = match serde_json::from_value::<Pod>(stored.clone()) {
-        Ok(pod) => (ground.judge)(&pod),
+        Ok(pod) => (fixture.judge)(&pod),
         Err(error) => vec![format!("no Pod: {error}")],
     };
     if !faults.is_empty() {
         return Some(format!("stored, an escape: {}", faults.join(", ")));
     }
-    let stored = with_our_hash(stored.clone(), &ground.policies);
-    let again = create(&ground.policies, Endpoint::Mutate, &stored);
+    let stored = with_our_hash(stored.clone(), &fixture.policies);
+    let again = create(&fixture.policies, Endpoint::Mutate, &stored);
     if again.patches {
         return Some("stored, and filled again in another round".into());
     }
-    let last = create(&ground.policies, Endpoint::Validate, &stored);
+    let last = create(&fixture.policies, Endpoint::Validate, &stored);
     (!again.allowed || !last.allowed)
         .then(|| format!("stored, and refused in another round: {:?} {:?}", again.causes, last.causes))
 }
@@ -130,13 +130,13 @@ fn with_our_hash(mut stored: Json, policies: &PolicySet) -> Json {
 ///
 /// The API server drops what it does not know and writes its defaults before sandgate is asked, so what it makes of
 /// the Pod without sandgate has a say where the Pod as it was sent does not explain the answer.
-async fn disagreement(ground: &Ground, pod: &Json, seen: &mut Seen, is_stored: bool) -> Option<String> {
+async fn disagreement(fixture: &Fixture, pod: &Json, seen: &mut Seen, is_stored: bool) -> Option<String> {
     let explains = |verdict: &Verdict| verdict.is_empty() == is_stored;
     if explains(&seen.verdicts[0]) {
         return None;
     }
-    match ground.send(&ground.open, pod, How::DryRun).await {
-        Answer::Stored { pod: received, .. } => seen.verdicts.push(verdict(&ground.policies, &received)),
+    match fixture.send(&fixture.open, pod, How::DryRun).await {
+        Answer::Stored { pod: received, .. } => seen.verdicts.push(verdict(&fixture.policies, &received)),
         // Nobody would have stored it: an empty `os` is one without a name, which is neither Linux nor valid.
         Answer::Refused(_) if !is_stored => {
             seen.verdicts.push(Verdict::from(["invalid without sandgate too".to_owned()]));

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     answers::{Refuser, reason, rules},
     examine::{Seen, reduced},
-    ground::{Ground, How},
+    fixture::{Fixture, How},
 };
-use crate::{generator::Case, sweep::without_digits};
+use crate::{exhaustive::without_digits, generator::Case};
 
 /// How many Pods violated a rule, and how many of those no other.
 #[derive(Default)]
@@ -114,14 +114,14 @@ impl Figures {
     }
 
     /// Nothing may be wrong; and a run that stores or refuses nearly nothing would prove little.
-    pub(super) fn are_good(self, ground: &Ground) {
+    pub(super) fn are_good(self, fixture: &Fixture) {
         const SHOWN: usize = 5;
         let by_sandgate: usize =
             self.refused.iter().filter(|(refuser, _)| refuser.is_sandgate()).map(|(_, count)| count).sum();
         let Self { sent, stored, read_back, problems, .. } = self;
         let are_none = problems.is_empty();
         for (count, problem, case) in problems.into_values().take(SHOWN) {
-            println!("== {count} × {problem}\n{:?}", reduced(ground, case, &problem));
+            println!("== {count} × {problem}\n{:?}", reduced(fixture, case, &problem));
         }
         assert!(are_none, "something is wrong with what is stored or refused");
         assert!(stored * 5 >= sent, "less than 20 % were stored");

@@ -1,14 +1,13 @@
 //! Nothing escapes, on the wire: generated Pods go to a real API server with the real sandgate in front, and what is
 //! stored of them is judged.
 //!
-//! `SANDGATE_PROVE_STORED=20000 cargo test --release --test oracle stored -- --nocapture` sends that many. With
-//! `SANDGATE_SKIP_CLUSTER=1` nothing is sent, and that is said.
+//! `SANDGATE_PROVE_STORED=20000 cargo test --release --test oracle stored -- --nocapture` sends that many.
 
 mod answers;
 mod enforced;
 mod examine;
 mod figures;
-mod ground;
+mod fixture;
 mod restrained;
 mod settings;
 

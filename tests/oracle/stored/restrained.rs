@@ -11,7 +11,7 @@ use super::{
     drawn,
     examine::to_send,
     fewer_pods,
-    ground::{Ground, How, Proof},
+    fixture::{Fixture, How, Proof},
 };
 use crate::{
     apiserver::{create, items},
@@ -25,16 +25,16 @@ const PRIVILEGED: &str = "privileged";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
     let proof = Proof { namespace: "audited", spec: json!({"mode": "audit"}), judge: oracle::judge };
-    let Some(ground) = Ground::new(proof, PRIVILEGED).await else { return };
+    let fixture = Fixture::new(proof, PRIVILEGED).await;
     let mut violations = 0;
-    for (case, guarded, open) in compared(&ground).await {
+    for (case, guarded, open) in compared(&fixture).await {
         match (&guarded, &open) {
             (Answer::Stored { pod, .. }, Answer::Stored { pod: expected, .. }) => {
                 assert_same(pod, expected, &case);
                 violations += usize::from(is_refused_elsewhere(pod));
             }
             (Answer::Refused(refusal), Answer::Refused(expected)) => {
-                let expected = expected.to_string().replace(&ground.open, &ground.guarded);
+                let expected = expected.to_string().replace(&fixture.open, &fixture.guarded);
                 let refusal = refusal.to_string();
                 assert_eq!(in_any_order(&refusal), in_any_order(&expected), "{case:?}");
             }
@@ -56,9 +56,9 @@ fn in_any_order(refusal: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it_is() {
     let proof = Proof { namespace: "warned", spec: json!({"mode": "warn"}), judge: oracle::judge };
-    let Some(ground) = Ground::new(proof, PRIVILEGED).await else { return };
+    let fixture = Fixture::new(proof, PRIVILEGED).await;
     let (mut filled, mut violations) = (0, 0);
-    for (case, guarded, open) in compared(&ground).await {
+    for (case, guarded, open) in compared(&fixture).await {
         match (&guarded, &open) {
             (Answer::Stored { pod, .. }, _) if is_sound(pod) => filled += 1,
             (Answer::Stored { pod, .. }, Answer::Stored { pod: expected, .. }) => {
@@ -76,11 +76,11 @@ async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it
 }
 
 /// What becomes of each Pod with the policy and without it.
-async fn compared(ground: &Ground) -> Vec<(Case, Answer, Answer)> {
+async fn compared(fixture: &Fixture) -> Vec<(Case, Answer, Answer)> {
     let each = stream::iter(drawn(fewer_pods())).map(async |(number, case)| {
         let (how, pod) = (How::of(number), to_send(case.pod(), number));
-        let guarded = ground.send(&ground.guarded, &pod, how).await;
-        let open = ground.send(&ground.open, &pod, how).await;
+        let guarded = fixture.send(&fixture.guarded, &pod, how).await;
+        let open = fixture.send(&fixture.open, &pod, how).await;
         (case, guarded, open)
     });
     each.buffer_unordered(CLIENTS).collect().await

@@ -1,7 +1,7 @@
 //! Where the programs come from: the folder `KUBEBUILDER_ASSETS`, else a cache, else a build from Go modules into it.
 
 use std::{
-    env,
+    env, fmt,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
@@ -12,46 +12,61 @@ use tempfile::TempDir;
 
 use super::{Result, say};
 
-/// Which Kubernetes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// The one that the tests were written against.
-    Usual,
-    /// The newest that there is.
-    Newest,
+/// A version of Kubernetes that the testbed builds from a folder with a `go.mod` of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The minor version of Kubernetes 1.
+    minor: u8,
+    module: &'static str,
+    go_mod: &'static str,
 }
 
+/// Every version, from the oldest.
+const VERSIONS: [Version; 8] = [
+    Version { minor: 30, module: "kubernetes-1.30", go_mod: include_str!("../kubernetes-1.30/go.mod") },
+    Version { minor: 31, module: "kubernetes-1.31", go_mod: include_str!("../kubernetes-1.31/go.mod") },
+    Version { minor: 32, module: "kubernetes-1.32", go_mod: include_str!("../kubernetes-1.32/go.mod") },
+    Version { minor: 33, module: "kubernetes-1.33", go_mod: include_str!("../kubernetes-1.33/go.mod") },
+    Version { minor: 34, module: "kubernetes-1.34", go_mod: include_str!("../kubernetes-1.34/go.mod") },
+    Version { minor: 35, module: "kubernetes-1.35", go_mod: include_str!("../kubernetes-1.35/go.mod") },
+    Version { minor: 36, module: "kubernetes-1.36", go_mod: include_str!("../kubernetes-1.36/go.mod") },
+    Version { minor: 37, module: "kubernetes-1.37", go_mod: include_str!("../kubernetes-1.37/go.mod") },
+];
+
 impl Version {
-    /// What `SANDGATE_BED_KUBERNETES` says, for example 1.37; else the usual one.
+    /// The version that the tests were written against.
+    pub const USUAL: Self = VERSIONS[6];
+    /// The newest version that there is.
+    pub const NEWEST: Self = VERSIONS[7];
+
+    /// Returns the version that `SANDGATE_BED_KUBERNETES` names, for example 1.33, or the usual one without it.
     ///
     /// # Errors
-    /// When it says something else.
+    /// If the variable has another value: the text lists those that there are.
     pub fn chosen() -> Result<Self> {
-        let Some(wanted) = env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) else {
-            return Ok(Self::Usual);
-        };
-        let both = [Self::Usual, Self::Newest];
-        let minor = |version: Self| version.number().rsplit_once('.').map(|(minor, _)| minor);
-        let found = both.into_iter().find(|version| minor(*version).is_some_and(|minor| wanted == minor));
+        match env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) {
+            None => Ok(Self::USUAL),
+            Some(wanted) => Self::named(&wanted.to_string_lossy()),
+        }
+    }
+
+    fn named(wanted: &str) -> Result<Self> {
+        let found = VERSIONS.into_iter().find(|version| version.to_string() == wanted);
         found.ok_or_else(|| {
-            let known = both.map(|version| minor(version).unwrap_or_default()).join(" or ");
-            format!("SANDGATE_BED_KUBERNETES is {}: use {known}", wanted.display()).into()
+            let known: Vec<_> = VERSIONS.iter().map(ToString::to_string).collect();
+            format!("SANDGATE_BED_KUBERNETES is {wanted}, must be one of {}", known.join(", ")).into()
         })
     }
 
     fn number(self) -> &'static str {
-        let go_mod = match self {
-            Self::Usual => include_str!("../kubernetes/go.mod"),
-            Self::Newest => include_str!("../kubernetes-next/go.mod"),
-        };
-        required(go_mod, "k8s.io/kubernetes")
+        required(self.go_mod, "k8s.io/kubernetes")
     }
+}
 
-    fn module(self) -> &'static str {
-        match self {
-            Self::Usual => "kubernetes",
-            Self::Newest => "kubernetes-next",
-        }
+impl fmt::Display for Version {
+    /// Writes the minor version, for example 1.36.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "1.{}", self.minor)
     }
 }
 
@@ -63,10 +78,10 @@ pub(super) struct Assets(pub(super) Version);
 type Found = Result<PathBuf>;
 
 impl Assets {
-    /// One etcd does for every Kubernetes.
+    /// Finds etcd: one version serves every Kubernetes.
     pub(super) fn etcd() -> Found {
         let package = "go.etcd.io/etcd/server/v3";
-        kubernetes(Version::Usual, "etcd", package, "etcd").find()
+        kubernetes(Version::USUAL, "etcd", package, "etcd").find()
     }
 
     pub(super) fn apiserver(self) -> Found {
@@ -94,7 +109,7 @@ impl Assets {
     }
 
     fn kubernetes(self, name: &'static str, package: &'static str) -> Found {
-        kubernetes(self.0, name, package, self.0.module()).find()
+        kubernetes(self.0, name, package, self.0.module).find()
     }
 }
 
@@ -108,9 +123,25 @@ fn kubernetes(of: Version, name: &'static str, package: &'static str, module: &'
         // Else it calls itself v0.0.0-master.
         stamp: format!("k8s.io/component-base/version.gitVersion=v{version}"),
         // The ecosystem's folder has the usual version.
-        may_be_given: of == Version::Usual,
+        may_be_given: of == Version::USUAL,
         patch: None,
     }
+}
+
+/// Finds kube-router, which enforces network policies on the node.
+pub(super) fn kube_router() -> Found {
+    let module = "github.com/cloudnativelabs/kube-router/v2";
+    let version = required(include_str!("../kube-router/go.mod"), module);
+    let package = "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router";
+    tool("kube-router", package, "kube-router", version, format!("{module}/pkg/version.Version=v{version}"))
+        .find()
+}
+
+/// Finds `CoreDNS`, the DNS server of the cluster.
+pub(super) fn coredns() -> Found {
+    let package = "github.com/coredns/coredns";
+    let version = required(include_str!("../coredns/go.mod"), package);
+    tool("coredns", package, "coredns", version, format!("{package}/coremain.GitCommit=v{version}")).find()
 }
 
 /// helm, which knows no version of Kubernetes.
@@ -316,4 +347,24 @@ fn required(go_mod: &'static str, module: &str) -> &'static str {
     let version =
         |line: &'static str| line.trim().strip_prefix(module)?.strip_prefix(" v")?.split(' ').next();
     go_mod.lines().find_map(version).expect("go.mod requires what is built from it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_has_the_version_of_its_name() {
+        for version in VERSIONS {
+            let minor = version.number().rsplit_once('.').expect("a patch version").0;
+            assert_eq!((minor, version.module), (&*version.to_string(), &*format!("kubernetes-{minor}")));
+        }
+    }
+
+    #[test]
+    fn unknown_version_lists_the_known_ones() {
+        assert_eq!(Version::named("1.33").expect("it is known"), VERSIONS[3]);
+        let error = Version::named("1.29").expect_err("it is unknown").to_string();
+        assert!(error.starts_with("SANDGATE_BED_KUBERNETES is 1.29, must be one of 1.30, "), "{error}");
+    }
 }

@@ -64,6 +64,7 @@ impl Collector {
     }
 
     /// Every span so far.
+    #[must_use]
     pub fn spans(&self) -> Vec<Value> {
         let bodies = self.bodies.lock().expect("no holder panics");
         let lists = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
@@ -73,6 +74,7 @@ impl Collector {
     }
 
     /// The bodies of all requests so far.
+    #[must_use]
     pub fn bodies(&self) -> Vec<Value> {
         self.bodies.lock().expect("no holder panics").clone()
     }
@@ -107,6 +109,7 @@ async fn take(request: Request<Incoming>, bodies: &Bodies) -> Result<Response<Fu
 }
 
 /// The value of an attribute of a span, as text.
+#[must_use]
 pub fn attribute(span: &Value, key: &str) -> Option<String> {
     let attributes = span["attributes"].as_array()?;
     let value = &attributes.iter().find(|attribute| attribute["key"] == key)?["value"];

@@ -20,8 +20,8 @@ use super::{
     assets::{Assets, Version},
     eventually, free_port,
     helm::{self, HelmLine},
+    host::Host,
     kubectl,
-    place::Place,
     process::{Process, remove_at_the_end},
 };
 
@@ -36,7 +36,7 @@ pub struct ControlPlane {
 /// Only etcd and the API server, which is enough to be asked what it knows.
 pub struct ApiServer {
     folder: PathBuf,
-    place: Place,
+    host: Host,
     program: PathBuf,
     ports: Ports,
     flags: Vec<String>,
@@ -53,7 +53,7 @@ impl ApiServer {
     /// When a program is missing, or ends, or is not ready in time: with the end of its log.
     pub async fn start(version: Version) -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        Self::start_in(Place::Machine, version, folder, guard, Vec::new()).await
+        Self::start_in(Host::Machine, version, folder, guard, Vec::new()).await
     }
 
     /// Starts both, and traces every request, for a collector that is not there.
@@ -71,12 +71,12 @@ impl ApiServer {
         let path = folder.join("tracing.json");
         fs::write(&path, configuration.to_string())?;
         let flags = vec![format!("--tracing-config-file={}", path.display())];
-        Self::start_in(Place::Machine, version, folder, guard, flags).await
+        Self::start_in(Host::Machine, version, folder, guard, flags).await
     }
 
     /// Starts both, the API server with further flags. `guard` lives as long.
     async fn start_in(
-        place: Place,
+        host: Host,
         version: Version,
         folder: PathBuf,
         guard: Option<Child>,
@@ -87,15 +87,15 @@ impl ApiServer {
         let ports = Ports { etcd: free_port(), apiserver: free_port() };
         write_credentials(&folder)?;
 
-        let mut etcd = start_etcd(&place, &etcd, &folder, &ports)?;
-        let mut apiserver = start_apiserver(&place, &program, &folder, &ports, &flags)?;
+        let mut etcd = start_etcd(&host, &etcd, &folder, &ports)?;
+        let mut apiserver = start_apiserver(&host, &program, &folder, &ports, &flags)?;
         eventually("the API server has a certificate", async || {
             apiserver.check()?;
             Ok(certificate(&folder).is_file().then_some(()))
         })
         .await?;
-        write_kubeconfig(&folder, &server(&place, &ports))?;
-        place.enter()?;
+        write_kubeconfig(&folder, &server(&host, &ports))?;
+        host.enter()?;
         let rest = Rest::new(client(&folder).await?);
         eventually("the API server is ready", async || {
             etcd.check()?;
@@ -104,7 +104,7 @@ impl ApiServer {
         })
         .await?;
         let process = Mutex::new(Some(apiserver));
-        Ok(Self { folder, place, program, ports, flags, process, _etcd: etcd, _guard: guard })
+        Ok(Self { folder, host, program, ports, flags, process, _etcd: etcd, _guard: guard })
     }
 
     /// Ends it as an upgrade of the control plane does, and starts it again.
@@ -118,8 +118,8 @@ impl ApiServer {
         // Then at once: it would wait a minute for those who watch it.
         tokio::time::sleep(Duration::from_secs(2)).await;
         drop(ending);
-        let Self { place, program, folder, ports, flags, .. } = self;
-        *slot() = Some(start_apiserver(place, program, folder, ports, flags)?);
+        let Self { host, program, folder, ports, flags, .. } = self;
+        *slot() = Some(start_apiserver(host, program, folder, ports, flags)?);
         let rest = self.rest().await?;
         eventually("the API server is ready", async || {
             slot().as_mut().map_or(Ok(()), Process::check)?;
@@ -130,8 +130,11 @@ impl ApiServer {
     }
 
     /// The API in plain JSON.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
-        self.place.enter()?;
+        self.host.enter()?;
         Ok(Rest::new(client(&self.folder).await?))
     }
 }
@@ -148,21 +151,21 @@ impl ControlPlane {
     /// As [`ApiServer::start`].
     pub async fn start() -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        let bed = Self::start_in(Place::Machine, folder, guard).await?;
+        let bed = Self::start_in(Host::Machine, folder, guard).await?;
         create_runtime_classes(&bed.rest().await?).await?;
         Ok(bed)
     }
 
     /// The same elsewhere, and without a RuntimeClass. `guard` lives as long.
-    pub(super) async fn start_in(place: Place, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
+    pub(super) async fn start_in(host: Host, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
         let version = Version::chosen()?;
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
-        let apiserver = ApiServer::start_in(place, version, folder, guard, Vec::new()).await?;
+        let apiserver = ApiServer::start_in(host, version, folder, guard, Vec::new()).await?;
         let rest = apiserver.rest().await?;
         let mut controllers =
-            start_controller_manager(&apiserver.place, &controller_manager, &apiserver.folder)?;
+            start_controller_manager(&apiserver.host, &controller_manager, &apiserver.folder)?;
         eventually("the controllers work", async || {
             controllers.check()?;
             Ok(rest.get(&default_account("default")).await.ok())
@@ -195,6 +198,9 @@ impl ControlPlane {
     }
 
     /// A kubeconfig for somebody with this token, in the same folder.
+    ///
+    /// # Errors
+    /// If a kubeconfig cannot be read or written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
         let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
         kubeconfig["users"][0]["user"]["token"] = json!(token);
@@ -204,12 +210,18 @@ impl ControlPlane {
     }
 
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn client(&self) -> Result<Client> {
-        self.apiserver.place.enter()?;
+        self.apiserver.host.enter()?;
         client(self.folder()).await
     }
 
     /// The API in plain JSON.
+    ///
+    /// # Errors
+    /// If there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
         self.apiserver.rest().await
     }
@@ -221,7 +233,7 @@ impl ControlPlane {
 
     /// Runs kubectl with `input` on its standard input, for `-f -`.
     pub async fn kubectl_reading(&self, input: &str, arguments: &[&str]) -> Output {
-        let command = self.apiserver.place.command(&self.kubectl);
+        let command = self.apiserver.host.command(&self.kubectl);
         let (kubeconfig, input) = (self.kubeconfig(), input.to_owned());
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         // Webhooks of the test may live in the same thread.
@@ -237,12 +249,15 @@ impl ControlPlane {
 
     /// Runs a helm as the cluster's admin.
     pub async fn helm_of(&self, line: HelmLine, arguments: &[&str]) -> Output {
-        let place = self.apiserver.place.clone();
-        helm::run(line, place, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
+        let host = self.apiserver.host.clone();
+        helm::run(line, host, arguments, Some(&self.kubeconfig())).await.expect("helm starts")
     }
 
     /// Makes a namespace with this metadata, and the service accounts `default` and `workflow-runner` in it. Answers
     /// with its name, which the API server may have drawn.
+    ///
+    /// # Errors
+    /// If the API server rejects an object, or the default service account is not there in time.
     pub async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
         let namespace = rest.post("/api/v1/namespaces", &json!({"metadata": metadata})).await?;
         let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
@@ -257,6 +272,9 @@ impl ControlPlane {
     }
 
     /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
+    ///
+    /// # Errors
+    /// If the audit log cannot be read.
     pub fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
         let of_pods = |event: &Value| {
             let object = &event["objectRef"];
@@ -271,6 +289,9 @@ impl ControlPlane {
     }
 
     /// What the API server's audit log says so far about anything, where it has this word in it.
+    ///
+    /// # Errors
+    /// If the audit log cannot be read.
     pub fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.audit_log_file())?;
         let lines = log.lines().filter(|line| line.contains(word));
@@ -322,7 +343,7 @@ fn write_credentials(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start_etcd(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
+fn start_etcd(host: &Host, program: &Path, folder: &Path, ports: &Ports) -> Result<Process> {
     let client = format!("http://127.0.0.1:{}", ports.etcd);
     let peer = format!("http://127.0.0.1:{}", free_port());
     let arguments = [
@@ -334,11 +355,11 @@ fn start_etcd(place: &Place, program: &Path, folder: &Path, ports: &Ports) -> Re
         format!("--initial-cluster=default={peer}"),
         "--unsafe-no-fsync".into(),
     ];
-    Process::start_in(place.prefix(), "etcd", program, &arguments, folder)
+    Process::start_in(host.prefix(), "etcd", program, &arguments, folder)
 }
 
 fn start_apiserver(
-    place: &Place,
+    host: &Host,
     program: &Path,
     folder: &Path,
     ports: &Ports,
@@ -348,8 +369,8 @@ fn start_apiserver(
     let usual = [
         format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
         format!("--secure-port={}", ports.apiserver),
-        format!("--bind-address={}", place.address()),
-        format!("--advertise-address={}", place.address()),
+        format!("--bind-address={}", host.address()),
+        format!("--advertise-address={}", host.address()),
         format!("--cert-dir={}", file(CERTIFICATES)),
         format!("--token-auth-file={}", file(TOKENS)),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
@@ -360,14 +381,14 @@ fn start_apiserver(
         format!("--audit-policy-file={}", file(AUDIT_POLICY)),
         format!("--audit-log-path={}", file(AUDIT_LOG)),
     ];
-    let more: &[&str] = match place {
+    let more: &[&str] = match host {
         // Loopback addresses may not be endpoints, and nobody routes to a ClusterIP.
-        Place::Machine => &[
+        Host::Machine => &[
             "--authorization-mode=RBAC",
             "--endpoint-reconciler-type=none",
             "--enable-aggregator-routing=true",
         ],
-        Place::Enclosure(_) => &[
+        Host::Namespaces(_) => &[
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--kubelet-preferred-address-types=InternalIP",
@@ -375,11 +396,11 @@ fn start_apiserver(
     };
     let arguments: Vec<_> =
         usual.into_iter().chain(more.iter().map(ToString::to_string)).chain(flags.iter().cloned()).collect();
-    Process::start_in(place.prefix(), "kube-apiserver", program, &arguments, folder)
+    Process::start_in(host.prefix(), "kube-apiserver", program, &arguments, folder)
 }
 
 /// Only the controllers that a test needs; all where there is a node.
-fn start_controller_manager(place: &Place, program: &Path, folder: &Path) -> Result<Process> {
+fn start_controller_manager(host: &Host, program: &Path, folder: &Path) -> Result<Process> {
     const CONTROLLERS: &str = "serviceaccount-controller,serviceaccount-token-controller,\
         root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller,\
         job-controller,cronjob-controller,replicaset-controller,deployment-controller,\
@@ -389,13 +410,13 @@ fn start_controller_manager(place: &Place, program: &Path, folder: &Path) -> Res
         format!("--kubeconfig={}", file(KUBECONFIG)),
         format!("--service-account-private-key-file={}", file(ACCOUNT_KEY)),
         format!("--root-ca-file={}", certificate(folder).display()),
-        format!("--controllers={}", if matches!(place, Place::Machine) { CONTROLLERS } else { "*" }),
+        format!("--controllers={}", if matches!(host, Host::Machine) { CONTROLLERS } else { "*" }),
         "--leader-elect=false".into(),
         "--secure-port=0".into(),
         "--kube-api-qps=200".into(),
         "--kube-api-burst=400".into(),
     ];
-    Process::start_in(place.prefix(), "kube-controller-manager", program, &arguments, folder)
+    Process::start_in(host.prefix(), "kube-controller-manager", program, &arguments, folder)
 }
 
 /// The API server makes one for itself, with the CA in it.
@@ -403,8 +424,8 @@ fn certificate(folder: &Path) -> PathBuf {
     folder.join(CERTIFICATES).join("apiserver.crt")
 }
 
-fn server(place: &Place, ports: &Ports) -> String {
-    format!("https://{}:{}", place.address(), ports.apiserver)
+fn server(host: &Host, ports: &Ports) -> String {
+    format!("https://{}:{}", host.address(), ports.apiserver)
 }
 
 fn write_kubeconfig(folder: &Path, server: &str) -> Result<()> {

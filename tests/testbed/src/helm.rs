@@ -9,7 +9,7 @@ use super::{
     Output, Result,
     assets::{self, helm_docs},
     command,
-    place::Place,
+    host::Host,
 };
 
 /// Which line of Helm.
@@ -35,13 +35,13 @@ impl HelmLine {
 /// # Errors
 /// When it is not there.
 pub async fn helm(arguments: &[&str]) -> Result<Output> {
-    run(HelmLine::Four, Place::Machine, arguments, None).await
+    run(HelmLine::Four, Host::Machine, arguments, None).await
 }
 
 /// Runs helm, with the cluster of `kubeconfig` or none, and with no repository and no plugin of the user's.
 pub(super) async fn run(
     line: HelmLine,
-    place: Place,
+    host: Host,
     arguments: &[&str],
     kubeconfig: Option<&Path>,
 ) -> Result<Output> {
@@ -49,7 +49,7 @@ pub(super) async fn run(
     let kubeconfig = kubeconfig.map_or_else(|| "/dev/null".into(), Path::to_path_buf);
     let running = tokio::task::spawn_blocking(move || {
         let home = tempfile::tempdir()?;
-        let mut command = place.command(&line.program()?);
+        let mut command = host.command(&line.program()?);
         command.args(arguments).env("KUBECONFIG", kubeconfig);
         for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(variable, home.path().join(variable));

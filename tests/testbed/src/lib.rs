@@ -10,8 +10,8 @@
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!
-//! It is of the Kubernetes that `kubernetes/go.mod` names; `SANDGATE_BED_KUBERNETES=1.37` takes the newest one, that of
-//! `kubernetes-next/go.mod`, for everything that starts a [`ControlPlane`].
+//! Its Kubernetes is 1.36. `SANDGATE_BED_KUBERNETES=1.33`, for example, selects another version for everything that starts a
+//! [`ControlPlane`]: those that there is a folder `kubernetes-1.NN` for.
 //!
 //! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
 
@@ -20,19 +20,20 @@ mod cluster;
 mod collector;
 mod command;
 mod control_plane;
+mod generated_docs;
+pub mod harness;
 mod helm;
+mod host;
 mod kubectl;
 pub mod load;
 mod node;
-mod page;
-mod place;
 pub mod plain_http;
 mod ports;
 mod process;
 mod rest;
 mod sandgate;
+mod service_proxy;
 mod shared;
-mod spreader;
 mod webhook;
 
 use std::{
@@ -47,15 +48,15 @@ pub use self::{
     collector::{Collector, attribute},
     command::Output,
     control_plane::{ApiServer, ControlPlane},
+    generated_docs::GeneratedDocs,
     helm::{HelmLine, chart_readme, helm},
     node::{Node, NodePod},
-    page::Page,
     ports::free_port,
     process::Process,
     rest::{Refusal, Rest, is_ready},
     sandgate::{Replica, Sandgate, program},
-    shared::{is_skipped, shared},
-    spreader::Spreader,
+    service_proxy::ServiceProxy,
+    shared::shared,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

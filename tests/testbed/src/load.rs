@@ -56,6 +56,7 @@ pub struct Seen {
 
 impl Load {
     /// Begins to create pods that ask for nothing, in a namespace that is guarded.
+    #[must_use]
     pub fn start(rest: &Rest, namespace: &str, creates: Creates) -> Self {
         let pods = |query: &str| format!("/api/v1/namespaces/{namespace}/pods{query}");
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -73,6 +74,7 @@ impl Load {
     }
 
     /// What became of those so far.
+    #[must_use]
     pub fn so_far(&self) -> Seen {
         self.seen.lock().expect("no holder panics").clone()
     }
@@ -131,6 +133,7 @@ impl Seen {
     }
 
     /// What the failures say, and how often.
+    #[must_use]
     pub fn kinds_of_failure(&self) -> BTreeMap<&str, usize> {
         let mut kinds = BTreeMap::new();
         for failure in &self.failed {
@@ -142,6 +145,7 @@ impl Seen {
     }
 
     /// How many were tried.
+    #[must_use]
     pub fn all(&self) -> usize {
         self.took.len()
     }
@@ -171,6 +175,7 @@ impl fmt::Display for Seen {
 }
 
 /// A pod that asks for nothing.
+#[must_use]
 pub fn plain_pod() -> Value {
     json!({
         "metadata": {"generateName": "plain-"},
@@ -179,6 +184,7 @@ pub fn plain_pod() -> Value {
 }
 
 /// Whether sandgate has filled it.
+#[must_use]
 pub fn is_sandboxed(pod: &Value) -> bool {
     pod["spec"]["runtimeClassName"] == "gvisor"
         && pod["metadata"]["annotations"]["sandgate.dev/policy"].is_string()

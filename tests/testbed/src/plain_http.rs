@@ -8,6 +8,9 @@ use tokio::{
 };
 
 /// The whole answer, from its status line on.
+///
+/// # Errors
+/// If nothing listens, or the connection breaks.
 pub async fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let request = format!(

@@ -10,6 +10,7 @@ use std::{
 ///
 /// Port 0 would give one that the next outgoing connection may take before its user listens; these lie below the range
 /// for outgoing connections, and each process begins elsewhere.
+#[must_use]
 pub fn free_port() -> u16 {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 20_000;

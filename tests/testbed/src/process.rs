@@ -38,6 +38,9 @@ const LEASH: &str = r#"
 
 impl Process {
     /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
+    ///
+    /// # Errors
+    /// If the program cannot be started, or the folder cannot be written to.
     pub fn start(name: &str, program: &Path, arguments: &[String], folder: &Path) -> Result<Self> {
         Self::start_with(name, program, arguments, &[], folder)
     }
@@ -58,6 +61,9 @@ impl Process {
     }
 
     /// The same, with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
     pub fn start_with(
         name: &str,
         program: &Path,
@@ -96,11 +102,15 @@ impl Process {
     }
 
     /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// If its status cannot be determined.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.shell.try_wait()?)
     }
 
     /// For signals to it.
+    #[must_use]
     pub fn signals(&self) -> Signals {
         Signals(self.pid.clone())
     }

@@ -25,6 +25,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// Whether sandgate's message names this rule.
+    #[must_use]
     pub fn names(&self, rule: &str) -> bool {
         self.message.contains(&format!("({rule})"))
     }
@@ -69,6 +70,7 @@ impl From<kube::Error> for Refusal {
 }
 
 /// Whether the conditions of a Pod, or of a node, say that it is ready.
+#[must_use]
 pub fn is_ready(object: &Value) -> bool {
     let conditions = object["status"]["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
@@ -82,31 +84,49 @@ impl Rest {
     }
 
     /// Reads an object or a list.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, "application/json", None).await
     }
 
     /// Creates an object.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn post(&self, path: &str, object: &Value) -> Answer {
         self.send(Method::POST, path, "application/json", Some(object)).await
     }
 
     /// Changes an object by a merge patch.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn merge(&self, path: &str, changes: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/merge-patch+json", Some(changes)).await
     }
 
     /// Changes an object by a strategic merge patch, which merges lists by their keys.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn strategic_merge(&self, path: &str, changes: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(changes)).await
     }
 
     /// Changes an object by a JSON patch.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn json_patch(&self, path: &str, operations: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/json-patch+json", Some(operations)).await
     }
 
     /// Applies an object by server-side apply, as the field manager `applier`; `force` takes fields from others.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn apply(&self, path: &str, object: &Value, force: bool) -> Answer {
         self.apply_as("applier", path, object, force).await
     }
@@ -119,11 +139,17 @@ impl Rest {
     }
 
     /// Replaces an object.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn put(&self, path: &str, object: &Value) -> Answer {
         self.send(Method::PUT, path, "application/json", Some(object)).await
     }
 
     /// Deletes an object.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, "application/json", None).await
     }

@@ -61,16 +61,19 @@ impl Sandgate {
     }
 
     /// Where it listens, without a path.
+    #[must_use]
     pub fn url(&self) -> &str {
         self.url.trim_end_matches('/')
     }
 
     /// Its process, while it runs.
+    #[must_use]
     pub fn replica(&self) -> Option<&Replica> {
         self.replica.as_ref()
     }
 
     /// What its certificate is signed by, in PEM.
+    #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
     }
@@ -81,16 +84,19 @@ impl Sandgate {
     }
 
     /// What it has logged so far.
+    #[must_use]
     pub fn log(&self) -> String {
         self.replica.as_ref().map(Replica::log).unwrap_or_default()
     }
 
     /// The name of both its configurations.
+    #[must_use]
     pub fn configuration(&self) -> String {
         format!("sandgate-{}", self.namespaces.join("-"))
     }
 
     /// How a configuration of the test's own names it.
+    #[must_use]
     pub fn client_config(&self, path: &str) -> Value {
         json!({"url": format!("{}{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
     }
@@ -216,21 +222,25 @@ impl Replica {
     }
 
     /// What it has logged so far.
+    #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("sandgate.log")).unwrap_or_default()
     }
 
     /// The port of `/metrics`.
+    #[must_use]
     pub fn admin(&self) -> u16 {
         self.admin
     }
 
     /// Where it takes reviews.
+    #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// The URL of what is at `path`.
+    #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("https://{}/{path}", self.address())
     }
@@ -262,6 +272,9 @@ fn pod_to_try() -> Value {
 }
 
 /// Cargo puts it beside or above any other program that it builds.
+///
+/// # Errors
+/// If it is not built.
 pub fn program() -> Result<PathBuf> {
     let me = env::current_exe()?;
     let around = me.ancestors().skip(1).take(2).map(|folder| folder.join("sandgate"));

@@ -10,6 +10,10 @@ use super::{
     Findings, check_exact_names, is_dns_subdomain, is_label_key, is_label_value,
 };
 
+/// The prefix of the annotations that reconfigure gVisor.
+const GVISOR_PREFIX: &str = "dev.gvisor.";
+/// Beginning and end of the only key of gVisor that a policy can admit: one volume is shared in the Pod.
+const FORCED_SHARING: (&str, &str) = ("dev.gvisor.empty-dir.", ".force-shared");
 /// The only capability that a container may add without root; Pod Security's restricted profile allows it too.
 const HARMLESS_CAPABILITY: &str = "NET_BIND_SERVICE";
 /// The shortest lifetime of a token that the API server issues, in seconds.
@@ -78,6 +82,21 @@ fn check_metadata(labels: &Labels, annotations: &Annotations, findings: &mut Fin
         if key.is_anything() {
             let problem = "forbids every annotation, those of this program too: name the keys that are meant";
             findings.add(format!("annotations.forbidden[{index}]"), problem);
+        }
+    }
+    for (index, key) in annotations.allowed.iter().enumerate() {
+        let is_of_gvisor = key.as_str().starts_with(GVISOR_PREFIX);
+        if is_of_gvisor
+            && !(key.as_str().starts_with(FORCED_SHARING.0) && key.as_str().ends_with(FORCED_SHARING.1))
+        {
+            let problem = format!(
+                "{:?} opens nothing: of the keys of gVisor a policy can admit {}VOLUME{} only, others reconfigure the \
+                 sandbox",
+                key.as_str(),
+                FORCED_SHARING.0,
+                FORCED_SHARING.1
+            );
+            findings.add(format!("annotations.allowed[{index}]"), problem);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A real cluster of one node, with gVisor: control plane, scheduler, kubelet, kube-proxy, containerd and runsc, in
-//! namespaces of their own. It needs root on Linux, and some packages: see [`ground`].
+//! A real cluster of one node, with gVisor: control plane, scheduler, kubelet, kube-proxy, kube-router, `CoreDNS`,
+//! containerd and runsc, in namespaces of their own. It needs root on Linux, and some packages: see [`requirements`].
 //!
 //! ```ignore
 //! let cluster = Cluster::start().await?;
@@ -9,11 +9,12 @@
 //!
 //! The node carries the taint and the label of the built-in policy, so nothing runs on it that does not ask for it.
 
-mod enclosure;
-mod ground;
+mod dns;
 mod images;
+mod namespaces;
 mod node;
 mod programs;
+mod requirements;
 
 use std::{
     fs,
@@ -23,8 +24,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-pub(crate) use self::enclosure::{ADDRESS, Enclosure};
-pub use self::ground::missing;
+pub(crate) use self::namespaces::{ADDRESS, Namespaces};
+pub use self::requirements::missing;
 use self::{images::Images, node::Node};
 use super::{
     ControlPlane, Output, Result,
@@ -32,8 +33,8 @@ use super::{
     command,
     control_plane::{NODE, work_folder},
     eventually,
+    host::Host,
     load::{is_sandboxed, plain_pod},
-    place::Place,
     process::Process,
     rest::is_ready,
     say,
@@ -46,7 +47,7 @@ pub struct Cluster {
     /// Its control plane.
     pub bed: ControlPlane,
     programs: node::Programs,
-    enclosure: Arc<Enclosure>,
+    namespaces: Arc<Namespaces>,
 }
 
 impl Cluster {
@@ -61,12 +62,14 @@ impl Cluster {
         let programs = tokio::task::spawn_blocking(node::Programs::find).await??;
         let (folder, guard) = work_folder()?;
         say("starting the namespaces and the control plane …");
-        let enclosure = Arc::new(Enclosure::start(&folder).await?);
-        let bed = ControlPlane::start_in(Place::Enclosure(Arc::clone(&enclosure)), folder, guard).await?;
+        let namespaces = Arc::new(Namespaces::start(&folder).await?);
+        let bed = ControlPlane::start_in(Host::Namespaces(Arc::clone(&namespaces)), folder, guard).await?;
         say("starting the node …");
-        let node = Node::start(&programs, &enclosure, bed.folder()).await?;
-        let cluster = Self { node: Some(node).into(), bed, programs, enclosure };
+        let node = Node::start(&programs, &namespaces, bed.folder()).await?;
+        let cluster = Self { node: Some(node).into(), bed, programs, namespaces };
         cluster.images().import_usual()?;
+        cluster.images().import_program(dns::IMAGE, &cluster.programs.dns)?;
+        dns::install(&cluster.bed.rest().await?).await?;
         cluster.until_ready().await?;
         Ok(cluster)
     }
@@ -74,7 +77,7 @@ impl Cluster {
     /// # Errors
     /// When a part of it has ended by itself: with the end of its log.
     pub async fn check(&self) -> Result<()> {
-        self.enclosure.check()?;
+        self.namespaces.check()?;
         self.node.lock().await.as_mut().map_or(Ok(()), Node::check)
     }
 
@@ -111,7 +114,7 @@ impl Cluster {
 
     /// How to call containerd's client in the node.
     pub fn containerd_client(&self) -> Vec<String> {
-        self.programs.containerd_client(&self.enclosure)
+        self.programs.containerd_client(&self.namespaces)
     }
 
     /// What containerd says, asked by its own client.
@@ -127,7 +130,7 @@ impl Cluster {
     /// # Errors
     /// When it does not start.
     pub fn run_in_node(&self, arguments: &[&str]) -> Result<Output> {
-        command::run(command::of(&self.enclosure.node()).args(arguments), "")
+        command::run(command::of(&self.namespaces.node()).args(arguments), "")
     }
 
     /// Kills the kubelet, the proxy, containerd and every container at once, and starts the node again.
@@ -140,12 +143,13 @@ impl Cluster {
         // Whatever is left in the node but its first process and this one.
         let killed = r#"for pid in $(ls /proc); do case $pid in 1|$$|*[!0-9]*) ;; *) kill -KILL "$pid" 2>/dev/null ;; esac; done; :"#;
         self.run_in_node(&["sh", "-c", killed])?;
-        *slot = Some(Node::start(&self.programs, &self.enclosure, self.bed.folder()).await?);
+        *slot = Some(Node::start(&self.programs, &self.namespaces, self.bed.folder()).await?);
         drop(slot);
         self.until_ready().await
     }
 
     /// What a pod must tolerate to run on the node.
+    #[must_use]
     pub fn toleration() -> Value {
         node::toleration()
     }
@@ -157,7 +161,7 @@ impl Cluster {
 
     /// How to call a program of the machine so that it sees the cluster's network.
     pub fn network(&self) -> Vec<String> {
-        self.enclosure.network()
+        self.namespaces.network()
     }
 
     /// The real helm.

@@ -1,4 +1,4 @@
-//! containerd, the kubelet and kube-proxy, and what they are told.
+//! containerd, the kubelet, kube-proxy and kube-router, and their configuration.
 
 use std::{
     env, fs,
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::{
     super::{
         Result,
-        assets::{Assets, Version, containerd, gvisor},
+        assets::{Assets, Version, containerd, coredns, gvisor, kube_router},
         command,
         control_plane::{NODE, NODE_TOKEN},
         eventually,
         process::Process,
     },
-    ADDRESS, Enclosure,
+    ADDRESS, Namespaces, dns,
     images::PAUSE,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Programs {
     scheduler: PathBuf,
     kubelet: PathBuf,
     proxy: PathBuf,
+    network_policies: PathBuf,
+    pub(super) dns: PathBuf,
 }
 
 impl Programs {
@@ -51,14 +53,16 @@ impl Programs {
             scheduler: assets.scheduler()?,
             kubelet: assets.kubelet()?,
             proxy: assets.proxy()?,
+            network_policies: kube_router()?,
+            dns: coredns()?,
         })
     }
 
     /// How to call containerd's client in the node.
-    pub(super) fn containerd_client(&self, enclosure: &Enclosure) -> Vec<String> {
+    pub(super) fn containerd_client(&self, namespaces: &Namespaces) -> Vec<String> {
         let ctr = self.containerd.with_file_name("ctr").display().to_string();
         let more = [ctr, "--address".into(), SOCKET.into(), "--namespace".into(), "k8s.io".into()];
-        [enclosure.node(), more.into()].concat()
+        [namespaces.node(), more.into()].concat()
     }
 }
 
@@ -70,22 +74,22 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts them; the control plane is there.
-    pub(super) async fn start(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<Self> {
+    pub(super) async fn start(programs: &Programs, namespaces: &Namespaces, folder: &Path) -> Result<Self> {
         let file = |name: &str| folder.join(name).display().to_string();
-        write_configuration(programs, enclosure, folder)?;
+        write_configuration(programs, namespaces, folder)?;
         let path = env::var("PATH").unwrap_or_default();
         // containerd looks for its shims, and the shims for runc and runsc, in PATH.
         let shims =
             [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
         let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
         let inside = |name: &str, program: &Path, arguments: &[String]| {
-            let prefix = [enclosure.node(), vec!["env".into(), path.clone()]].concat();
+            let prefix = [namespaces.node(), vec!["env".into(), path.clone()]].concat();
             Process::start_in(prefix, name, program, arguments, folder)
         };
         let mut containerd =
             inside("containerd", &programs.containerd, &["--config".into(), file("containerd.toml")])?;
         // The kubelet ends where it finds none.
-        let client = programs.containerd_client(enclosure);
+        let client = programs.containerd_client(namespaces);
         eventually("containerd answers", async || {
             containerd.check()?;
             let version = command::run(command::of(&client).arg("version"), "")?;
@@ -98,7 +102,7 @@ impl Node {
             "--secure-port=0".into(),
         ];
         let scheduler = Process::start_in(
-            enclosure.network(),
+            namespaces.network(),
             "kube-scheduler",
             &programs.scheduler,
             &scheduler,
@@ -106,6 +110,19 @@ impl Node {
         )?;
         let proxy = [format!("--config={}", file("proxy.json")), format!("--hostname-override={NODE}")];
         let proxy = inside("kube-proxy", &programs.proxy, &proxy)?;
+        // It enforces NetworkPolicies, and leaves routes and Services to others.
+        let network_policies = [
+            format!("--kubeconfig={}", file("kubeconfig")),
+            format!("--hostname-override={NODE}"),
+            "--run-firewall=true".into(),
+            "--run-router=false".into(),
+            "--run-service-proxy=false".into(),
+            "--run-loadbalancer=false".into(),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+            "--metrics-port=0".into(),
+            "--health-port=0".into(),
+        ];
+        let network_policies = inside("kube-router", &programs.network_policies, &network_policies)?;
         let kubelet = [
             format!("--config={}", file("kubelet.json")),
             format!("--kubeconfig={}", file("kubeconfig-node")),
@@ -115,7 +132,7 @@ impl Node {
             "--root-dir=/var/lib/kubelet".into(),
         ];
         let kubelet = inside("kubelet", &programs.kubelet, &kubelet)?;
-        Ok(Self { processes: vec![kubelet, proxy, scheduler, containerd] })
+        Ok(Self { processes: vec![kubelet, network_policies, proxy, scheduler, containerd] })
     }
 
     /// # Errors
@@ -130,7 +147,7 @@ pub(super) fn toleration() -> Value {
     json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"})
 }
 
-fn write_configuration(programs: &Programs, enclosure: &Enclosure, folder: &Path) -> Result<()> {
+fn write_configuration(programs: &Programs, namespaces: &Namespaces, folder: &Path) -> Result<()> {
     let write = |name: &str, content: String| fs::write(folder.join(name), content);
     let file = |name: &str| folder.join(name).display().to_string();
     let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(folder.join("kubeconfig"))?)?;
@@ -140,17 +157,15 @@ fn write_configuration(programs: &Programs, enclosure: &Enclosure, folder: &Path
     write("runsc.toml", RUNSC.to_owned())?;
     write("resolv.conf", String::new())?;
     write("proxy.json", proxy_json(&file("kubeconfig")).to_string())?;
-    write("kubelet.json", kubelet_json(&enclosure.cgroup, folder).to_string())?;
+    write("kubelet.json", kubelet_json(&namespaces.cgroup, folder).to_string())?;
     fs::create_dir_all(folder.join("cni"))?;
     fs::write(folder.join("cni/bed.conflist"), network_json().to_string())?;
     Ok(())
 }
 
-/// What gVisor is told. `docs/node.md` says which of it matters on a node of one's own.
+/// The configuration of gVisor. Its network stack is the default: its own. `docs/node.md` explains each setting.
 const RUNSC: &str = r#"[runsc_config]
 platform = "systrap"
-# Its own network stack needs an interface that this kernel does not give; the pod still has a network of its own.
-network = "host"
 "#;
 
 fn containerd_toml(programs: &Programs, folder: &Path) -> String {
@@ -206,6 +221,8 @@ fn kubelet_json(cgroup: &str, folder: &Path) -> Value {
         "authorization": {"mode": "AlwaysAllow"},
         "imagePullCredentialsVerificationPolicy": "NeverVerify",
         "resolvConf": folder.join("resolv.conf"),
+        "clusterDNS": [dns::ADDRESS],
+        "clusterDomain": dns::DOMAIN,
         "volumePluginDir": folder.join("plugins"),
         "failSwapOn": false,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

@@ -24,7 +24,7 @@ use self::running::Running;
 use super::{
     ControlPlane, Rest, Result, plain_http,
     process::{Signals, tail},
-    spreader::Endpoints,
+    service_proxy::Endpoints,
 };
 
 /// How long endpoints take to follow: a node of a real cluster hears of a change some moments after it.
@@ -61,6 +61,7 @@ pub struct NodePod {
 
 impl NodePod {
     /// Where the files are of a volume of its own.
+    #[must_use]
     pub fn volume(&self, name: &str) -> PathBuf {
         self.log.with_file_name(name)
     }
@@ -102,6 +103,7 @@ impl Node {
     }
 
     /// The pods that run here now, by name.
+    #[must_use]
     pub fn pods(&self) -> Vec<NodePod> {
         self.pods.lock().expect("no holder panics").clone()
     }
@@ -117,6 +119,7 @@ impl Node {
     }
 
     /// What the pods' programs wrote last.
+    #[must_use]
     pub fn logs(&self) -> String {
         let logs = self.pods().into_iter().map(|pod| format!("--- {}\n{}\n", pod.name, tail(&pod.log)));
         logs.collect::<Vec<_>>().concat()

@@ -1,0 +1,175 @@
+//! A hostile webhook that undoes what we fill, or adds what we refuse, every time it is asked.
+//!
+//! | it stands | and is asked again | what is taken away | what contradicts the policy |
+//! |---|---|---|---|
+//! | before us | or not | we fill it afterwards: stored, sandboxed | refused by /mutate |
+//! | after us | not | we are asked again, it is not: stored, sandboxed | refused by /mutate, asked again |
+//! | after us | too | it has the last word: refused by /validate | refused by /mutate, asked again |
+
+use std::collections::BTreeSet;
+
+use sandgate_engine::rules::ALL;
+use serde_json::{Value, json};
+
+use super::removals::{Removal, at_its_own_cost, of_a_strict_policy, removals};
+use crate::{
+    examples::{complete_pod, plain_pod},
+    hostile::{attempts, make_what_they_refer_to},
+    sandbox::Sandbox,
+    sandboxed::{assert_confined, assert_sandboxed},
+    webhooks::{Injector, Place},
+};
+use testbed::{Refusal, Reinvocation};
+
+const REINVOCATIONS: [Reinvocation; 2] = [Reinvocation::IfNeeded, Reinvocation::Never];
+
+#[tokio::test]
+async fn what_a_webhook_before_ours_takes_away_is_filled_again() {
+    for reinvocation in REINVOCATIONS {
+        let test = Test::new(Place::BeforeSandgate, reinvocation, &json!({})).await;
+        // Only a complete pod has something to take away before we have filled it.
+        test.each_is_filled(&removals(), complete_pod).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_webhook_after_ours_takes_away_is_filled_when_we_are_asked_again() {
+    let test = Test::new(Place::AfterSandgate, Reinvocation::Never, &json!({})).await;
+    test.each_is_filled(&removals(), plain_pod).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_has_the_last_word_is_caught_by_the_validating_one() {
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await;
+    for base in [plain_pod, complete_pod] {
+        test.each_is_refused_by_validate(&removals(), base).await;
+    }
+}
+
+#[tokio::test]
+async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
+    let settings = json!({
+        "lifecycle": {"terminationGracePeriodSeconds": {"max": 10}},
+        "placement": {"schedulers": ["sandbox-scheduler"]}
+    });
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
+    test.each_is_refused_by_validate(&of_a_strict_policy(), plain_pod).await;
+}
+
+#[tokio::test]
+async fn no_contradiction_that_another_webhook_adds_is_stored() {
+    for place in [Place::BeforeSandgate, Place::AfterSandgate] {
+        for reinvocation in REINVOCATIONS {
+            let test = Test::new(place, reinvocation, &json!({})).await;
+            make_what_they_refer_to(&test.sandbox).await;
+            test.each_contradiction_is_refused().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_webhook_takes_at_the_pods_own_cost_leaves_it_confined() {
+    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await;
+    for (index, (name, edit)) in at_its_own_cost().into_iter().enumerate() {
+        test.injector.will(edit);
+        let stored = test.sandbox.create(&plain_pod(&format!("pod-{index}"))).await;
+        assert_confined(&stored.unwrap_or_else(|refusal| panic!("{name}: {refusal}")));
+    }
+}
+
+#[tokio::test]
+async fn what_a_webhook_does_to_an_update_is_judged_like_the_update() {
+    let sandbox = Sandbox::new().await;
+    sandbox.create(&plain_pod("main")).await.expect("it is admitted");
+    let injector = Injector::start("UPDATE").await;
+    injector.register(&sandbox, Place::AfterSandgate, Reinvocation::IfNeeded).await;
+    injector.will(|pod| pod["metadata"]["annotations"]["dev.gvisor.flag.x"] = json!("y"));
+    let path = sandbox.pods_path("/main");
+    let label = json!({"metadata": {"labels": {"team": "a"}}});
+    let refusal = sandbox.rest.merge(&path, &label).await.expect_err("the webhook adds an annotation");
+    assert!(refusal.names("gvisor-annotations"), "{refusal}");
+    assert!(sandbox.stored("main").await["metadata"]["labels"]["team"].is_null());
+}
+
+/// A missing mount is no violation: the pod merely has no place to write.
+#[test]
+fn every_rule_that_fills_is_undone_at_least_once() {
+    let fills = ALL.iter().filter(|rule| rule.fill.is_some()).map(|rule| rule.id);
+    let undone: BTreeSet<&str> =
+        removals().iter().chain(&of_a_strict_policy()).map(|(_, rule, _)| *rule).collect();
+    assert_eq!(undone, fills.filter(|id| *id != "writable-paths").collect());
+}
+
+/// A guarded namespace with a hostile webhook.
+struct Test {
+    sandbox: Sandbox,
+    injector: Injector,
+    place: Place,
+}
+
+impl Test {
+    async fn new(place: Place, reinvocation: Reinvocation, settings: &Value) -> Self {
+        let sandbox = Sandbox::with(&json!({}), settings).await;
+        let injector = Injector::start("CREATE").await;
+        injector.register(&sandbox, place, reinvocation).await;
+        Self { sandbox, injector, place }
+    }
+
+    async fn each_is_filled(&self, removals: &[Removal], base: fn(&str) -> Value) {
+        for (index, (name, _, edit)) in removals.iter().enumerate() {
+            let answer = self.attempt(*edit, base(&format!("pod-{index}"))).await;
+            let pod = answer.unwrap_or_else(|refusal| panic!("{name} is filled again: {refusal}"));
+            let stored = self.sandbox.stored(pod["metadata"]["name"].as_str().expect("a name")).await;
+            assert_sandboxed(&stored);
+        }
+    }
+
+    async fn each_is_refused_by_validate(&self, removals: &[Removal], base: fn(&str) -> Value) {
+        let mut stray = Vec::new();
+        for (name, rule, edit) in removals {
+            let answer = self.attempt(*edit, base("hostile")).await;
+            if !is_refused(&answer, "validate.sandgate.dev", rule) {
+                stray.push(format!("{name}, {rule}: {answer:?}"));
+            }
+        }
+        assert!(stray.is_empty(), "{}", stray.join("\n"));
+        assert_eq!(self.sandbox.pods().await, Vec::<Value>::new());
+    }
+
+    async fn each_contradiction_is_refused(&self) {
+        let mut stray = Vec::new();
+        for (name, rule, edit) in attempts() {
+            let answer = self.attempt(edit, plain_pod("hostile")).await;
+            let in_tree =
+                self.place == Place::AfterSandgate && answer.as_ref().is_err_and(is_refused_in_tree);
+            if !in_tree && !is_refused(&answer, "mutate.sandgate.dev", rule) {
+                stray.push(format!("{name}, {rule}: {answer:?}"));
+            }
+        }
+        assert!(stray.is_empty(), "{}", stray.join("\n"));
+        assert_eq!(self.sandbox.pods().await, Vec::<Value>::new());
+    }
+
+    /// Creates `pod` while the webhook makes this edit.
+    async fn attempt(&self, edit: fn(&mut Value), pod: Value) -> Result<Value, Refusal> {
+        let before = self.injector.calls();
+        self.injector.will(edit);
+        let answer = self.sandbox.create(&pod).await;
+        assert!(self.injector.calls() > before, "the webhook was asked");
+        answer
+    }
+}
+
+fn is_refused(answer: &Result<Value, Refusal>, webhook: &str, rule: &str) -> bool {
+    let denied = format!("\"{webhook}\" denied the request");
+    answer.as_ref().is_err_and(|refusal| refusal.message.contains(&denied) && refusal.names(rule))
+}
+
+/// The API server's own plugins run once more before we are asked again, and know these two.
+fn is_refused_in_tree(refusal: &Refusal) -> bool {
+    let known = [
+        "a mirror pod may not reference service accounts",
+        "the integer value of priority (0) must not be provided",
+    ];
+    known.iter().any(|message| refusal.message.contains(message))
+}
