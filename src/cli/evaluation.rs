@@ -111,6 +111,20 @@ impl<'a> Evaluator<'a> {
         }
         Ok(Some(Evaluation { policy, outcome, pod: filled, findings, candidate, admitted_for }))
     }
+
+    /// Returns what violates the policy if `json` stands in the place of a Pod, once it is filled; `None` if no
+    /// policy covers the namespace.
+    pub(super) fn violations_of(
+        &self,
+        pod: &WorkloadPod,
+        json: &str,
+    ) -> Result<Option<LeveledViolations>, Problem> {
+        let Some(policy) = self.policy_of(&pod.namespace) else { return Ok(None) };
+        let creator = self.user.as_ref().map(User::creator);
+        let mut filled = json::pod_from_str(json).map_err(|error| pod.unreadable(&error))?;
+        let findings = evaluate(policy, &mut filled, creator, Defaults::Fill);
+        Ok(Some(findings.violations))
+    }
 }
 
 /// Returns the users for whom a profile admits the Pod, if it is a profile for users and does.

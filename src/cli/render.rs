@@ -7,8 +7,9 @@ use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::{
-    CliError, Status, print,
+    CliError, Status,
     evaluation::{Evaluation, Evaluator},
+    print,
     terminal::{BAD, GOOD, PLACE, STRONG, count, error, note, paint},
     workload_pods::{Problem, WorkloadArgs, WorkloadPod},
 };

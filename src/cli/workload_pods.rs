@@ -254,6 +254,16 @@ impl WorkloadPod {
         format!("{kind} {name} in namespace {namespace}")
     }
 
+    /// Returns whether both Pods come from one object.
+    pub(super) fn is_of_same_object(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.object, &other.object)
+    }
+
+    /// Returns the path in the object of a field of the Pod; `None` if a controller adds the field.
+    pub(super) fn path_in_object(&self, pod_path: &FieldPath) -> Option<FieldPath> {
+        self.location.path(pod_path)
+    }
+
     /// Returns the path in the object of a field of the Pod. A field that is not in the object, because a controller adds
     /// it, is written as `(Pod) PATH`.
     pub(super) fn path(&self, pod_path: &FieldPath) -> String {
@@ -281,7 +291,7 @@ impl WorkloadPod {
         json::pod_from_str(&self.json).map_err(|error| self.unreadable(&error))
     }
 
-    fn unreadable(&self, error: &serde_json::Error) -> Problem {
+    pub(super) fn unreadable(&self, error: &serde_json::Error) -> Problem {
         Problem::new(&self.file, self.line(), &format!("{} cannot be read: {error}", self.title()))
     }
 
@@ -500,7 +510,8 @@ impl Collector<'_> {
             .collect::<Vec<_>>();
         collected.notices.extend(missing);
         if let Some(class) = collected.runtime_class.take() {
-            add_runtime_class(&mut collected, &class, &args.evaluator(policies, collected.namespaces.clone()));
+            let evaluator = args.evaluator(policies, collected.namespaces.clone());
+            add_runtime_class(&mut collected, &class, &evaluator);
         }
         collected
     }

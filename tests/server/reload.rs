@@ -143,8 +143,8 @@ async fn each_new_policy_holds_and_a_bad_one_keeps_the_last_good() {
 
 #[tokio::test]
 async fn a_policy_that_vanishes_keeps_the_last_good() {
-    let (server, mount) = serve_policy(&policy("enforce"));
-    std::fs::remove_file(mount.path.join("policy.yaml")).unwrap();
+    let (server, mut mount) = serve_policy(&policy("enforce"));
+    mount.swap(&[]);
     server.logged("last good");
     assert!(is_refused(&Target::of(&server)).await);
     let answer = Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await;

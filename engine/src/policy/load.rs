@@ -3,7 +3,6 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_saphyr::{Options, Spanned};
 
 use super::{
     API_VERSION, Header, KIND, Policy, PolicySet, checks,
@@ -11,9 +10,9 @@ use super::{
     presets::PRESETS,
     profile::{ContainerMatch, Exception, PodMatch, Profile},
     spec::Spec,
-    tree::{Node, Place, Raw, Tree},
+    tree::{Node, Place, Tree},
 };
-use crate::text::sanitize;
+use crate::{text::sanitize, yaml};
 
 /// How many policies may extend one another in a row.
 const MAX_EXTENDS: usize = 5;
@@ -182,68 +181,17 @@ fn read(sources: &[Source]) -> (Vec<Document>, Vec<Problem>) {
     let mut problems = Vec::new();
     for source in sources {
         let file: Arc<str> = source.name.as_str().into();
-        for (text, lines_before) in split(&source.text) {
-            match read_tree(text, &file, lines_before)
-                .map_err(|problem| vec![problem])
-                .and_then(|tree| document_of(&tree))
-            {
+        for document in yaml::read(&source.text) {
+            let tree = document.map(|node| Tree::of_document(node, &file)).map_err(|error| {
+                vec![Problem::new("", error.problem, &Place { file: Arc::clone(&file), line: error.line })]
+            });
+            match tree.and_then(|tree| document_of(&tree)) {
                 Ok(document) => documents.push(document),
                 Err(found) => problems.extend(found),
             }
         }
     }
     (documents, problems)
-}
-
-/// Splits a file into documents, each with the number of lines before it. A marker line (`---`) always ends a document:
-/// inside one, YAML indents or quotes it.
-fn split(text: &str) -> Vec<(&str, u64)> {
-    let mut documents = Vec::new();
-    let (mut start, mut position, mut line, mut lines_before) = (0, 0, 0, 0);
-    for line_text in text.split_inclusive('\n') {
-        if is_marker(line_text) {
-            documents.push((&text[start..position], lines_before));
-            (start, lines_before) = (position, line);
-        }
-        position += line_text.len();
-        line += 1;
-    }
-    documents.push((&text[start..], lines_before));
-    documents.retain(|(text, _)| !is_blank(text));
-    documents
-}
-
-fn is_marker(line: &str) -> bool {
-    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
-}
-
-fn is_blank(text: &str) -> bool {
-    text.lines().map(str::trim).all(|line| line.is_empty() || line == "---" || line.starts_with('#'))
-}
-
-fn read_tree(text: &str, file: &Arc<str>, lines_before: u64) -> Result<Tree, Problem> {
-    let options: Options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    let mut failed_at = String::new();
-    let raw = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
-        serde_path_to_error::deserialize::<_, Spanned<Raw>>(reader).map_err(|error| {
-            failed_at = error.path().to_string().trim_end_matches('?').trim_end_matches('.').to_string();
-            error.into_inner()
-        })
-    });
-    raw.map(|raw| Tree::of_document(raw, file, lines_before)).map_err(|error| {
-        let line = error.location().map_or(0, |location| lines_before + location.line());
-        Problem::new(&failed_at, one_line(&error), &Place { file: Arc::clone(file), line })
-    })
-}
-
-/// Returns the message without the position, which [`LoadError`] carries.
-fn one_line(error: &serde_saphyr::Error) -> String {
-    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
-        return format!("duplicate key {key:?}");
-    }
-    let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-    let text = text.lines().next().unwrap_or_default();
-    text[..text.rfind(" at line ").unwrap_or(text.len())].into()
 }
 
 fn document_of(tree: &Tree) -> Result<Document, Vec<Problem>> {

@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_field_of_the_pod_is_found_in_the_object() {
         use Step::{Field, Index};
-        let (host_pid, labels, containers) = (SPEC.child("hostPID"), METADATA.child("labels"), SPEC.child("containers"));
+        let (host_pid, labels, containers) =
+            (SPEC.child("hostPID"), METADATA.child("labels"), SPEC.child("containers"));
         assert_eq!(shown(&TemplateLocation::whole(), host_pid).unwrap(), "spec.hostPID");
         let group = fields([Field("spec"), Field("groups"), Index(1), Field("template")]);
         let template = TemplateLocation::template(group);

@@ -39,7 +39,13 @@ fn of_pod(checked: &Checked, is_strict: bool) -> TestCase {
         TestCaseStatus::success()
     } else {
         let lines = checked.violations().iter().map(|violation| {
-            format!("{}:{}: {} ({})\n", pod.file(), violation.line, violation.sentence(), violation.rule_and_level())
+            format!(
+                "{}:{}: {} ({})\n",
+                pod.file(),
+                violation.line,
+                violation.sentence(),
+                violation.rule_and_level()
+            )
         });
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_type("violation");

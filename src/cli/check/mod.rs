@@ -10,8 +10,9 @@ mod text;
 use clap::{Args, ValueEnum};
 
 use super::{
-    CliError, Status, print,
+    CliError, Status,
     evaluation::{Evaluation, Evaluator},
+    fix, print,
     terminal::{error, note},
     workload_pods::{Finding, Notice, Problem, WorkloadArgs, WorkloadPod},
 };
@@ -53,6 +54,10 @@ pub(super) struct CheckArgs {
     )]
     strict: Option<bool>,
 
+    /// First change the files as "sandgate fix --write" does, then check them
+    #[arg(long)]
+    fix: bool,
+
     /// Print the number of violations of each rule instead of each Pod (text only)
     #[arg(long)]
     summary: bool,
@@ -79,6 +84,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, CliError> {
     }
     let policies = args.workloads.policies()?;
     let mut collected = args.workloads.collect(&policies)?;
+    if args.fix {
+        let evaluator = args.workloads.evaluator(&policies, collected.namespaces.clone());
+        let problems = fix::write_fixes(&collected, &evaluator)?;
+        collected = args.workloads.collect(&policies)?;
+        collected.unread.extend(problems);
+    }
     let evaluator = args.workloads.evaluator(&policies, std::mem::take(&mut collected.namespaces));
     let mut pods = Vec::with_capacity(collected.pods.len());
     for pod in &collected.pods {
@@ -160,7 +171,9 @@ impl Report<'_> {
     /// Returns the namespaces that have a policy.
     fn covered_namespaces(&self) -> String {
         let scope = |policy: &Policy| match &policy.header.namespace_selector {
-            Some(_) => vec![format!("those that policy {} selects by label; add their manifests", policy.name)],
+            Some(_) => {
+                vec![format!("those that policy {} selects by label; add their manifests", policy.name)]
+            }
             None => policy.header.namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
         };
         self.policies.policies().iter().flat_map(scope).collect::<Vec<_>>().join(", ")

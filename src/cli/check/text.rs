@@ -41,7 +41,8 @@ fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
     }
     if !result.admitted_for.is_empty() {
         let users = result.admitted_for.join(", ");
-        let _ = writeln!(out, "{}", fit(format!("  It would be admitted for {users}: check it with --as"), 0, 4));
+        let _ =
+            writeln!(out, "{}", fit(format!("  It would be admitted for {users}: check it with --as"), 0, 4));
     }
     let Some((candidate, violations)) = &result.candidate else { return };
     let verdict = if violations.is_empty() { "would admit it" } else { "would deny it" };
@@ -89,7 +90,9 @@ fn keys(result: &CheckResult) -> String {
 fn fills(result: &CheckResult) -> String {
     match (result.filled.len(), result.unfilled.len()) {
         (0, 0) => ", unchanged".into(),
-        (0, unfilled) => format!(", unchanged ({} would be filled in mode enforce)", count(unfilled, "field")),
+        (0, unfilled) => {
+            format!(", unchanged ({} would be filled in mode enforce)", count(unfilled, "field"))
+        }
         (filled, _) => format!(", {} filled in", count(filled, "field")),
     }
 }
