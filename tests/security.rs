@@ -36,7 +36,7 @@ fn missing_reference_is_noticed() {
 /// What stands between backquotes and begins like a path of the sources.
 fn references(text: &str) -> impl Iterator<Item = &str> {
     let quoted = text.split('`').skip(1).step_by(2);
-    quoted.filter(|word| word.starts_with("tests/") || word.starts_with("src/"))
+    quoted.filter(|word| ["tests/", "src/", "engine/"].iter().any(|folder| word.starts_with(folder)))
 }
 
 fn exists(reference: &str) -> bool {

@@ -17,7 +17,7 @@ use super::{
 use sandgate_engine::{
     json,
     path::FieldPath,
-    policy::{Level, PolicySet},
+    policy::{Level, Policy, PolicySet},
     review::LeveledViolations,
     text::{quote, sanitize},
     violations::Violation,
@@ -475,7 +475,10 @@ impl Collector<'_> {
     fn namespace(&self, object: &Object) -> Result<String, String> {
         let own = object.node.get("metadata").and_then(|metadata| metadata.str("namespace"));
         let Object { kind, name, .. } = object;
-        match (own, &self.args.namespace, self.policies.policies()) {
+        // A candidate is for no namespace.
+        let policies: Vec<&Policy> =
+            self.policies.policies().iter().filter(|policy| !policy.header.is_for_no_namespace()).collect();
+        match (own, &self.args.namespace, policies.as_slice()) {
             (Some(own), Some(wanted), _) if own != wanted => Err(format!(
                 "{kind} {name} is in namespace {}, not in {}; leave --namespace out",
                 quote(own),

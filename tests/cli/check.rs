@@ -60,7 +60,7 @@ fn a_jobs_pod_may_retry_and_a_deployments_may_not_run_for_ever() {
         let controller = if kind == "Deployment" { "ReplicaSet" } else { kind };
         let line = format!(
             "standard input:7: spec.template.spec.restartPolicy is \"Always\", must be Never: run it as a Job, a \
-             {controller} restarts Pods for ever (restart-policy)"
+             {controller} creates a new Pod each time one ends (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
         );
         assert!(text.contains(&line), "{text}");
     }
@@ -241,12 +241,12 @@ fn several_policies_need_a_namespace() {
     let check = |file, namespace| folder.run(&["check", "--policy", "p.yaml", "-n", namespace, file]);
     for namespace in ["b", "c"] {
         let text = check("plain.yaml", namespace).fine();
-        assert!(text.contains("admitted, unchanged (14 fields would be filled in mode enforce)\n"), "{text}");
+        assert!(text.contains("admitted, unchanged (16 fields would be filled if every rule were enforced)\n"), "{text}");
     }
     let text = check("bad.yaml", "b").violations();
     assert!(
         text.contains(
-            "would be admitted with warnings, unchanged (14 fields would be filled in mode enforce): 2"
+            "would be admitted with warnings, unchanged (16 fields would be filled if every rule were enforced): 2"
         ),
         "{text}"
     );

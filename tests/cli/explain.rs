@@ -9,7 +9,7 @@ fn all_rules_stand_in_a_table() {
     let table = sandgate(&["explain"]).fine();
     assert!(table.lines().count() >= 50);
     assert!(table.contains("\nprivileged                No container is privileged.\n"), "{table}");
-    assert!(table.contains("\n\nUsers and groups\nrun-as-"), "{table}");
+    assert!(table.contains("\n\nUsers and groups\nhost-users  "), "{table}");
 }
 
 #[test]

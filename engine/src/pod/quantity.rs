@@ -91,6 +91,12 @@ impl Quantity {
     }
 }
 
+impl From<u32> for Quantity {
+    fn from(units: u32) -> Self {
+        Self(i128::from(units) * NANO)
+    }
+}
+
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         if self.0 % NANO == 0 {

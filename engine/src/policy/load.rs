@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_saphyr::Spanned;
 
 use super::{
     API_VERSION, Header, KIND, Policy, PolicySet, checks,
@@ -10,7 +11,7 @@ use super::{
     presets::PRESETS,
     profile::{ContainerMatch, Exception, PodMatch, Profile},
     spec::Spec,
-    tree::{Node, Place, Tree},
+    tree::{Node, Place, Raw, Tree},
 };
 use crate::{text::sanitize, yaml};
 
@@ -181,17 +182,30 @@ fn read(sources: &[Source]) -> (Vec<Document>, Vec<Problem>) {
     let mut problems = Vec::new();
     for source in sources {
         let file: Arc<str> = source.name.as_str().into();
-        for document in yaml::read(&source.text) {
-            let tree = document.map(|node| Tree::of_document(node, &file)).map_err(|error| {
-                vec![Problem::new("", error.problem, &Place { file: Arc::clone(&file), line: error.line })]
-            });
-            match tree.and_then(|tree| document_of(&tree)) {
+        for yaml::Document { text, lines_before } in yaml::documents(&source.text) {
+            match read_tree(text, &file, lines_before)
+                .map_err(|problem| vec![problem])
+                .and_then(|tree| document_of(&tree))
+            {
                 Ok(document) => documents.push(document),
                 Err(found) => problems.extend(found),
             }
         }
     }
     (documents, problems)
+}
+
+fn read_tree(text: &str, file: &Arc<str>, lines_before: u64) -> Result<Tree, Problem> {
+    // The level `off` is a text.
+    let mut options = yaml::options();
+    options.strict_booleans = true;
+    let raw = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
+        Spanned::<Raw>::deserialize(reader)
+    });
+    raw.map(|raw| Tree::of_document(raw, file, lines_before)).map_err(|error| {
+        let line = error.location().map_or(0, |location| lines_before + location.line());
+        Problem::new("", yaml::describe(&error), &Place { file: Arc::clone(file), line })
+    })
 }
 
 fn document_of(tree: &Tree) -> Result<Document, Vec<Problem>> {

@@ -31,6 +31,7 @@ pub use images::{ImagePattern, ImagePatterns};
 pub use load::{LoadError, LoadErrors, Source};
 pub use openings::{Opened, Opening, Reach, opened};
 pub use paths::{ExactPath, PathPattern, PathPatterns, SYSTEM_PATHS, touches_system_path};
+pub(crate) use paths::{is_safe as is_safe_path, is_same_path};
 pub use pattern::{Names, Pattern};
 pub use presets::{PRESETS, preset};
 pub use profile::*;

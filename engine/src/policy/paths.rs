@@ -191,8 +191,8 @@ fn check_plain(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns true if a path means the same to every reader.
-fn is_safe(path: &str) -> bool {
+/// Returns true if a path means the same to every reader: it is absolute, without `..` and control characters.
+pub(crate) fn is_safe(path: &str) -> bool {
     path.starts_with('/')
         && !path.chars().any(char::is_control)
         && segments(path).all(|segment| segment != "..")
@@ -203,6 +203,11 @@ pub(super) fn starts_with(path: &str, folder: &str) -> bool {
     let mut path = segments(path);
     segments(folder)
         .all(|wanted| path.next().is_some_and(|segment| glob(wanted.as_bytes(), segment.as_bytes())))
+}
+
+/// Returns true if both paths name one place: they differ in empty and `.` segments only.
+pub(crate) fn is_same_path(path: &str, other: &str) -> bool {
+    path.starts_with('/') == other.starts_with('/') && segments(path).eq(segments(other))
 }
 
 /// Returns true if `path` is a system path or lies above or below one.

@@ -172,7 +172,7 @@ impl Default for ContainerResources {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PodResources {
-    /// The requests that are filled if `fillAt` is `pod`.
+    /// The requests that containers share where theirs are filled, and that `spec.resources` gets if `fillAt` is `pod`.
     pub requests: PodRequests,
     /// The ceiling of the Pod's effective total, without the overhead of its runtime class.
     pub limits: Amounts,

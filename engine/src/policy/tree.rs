@@ -1,10 +1,10 @@
 //! A YAML document as a tree in which each value knows the file and line where it is written.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
-
-use crate::yaml;
+use serde_saphyr::Spanned;
 
 /// Where a value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +49,22 @@ impl Tree {
         Self { place, node }
     }
 
-    /// Returns the tree of a document of `file`.
-    pub(super) fn of_document(document: yaml::Node, file: &Arc<str>) -> Self {
-        let place = Place { file: Arc::clone(file), line: document.line() };
-        let node = match document.value {
-            yaml::Value::Null => Node::Null,
-            yaml::Value::Bool(value) => Node::Bool(value),
-            yaml::Value::Number(number) => Node::Number(number),
-            yaml::Value::String(text) => Node::Text(text),
-            yaml::Value::List(items) => {
-                Node::List(items.into_iter().map(|item| Self::of_document(item, file)).collect())
-            }
-            yaml::Value::Map(members) => Node::Map(
-                members.into_iter().map(|(key, value)| (key, Self::of_document(value, file))).collect(),
+    /// Returns the tree of what was read from `file`, in which the document begins after `lines_before` lines.
+    pub(super) fn of_document(raw: Spanned<Raw>, file: &Arc<str>, lines_before: u64) -> Self {
+        let place = Place { file: Arc::clone(file), line: lines_before + raw.referenced.line() };
+        let node = match raw.value {
+            Raw::Null => Node::Null,
+            Raw::Bool(value) => Node::Bool(value),
+            Raw::Number(number) => Node::Number(number),
+            Raw::Text(text) => Node::Text(text),
+            Raw::List(items) => Node::List(
+                items.into_iter().map(|item| Self::of_document(item, file, lines_before)).collect(),
+            ),
+            Raw::Map(members) => Node::Map(
+                members
+                    .into_iter()
+                    .map(|(key, value)| (key, Self::of_document(value, file, lines_before)))
+                    .collect(),
             ),
         };
         Self { place, node }
@@ -141,5 +144,72 @@ impl Tree {
                 Value::Object(members.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
             }
         }
+    }
+}
+
+/// A value as the YAML reader hands it over.
+#[derive(Debug)]
+pub(super) enum Raw {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(String, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawVisitor;
+
+        impl<'de> de::Visitor<'de> for RawVisitor {
+            type Value = Raw;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a YAML value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+                Ok(Raw::Bool(value))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
+                Ok(Raw::Number(number.into()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+                Ok(Raw::Number(number.into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
+                Ok(Number::from_f64(number).map_or_else(|| Raw::Text(number.to_string()), Raw::Number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+                Ok(Raw::Text(text.into()))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = access.next_element()? {
+                    items.push(item);
+                }
+                Ok(Raw::List(items))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = access.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Raw::Map(members))
+            }
+        }
+
+        deserializer.deserialize_any(RawVisitor)
     }
 }

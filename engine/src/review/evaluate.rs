@@ -226,7 +226,7 @@ fn could_be_created_by_a_user(policy: &Policy, pod: &Value) -> bool {
 /// violates without them does not count.
 ///
 /// The Pod's profile is not known, so what one profile denies is denied, and so is a label that a profile is chosen by. The
-/// topology labels that the API server copies from the node are nobody's choice and count for nothing.
+/// topology labels that the API server copies from the node are chosen by no user, and count for nothing.
 pub(super) fn evaluate_binding<'a>(policy: &'a Policy, binding: &Value<'a>) -> Findings<'a> {
     let mut findings = Findings::default();
     let mut sorted = findings.violations.sorted_by(policy);

@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// Whether HOME is filled into `main` and `second`, where each has this mount and the policy has this HOME.
-    fn homes(home: &str, main: Json, second: Json) -> [bool; 2] {
+    fn homes(home: &str, main: &Json, second: &Json) -> [bool; 2] {
         let mut pod = complete_pod_of_three();
         pod["spec"].as_object_mut().unwrap().remove("initContainers");
         pod["spec"]["containers"][0]["volumeMounts"] = json!([main]);
@@ -249,7 +249,7 @@ mod tests {
             ("/tmp", folder("/tmp", "main/x"), folder("/tmp", "second"), [false, false]),
             ("/tmp", folder("/tmp", ".."), folder("/tmp", "second"), [false, false]),
         ] {
-            assert_eq!(homes(home, main.clone(), second.clone()), expected, "{home} {main} {second}");
+            assert_eq!(homes(home, &main, &second), expected, "{home} {main} {second}");
         }
     }
 

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn group_with_a_default_is_to_be_set() {
+        let spec = spec("{security: {runAsGroup: {default: 0, min: 0, max: 0}}}");
+        let mut pod = complete_pod();
+        without(security(&mut pod), "runAsGroup");
+        assert_eq!(violations_of(&spec, &pod), [POD_GROUP]);
+        assert_eq!(violations_of(&spec, &filled_by(&spec, &pod)), NONE);
+    }
+
+    #[test]
     fn fs_group_without_a_default_stays_unset_or_in_the_range() {
         let spec = spec("{security: {fsGroup: {default: null, min: 100, max: 200}}}");
         let path = "fs-group spec.securityContext.fsGroup";

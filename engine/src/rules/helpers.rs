@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     json::{Object, Value},
     path::{LazyPath, SPEC},
-    pod::Quantity,
+    pod::{ContainerKind, Quantity},
     policy::Resource,
 };
 
@@ -35,8 +35,37 @@ pub(super) fn amount(value: Option<&Value>) -> Option<Quantity> {
     }
 }
 
-/// Returns what the runtime class adds to the Pod whose spec is `pod`.
-pub(super) fn overhead(pod: &Object, resource: Resource) -> Quantity {
-    let overhead = pod.object("overhead").and_then(|overhead| overhead.get(resource.as_str()));
-    amount(overhead).unwrap_or_default()
+/// Returns the amount that the Pod sets for its containers together, as it is written. Kubernetes knows cpu and memory
+/// there, and no disk.
+pub(super) fn of_pod<'p, 'a>(
+    pod_spec: &'p Object<'a>,
+    kind: &str,
+    resource: Resource,
+) -> Option<&'p Value<'a>> {
+    if resource == Resource::EphemeralStorage {
+        return None;
+    }
+    pod_spec.object("resources")?.object(kind)?.get(resource.as_str())
+}
+
+/// Returns the most of a resource that a Pod holds at one time, as the scheduler and the kubelet compute it
+/// (`k8s.io/component-helpers/resource`): the greater of all that run together and each init container with the
+/// sidecars before it. The overhead of the runtime class is not part of it.
+pub(super) fn effective_total(containers: impl Iterator<Item = (ContainerKind, Quantity)>) -> Quantity {
+    let mut running = Quantity::ZERO;
+    let mut starting = Quantity::ZERO;
+    for (kind, amount) in containers {
+        match kind {
+            ContainerKind::Init => starting = starting.max(running.plus(amount)),
+            ContainerKind::App | ContainerKind::Sidecar => running = running.plus(amount),
+            ContainerKind::Ephemeral => {}
+        }
+    }
+    running.max(starting)
+}
+
+/// Returns true if the root file system of the container is read-only.
+pub(super) fn has_read_only_root(container: &Object) -> bool {
+    container.object("securityContext").and_then(|security| security.bool("readOnlyRootFilesystem"))
+        == Some(true)
 }

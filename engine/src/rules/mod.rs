@@ -4,7 +4,10 @@
 
 mod anti_affinity;
 mod confinement;
+mod empty_dir;
 mod env;
+mod filled_resources;
+mod filled_volumes;
 mod groups;
 mod helpers;
 mod images;
@@ -13,9 +16,11 @@ mod injected;
 mod isolation;
 mod lifecycle;
 mod metadata;
+mod mounts;
 mod placement;
 mod privileges;
 mod projected;
+mod resource_fill;
 mod resource_limits;
 mod resources;
 mod root;
@@ -26,7 +31,9 @@ mod service_account;
 mod token_volumes;
 mod tolerations;
 mod users;
-mod volumes;
+mod volume_sources;
+mod volume_types;
+mod writable_paths;
 
 use std::hash::{Hash, Hasher};
 
@@ -212,12 +219,12 @@ pub static ALL: &[&Rule] = &[
     &isolation::PROBE_HOSTS,
     &isolation::DNS_POLICY,
     &isolation::TERMINATION_MESSAGE_PATH,
-    &volumes::VOLUME_TYPES,
-    &volumes::EMPTY_DIR,
-    &volumes::WRITABLE_PATHS,
-    &volumes::SUB_PATHS,
-    &volumes::VOLUME_DEVICES,
-    &volumes::MOUNT_PROPAGATION,
+    &volume_types::VOLUME_TYPES,
+    &empty_dir::EMPTY_DIR,
+    &writable_paths::WRITABLE_PATHS,
+    &mounts::SUB_PATHS,
+    &mounts::VOLUME_DEVICES,
+    &mounts::MOUNT_PROPAGATION,
     &secrets::SECRETS,
     &secrets::FILE_KEY_REF,
     &env::ENV,

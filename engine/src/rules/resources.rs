@@ -1,79 +1,161 @@
-//! The resources of the Pod as a whole.
+//! The resources of the Pod as a whole: kinds, claims and the budget.
 
 use super::{
     Group, Rule,
-    helpers::{amount, overhead},
+    helpers::{amount, effective_total},
+    volume_types::OneOf,
 };
 use crate::{
-    json::Object,
+    json::{Object, Value},
     path::{LazyPath, SPEC},
-    pod::{ContainerKind, Pod, Quantity},
-    policy::{Resource, Spec},
+    pod::{Container, ContainerKind, Pod, Quantity},
+    policy::{ExtendedResource, Resource, Spec},
     violations::{Reporter, show},
 };
 
 pub(super) static RESOURCE_KINDS: Rule = Rule {
     id: "resource-kinds",
     group: Group::Resources,
-    title: "The Pod requests cpu, memory and ephemeral-storage only.",
-    why: "Extended resources are devices of the node, and huge pages are outside every limit that is checked here.",
+    title: "The Pod requests cpu, memory, ephemeral-storage and the policy's extended resources only.",
+    why: "Extended resources are devices of the node: each that is allowed has a most for the whole Pod and the runtime \
+          classes that it may be used with. Huge pages are outside every limit that is checked here.",
     references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
-    setting: "",
+    setting: "spec.resources.extended",
     fill: None,
     check: check_resource_kinds,
 };
 
-fn check_resource_kinds(_: &Spec, pod: &Pod, out: &mut Reporter) {
-    let known = |name: &str| Resource::ALL.into_iter().any(|resource| resource.as_str() == name);
-    for (path, resources) in all_resources(pod) {
-        for kind in ["requests", "limits"] {
-            for (name, value) in resources.object(kind).into_iter().flat_map(Object::iter) {
-                if !known(name) {
-                    out.report(
-                        path.child(kind).key(name),
-                        show(Some(value)),
-                        "absent",
-                        "remove this resource",
-                    );
-                }
-            }
+static CONTAINERS: LazyPath<'static> = SPEC.child("containers");
+static RESOURCE_CLAIMS_PATH: LazyPath<'static> = SPEC.child("resourceClaims");
+static RESOURCES: LazyPath<'static> = SPEC.child("resources");
+
+/// The two amounts of a resource.
+const KINDS: [&str; 2] = ["requests", "limits"];
+
+fn check_resource_kinds(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let class = pod.spec.str("runtimeClassName").unwrap_or_default();
+    if let Some(resources) = pod.spec.object("resources") {
+        // The Pod as a whole can have no devices.
+        for (kind, name, value) in other_amounts(resources) {
+            out.report(RESOURCES.child(kind).key(name), show(Some(value)), "absent", "remove this resource");
+        }
+    }
+    for container in &pod.containers {
+        let Some(resources) = container.object.object("resources") else { continue };
+        for (kind, name, value) in other_amounts(resources) {
+            let resources = container.at("resources");
+            let amounts = resources.child(kind);
+            check_extended(
+                spec.resources.extended.get(name),
+                class,
+                container,
+                amounts.key(name),
+                value,
+                out,
+            );
+        }
+    }
+    for (name, extended) in &spec.resources.extended {
+        let total = effective_total(pod.containers.iter().map(|c| (c.kind, most_of(c, name))));
+        if total > Quantity::from(extended.max) {
+            let wanted = format_args!("at most {} {name} for the Pod", extended.max);
+            let remedy = format_args!("ask for less (policy key resources.extended[{name}].max)");
+            out.report(CONTAINERS, format_args!("{total} {name} in total"), wanted, remedy);
         }
     }
 }
 
-static OVERHEAD: LazyPath<'static> = SPEC.child("overhead");
-static RESOURCES: LazyPath<'static> = SPEC.child("resources");
+/// Returns the amounts of other resources than those that every container has, with the field they are in.
+fn other_amounts<'r, 'a>(
+    resources: &'r Object<'a>,
+) -> impl Iterator<Item = (&'static str, &'r str, &'r Value<'a>)> {
+    let is_other = |name: &str| Resource::ALL.into_iter().all(|resource| resource.as_str() != name);
+    KINDS.into_iter().flat_map(move |kind| {
+        let amounts = resources.object(kind).into_iter().flat_map(Object::iter);
+        amounts.filter(move |(name, _)| is_other(name)).map(move |(name, value)| (kind, name, value))
+    })
+}
 
-/// Returns `resources` of the Pod and of each container, with its path.
-fn all_resources<'p, 'a>(pod: &'p Pod<'p, 'a>) -> impl Iterator<Item = (LazyPath<'p>, &'p Object<'a>)> {
-    let of_pod = pod.spec.object("resources").map(|resources| (RESOURCES, resources));
-    let of_containers = pod.containers.iter().filter_map(|container| {
-        let resources = container.object.object("resources")?;
-        Some((container.at("resources"), resources))
-    });
-    of_pod.into_iter().chain(of_containers)
+fn check_extended(
+    extended: Option<&ExtendedResource>,
+    class: &str,
+    container: &Container,
+    path: LazyPath,
+    value: &Value,
+    out: &mut Reporter,
+) {
+    let Some(extended) = extended.filter(|_| container.kind != ContainerKind::Ephemeral) else {
+        out.report(path, show(Some(value)), "absent", "remove this resource (policy key resources.extended)");
+        return;
+    };
+    if !extended.runtime_classes.iter().any(|allowed| allowed == class) {
+        let classes = extended.runtime_classes.join(" or ");
+        let wanted = format_args!("absent unless runtimeClassName is {classes}");
+        let remedy = "use this runtime class (policy key resources.extended)";
+        out.report(path, show(Some(value)), wanted, remedy);
+    } else if amount(Some(value)).is_none_or(Quantity::is_negative) {
+        let wanted = format_args!("0 to {}", extended.max);
+        let remedy = "write a number (policy key resources.extended)";
+        out.report(path, show(Some(value)), wanted, remedy);
+    }
+}
+
+/// Returns the greater of request and limit of a resource: devices are given whole, for either.
+fn most_of(container: &Container, name: &str) -> Quantity {
+    let Some(resources) = container.object.object("resources") else { return Quantity::ZERO };
+    let of = |kind: &str| amount(resources.object(kind)?.get(name));
+    KINDS.into_iter().filter_map(of).max().unwrap_or_default().max(Quantity::ZERO)
 }
 
 pub(super) static RESOURCE_CLAIMS: Rule = Rule {
     id: "resource-claims",
     group: Group::Resources,
-    title: "The Pod claims no devices.",
-    why: "A resource claim (dynamic resource allocation) gives a device of the node to the Pod.",
+    title: "The Pod claims devices through the policy's ResourceClaimTemplates only.",
+    why: "A resource claim (dynamic resource allocation) gives a device of the node to the Pod. A claim that exists \
+          already may be another team's, so only claims that are made for the Pod from a named template are allowed.",
     references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/"],
-    setting: "",
+    setting: "spec.resources.resourceClaimTemplates",
     fill: None,
     check: check_resource_claims,
 };
 
-fn check_resource_claims(_: &Spec, pod: &Pod, out: &mut Reporter) {
-    if pod.spec.list("resourceClaims").next().is_some() {
-        let found = show(pod.spec.get("resourceClaims"));
-        out.report(SPEC.child("resourceClaims"), found, "unset", "remove resourceClaims");
-    }
-    for (path, resources) in all_resources(pod) {
-        if resources.list("claims").next().is_some() {
-            out.report(path.child("claims"), show(resources.get("claims")), "unset", "remove claims");
+fn check_resource_claims(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let names = &spec.resources.resource_claim_templates;
+    let remedy = "remove it (policy key resources.resourceClaimTemplates)";
+    if !names.is_empty() {
+        // What a container claims refers to these claims by name.
+        for (index, claim) in pod.spec.list("resourceClaims") {
+            check_claim(names, claim, RESOURCE_CLAIMS_PATH.index(index), out);
         }
+        return;
+    }
+    if pod.spec.list("resourceClaims").next().is_some() {
+        out.report(RESOURCE_CLAIMS_PATH, show(pod.spec.get("resourceClaims")), "unset", remedy);
+    }
+    let of_pod = pod.spec.object("resources").map(|resources| (RESOURCES, resources));
+    let of_containers = pod.containers.iter().filter_map(|container| {
+        let resources = container.object.object("resources")?;
+        Some((container.at("resources"), resources))
+    });
+    for (path, resources) in of_pod.into_iter().chain(of_containers) {
+        if resources.list("claims").next().is_some() {
+            out.report(path.child("claims"), show(resources.get("claims")), "unset", remedy);
+        }
+    }
+}
+
+fn check_claim(names: &crate::policy::Names, claim: &Value, path: LazyPath, out: &mut Reporter) {
+    let Some(claim) = claim.as_object() else { return };
+    let existing = claim.get("resourceClaimName");
+    if existing.is_some() {
+        let remedy = "name a ResourceClaimTemplate: an existing claim may be another team's";
+        out.report(path.child("resourceClaimName"), show(existing), "unset", remedy);
+    }
+    let template = claim.get("resourceClaimTemplateName");
+    let is_allowed = template.and_then(Value::as_str).is_some_and(|name| names.allows(name));
+    if !is_allowed && (template.is_some() || existing.is_none()) {
+        let remedy = "name an allowed template (policy key resources.resourceClaimTemplates)";
+        out.report(path.child("resourceClaimTemplateName"), show(template), OneOf(names), remedy);
     }
 }
 
@@ -82,90 +164,50 @@ pub(super) static POD_BUDGET: Rule = Rule {
     group: Group::Resources,
     title: "The Pod as a whole stays within its budget.",
     why: "Inside one gVisor sandbox only the Pod's limits are enforced, so the total is limited: the app containers \
-          and sidecars together, or an init container with the sidecars before it if that is more, plus the \
-          overhead of the runtime class. spec.resources is limited too.",
-    references: &[
-        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
-        "https://kubernetes.io/docs/concepts/scheduling-eviction/pod-overhead/",
-    ],
+          and sidecars together, or an init container with the sidecars before it if that is more. Where the Pod has a \
+          limit of its own (spec.resources), that one counts. The overhead of the runtime class is the cluster's affair \
+          and not limited.",
+    references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
     setting: "spec.resources.pod.limits",
     fill: None,
     check: check_pod_budget,
 };
 
 fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Reporter) {
+    let of_pod = pod.spec.object("resources");
     for resource in Resource::ALL {
         let name = resource.as_str();
         let budget = spec.resources.pod.limits.of(resource);
-        let total = effective_total(pod, resource);
-        if total > budget.value && overhead(pod.spec, resource) >= budget.value {
-            // No limit of a container, however low, would help: a limit of 0 is none.
-            let found = pod.spec.object("overhead").and_then(|overhead| overhead.get(name));
-            let remedy = "leave the overhead to the runtime class";
-            out.report(
-                OVERHEAD.key(name),
-                show(found),
-                format_args!("less than {budget}, the Pod's budget"),
-                remedy,
-            );
-        } else if total > budget.value {
-            let wanted = format!("at most {budget} {name} for the Pod");
-            out.report(
-                SPEC.child("containers"),
-                format_args!("{total} {name} in total"),
-                wanted,
-                "lower the containers' limits and requests",
-            );
-        }
-        check_overhead(pod, name, out);
-        for kind in ["requests", "limits"] {
-            let Some(found) =
-                pod.spec.object("resources").and_then(|r| r.object(kind)).and_then(|r| r.get(name))
-            else {
-                continue;
-            };
-            let fits =
-                amount(Some(found)).is_some_and(|found| found > Quantity::ZERO && found <= budget.value);
-            if !fits {
+        for kind in KINDS {
+            let found = of_pod.and_then(|resources| resources.object(kind)?.get(name));
+            let fits = |found| amount(found).is_some_and(|a| a > Quantity::ZERO && a <= budget.value);
+            if found.is_some() && !fits(found) {
                 out.report(
                     RESOURCES.child(kind).key(name),
-                    show(Some(found)),
+                    show(found),
                     format_args!("more than 0, at most {budget}"),
-                    format_args!("set it to at most {budget} or remove spec.resources"),
+                    format_args!("set it to at most {budget} (policy key resources.pod.limits)"),
                 );
             }
         }
-    }
-}
-
-/// Reports an overhead that cannot be read, which the total ignores, or is below zero, which would raise the budget.
-fn check_overhead(pod: &Pod, name: &str, out: &mut Reporter) {
-    let Some(found) = pod.spec.object("overhead").and_then(|overhead| overhead.get(name)) else { return };
-    if amount(Some(found)).is_none_or(|overhead| overhead < Quantity::ZERO) {
-        out.report(
-            OVERHEAD.key(name),
-            show(Some(found)),
-            "a quantity of 0 or more",
-            "leave the overhead to the runtime class",
-        );
-    }
-}
-
-/// The Pod's limit as the scheduler and the kubelet reckon it (`k8s.io/component-helpers/resource`):
-/// the greater of all that runs together and each init container with the sidecars before it, plus overhead.
-fn effective_total(pod: &Pod, resource: Resource) -> Quantity {
-    let mut running = Quantity::ZERO;
-    let mut starting = Quantity::ZERO;
-    for container in &pod.containers {
-        let limits = container.object.object("resources").and_then(|resources| resources.object("limits"));
-        let limit = amount(limits.and_then(|limits| limits.get(resource.as_str()))).unwrap_or_default();
-        match container.kind {
-            ContainerKind::Init => starting = starting.max(running.plus(limit)),
-            ContainerKind::App | ContainerKind::Sidecar => running = running.plus(limit),
-            ContainerKind::Ephemeral => {}
+        if super::helpers::of_pod(pod.spec, "limits", resource).is_some() {
+            continue;
+        }
+        let total = effective_total(pod.containers.iter().map(|c| (c.kind, limit_of(c, name))));
+        if total > budget.value {
+            out.report(
+                CONTAINERS,
+                format_args!("{total} {name} in total"),
+                format_args!("at most {budget} {name} for the Pod"),
+                "lower the containers' limits and requests (policy key resources.pod.limits)",
+            );
         }
     }
-    running.max(starting).plus(overhead(pod.spec, resource))
+}
+
+fn limit_of(container: &Container, name: &str) -> Quantity {
+    let resources = container.object.object("resources");
+    amount(resources.and_then(|resources| resources.object("limits")?.get(name))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -173,6 +215,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::super::testing::*;
+    use crate::policy::Spec;
 
     fn resources(pod: &mut Json) -> &mut Json {
         &mut pod["spec"]["containers"][0]["resources"]
@@ -225,37 +268,141 @@ mod tests {
     }
 
     #[test]
-    fn overhead_counts() {
-        rejects("pod-budget spec.containers", |pod| pod["spec"]["overhead"] = json!({"memory": "64Mi"}));
-        accepts(|pod| {
-            pod["spec"]["overhead"] = json!({"memory": "64Mi"});
-            resources(pod)["limits"]["memory"] = json!("4032Mi");
+    fn overhead_of_the_runtime_class_is_not_limited() {
+        for overhead in [json!({"cpu": "50m", "memory": "64Mi"}), json!({"cpu": "64"}), json!({"cpu": "-1"})]
+        {
+            accepts(|pod| pod["spec"]["overhead"] = overhead);
+        }
+    }
+
+    #[test]
+    fn limit_of_the_pod_counts_instead_of_the_sum_of_its_containers() {
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["containers"][1]["resources"]["limits"]["cpu"] = json!("2");
+        pod["spec"]["resources"] = json!({"limits": {"cpu": "2"}});
+        assert_eq!(violations(&pod), Vec::<String>::new());
+        pod["spec"]["resources"] = json!({"limits": {"cpu": "3"}});
+        assert_eq!(violations(&pod), ["pod-budget spec.resources.limits[cpu]"]);
+        pod["spec"]["resources"] = json!({"limits": {"memory": "4Gi"}});
+        assert_eq!(violations(&pod), ["pod-budget spec.containers"]);
+    }
+
+    #[test]
+    fn limit_of_the_pod_that_is_none_is_denied() {
+        for value in [json!("0"), json!("-1"), json!("x")] {
+            rejects("pod-budget spec.resources.limits[cpu]", |pod| {
+                pod["spec"]["resources"] = json!({"limits": {"cpu": value}})
+            });
+        }
+        accepts(|pod| pod["spec"]["resources"] = json!({"limits": {"cpu": null}, "requests": null}));
+    }
+
+    fn gpu() -> Spec {
+        spec(
+            "{runtimeClass: {allowed: [gvisor, gvisor-gpu]}, \
+             resources: {extended: {nvidia.com/gpu: {max: 2, runtimeClasses: [gvisor-gpu]}}}}",
+        )
+    }
+
+    fn ask(pod: &mut Json, list: &str, index: usize, count: Json) {
+        let resources = &mut pod["spec"][list][index]["resources"];
+        resources["limits"]["nvidia.com/gpu"] = count.clone();
+        resources["requests"]["nvidia.com/gpu"] = count;
+    }
+
+    #[test]
+    fn extended_resource_is_admitted_up_to_its_maximum() {
+        for count in [json!("1"), json!(2), json!("0"), json!(null)] {
+            accepts_under(&gpu(), |pod| {
+                pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+                ask(pod, "containers", 0, count);
+            });
+        }
+        rejects_under(&gpu(), "resource-kinds spec.containers", |pod| {
+            pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+            ask(pod, "containers", 0, json!("3"));
         });
     }
 
     #[test]
-    fn an_overhead_that_cannot_be_counted_is_refused() {
-        for overhead in [json!("-1"), json!("1e99"), json!("1K"), json!("")] {
-            rejects("pod-budget spec.overhead[cpu]", |pod| {
-                pod["spec"]["overhead"] = json!({"cpu": overhead})
+    fn maximum_of_an_extended_resource_is_of_the_whole_pod() {
+        let kinds = |pod: &Json| {
+            let found = violations_of(&gpu(), pod);
+            found.into_iter().filter(|line| line.starts_with("resource-kinds ")).collect::<Vec<_>>()
+        };
+        let mut pod = complete_pod_of_three();
+        pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+        // Init containers run first and give their devices back.
+        for (list, index) in [("containers", 0), ("containers", 1), ("initContainers", 0)] {
+            ask(&mut pod, list, index, json!("1"));
+        }
+        assert_eq!(kinds(&pod), Vec::<String>::new());
+        ask(&mut pod, "containers", 1, json!("2"));
+        assert_eq!(kinds(&pod), ["resource-kinds spec.containers"]);
+        ask(&mut pod, "containers", 1, json!("1"));
+        pod["spec"]["initContainers"][0]["restartPolicy"] = json!("Always");
+        assert_eq!(kinds(&pod), ["resource-kinds spec.containers"]);
+    }
+
+    #[test]
+    fn extended_resource_under_another_class_is_denied() {
+        let limits = "resource-kinds spec.containers[0].resources.limits[nvidia.com/gpu]";
+        rejects_under(&gpu(), limits, |pod| {
+            pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("1");
+        });
+    }
+
+    #[test]
+    fn extended_resource_in_a_wrong_amount_or_place_is_denied() {
+        let limits = "resource-kinds spec.containers[0].resources.limits[nvidia.com/gpu]";
+        for count in [json!("-1"), json!("x")] {
+            rejects_under(&gpu(), limits, |pod| {
+                pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+                pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = count;
             });
         }
-        accepts(|pod| pod["spec"]["overhead"] = json!({"cpu": "0"}));
-    }
-
-    #[test]
-    fn an_overhead_that_leaves_nothing_exceeds_nothing_by_itself() {
+        rejects_under(&gpu(), "resource-kinds spec.resources.limits[nvidia.com/gpu]", |pod| {
+            pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+            pod["spec"]["resources"] = json!({"limits": {"nvidia.com/gpu": "1"}});
+        });
+        let ephemeral = "resource-kinds spec.ephemeralContainers[0].resources.limits[nvidia.com/gpu]";
         let mut pod = complete_pod();
-        pod["spec"]["overhead"] = json!({"cpu": "2"});
-        without(&mut resources(&mut pod)["limits"], "cpu");
-        assert_eq!(violations(&pod), ["resource-limits spec.containers[0].resources.limits[cpu]"]);
-        assert_eq!(violations(&filled(&pod)), ["pod-budget spec.overhead[cpu]"]);
+        pod["spec"]["runtimeClassName"] = json!("gvisor-gpu");
+        let mut debugger = pod["spec"]["containers"][0].clone();
+        debugger["name"] = json!("debugger");
+        debugger["resources"] = json!({"limits": {"nvidia.com/gpu": "1"}});
+        pod["spec"]["ephemeralContainers"] = json!([debugger]);
+        assert_eq!(violations_of(&gpu(), &pod), [ephemeral]);
     }
 
     #[test]
-    fn an_overhead_beyond_the_budget_is_not_blamed_on_the_containers() {
-        for beyond in ["2001m", "2"] {
-            rejects("pod-budget spec.overhead[cpu]", |pod| pod["spec"]["overhead"] = json!({"cpu": beyond}));
+    fn claim_from_an_allowed_template_is_admitted() {
+        let open = spec("{resources: {resourceClaimTemplates: [single-gpu]}}");
+        let claims = |claim: Json| {
+            move |pod: &mut Json| {
+                pod["spec"]["resourceClaims"] = json!([claim]);
+                resources(pod)["claims"] = json!([{"name": "gpu"}]);
+            }
+        };
+        accepts_under(&open, claims(json!({"name": "gpu", "resourceClaimTemplateName": "single-gpu"})));
+        accepts_under(
+            &open,
+            claims(
+                json!({"name": "gpu", "resourceClaimName": null, "resourceClaimTemplateName": "single-gpu"}),
+            ),
+        );
+        for (claim, field) in [
+            (json!({"resourceClaimTemplateName": "other"}), "resourceClaimTemplateName"),
+            (json!({}), "resourceClaimTemplateName"),
+            (json!({"resourceClaimName": "of-another-team"}), "resourceClaimName"),
+            (
+                json!({"resourceClaimName": "x", "resourceClaimTemplateName": "single-gpu"}),
+                "resourceClaimName",
+            ),
+        ] {
+            let mut claim = claim;
+            claim["name"] = json!("gpu");
+            rejects_under(&open, &format!("resource-claims spec.resourceClaims[0].{field}"), claims(claim));
         }
     }
 

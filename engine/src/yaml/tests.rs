@@ -56,7 +56,7 @@ fn directives_marks_and_comments_are_no_documents() {
 
 #[test]
 fn a_policy_and_a_manifest_are_read_alike() {
-    let policy = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: a}\nspec: {namespaces: [x]}\n";
+    let policy = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: a}\nspec: {namespaces: [x]}\n";
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {}\n";
     for around in [
         "%YAML 1.2\n---\n@",

@@ -91,7 +91,7 @@ fn fills(result: &CheckResult) -> String {
     match (result.filled.len(), result.unfilled.len()) {
         (0, 0) => ", unchanged".into(),
         (0, unfilled) => {
-            format!(", unchanged ({} would be filled in mode enforce)", count(unfilled, "field"))
+            format!(", unchanged ({} would be filled if every rule were enforced)", count(unfilled, "field"))
         }
         (filled, _) => format!(", {} filled in", count(filled, "field")),
     }

@@ -184,7 +184,6 @@ pub(super) struct Release {
 }
 
 impl Release {
-    ///
     pub(super) async fn install(flags: &[&str]) -> Self {
         let bed = shared().await;
         let rest = bed.rest().await.expect("a client");

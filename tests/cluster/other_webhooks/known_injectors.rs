@@ -136,7 +136,7 @@ async fn a_mesh_proxy_that_brings_a_token_is_refused() {
 #[tokio::test]
 async fn secrets_in_a_folder_outside_the_writable_paths_are_refused_with_a_remedy() {
     let told = "is \"/vault/secrets\", must be in /workspace or /tmp, or readOnly: true: mount it there or read-only \
-                (writable-paths)";
+                (policy key volumes.writablePaths) (writable-paths)";
     assert_refused(json!({}), |pod| secret_agents(pod, "/vault/secrets"), &[told]).await;
 }
 

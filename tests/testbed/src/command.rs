@@ -21,7 +21,7 @@ pub struct Output {
 impl Output {
     /// What it printed, where it succeeded.
     #[track_caller]
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "the assertion may be all that is wanted")]
     pub fn expect_success(self) -> String {
         let Self { success, stdout, stderr } = self;
         assert!(success, "the command failed: {stderr}{stdout}");
@@ -30,7 +30,7 @@ impl Output {
 
     /// Its complaint, where it failed.
     #[track_caller]
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "the assertion may be all that is wanted")]
     pub fn expect_failure(self) -> String {
         let Self { success, stdout, stderr } = self;
         assert!(!success, "the command should have failed: {stdout}{stderr}");

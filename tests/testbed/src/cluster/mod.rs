@@ -83,9 +83,18 @@ impl Cluster {
 
     async fn until_ready(&self) -> Result<()> {
         let rest = self.bed.rest().await?;
+        let node = format!("/api/v1/nodes/{NODE}");
+        eventually("the node is registered", async || {
+            self.check().await?;
+            Ok(rest.get(&node).await.ok())
+        })
+        .await?;
+        if let Some(node) = self.node.lock().await.as_mut() {
+            node.enforce_policies(&self.programs, &self.namespaces, self.folder())?;
+        }
         eventually("the node is ready", async || {
             self.check().await?;
-            let node = rest.get(&format!("/api/v1/nodes/{NODE}")).await.unwrap_or_default();
+            let node = rest.get(&node).await.unwrap_or_default();
             Ok(is_ready(&node).then_some(()))
         })
         .await

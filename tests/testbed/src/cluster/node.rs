@@ -58,6 +58,14 @@ impl Programs {
         })
     }
 
+    /// How to call a program in the node. containerd looks for its shims, and the shims for runc and runsc, in PATH.
+    fn prefix(&self, namespaces: &Namespaces) -> Vec<String> {
+        let path = env::var("PATH").unwrap_or_default();
+        let shims = [&self.containerd, &self.runsc].map(|program| program.parent().unwrap_or(program));
+        let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
+        [namespaces.node(), vec!["env".into(), path]].concat()
+    }
+
     /// How to call containerd's client in the node.
     pub(super) fn containerd_client(&self, namespaces: &Namespaces) -> Vec<String> {
         let ctr = self.containerd.with_file_name("ctr").display().to_string();
@@ -77,14 +85,8 @@ impl Node {
     pub(super) async fn start(programs: &Programs, namespaces: &Namespaces, folder: &Path) -> Result<Self> {
         let file = |name: &str| folder.join(name).display().to_string();
         write_configuration(programs, namespaces, folder)?;
-        let path = env::var("PATH").unwrap_or_default();
-        // containerd looks for its shims, and the shims for runc and runsc, in PATH.
-        let shims =
-            [&programs.containerd, &programs.runsc].map(|program| program.parent().unwrap_or(program));
-        let path = format!("PATH={}:{}:/usr/sbin:/sbin:{path}", shims[0].display(), shims[1].display());
         let inside = |name: &str, program: &Path, arguments: &[String]| {
-            let prefix = [namespaces.node(), vec!["env".into(), path.clone()]].concat();
-            Process::start_in(prefix, name, program, arguments, folder)
+            Process::start_in(programs.prefix(namespaces), name, program, arguments, folder)
         };
         let mut containerd =
             inside("containerd", &programs.containerd, &["--config".into(), file("containerd.toml")])?;
@@ -110,19 +112,6 @@ impl Node {
         )?;
         let proxy = [format!("--config={}", file("proxy.json")), format!("--hostname-override={NODE}")];
         let proxy = inside("kube-proxy", &programs.proxy, &proxy)?;
-        // It enforces NetworkPolicies, and leaves routes and Services to others.
-        let network_policies = [
-            format!("--kubeconfig={}", file("kubeconfig")),
-            format!("--hostname-override={NODE}"),
-            "--run-firewall=true".into(),
-            "--run-router=false".into(),
-            "--run-service-proxy=false".into(),
-            "--run-loadbalancer=false".into(),
-            "--service-cluster-ip-range=10.96.0.0/16".into(),
-            "--metrics-port=0".into(),
-            "--health-port=0".into(),
-        ];
-        let network_policies = inside("kube-router", &programs.network_policies, &network_policies)?;
         let kubelet = [
             format!("--config={}", file("kubelet.json")),
             format!("--kubeconfig={}", file("kubeconfig-node")),
@@ -132,7 +121,35 @@ impl Node {
             "--root-dir=/var/lib/kubelet".into(),
         ];
         let kubelet = inside("kubelet", &programs.kubelet, &kubelet)?;
-        Ok(Self { processes: vec![kubelet, network_policies, proxy, scheduler, containerd] })
+        Ok(Self { processes: vec![kubelet, proxy, scheduler, containerd] })
+    }
+
+    /// Starts what enforces network policies, and leaves routes and Services to others. It ends if the API server does
+    /// not know the node yet.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(super) fn enforce_policies(
+        &mut self,
+        programs: &Programs,
+        namespaces: &Namespaces,
+        folder: &Path,
+    ) -> Result<()> {
+        let arguments = [
+            format!("--kubeconfig={}", folder.join("kubeconfig").display()),
+            format!("--hostname-override={NODE}"),
+            "--run-firewall=true".into(),
+            "--run-router=false".into(),
+            "--run-service-proxy=false".into(),
+            "--run-loadbalancer=false".into(),
+            "--service-cluster-ip-range=10.96.0.0/16".into(),
+            "--metrics-port=0".into(),
+            "--health-port=0".into(),
+        ];
+        let prefix = programs.prefix(namespaces);
+        let program = &programs.network_policies;
+        self.processes.insert(0, Process::start_in(prefix, "kube-router", program, &arguments, folder)?);
+        Ok(())
     }
 
     /// # Errors
