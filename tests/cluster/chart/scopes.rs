@@ -18,7 +18,7 @@ const TABLE: [&str; 9] = [
     "{one: {namespaces: [ci-a, 'ci-*']}, one-b: {namespaces: ['x*y*z']}}",
     "{one: {namespaceSelector: {matchLabels: {sandgate.dev/policy: one}}}}",
     "{one: {namespaces: [a]}, two: {namespaceSelector: {matchLabels: {b: c, a: b}, \
-     matchExpressions: [{key: tier, operator: Exists}, {key: team, operator: NotIn, values: [x, y]}]}}}",
+     matchExpressions: [{key: tier, operator: Exists}, {key: team, operator: NotIn, values: [x, z]}]}}}",
     "{one: {namespaces: ['*']}}",
     "{one: {namespaces: ['*']}, two: {namespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}}, \
      three: {namespaces: ['ci-*', c]}}",
