@@ -195,7 +195,8 @@ pub(super) fn policies(objects: &Objects) -> PolicySet {
         .collect();
     // By the names of the policies, as the chart has them: "a.yaml" comes after "a-b.yaml".
     sources.sort_by_key(|source| source.name.trim_end_matches(".yaml").to_owned());
-    let policies = PolicySet::from_sources(&sources).unwrap_or_else(|errors| panic!("the policies load: {errors}"));
+    let policies =
+        PolicySet::from_sources(&sources).unwrap_or_else(|errors| panic!("the policies load: {errors}"));
     policies.with_release_namespace(NAMESPACE)
 }
 

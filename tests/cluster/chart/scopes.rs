@@ -104,7 +104,11 @@ pub(super) fn assert_scopes(objects: &Objects, policies: &PolicySet, title: &str
             assert_eq!(webhook["namespaceSelector"], selector, "{title}");
             let conditions = items(&webhook["matchConditions"]);
             let (of_scope, own) = conditions.split_at(conditions.len() - OWN_CONDITIONS);
-            assert_eq!(json!(of_scope), serde_json::to_value(&scope.match_conditions).expect("JSON"), "{title}");
+            assert_eq!(
+                json!(of_scope),
+                serde_json::to_value(&scope.match_conditions).expect("JSON"),
+                "{title}"
+            );
             assert!(!own[0]["name"].as_str().expect("a name").contains("pattern"), "{title}");
             let endpoint = if kind == "mutate" { "mutate" } else { "validate" };
             let path = format!("/{endpoint}/{}", scope.path_policy);

@@ -85,7 +85,10 @@ const WRONG: &[(&[&str], &[&str])] = &[
     ),
     (
         &["--set", "policies.other.namespaces={kub*}"],
-        &["policies.other.namespaces has kub*, which can match a namespace of Kubernetes", "longer beginning"],
+        &[
+            "policies.other.namespaces has kub*, which can match a namespace of Kubernetes",
+            "longer beginning",
+        ],
     ),
     (
         &["--set", "policies.other.namespaces={*-system}"],
@@ -100,7 +103,12 @@ const WRONG: &[(&[&str], &[&str])] = &[
         &["policies.workflow-runner has namespaces and namespaceSelector, must have one of them"],
     ),
     (
-        &["--set", "image.pullPolicy=Always", "--set-json", "policies={\"workflow-runner\":{\"namespaces\":[]}}"],
+        &[
+            "--set",
+            "image.pullPolicy=Always",
+            "--set-json",
+            "policies={\"workflow-runner\":{\"namespaces\":[]}}",
+        ],
         &["policies select no namespace, must have one policy with namespaces or a namespaceSelector"],
     ),
     (&["--set", "policies.other.namespaces={team.*}"], &["policies/other/namespaces/0"]),
@@ -109,10 +117,7 @@ const WRONG: &[(&[&str], &[&str])] = &[
         &["policies/other/namespaceSelector", "matchLabel"],
     ),
     (
-        &[
-            "--set",
-            "runtimeClass.create=true,runtimeClass.scheduling.tolerations[0].operator=Exists",
-        ],
+        &["--set", "runtimeClass.create=true,runtimeClass.scheduling.tolerations[0].operator=Exists"],
         &["runtimeClass.scheduling.tolerations has a toleration without a key", "name the taint"],
     ),
     (
