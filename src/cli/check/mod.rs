@@ -235,7 +235,8 @@ impl<'r> CheckResult<'r> {
             changed_paths(value).iter().map(|path| pod.path(path)).collect::<Vec<_>>()
         };
         let filled = paths(pod, &stored);
-        let simulated = findings.simulated.as_ref().filter(|_| outcome != Outcome::Exempt && !is_changed(&stored));
+        let simulated =
+            findings.simulated.as_ref().filter(|_| outcome != Outcome::Exempt && !is_changed(&stored));
         let violations = pod.findings(&findings.violations);
         let lowered = findings.clamped.iter().filter(|_| is_changed(&stored));
         Self {
