@@ -11,8 +11,10 @@ use crate::{Folder, sandgate, sandgate_with};
 pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
     let violations = match outcome {
         "admitted" => json!([]),
-        _ => json!([{"rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-            "found": "true", "wanted": "false", "remedy": "remove privileged"}]),
+        _ => {
+            json!([{"rule": "privileged", "level": "enforce", "path": "spec.containers[0].securityContext.privileged",
+            "found": "true", "wanted": "false", "remedy": "remove privileged"}])
+        }
     };
     json!({
         "time": "2026-11-24T12:00:00.5Z", "cluster": "east", "instance": "gate-1", "verdict": outcome,
@@ -43,7 +45,9 @@ fn verdict_of_schema_1(user: &str, outcome: &str) -> Value {
         fields.remove(key);
     }
     for violation in fields["violations"].as_array_mut().unwrap() {
-        violation.as_object_mut().unwrap().remove("remedy");
+        for key in ["remedy", "level"] {
+            violation.as_object_mut().unwrap().remove(key);
+        }
     }
     record
 }

@@ -9,6 +9,7 @@ mod completion;
 mod explain;
 mod fix;
 mod hostile;
+mod levels;
 mod policy;
 mod render;
 mod report;

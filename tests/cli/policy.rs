@@ -81,11 +81,11 @@ fn problems_are_told_in_the_words_of_the_file() {
         ),
         (
             "HEAD\nspec: {lifecycle: {activeDeadlineSeconds: {max: -1}}}",
-            "standard input:5: spec.lifecycle.activeDeadlineSeconds.max: must be a whole number, 0 to 4294967295",
+            "standard input:5: spec.lifecycle.activeDeadlineSeconds.max: is integer `-1`, must be a whole number, 0 to 4294967295",
         ),
         (
             "HEAD\nspec: {serviceAccount: {automountToken: 1}}",
-            "standard input:5: spec.serviceAccount.automountToken: must be true or false",
+            "standard input:5: spec.serviceAccount.automountToken: is integer `1`, must be true or false",
         ),
         (
             "HEAD\nspec: {volumes: {filled: [{name: a, mountPath: /a, sizeLimit: .nan}]}}",

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use sandgate_engine::{json::pod_from_str, policy::{PolicySet, Source}, rules};
+use sandgate_engine::{
+    json::pod_from_str,
+    policy::{PolicySet, Source},
+    rules,
+};
 use serde_json::{Value as Json, json};
 
 use crate::{

@@ -62,19 +62,20 @@ fn without(text: &str, object: &Node, path: &FieldPath) -> Option<String> {
     let dash = |line: &str| line.trim_start().starts_with("- ") || line.trim() == "-";
     let is_inside = |line: &str| {
         let indent = indent(line);
-        line.trim().is_empty()
-            || line.trim_start().starts_with('#') && indent > column
-            || indent > column
-            // The items of a list may stand below its key without further indent.
-            || !is_item && indent == column && dash(line) && indent_of_key(lines[first]) == column
+        // The items of a list may stand below its key without further indent.
+        indent > column || !is_item && indent == column && dash(line)
     };
+    let is_open = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    // Blank lines and comments belong to what comes next, unless that is inside too.
     let mut end = first + 1;
-    while lines.get(end).is_some_and(|line| is_inside(line)) {
-        end += 1;
-    }
-    // Blank lines belong to what comes next.
-    while end > first + 1 && lines[end - 1].trim().is_empty() {
-        end -= 1;
+    let mut next = end;
+    while let Some(line) = lines.get(next) {
+        next += 1;
+        if is_inside(line) && !line.trim().is_empty() {
+            end = next;
+        } else if !is_open(line) {
+            break;
+        }
     }
     let mut kept: Vec<String> = lines.iter().map(|line| (*line).to_string()).collect();
     let lead = lines[first].get(..column)?;

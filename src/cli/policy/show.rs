@@ -68,11 +68,7 @@ impl<'p> Shown<'p> {
 
 fn yaml(policy: &Policy) -> String {
     let document = serde_saphyr::to_string(&policy.document()).expect("a policy is always YAML");
-    let mut text = format!("# hash {}\n{document}", policy.hash);
-    for line in openings(policy).lines() {
-        let _ = writeln!(text, "{}", format!("# {line}").trim_end());
-    }
-    text
+    format!("# hash {}\n{document}{}", policy.hash, openings(policy, "# "))
 }
 
 fn text(policy: &Policy) -> String {
@@ -98,17 +94,22 @@ fn text(policy: &Policy) -> String {
     );
     let profiles: Vec<&str> = policy.profiles().iter().map(|profile| profile.name.as_str()).collect();
     row("profiles", profiles.join(", "));
-    let _ = write!(text, "{}", openings(policy));
-    text
+    text + &openings(policy, "")
 }
 
-/// Returns what the policy opens, as lines for people.
-fn openings(policy: &Policy) -> String {
+/// Returns what the policy opens, as lines for people that each begin with `margin`.
+fn openings(policy: &Policy, margin: &str) -> String {
+    let line = |text: &str, column: usize, indent: usize| {
+        let blank = " ".repeat(margin.len());
+        let text = wrap(text, margin.len() + column, margin.len() + indent);
+        let text = text.replace(&format!("\n{blank}"), &format!("\n{margin}"));
+        format!("{margin}{}{text}\n", " ".repeat(column))
+    };
     let Opened { openings, weakest_profile, weakest } = opened(policy);
     if openings.is_empty() {
-        return "opened: nothing; every Pod is in the full sandbox\n".into();
+        return line("opened: nothing; every Pod is in the full sandbox", 0, 2);
     }
-    let mut text = format!("opened, beyond the full sandbox: {}\n", count(openings.len(), "key"));
+    let mut text = line(&format!("opened, beyond the full sandbox: {}", count(openings.len(), "key")), 0, 2);
     let mut place = None;
     for opening in &openings {
         let of = (&opening.profile, &opening.exception, &opening.reach);
@@ -119,10 +120,10 @@ fn openings(policy: &Policy) -> String {
                 (profile, "") => format!("profile {profile}, "),
                 (profile, exception) => format!("profile {profile}, exception {exception}, "),
             };
-            let _ = writeln!(text, "  {}", wrap(&format!("{keys}for {}:", opening.reach), 2, 4));
+            text += &line(&format!("{keys}for {}:", opening.reach), 2, 4);
             place = Some(of);
         }
-        let _ = writeln!(text, "  - {}", wrap(&format!("{}: {}", opening.key, opening.value), 4, 6));
+        text += &line(&format!("- {}: {}", opening.key, opening.value), 2, 6);
     }
     let keys: Vec<String> = weakest.iter().map(key).collect();
     if !keys.is_empty() {
@@ -130,8 +131,8 @@ fn openings(policy: &Policy) -> String {
             "" => "a Pod that no profile matches".into(),
             name => format!("a Pod of profile {name}"),
         };
-        let line = format!("weakest that every creator can reach: {profile}, with {}", keys.join(", "));
-        let _ = writeln!(text, "{}", wrap(&line, 0, 2));
+        let weakest = format!("weakest that every creator can reach: {profile}, with {}", keys.join(", "));
+        text += &line(&weakest, 0, 2);
     }
     text
 }
