@@ -154,6 +154,7 @@ fn object(of: &Type) -> Json {
         "AppArmorProfile" | "SeccompProfile" => json!({"type": "RuntimeDefault"}),
         "PodAffinityTerm" => json!({"topologyKey": "kubernetes.io/hostname"}),
         "SecretKeySelector" | "SecretEnvSource" | "SecretProjection" => json!({"name": ALLOWED_SECRET}),
+        "ImageVolumeSource" => json!({"reference": "registry.example.com/tools:1"}),
         "SecretVolumeSource" => json!({"secretName": ALLOWED_SECRET}),
         _ => json!({}),
     }

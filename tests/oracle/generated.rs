@@ -285,9 +285,12 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
         true => oracle::faults_of_profile(before, &old_pod),
         false => Vec::new(),
     };
+    let kind_of = |fault: &String| fault.split(" in ").next().unwrap_or_default().to_owned();
+    let kinds: BTreeSet<String> = known.iter().map(kind_of).collect();
     let added = oracle::faults_of_profile(after, &new_pod).into_iter().find(|fault| {
-        let kind = fault.split(" in ").next().unwrap_or_default();
-        let is_inherited = known.iter().any(|known| known.split(" in ").next() == Some(kind));
+        // What was wrong in the Pod is reported once, however many containers begin to have a part in it.
+        let kind = kind_of(fault);
+        let is_inherited = kinds.contains(&kind);
         let at = known.iter().position(|known| known == fault);
         at.map(|at| known.swap_remove(at)).is_none() && !is_inherited && kind != "node name"
     });
