@@ -112,7 +112,7 @@ pub(crate) fn violations(pod: &Json) -> Vec<Fault> {
         let text = format!(
             "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: fields}}\nspec:\n  \
              namespaces: [workflows]\n  images: {{allowed: [\"registry.example.com/**\"]}}\n  \
-             secrets: {{environment: [{ALLOWED_SECRET}], volumes: [{ALLOWED_SECRET}]}}\n  \
+             secrets: {{environment: [{ALLOWED_SECRET}]}}\n  \
              security: {{hostUsers: false, supplementalGroupsPolicy: Strict}}\n"
         );
         PolicySet::from_sources(&[Source { name: "fields.yaml".into(), text }]).expect("the policy is right")

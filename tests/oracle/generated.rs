@@ -10,7 +10,7 @@ use crate::{
     cases, draw_as, draw_seeded,
     exhaustive::{Answers, examine_as, is_sound, is_sound_under, without_digits},
     generator::{self, Case, yaml},
-    in_parallel, oracle,
+    in_parallel, known, oracle,
     policies::{self, Proven},
     policy::Creator,
     schema::Dice,
@@ -176,10 +176,11 @@ impl Figures {
 /// The rules that deny more than the oracle: what it cannot see in a typed Pod.
 const STRICTER: [&str; 1] = ["pod-schema"];
 
-/// What is filled belongs to one container, and takes nothing that a person wrote away.
+/// What is filled belongs to one container.
 fn examine_fill(policy: &Proven, before: &Json, answers: &Answers) -> Result<(), String> {
     let after = &answers.mutate.pod;
-    if !answers.mutate.allowed || !answers.mutate.patches {
+    let is_left_out = known::mounts_an_undeclared_volume(before) || known::has_no_distinct_names(before);
+    if !answers.mutate.allowed || !answers.mutate.patches || is_left_out {
         return Ok(());
     }
     for mount in new_mounts(before, after) {
@@ -284,9 +285,12 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
         true => oracle::faults_of_profile(before, &old_pod),
         false => Vec::new(),
     };
+    let kind_of = |fault: &String| fault.split(" in ").next().unwrap_or_default().to_owned();
+    let kinds: BTreeSet<String> = known.iter().map(kind_of).collect();
     let added = oracle::faults_of_profile(after, &new_pod).into_iter().find(|fault| {
-        let kind = fault.split(" in ").next().unwrap_or_default();
-        let is_inherited = known.iter().any(|known| known.split(" in ").next() == Some(kind));
+        // What was wrong in the Pod is reported once, however many containers begin to have a part in it.
+        let kind = kind_of(fault);
+        let is_inherited = kinds.contains(&kind);
         let at = known.iter().position(|known| known == fault);
         at.map(|at| known.swap_remove(at)).is_none() && !is_inherited && kind != "node name"
     });

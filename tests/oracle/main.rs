@@ -7,12 +7,14 @@
 
 mod advice;
 mod apiserver;
+mod attacks;
 mod counterexamples;
 mod distribution;
 mod edits;
 mod exhaustive;
 mod generated;
 mod generator;
+mod known;
 mod oracle;
 mod patterns;
 mod policies;

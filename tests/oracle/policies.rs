@@ -14,7 +14,8 @@ static VALUES: LazyLock<BTreeMap<String, Vec<Json>>> = LazyLock::new(|| {
 });
 
 /// The keys that exceptions for single containers may set.
-const CONTAINER_KEYS: [&str; 13] = [
+const CONTAINER_KEYS: [&str; 14] = [
+    "security",
     "serviceAccount.automountToken",
     "serviceAccount.tokens",
     "lifecycle.containerRestartRules",

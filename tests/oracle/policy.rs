@@ -28,7 +28,6 @@ pub(crate) struct Keys {
     pub(crate) security: Security,
     pub(crate) volumes: Volumes,
     pub(crate) secrets: Secrets,
-    pub(crate) env: BTreeMap<String, String>,
     pub(crate) resources: Resources,
     pub(crate) images: Images,
 }

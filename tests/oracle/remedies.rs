@@ -35,8 +35,9 @@ fn the_remedies_of_every_rule_help() {
     for case in rule_cases::all() {
         let policies = policy_with(&case.spec);
         for edit in generator::edits(case.violating) {
-            let followed = follow_all(&policies, &Case::of(case.base.clone(), vec![edit(at)]).pod());
-            assert!(followed > 0, "{} gives a remedy", case.rule);
+            let edit = edit(at);
+            let followed = follow_all(&policies, &Case::of(case.base.clone(), vec![edit.clone()]).pod());
+            assert!(followed > 0, "{} gives no remedy: {edit:?}", case.rule);
         }
     }
 }

@@ -14,9 +14,9 @@ pub(super) fn check(subject: &Subject, faults: &mut Faults) {
             let may_read = |keys: &Keys| is_one_of(&keys.secrets.volumes, &name);
             let someone_may = may_read(subject.keys)
                 || subject.mounts_of(&volume.name).any(|(_, placed, ..)| may_read(placed.keys));
-            must(someone_may, "Secret in a file", faults);
+            must(someone_may, "Secret file", faults);
             for (_, placed, ..) in subject.mounts_of(&volume.name) {
-                placed.must(may_read(placed.keys), "Secret in a file", faults);
+                placed.must(may_read(placed.keys), "Secret file", faults);
             }
         }
     }
@@ -29,7 +29,7 @@ fn check_environment(placed: &Placed, faults: &mut Faults) {
     let allowed = &placed.keys.secrets.environment;
     let is_allowed = |name: &String| is_one_of(allowed, name);
     let single = sources.all(|source| source.secret_key_ref.as_ref().is_none_or(|key| is_allowed(&key.name)));
-    placed.must(single, "Secret in the environment", faults);
+    placed.must(single, "Secret variable", faults);
     let mut sets = container.env_from.iter().flatten().filter_map(|source| source.secret_ref.as_ref());
     placed.must(sets.all(|secret| is_allowed(&secret.name)), "Secret as environment", faults);
 }

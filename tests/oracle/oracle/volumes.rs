@@ -13,8 +13,7 @@ use crate::{
 
 pub(super) fn check(subject: &Subject, faults: &mut Faults) {
     for volume in subject.spec.volumes.iter().flatten() {
-        must(is_one_type(volume), "volume of several types", faults);
-        check_type(subject, volume, faults);
+        check_types(subject, volume, faults);
     }
     for (number, placed) in subject.containers.iter().enumerate() {
         for mount in placed.container.volume_mounts.iter().flatten() {
@@ -23,42 +22,37 @@ pub(super) fn check(subject: &Subject, faults: &mut Faults) {
     }
 }
 
-/// The API server makes an emptyDir of a volume without a source.
-fn is_one_type(volume: &Volume) -> bool {
+/// A volume of several sources, which the API server refuses, must be right in each of them.
+fn check_types(subject: &Subject, volume: &Volume, faults: &mut Faults) {
     let Json::Object(fields) = serde_json::to_value(volume).unwrap() else { unreachable!() };
-    fields.keys().filter(|key| *key != "name").count() == 1
-}
-
-fn check_type(subject: &Subject, volume: &Volume, faults: &mut Faults) {
+    must(fields.len() > 1, "volume without a source", faults);
     let volumes = &subject.keys.volumes;
-    let Volume { empty_dir, config_map, downward_api, image, persistent_volume_claim, .. } = volume;
-    let Volume { ephemeral, csi, projected, secret, .. } = volume;
-    if let Some(empty_dir) = empty_dir {
+    for kind in fields.keys().filter(|key| *key != "name") {
+        let fits = match kind.as_str() {
+            // The names of Secrets are checked with who mounts them.
+            "emptyDir" | "secret" => true,
+            "configMap" => {
+                volume.config_map.as_ref().is_some_and(|map| is_one_of(&volumes.config_map.names, &map.name))
+            }
+            "downwardAPI" => volumes.downward_api,
+            "image" => volumes.image,
+            "persistentVolumeClaim" => volume
+                .persistent_volume_claim
+                .as_ref()
+                .is_some_and(|claim| is_one_of(&volumes.persistent_volume_claim.names, &claim.claim_name)),
+            "ephemeral" => volume.ephemeral.as_ref().is_some_and(|claim| is_allowed_claim(volumes, claim)),
+            "csi" => volume.csi.as_ref().is_some_and(|csi| is_allowed_driver(volumes, csi)),
+            "projected" => {
+                let sources: Vec<_> =
+                    volume.projected.iter().flat_map(|all| all.sources.iter().flatten()).collect();
+                is_api_volume(&sources) || sources.iter().all(|source| is_allowed_source(volumes, source))
+            }
+            _ => false,
+        };
+        must(fits, &format!("{kind} volume"), faults);
+    }
+    if let Some(empty_dir) = &volume.empty_dir {
         check_empty_dir(volumes, empty_dir, faults);
-    } else if let Some(map) = config_map {
-        must(is_one_of(&volumes.config_map.names, &map.name), "ConfigMap", faults);
-    } else if downward_api.is_some() {
-        must(volumes.downward_api, "downwardAPI volume", faults);
-    } else if image.is_some() {
-        must(volumes.image, "image volume", faults);
-    } else if let Some(claim) = persistent_volume_claim {
-        must(
-            is_one_of(&volumes.persistent_volume_claim.names, &claim.claim_name),
-            "claim of a volume",
-            faults,
-        );
-    } else if let Some(ephemeral) = ephemeral {
-        must(is_allowed_claim(volumes, ephemeral), "ephemeral volume", faults);
-    } else if let Some(csi) = csi {
-        must(is_allowed_driver(volumes, csi), "CSI volume", faults);
-    } else if let Some(projected) = projected {
-        let sources: Vec<_> = projected.sources.iter().flatten().collect();
-        let all_fit =
-            is_api_volume(&sources) || sources.iter().all(|source| is_allowed_source(volumes, source));
-        must(all_fit, "projected source", faults);
-    } else {
-        // The names of Secrets are checked with who mounts them.
-        must(secret.is_some(), "volume type", faults);
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::RuleCase;
-use crate::{edits::Table, generator};
+use crate::{attacks::put, edits::Table, generator};
 
 /// A case as its file has it.
 #[derive(Deserialize)]
@@ -39,22 +39,4 @@ fn case(written: &'static Written) -> RuleCase {
         edits.iter().map(|(place, values)| (place.as_str(), values.clone())).collect()
     };
     RuleCase { rule, spec: spec.clone(), base: pod, violating: table(violating), boundary: table(boundary) }
-}
-
-/// Sets what stands at a pointer; objects on the way are made.
-fn put(pod: &mut Json, pointer: &str, value: &Json) {
-    let mut here = pod;
-    for key in pointer.trim_start_matches('/').split('/') {
-        let key = key.replace("~1", "/");
-        here = match key.parse::<usize>() {
-            Ok(index) if here.is_array() => &mut here[index],
-            _ => {
-                if here.is_null() {
-                    *here = json!({});
-                }
-                &mut here[key]
-            }
-        };
-    }
-    *here = value.clone();
 }
