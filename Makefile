@@ -55,7 +55,7 @@ cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
 
-attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write the table into the README (root on Linux)
+attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write docs/attack-surface.md (root on Linux)
 	$(CARGO) build --locked
 	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- attack_surface --nocapture
 
