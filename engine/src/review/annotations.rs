@@ -60,7 +60,6 @@ mod tests {
         let names = registered.filter_map(|line| line.split(':').next());
         let registered: std::collections::BTreeSet<&str> = names.collect();
         assert_eq!(registered.len(), WEBHOOKS.len(), "{registered:?}");
-        assert!(chart.contains(&format!("\"prefix\" \"{LABELLED}\"")));
     }
 
     #[test]
