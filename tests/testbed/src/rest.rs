@@ -132,6 +132,9 @@ impl Rest {
     }
 
     /// The same as another field manager.
+    ///
+    /// # Errors
+    /// When the API server denies the object, or cannot be reached.
     pub async fn apply_as(&self, manager: &str, path: &str, object: &Value, force: bool) -> Answer {
         let path = format!("{path}?fieldManager={manager}&force={force}");
         // JSON is YAML.
