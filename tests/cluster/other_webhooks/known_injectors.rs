@@ -60,7 +60,7 @@ async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
                 containers use up the Pod's budget (policy key resources.pod.limits) (resource-limits)";
     assert!(before.contains(told), "{before}");
     let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
-                requests (pod-budget)";
+                requests (policy key resources.pod.limits) (pod-budget)";
     assert!(after.contains(told), "{after}");
 }
 
