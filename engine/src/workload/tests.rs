@@ -193,8 +193,8 @@ fn a_tekton_task_has_one_pod_of_its_steps() {
     );
     assert_eq!(made["spec"]["serviceAccountName"], "builder");
     let location = &workload(&run).pods[0].location;
-    assert_eq!(location.path("spec.containers[2].image"), "spec.taskSpec.sidecars[0].image");
-    assert_eq!(location.path("spec.hostNetwork"), "spec.podTemplate.hostNetwork");
+    assert_eq!(located(location, "spec.containers[2].image"), "spec.taskSpec.sidecars[0].image");
+    assert_eq!(located(location, "spec.hostNetwork"), "spec.podTemplate.hostNetwork");
 
     let named = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p"},
         "spec": {"pipelineRef": {"name": "ci"}}});
