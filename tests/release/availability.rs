@@ -204,8 +204,7 @@ async fn busiest(release: &Installed<'_>) -> String {
 /// The certificate that signs now, as the Secret says; `None` where it says nothing.
 async fn active(release: &Installed<'_>) -> Option<String> {
     let stored = release.rest.get(&release.ca_secret()).await.ok()?;
-    let mut values = stored["data"].as_object()?.values();
-    let text = STANDARD.decode(values.next()?.as_str()?).ok()?;
+    let text = STANDARD.decode(stored["data"]["authorities.json"].as_str()?).ok()?;
     let list: Value = serde_json::from_slice(&text).ok()?;
     let found = list.as_array()?.iter().find(|ca| ca["state"] == "active")?;
     Some(found["cert"].as_str()?.to_owned())
