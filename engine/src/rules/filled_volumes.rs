@@ -177,7 +177,9 @@ fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, VolumeUse<'p
     for container in crate::pod::containers(pod) {
         let own_name = container.str("name");
         for (_, mount) in container.objects("volumeMounts") {
-            let Some(found) = mount.str("name").and_then(|name| uses.get_mut(name)) else { continue };
+            let Some(name) = mount.str("name") else { continue };
+            // A name that is mounted and not declared is taken too: a volume of that name would come under this mount.
+            let found = uses.entry(Cow::Owned(name.to_owned())).or_default();
             let sub_path = mount.str("subPath").filter(|path| !path.is_empty());
             let has_expression = mount.get("subPathExpr").is_some();
             found.is_mixed |= has_expression || sub_path.is_none() || sub_path != own_name;
@@ -202,6 +204,21 @@ mod tests {
         let mut pod = plain_pod();
         pod["spec"]["containers"] = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
         pod
+    }
+
+    #[test]
+    fn name_that_is_mounted_and_not_declared_is_taken() {
+        let mut pod = bare(&["user", "sidecar"]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "tmp", "mountPath": "/tmp/all"}]);
+        let pod = filled(&pod);
+        assert!(mounts(&pod, "containers", 1).contains(&"sandgate-tmp/sidecar:/tmp".to_string()), "{pod}");
+        let declared: Vec<&str> = pod["spec"]["volumes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|volume| volume["name"].as_str())
+            .collect();
+        assert!(!declared.contains(&"tmp"), "nothing comes under the mount of that name: {declared:?}");
     }
 
     /// The mounts of a container, as `volume:path` or `volume/sub-path:path`.
