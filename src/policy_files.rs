@@ -10,7 +10,7 @@ use sandgate_engine::policy::Source;
 /// Reads the file, or every `*.yaml`, `*.yml` and `*.json` of the folder, in the order of their names.
 ///
 /// # Errors
-/// When something cannot be read; the message names it.
+/// Returns an error if a file or folder cannot be read; the message names it.
 pub fn read(path: &Path) -> io::Result<Vec<Source>> {
     let files = if fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
         files_of(path)?
@@ -25,10 +25,11 @@ fn read_file(path: &Path) -> io::Result<Source> {
     Ok(Source { name: path.display().to_string(), text })
 }
 
-/// Returns the policy files of a folder. A mounted `ConfigMap` keeps its files in hidden folders and shows them as links;
-/// hidden entries are skipped.
+/// Returns the policy files of a folder. A mounted `ConfigMap` keeps its files in hidden folders and shows them as
+/// links; hidden entries are skipped.
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    // The link `..data` is swapped when the `ConfigMap` changes. It is followed once, so that all files are of one version.
+    // The link `..data` is swapped when the `ConfigMap` changes. It is followed once, so that all files are of one
+    // version.
     let version = fs::canonicalize(folder.join("..data"));
     let folder = version.as_deref().unwrap_or(folder);
     let mut files = Vec::new();

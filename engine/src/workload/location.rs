@@ -1,6 +1,6 @@
 //! The way from a field of a Pod back to the field of the object that it was made from.
 
-/// Where the parts of a Pod are in the object that makes it.
+/// The paths of the parts of a Pod in the object that creates it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TemplateLocation {
     /// Path in the Pod and path in the object; the longest path in the Pod that matches counts.
