@@ -141,7 +141,7 @@ fn main() -> Result<()> {
     let (mut chain, mut record, mut line) = (Link::default(), Vec::new(), Vec::new());
     for (number, request) in requests().iter().enumerate() {
         let review = review(number, request).to_string();
-        let answer = answer(&policies, Endpoint::Mutate, review.as_bytes())?;
+        let answer = answer(&policies, Endpoint::Mutate, None, review.as_bytes())?;
         let time = Timestamp::from_second(request.time)?.to_string();
         answer.record.write_line(&mut record, &time, 40 + number as u64 % 17);
         chain.seal(&record, &mut line);
