@@ -7,6 +7,8 @@ CASES ?= 1000000
 STORED ?= 20000
 # How long `make fuzz` drives each target, in seconds.
 FUZZ_SECONDS ?= 1800
+# What `make fuzz` drives: one target for each reader of bytes that come from outside.
+FUZZ_TARGETS ?= review head pod policy policy_pod patch quantity yaml workload image path pattern
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
 # 1 makes `make versions` try every minor version.
@@ -53,7 +55,7 @@ cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
 
-attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write the table into the README (root on Linux)
+attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write docs/attack-surface.md (root on Linux)
 	$(CARGO) build --locked
 	SANDGATE_WRITE_MATRIX=1 $(CARGO) test --locked --test node -- attack_surface --nocapture
 
@@ -75,7 +77,7 @@ ha: ## Count the creates that fail while replicas roll and die, certificates rot
 fuzz: ## Fuzz the engine with coverage (FUZZ_SECONDS=1800 for each target; needs cargo-fuzz, no nightly)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo fuzz is not installed: cargo install cargo-fuzz"; exit 1; }
 	cd fuzz && $(CARGO) run --locked --quiet --bin seeds -- corpus
-	cd fuzz && for target in review pod policy quantity; do \
+	cd fuzz && for target in $(FUZZ_TARGETS); do \
 	  $(CARGO) fuzz run --sanitizer none $$target -- -dict=corpus/words.dict -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=30 || exit 1; \
 	done
 

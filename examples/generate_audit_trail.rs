@@ -19,22 +19,22 @@ const HOUR: i64 = 60 * 60;
 const DAYS: i64 = 14;
 
 const POLICIES: &str = "
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: workflow-runner}
 spec: {namespaces: [workflows, ml-training]}
 ---
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: ci-runner}
 spec: {namespaces: [ci], images: {allowedPrefixes: [registry.example.com/]}}
 ---
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: agents}
 spec: {namespaces: [agents], mode: warn}
 ---
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: batch}
 spec: {namespaces: [batch], mode: audit}

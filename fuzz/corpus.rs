@@ -4,14 +4,42 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use sandgate_engine::{
     pod::schema::{Kind, POD, Type},
-    policy::Policy,
+    policy::Spec,
 };
 use serde_json::{Value as Json, json};
 
 /// The seeds of each target.
-pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 4] {
+pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 12] {
     let pods = pods();
+    let lines = |pairs: &[(&str, &str)]| -> Vec<Vec<u8>> {
+        pairs.iter().map(|(one, other)| format!("{one}\n{other}").into_bytes()).collect()
+    };
+    let with_orders = |pod: &Json| format!("{pod}\n\u{1}\u{3}abcdefgh").into_bytes();
+    let with_policy = |pod: &Json| format!("images: {{requireDigest: false}}\n---\n{pod}").into_bytes();
     [
+        ("head", pods.iter().flat_map(reviews).collect()),
+        ("policy_pod", pods.iter().map(with_policy).collect()),
+        ("patch", pods.iter().map(with_orders).collect()),
+        ("yaml", policies().into_iter().map(String::into_bytes).collect()),
+        ("workload", pods.iter().map(workload_of).collect()),
+        (
+            "image",
+            lines(&[
+                ("registry.example.com/**", "registry.example.com/a/b:1@sha256:00"),
+                ("busybox", "docker.io/library/busybox"),
+                ("localhost:5000/a/*", "localhost:5000/a/b"),
+            ]),
+        ),
+        (
+            "path",
+            lines(&[
+                ("/argo", "//argo/./x/"),
+                ("/scripts-*", "/scripts-1"),
+                ("*", "/var/lib/x"),
+                ("/etc/istio/proxy", "/etc/istio/proxy/x"),
+            ]),
+        ),
+        ("pattern", lines(&[("ci-*", "ci-a"), ("*.crio.io/*", "a.crio.io/b"), ("a*b*c", "aXbYc")])),
         ("review", pods.iter().flat_map(reviews).collect()),
         ("pod", pods.iter().map(|pod| pod.to_string().into_bytes()).collect()),
         ("policy", policies().into_iter().map(String::into_bytes).collect()),
@@ -55,10 +83,17 @@ fn reviews(pod: &Json) -> Vec<Vec<u8>> {
     ]
 }
 
+fn workload_of(pod: &Json) -> Vec<u8> {
+    let template = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
+    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}})
+        .to_string()
+        .into_bytes()
+}
+
 /// The built-in policy with all its defaults, each of its settings alone, and two documents in one file.
 fn policies() -> Vec<String> {
-    let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata:\n  name: p\n";
-    let spec = serde_json::to_value(Policy::default().spec).expect("a policy is JSON");
+    let head = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata:\n  name: p\n";
+    let spec = serde_json::to_value(Spec::default()).expect("a policy is JSON");
     let document =
         |spec: &Json| format!("{head}{}", serde_saphyr::to_string(&json!({"spec": spec})).expect("YAML"));
     let settings =
@@ -96,7 +131,7 @@ pub(crate) fn words() -> BTreeSet<String> {
     for pod in pods() {
         collect_words(&pod, &mut words);
     }
-    collect_words(&serde_json::to_value(Policy::default().spec).expect("a policy is JSON"), &mut words);
+    collect_words(&serde_json::to_value(Spec::default()).expect("a policy is JSON"), &mut words);
     words.extend(quantities().into_iter().map(String::from));
     words.retain(|word| !word.is_empty() && word.is_ascii() && word.len() < 60);
     words

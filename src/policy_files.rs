@@ -1,23 +1,48 @@
-//! Policy files on disk: one file, or a folder such as a mounted `ConfigMap`.
+//! Policy files on disk: one file, or a folder such as a mounted `ConfigMap`; and presets in the place of files.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use sandgate_engine::policy::Source;
+use sandgate_engine::policy::{PRESETS, Source, preset};
 
-/// Reads the file, or every `*.yaml`, `*.yml` and `*.json` of the folder, in the order of their names.
+/// How a preset is named in the place of a path. A file of that path is named `./preset/NAME`.
+const PRESET_PREFIX: &str = "preset/";
+
+/// Reads the file, or every `*.yaml`, `*.yml` and `*.json` of the folder, in the order of their names. `preset/NAME` is a
+/// policy for every namespace that extends the preset.
 ///
 /// # Errors
 /// Returns an error if a file or folder cannot be read; the message names it.
 pub fn read(path: &Path) -> io::Result<Vec<Source>> {
+    if let Some(name) = path.to_str().and_then(|path| path.strip_prefix(PRESET_PREFIX)) {
+        return of_preset(name).map(|source| vec![source]);
+    }
     let files = if fs::metadata(path).map_err(|error| named(path, &error))?.is_dir() {
         files_of(path)?
     } else {
         vec![path.to_path_buf()]
     };
     files.iter().map(|file| read_file(file)).collect()
+}
+
+fn of_preset(name: &str) -> io::Result<Source> {
+    if preset(name).is_none() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, unknown_preset(name)));
+    }
+    let text = format!(
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{extends: {PRESET_PREFIX}{name}, namespaces: [\"*\"]}}\n"
+    );
+    Ok(Source { name: format!("{PRESET_PREFIX}{name}"), text })
+}
+
+/// Returns the error that there is no such preset, with the names of those that are.
+#[must_use]
+pub fn unknown_preset(name: &str) -> String {
+    let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+    format!("no preset is called {name:?}; there are {}", names.join(", "))
 }
 
 fn read_file(path: &Path) -> io::Result<Source> {
@@ -56,6 +81,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sandgate_engine::policy::PolicySet;
 
     #[test]
     fn a_folder_is_read_in_the_order_of_its_names_without_the_hidden_ones() {
@@ -82,6 +108,17 @@ mod tests {
         std::os::unix::fs::symlink("..new", root.join("..data")).unwrap();
         let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         assert_eq!(texts, ["..old"]);
+    }
+
+    #[test]
+    fn every_preset_is_a_policy_for_every_namespace() {
+        for (name, _) in PRESETS {
+            let sources = read(Path::new(&format!("preset/{name}"))).unwrap();
+            let policies = PolicySet::from_sources(&sources).unwrap();
+            assert_eq!(policies.for_namespace("anywhere", None).unwrap().name, name);
+        }
+        let error = read(Path::new("preset/none")).unwrap_err().to_string();
+        assert!(error.starts_with("no preset is called \"none\"; there are agent-sandbox, "), "{error}");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 pub mod hash;
 pub mod json;
+#[cfg(test)]
+mod linear_tests;
 pub mod path;
 pub mod pod;
 pub mod policy;

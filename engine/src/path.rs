@@ -110,6 +110,18 @@ impl FieldPath {
         prefix.steps().chain(self.steps()).collect()
     }
 
+    /// Returns the path with one more step.
+    #[must_use]
+    pub fn with(&self, step: Step) -> Self {
+        self.steps().chain([step]).collect()
+    }
+
+    /// Returns what of the path comes after `prefix`; `None` if it does not begin with that.
+    #[must_use]
+    pub fn after(&self, prefix: &Self) -> Option<Self> {
+        self.steps.strip_prefix(prefix.steps.as_slice()).map(|steps| Self { steps: steps.to_vec() })
+    }
+
     /// Returns the path without its first step if that is the field `name`.
     #[must_use]
     pub fn below(&self, name: &str) -> Option<Self> {
@@ -241,6 +253,9 @@ mod tests {
         assert_eq!(path.under(&template).to_string(), "spec.template.spec.hostPID");
         assert_eq!(path.below("spec").unwrap().to_string(), "hostPID");
         assert_eq!(path.below("metadata"), None);
+        assert_eq!(path.under(&template).after(&template), Some(path.clone()));
+        assert_eq!(path.after(&template), None);
+        assert_eq!(template.with(Step::Index(1)).to_string(), "spec.template[1]");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! The Pods in `tests/fixtures` were written for this project, in the shape in which an API server sends them to a
 //! webhook.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{fs, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -12,15 +12,15 @@ use super::{
     terminal::{FAINT, STRONG, paint, wrap},
 };
 use sandgate_engine::{
-    policy::{Policy, PolicySet},
-    rules::{self, Rule},
+    policy::{FLOOR_RULES, Policy, PolicySet},
+    rules::{self, Group, Rule},
     yaml,
 };
 
 /// List the rules, or explain one
 ///
-/// Without RULE, lists all rules. With one, shows what it requires, why, how to fix a Pod that violates it, which
-/// setting of the policy it follows, and its value in the policies.
+/// Without RULE, lists all rules by subject. With one, shows what it requires, why, how to fix a Pod that violates it, which
+/// key of the policy it follows, what it rests on, and its level and its key's value in the policies.
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// Id of the rule, which ends each message, such as run-as-user
@@ -63,16 +63,21 @@ fn find(id: &str) -> Result<&'static Rule, CliError> {
 
 fn table() -> String {
     let column = rules::ALL.iter().map(|rule| rule.id.len()).max().unwrap_or_default() + 2;
-    rules::ALL.iter().fold(String::new(), |mut table, Rule { id, title, .. }| {
-        let _ =
-            writeln!(table, "{}{}", paint(STRONG, format_args!("{id:column$}")), wrap(title, column, column));
-        table
-    })
+    let mut table = String::new();
+    for group in Group::ALL {
+        let separator = if table.is_empty() { "" } else { "\n" };
+        let _ = writeln!(table, "{separator}{}", paint(FAINT, group.as_str()));
+        for Rule { id, title, .. } in group.rules() {
+            let id = paint(STRONG, format_args!("{id:column$}"));
+            let _ = writeln!(table, "{id}{}", wrap(title, column, column));
+        }
+    }
+    table
 }
 
 fn explain(rule: &Rule, policies: &PolicySet) -> String {
     const INDENT: usize = 9;
-    let Rule { id, title, why, setting, fill, .. } = rule;
+    let Rule { id, title, why, setting, fill, references, group, .. } = rule;
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
     let fix = if fill.is_some() {
         "leave the field out, and it is filled; or set the value that the message asks for"
@@ -91,18 +96,25 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     row("Why", why);
     row("Fix", fix);
     row("Fills", fills);
-    if setting.is_empty() {
-        row("Policy", "not configurable");
-        return text;
+    row("Subject", group.as_str());
+    row(
+        "Level",
+        if FLOOR_RULES.contains(id) {
+            "the policy's mode; spec.rules cannot lower it"
+        } else {
+            "the policy's mode, unless spec.rules has another for it"
+        },
+    );
+    row("Policy", if setting.is_empty() { "no key changes what it demands" } else { setting });
+    for reference in *references {
+        row("See", reference);
     }
-    row("Policy", setting);
     for policy in policies.policies() {
-        let _ = write!(
-            text,
-            "\n{}\n{}",
-            paint(FAINT, format_args!("# policy {}", policy.name)),
-            in_force(policy, setting)
-        );
+        let head = format!("# policy {}, level {}", policy.name, policy.level_of(id).as_str());
+        let _ = write!(text, "\n{}\n", paint(FAINT, head));
+        if !setting.is_empty() {
+            text += &in_force(policy, setting);
+        }
     }
     text
 }
@@ -136,18 +148,32 @@ fn in_force(policy: &Policy, setting: &str) -> String {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Explanation {
     id: &'static str,
     title: &'static str,
     why: &'static str,
+    group: &'static str,
     setting: Option<&'static str>,
     fills: bool,
+    /// Whether `spec.rules` cannot lower its level.
+    is_floor: bool,
+    references: &'static [&'static str],
 }
 
 impl Explanation {
     fn of(rule: &Rule) -> Self {
-        let Rule { id, title, why, setting, fill, .. } = *rule;
-        Self { id, title, why, setting: (!setting.is_empty()).then_some(setting), fills: fill.is_some() }
+        let Rule { id, title, why, group, setting, fill, references, .. } = *rule;
+        Self {
+            id,
+            title,
+            why,
+            group: group.as_str(),
+            setting: (!setting.is_empty()).then_some(setting),
+            fills: fill.is_some(),
+            is_floor: FLOOR_RULES.contains(&id),
+            references,
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use super::terminal::note;
 /// A larger text is no manifest but a mistake.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
 
+/// What messages call standard input.
+pub(super) const STDIN_NAME: &str = "standard input";
+
 /// A text and what messages call it.
 #[derive(Debug)]
 pub(super) struct Text {
@@ -70,7 +73,7 @@ fn is_manifest(path: &Path) -> bool {
 pub(super) fn read(path: &Path) -> Result<Text, String> {
     if is_stdin(path) {
         warn_of_terminal("a manifest");
-        return text("standard input", io::stdin().lock());
+        return text(STDIN_NAME, io::stdin().lock());
     }
     let name = path.display().to_string();
     match File::open(path) {

@@ -7,7 +7,9 @@ mod certs;
 mod check;
 mod cluster_args;
 mod completion;
+mod evaluation;
 mod explain;
+mod fix;
 mod format;
 mod input;
 mod log_level;
@@ -54,7 +56,8 @@ enum Command {
     Check(check::CheckArgs),
     Render(render::RenderArgs),
     Explain(explain::ExplainArgs),
-    /// Show or check policies
+    Fix(fix::FixArgs),
+    /// Show, check and compare policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Inspect managed certificates
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Fix(args) => fix::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Certs(command) => certs::run(&command),
         Command::Audit(command) => audit::run(&command),
@@ -171,20 +175,23 @@ fn unwritable(error: &io::Error) -> CliError {
 /// The source of the policies.
 #[derive(Debug, Args)]
 struct PolicyArgs {
-    /// Policy file, or folder of *.yaml, *.yml and *.json; "-" is standard input [default: the built-in policy]
+    /// Policy file, folder of *.yaml, *.yml and *.json, or preset/NAME; "-" is standard input [default: the built-in policy]
     #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
 }
 
 impl PolicyArgs {
     fn load(&self) -> Result<PolicySet, CliError> {
-        let Some(path) = &self.policy else { return Ok(PolicySet::builtin()) };
-        Ok(PolicySet::from_sources(&policy_sources(path)?)?)
+        self.policy.as_deref().map_or_else(|| Ok(PolicySet::builtin()), load_policies)
     }
 
     fn is_stdin(&self) -> bool {
         self.policy.as_deref().is_some_and(input::is_stdin)
     }
+}
+
+fn load_policies(path: &Path) -> Result<PolicySet, CliError> {
+    Ok(PolicySet::from_sources(&policy_sources(path)?)?)
 }
 
 fn policy_sources(path: &Path) -> Result<Vec<Source>, CliError> {

@@ -7,13 +7,15 @@ use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::{
-    CliError, Status, print,
+    CliError, Status,
+    evaluation::{Evaluation, Evaluator},
+    print,
     terminal::{BAD, GOOD, PLACE, STRONG, count, error, note, paint},
-    workload_pods::{Evaluation, Problem, WorkloadArgs, WorkloadPod},
+    workload_pods::{Problem, WorkloadArgs, WorkloadPod},
 };
 use sandgate_engine::{
-    json::{Value, write_patch},
-    policy::{Mode, PolicySet},
+    json::{Value, is_changed, write_patch},
+    review::{Clamped, Outcome},
 };
 
 /// Print Pods as they would be admitted
@@ -49,10 +51,11 @@ enum Format {
 pub(super) fn run(args: &RenderArgs) -> Result<Status, CliError> {
     let policies = args.workloads.policies()?;
     let mut collected = args.workloads.collect(&policies)?;
+    let evaluator = args.workloads.evaluator(&policies, std::mem::take(&mut collected.namespaces));
     let mut status = Status::Fine;
     let mut pods = Vec::new();
     for pod in &collected.pods {
-        match render(pod, &policies) {
+        match render(pod, &evaluator) {
             Ok((pod, violations)) => {
                 status = status.max(violations);
                 pods.extend(pod);
@@ -76,19 +79,26 @@ pub(super) fn run(args: &RenderArgs) -> Result<Status, CliError> {
 /// Returns the Pod, unless it would be denied, and whether it violates the policy.
 fn render<'r>(
     pod: &'r WorkloadPod,
-    policies: &'r PolicySet,
+    evaluator: &Evaluator<'r>,
 ) -> Result<(Option<Rendered<'r>>, Status), Problem> {
     let before = pod.pod()?;
-    let Some(evaluation) = pod.evaluate(policies)? else {
+    let Some(evaluation) = evaluator.evaluate(pod)? else {
         note(&format!("{} is left as it is: no policy covers the namespace", place(pod)));
         return Ok((Some(Rendered { pod, after: before.clone(), before, patch: Vec::new() }), Status::Fine));
     };
-    let violates = !evaluation.violations.is_empty();
+    let violates = !evaluation.findings.violations.is_empty() && evaluation.outcome != Outcome::Exempt;
     if violates {
         report(pod, &evaluation);
     }
     let status = if violates { Status::Violations } else { Status::Fine };
-    let Some(after) = admitted(evaluation, &before) else { return Ok((None, status)) };
+    if evaluation.outcome == Outcome::Denied {
+        return Ok((None, status));
+    }
+    let lowered = evaluation.findings.clamped.iter().filter(|_| is_changed(&evaluation.pod));
+    for Clamped { path, from, to } in lowered {
+        note(&format!("{}: {} is lowered from {from} to {to}", place(pod), pod.path(path)));
+    }
+    let after = evaluation.pod;
     let patch = write_patch(&after);
     if !patch.is_empty() && apply(pod.json(), &patch).as_ref() != serde_json::to_value(&after).ok().as_ref() {
         let text = format!("the patch for {} does not give the filled Pod; please report it", pod.title());
@@ -113,29 +123,27 @@ fn apply(pod: &str, patch: &[u8]) -> Option<serde_json::Value> {
     Some(pod)
 }
 
-/// Returns what the API server would store; `None` if nothing. Half a repair is not sent: a Pod that violates the
-/// policy and is admitted all the same stays as it is.
-fn admitted<'r>(evaluation: Evaluation<'r>, before: &Value<'r>) -> Option<Value<'r>> {
-    match (evaluation.policy.mode(), evaluation.violations.is_empty()) {
-        (Mode::Enforce, false) => None,
-        (Mode::Audit, _) | (Mode::Warn, false) => Some(before.clone()),
-        (Mode::Enforce | Mode::Warn, true) => Some(evaluation.pod),
-    }
-}
-
 fn report(pod: &WorkloadPod, evaluation: &Evaluation) {
-    let Evaluation { policy, violations, .. } = evaluation;
+    let violations = &evaluation.findings.violations;
     let number = count(violations.len(), "violation");
-    match policy.mode() {
-        Mode::Enforce => error(&format!("{} would be denied: {number}", place(pod))),
-        mode => note(&format!(
-            "{} would be denied in mode enforce (mode is {}): {number}",
-            place(pod),
-            mode.as_str()
-        )),
-    }
+    let (print, verdict): (fn(&str), &str) = match evaluation.outcome {
+        Outcome::Denied => (error, "would be denied"),
+        Outcome::Warned => (note, "would be admitted with warnings"),
+        _ => (note, "would be admitted and recorded"),
+    };
+    print(&format!("{} {verdict}: {number}", place(pod)));
     for finding in pod.findings(violations) {
-        error(&format!("{}:{}: {} ({})", pod.file(), finding.line, finding.sentence(), finding.rule));
+        print(&format!(
+            "{}:{}: {} ({})",
+            pod.file(),
+            finding.line,
+            finding.sentence(),
+            finding.rule_and_level()
+        ));
+    }
+    if !evaluation.admitted_for.is_empty() {
+        let users = evaluation.admitted_for.join(", ");
+        print(&format!("{} would be admitted for {users}: render it with --as", place(pod)));
     }
 }
 

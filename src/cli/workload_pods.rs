@@ -1,7 +1,7 @@
 //! From files to the Pods that their objects make: each as its controller would create it, and its place in the file.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -9,13 +9,18 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{CliError, PolicyArgs, input};
+use super::{
+    CliError, PolicyArgs,
+    evaluation::{Evaluator, Namespaces, User},
+    input,
+};
 use sandgate_engine::{
     json,
-    policy::{Policy, PolicySet},
-    review::{Defaults, evaluate},
+    path::FieldPath,
+    policy::{Level, Policy, PolicySet},
+    review::LeveledViolations,
     text::{quote, sanitize},
-    violations::{Violation, Violations},
+    violations::Violation,
     workload::{
         Note, PodTemplateRef, RuntimeClass, TemplateLocation, Workload, pod_templates, pod_templates_at,
     },
@@ -50,9 +55,24 @@ pub(super) struct WorkloadArgs {
     /// server does
     #[arg(long, value_name = "FILE")]
     runtime_class: Option<PathBuf>,
+
+    /// User that creates the Pods, for profiles and exemptions by user. Without it no such profile matches, and the users
+    /// for whom a Pod would be admitted are named
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+
+    /// Group of the user; may be repeated
+    #[arg(long = "as-group", value_name = "GROUP", requires = "user")]
+    groups: Vec<String>,
 }
 
 impl WorkloadArgs {
+    /// Returns what evaluates the Pods, with the namespaces that were found among the files.
+    pub(super) fn evaluator<'a>(&self, policies: &'a PolicySet, namespaces: Namespaces) -> Evaluator<'a> {
+        let user = self.user.as_ref().map(|user| User::new(user, &self.groups));
+        Evaluator { policies, namespaces, user }
+    }
+
     pub(super) fn policies(&self) -> Result<PolicySet, CliError> {
         if self.policy.is_stdin() && self.files.iter().any(|file| input::is_stdin(file)) {
             return Err(CliError::new(
@@ -160,6 +180,8 @@ pub(super) struct Collected {
     pub(super) problems: Vec<Problem>,
     /// Why a file could not be read.
     pub(super) unread: Vec<String>,
+    /// The namespaces that are among the objects.
+    pub(super) namespaces: Namespaces,
     /// The `RuntimeClass` as JSON.
     runtime_class: Option<String>,
 }
@@ -187,20 +209,12 @@ pub(super) struct WorkloadPod {
     json: String,
 }
 
-/// What became of a Pod.
-pub(super) struct Evaluation<'a> {
-    /// The policy of its namespace.
-    pub(super) policy: &'a Policy,
-    /// The Pod, filled.
-    pub(super) pod: json::Value<'a>,
-    /// What violates the policy all the same.
-    pub(super) violations: Violations,
-}
-
 /// A violation, with its place in the file.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) rule: &'static str,
+    /// What the policy does with it: `enforce`, `warn` or `audit`.
+    pub(super) level: Level,
     pub(super) path: String,
     pub(super) line: u64,
     found: String,
@@ -211,8 +225,16 @@ pub(super) struct Finding {
 impl Finding {
     /// Returns the sentence that kubectl shows too, without the rule.
     pub(super) fn sentence(&self) -> String {
-        let Self { rule: _, path, line: _, found, wanted, remedy } = self;
+        let Self { rule: _, level: _, path, line: _, found, wanted, remedy } = self;
         format!("{path} is {found}, must be {wanted}: {remedy}")
+    }
+
+    /// Returns the rule, with its level if it does not deny.
+    pub(super) fn rule_and_level(&self) -> String {
+        match self.level {
+            Level::Enforce => self.rule.into(),
+            level => format!("{}, {}", self.rule, level.as_str()),
+        }
     }
 }
 
@@ -232,20 +254,31 @@ impl WorkloadPod {
         format!("{kind} {name} in namespace {namespace}")
     }
 
-    /// Returns the path in the object of a field of the Pod.
-    pub(super) fn path(&self, pod_path: &str) -> String {
+    /// Returns whether both Pods come from one object.
+    pub(super) fn is_of_same_object(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.object, &other.object)
+    }
+
+    /// Returns the path in the object of a field of the Pod; `None` if a controller adds the field.
+    pub(super) fn path_in_object(&self, pod_path: &FieldPath) -> Option<FieldPath> {
         self.location.path(pod_path)
     }
 
+    /// Returns the path in the object of a field of the Pod. A field that is not in the object, because a controller adds
+    /// it, is written as `(Pod) PATH`.
+    pub(super) fn path(&self, pod_path: &FieldPath) -> String {
+        self.location.path(pod_path).map_or_else(|| format!("(Pod) {pod_path}"), |path| path.to_string())
+    }
+
     /// Returns the violations, each at its line, or at that of the nearest value above it that is in the file.
-    pub(super) fn findings(&self, violations: &Violations) -> Vec<Finding> {
-        let locate = |violation: &Violation| {
-            let path = self.path(&violation.path.to_string());
-            let line = self.object.nearest(&path).line();
-            let Violation { rule, path: _, found, wanted, remedy } = violation.clone();
-            Finding { rule: rule.id, path, line, found, wanted, remedy }
+    pub(super) fn findings(&self, violations: &LeveledViolations) -> Vec<Finding> {
+        let locate = |(level, violation): (Level, &Violation)| {
+            let path = self.location.path(&violation.path);
+            let line = path.map_or_else(|| self.line(), |path| self.object.nearest(&path).line());
+            let Violation { rule, path, found, wanted, remedy } = violation.clone();
+            Finding { rule: rule.id, level, path: self.path(&path), line, found, wanted, remedy }
         };
-        violations.iter().map(locate).collect()
+        violations.with_level().map(locate).collect()
     }
 
     /// Returns the Pod as JSON.
@@ -258,25 +291,17 @@ impl WorkloadPod {
         json::pod_from_str(&self.json).map_err(|error| self.unreadable(&error))
     }
 
-    fn unreadable(&self, error: &serde_json::Error) -> Problem {
+    pub(super) fn unreadable(&self, error: &serde_json::Error) -> Problem {
         Problem::new(&self.file, self.line(), &format!("{} cannot be read: {error}", self.title()))
     }
 
-    /// Returns what the webhook would do, or `None` if no policy covers the namespace.
-    pub(super) fn evaluate<'a>(&'a self, policies: &'a PolicySet) -> Result<Option<Evaluation<'a>>, Problem> {
-        let Some(policy) = policies.for_namespace(&self.namespace, None) else { return Ok(None) };
-        let mut pod = self.pod()?;
-        let violations = evaluate(policy, &mut pod, None, Defaults::Fill).violations.enforce;
-        Ok(Some(Evaluation { policy, pod, violations }))
-    }
-
     /// Adds what the API server adds to Pods of the class, if this Pod has it, or is given it by the policy.
-    fn add_runtime_class(&mut self, class: &RuntimeClass, policies: &PolicySet) -> Result<(), Problem> {
+    fn add_runtime_class(&mut self, class: &RuntimeClass, evaluator: &Evaluator) -> Result<(), Problem> {
         let name = |pod: &json::Value| {
             let spec = pod.as_object().and_then(|pod| pod.object("spec"));
             spec.and_then(|spec| spec.str("runtimeClassName")).map(str::to_string)
         };
-        let filled = self.evaluate(policies)?.and_then(|evaluation| name(&evaluation.pod));
+        let filled = evaluator.evaluate(self)?.and_then(|evaluation| name(&evaluation.pod));
         let own = name(&self.pod()?);
         if own.or(filled).as_deref() == Some(class.name.as_str()) {
             let with_class = class.add_to(&self.pod()?);
@@ -380,6 +405,9 @@ impl Collector<'_> {
         if pods.is_empty() && notes.is_empty() {
             self.collected.others += 1;
         }
+        if (api_version.as_str(), kind.as_str()) == ("v1", "Namespace") {
+            self.collected.namespaces.insert(name.clone(), labels_of(node));
+        }
         if !pods.is_empty() {
             let namespace = self.namespace(object)?;
             let pods = if paths.is_empty() {
@@ -447,7 +475,10 @@ impl Collector<'_> {
     fn namespace(&self, object: &Object) -> Result<String, String> {
         let own = object.node.get("metadata").and_then(|metadata| metadata.str("namespace"));
         let Object { kind, name, .. } = object;
-        match (own, &self.args.namespace, self.policies.policies()) {
+        // A candidate is for no namespace.
+        let policies: Vec<&Policy> =
+            self.policies.policies().iter().filter(|policy| !policy.header.is_for_no_namespace()).collect();
+        match (own, &self.args.namespace, policies.as_slice()) {
             (Some(own), Some(wanted), _) if own != wanted => Err(format!(
                 "{kind} {name} is in namespace {}, not in {}; leave --namespace out",
                 quote(own),
@@ -460,6 +491,8 @@ impl Collector<'_> {
             {
                 Ok(first.as_str().to_owned())
             }
+            // kubectl takes this one.
+            (None, None, [policy]) if policy.header.namespaces.allows_anything() => Ok("default".into()),
             (None, None, [_]) => Err(format!(
                 "{kind} {name} names no namespace and the policy holds for more than one; choose with --namespace"
             )),
@@ -470,7 +503,7 @@ impl Collector<'_> {
     }
 
     fn finish(self) -> Collected {
-        let Self { mut collected, references, policies, .. } = self;
+        let Self { args, mut collected, references, policies } = self;
         let present: BTreeSet<(&str, &str)> =
             collected.pods.iter().map(|pod| (pod.kind.as_str(), pod.name.as_str())).collect();
         let missing = references
@@ -479,20 +512,22 @@ impl Collector<'_> {
             .map(|(place, ..)| Notice { place, is_unchecked: true })
             .collect::<Vec<_>>();
         collected.notices.extend(missing);
-        add_runtime_class(&mut collected, policies);
+        if let Some(class) = collected.runtime_class.take() {
+            let evaluator = args.evaluator(policies, collected.namespaces.clone());
+            add_runtime_class(&mut collected, &class, &evaluator);
+        }
         collected
     }
 }
 
-fn add_runtime_class(collected: &mut Collected, policies: &PolicySet) {
-    let Some(text) = collected.runtime_class.take() else { return };
+fn add_runtime_class(collected: &mut Collected, text: &str, evaluator: &Evaluator) {
     // It was read once already.
-    let Some(class) = json::value_from_str(&text).ok().and_then(|object| RuntimeClass::read(&object).ok())
+    let Some(class) = json::value_from_str(text).ok().and_then(|object| RuntimeClass::read(&object).ok())
     else {
         return;
     };
     for pod in &mut collected.pods {
-        if let Err(problem) = pod.add_runtime_class(&class, policies) {
+        if let Err(problem) = pod.add_runtime_class(&class, evaluator) {
             collected.problems.push(problem);
         }
     }
@@ -511,6 +546,16 @@ fn to_typed_json(node: &Node, api_version: &str, kind: &str) -> String {
         }
     }
     json
+}
+
+fn labels_of(node: &Node) -> BTreeMap<String, String> {
+    let labels = node.get("metadata").and_then(|metadata| metadata.get("labels"));
+    let Some(Value::Map(members)) = labels.map(|labels| &labels.value) else { return BTreeMap::new() };
+    let text = |(key, node): &(String, Node)| match &node.value {
+        Value::String(value) => Some((key.clone(), value.clone())),
+        _ => None,
+    };
+    members.iter().filter_map(text).collect()
 }
 
 fn name_of(node: &Node) -> String {

@@ -250,7 +250,7 @@ mod tests {
 
     fn policies(names: &[&str], mode: &str) -> PolicySet {
         let sources: Vec<_> = names.iter().map(|name| {
-            let text = format!("{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: {name}}}, spec: {{namespaces: [{name}], mode: {mode}}}}}");
+            let text = format!("{{apiVersion: sandgate.dev/v1beta1, kind: SandboxPolicy, metadata: {{name: {name}}}, spec: {{namespaces: [{name}], mode: {mode}}}}}");
             Source { name: format!("{name}.yaml"), text }
         }).collect();
         PolicySet::from_sources(&sources).unwrap()

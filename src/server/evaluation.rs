@@ -52,36 +52,39 @@ fn permits_for(bytes: usize) -> u32 {
 /// An answer, and its audit record if the answer is to wait for it.
 pub(super) type Concluded = (Response, Option<PendingRecord>);
 
+/// The properties of the request that carried a review.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) endpoint: Endpoint,
+    /// The policy that the path names.
+    pub(super) path_policy: Option<Box<str>>,
+    pub(super) caller: Caller,
+}
+
 /// One review that is being answered.
 #[derive(Debug)]
 pub(super) struct Job {
     shared: Arc<Shared>,
-    endpoint: Endpoint,
+    call: Call,
     body: Bytes,
-    caller: Caller,
     span: Mutex<Option<Span>>,
     /// Set by the first to conclude: the evaluation, or the end of its time. The other reports nothing.
     is_concluded: AtomicBool,
 }
 
 impl Job {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        endpoint: Endpoint,
-        body: Bytes,
-        caller: Caller,
-        span: Option<Span>,
-    ) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared>, call: Call, body: Bytes, span: Option<Span>) -> Arc<Self> {
         let (span, is_concluded) = (Mutex::new(span), AtomicBool::new(false));
-        Arc::new(Self { shared, endpoint, body, caller, span, is_concluded })
+        Arc::new(Self { shared, call, body, span, is_concluded })
     }
 
-    fn evaluator<'a>(&self, policies: &'a PolicySet) -> Evaluator<'a> {
+    fn evaluator<'a>(&'a self, policies: &'a PolicySet) -> Evaluator<'a> {
+        let Call { endpoint: _, path_policy, caller } = &self.call;
         Evaluator {
             policies,
-            path_policy: None,
+            path_policy: path_policy.as_deref(),
             without_policy: self.shared.without_policy,
-            caller: self.caller,
+            caller: *caller,
         }
     }
 
@@ -136,12 +139,12 @@ impl Job {
         let evaluator = self.evaluator(&policies);
         let head = Head::read(&self.body)?;
         let start = Instant::now();
-        Some(self.report(evaluator.answer_head(self.endpoint, head, unread.clone()), start))
+        Some(self.report(evaluator.answer_head(self.call.endpoint, head, unread.clone()), start))
     }
 
     /// Evaluates and reports, unless the time was over first.
     fn run(&self) -> Option<Concluded> {
-        self.run_with(|evaluator, body| evaluator.answer(self.endpoint, body))
+        self.run_with(|evaluator, body| evaluator.answer(self.call.endpoint, body))
     }
 
     fn run_with(
@@ -221,7 +224,8 @@ mod tests {
         "namespace":"workflows","operation":"CREATE","object":{"spec":{}}}}"#;
 
     fn job(body: impl Into<Bytes>) -> Arc<Job> {
-        Job::new(shared(), Endpoint::Mutate, body.into(), Caller::Unasked, None)
+        let call = Call { endpoint: Endpoint::Mutate, path_policy: None, caller: Caller::Unasked };
+        Job::new(shared(), call, body.into(), None)
     }
 
     async fn text(response: Response) -> String {

@@ -24,7 +24,7 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use super::{
     Shared,
     body::{self, Bounds, Received},
-    evaluation::Job,
+    evaluation::{Call, Job},
     listener::Peer,
     metrics::Limit,
 };
@@ -47,10 +47,13 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/mutate", handler(Endpoint::Mutate))
         .route("/validate", handler(Endpoint::Validate))
+        .route("/mutate/{policy}", handler(Endpoint::Mutate))
+        .route("/validate/{policy}", handler(Endpoint::Validate))
         .fallback(|| async {
             Rejection::new(
                 StatusCode::NOT_FOUND,
-                "no such endpoint; there are POST /mutate and POST /validate",
+                "no such endpoint; there are POST /mutate and POST /validate, each with /POLICY behind it if the policy \
+                 selects namespaces by their labels",
             )
         })
         .with_state(shared)
@@ -84,7 +87,8 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     let Received { bytes, incomplete, charge: _charge } = body::receive(body, bounds, charge).await;
     let received = bytes.len() as u64;
     let caller = caller(&shared, peer, &parts.headers);
-    let job = Job::new(Arc::clone(&shared), endpoint, bytes, caller, span);
+    let call = Call { endpoint, path_policy: path_policy(parts.uri.path()).map(Into::into), caller };
+    let job = Job::new(Arc::clone(&shared), call, bytes, span);
     // The rest of the body will not be read, so the connection is of no more use.
     let is_cut_off = incomplete.is_some();
     let (mut response, pending) = match incomplete {
@@ -107,6 +111,12 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
         traces.end(span, response.status());
     }
     response
+}
+
+/// Returns the policy that the path of a call names: the last part of `/mutate/NAME`. Names of policies need no escapes, so
+/// that an escaped one is not a policy name.
+fn path_policy(path: &str) -> Option<&str> {
+    path.trim_start_matches('/').split_once('/').map(|(_, name)| name)
 }
 
 /// The proof that the sender is an API server.
@@ -226,6 +236,13 @@ pub(super) mod tests {
         let metrics = Metrics::new();
         let observers = Observers::new(metrics.reviews.clone());
         Arc::new(Shared::new(PolicySet::builtin(), metrics, observers, limits))
+    }
+
+    #[test]
+    fn the_policy_is_the_last_part_of_the_path() {
+        assert_eq!(path_policy("/mutate"), None);
+        assert_eq!(path_policy("/validate/labelled"), Some("labelled"));
+        assert_eq!(path_policy("/mutate/a%2fb"), Some("a%2fb"));
     }
 
     /// The router needs no socket.

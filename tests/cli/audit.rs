@@ -11,16 +11,18 @@ use crate::{Folder, sandgate, sandgate_with};
 pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
     let violations = match outcome {
         "admitted" => json!([]),
-        _ => json!([{"rule": "privileged", "path": "spec.containers[0].securityContext.privileged",
-            "found": "true", "wanted": "false", "remedy": "remove privileged"}]),
+        _ => {
+            json!([{"rule": "privileged", "level": "enforce", "path": "spec.containers[0].securityContext.privileged",
+            "found": "true", "wanted": "false", "remedy": "remove privileged"}])
+        }
     };
     json!({
         "time": "2026-11-24T12:00:00.5Z", "cluster": "east", "instance": "gate-1", "verdict": outcome,
         "endpoint": "mutate", "authenticated": false, "uid": format!("uid-{user}"), "dryRun": false,
         "operation": "CREATE", "resource": "pods", "subresource": "", "namespace": "workflows", "name": "",
         "generateName": "step-", "owner": {"kind": "Job", "name": "train"}, "user": user, "groups": ["dev"],
-        "serviceAccount": "runner", "policy": "workflow-runner", "profile": null, "policyHash": "00",
-        "mode": "enforce", "filled": [], "violations": violations, "forgiven": [], "candidate": [],
+        "serviceAccount": "runner", "policy": "workflow-runner", "profile": null, "exceptions": [],
+        "policyHash": "00", "mode": "enforce", "filled": [], "clamped": [], "tokenRemoved": false, "violations": violations, "forgiven": [], "candidate": [],
         "images": ["busybox"], "durationMicros": 1,
     })
 }
@@ -29,11 +31,23 @@ pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
 fn verdict_of_schema_1(user: &str, outcome: &str) -> Value {
     let mut record = verdict(user, outcome);
     let fields = record.as_object_mut().unwrap();
-    for key in ["cluster", "instance", "authenticated", "profile", "forgiven", "candidate"] {
+    for key in [
+        "cluster",
+        "instance",
+        "authenticated",
+        "profile",
+        "exceptions",
+        "clamped",
+        "tokenRemoved",
+        "forgiven",
+        "candidate",
+    ] {
         fields.remove(key);
     }
     for violation in fields["violations"].as_array_mut().unwrap() {
-        violation.as_object_mut().unwrap().remove("remedy");
+        for key in ["remedy", "level"] {
+            violation.as_object_mut().unwrap().remove(key);
+        }
     }
     record
 }

@@ -60,7 +60,7 @@ fn a_jobs_pod_may_retry_and_a_deployments_may_not_run_for_ever() {
         let controller = if kind == "Deployment" { "ReplicaSet" } else { kind };
         let line = format!(
             "standard input:7: spec.template.spec.restartPolicy is \"Always\", must be Never: run it as a Job, a \
-             {controller} restarts Pods for ever (restart-policy)"
+             {controller} creates a new Pod each time one ends (policy key lifecycle.restartPolicy.allowed) (restart-policy)"
         );
         assert!(text.contains(&line), "{text}");
     }
@@ -97,12 +97,12 @@ fn what_a_controller_adds_is_judged_too() {
     let folder = Folder::with(&[(
         "policy.yaml",
         "\
-apiVersion: sandgate.dev/v1alpha1
+apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: services}
 spec:
   namespaces: [workflows]
-  lifecycle: {restartPolicy: {default: Always}}
+  lifecycle: {restartPolicy: {default: Always, allowed: [Always]}}
 ",
     )]);
     let check = |text: String| folder.run_with(&["check", "--policy", "policy.yaml", "-"], text);
@@ -218,12 +218,11 @@ fn a_namespace_without_a_policy_is_said_and_not_passed_off_as_checked() {
 }
 
 #[test]
-fn a_policy_for_every_other_namespace_needs_one_and_holds_for_it() {
+fn a_policy_for_every_other_namespace_holds_for_the_default_one_too() {
     let everywhere = policy("rest", "enforce").replace("[rest]", "[\"*\"]");
     let folder = Folder::with(&[("p.yaml", &everywhere), ("plain.yaml", PLAIN_POD)]);
-    folder.run(&["check", "--policy", "p.yaml", "plain.yaml"]).fails(
-        "plain.yaml:1: Pod plain names no namespace and the policy holds for more than one; choose with --namespace",
-    );
+    let text = folder.run(&["check", "--policy", "p.yaml", "plain.yaml"]).fine();
+    assert!(text.contains("Pod plain in namespace default would be admitted"), "{text}");
     let text = folder.run(&["check", "--policy", "p.yaml", "-n", "anywhere", "plain.yaml"]).fine();
     assert!(text.contains("would be admitted, 14 fields filled in"), "{text}");
 }
@@ -240,15 +239,24 @@ fn several_policies_need_a_namespace() {
         "plain.yaml:1: Pod plain names no namespace and there are several policies; choose with --namespace",
     );
     let check = |file, namespace| folder.run(&["check", "--policy", "p.yaml", "-n", namespace, file]);
-    assert!(check("plain.yaml", "b").fine().contains("would be admitted, 14 fields filled in"));
-    assert!(
-        check("plain.yaml", "c")
-            .fine()
-            .contains("would be admitted, unchanged (mode audit fills nothing in)")
-    );
+    for namespace in ["b", "c"] {
+        let text = check("plain.yaml", namespace).fine();
+        assert!(
+            text.contains("admitted, unchanged (14 fields would be filled if every rule were enforced)\n"),
+            "{text}"
+        );
+    }
     let text = check("bad.yaml", "b").violations();
-    assert!(text.contains("would be denied in mode enforce (mode is warn): 2 violations"), "{text}");
-    assert!(text.ends_with("\n1 Pod: 1 admitted in spite of violations, 2 violations\n"), "{text}");
+    assert!(
+        text.contains(
+            "would be admitted with warnings, unchanged (16 fields would be filled if every rule were enforced): 2"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("remove hostNetwork (host-namespaces, warn)\n"), "{text}");
+    assert!(text.ends_with("\n1 Pod: 1 admitted with warnings, 2 violations\n"), "{text}");
+    let text = check("bad.yaml", "c").violations();
+    assert!(text.contains("(host-namespaces, audit)") && text.contains("1 admitted and recorded"), "{text}");
     assert!(check("bad.yaml", "a").violations().contains("would be denied: 2 violations"));
 }
 
@@ -510,6 +518,7 @@ fn github_gets_an_annotation_for_each_violation() {
         "{text}"
     );
     let text = folder.run(&["check", "-o", "github", "--policy", "p.yaml", "pods"]).violations();
+    assert!(text.ends_with("\n1 Pod: 1 admitted with warnings, 2 violations\n"), "{text}");
     assert!(text.contains("::warning file=pods/bad.yaml,line=10,title=privileged::"), "{text}");
 }
 

@@ -9,6 +9,7 @@ fn all_rules_stand_in_a_table() {
     let table = sandgate(&["explain"]).fine();
     assert!(table.lines().count() >= 50);
     assert!(table.contains("\nprivileged                No container is privileged.\n"), "{table}");
+    assert!(table.contains("\n\nUsers and groups\nhost-users  "), "{table}");
 }
 
 #[test]
@@ -18,11 +19,8 @@ fn a_rule_is_explained_with_its_setting_in_force() {
         text.starts_with("run-as-user\nEvery container runs as an allowed user id.\n\nWhy      "),
         "{text}"
     );
-    assert!(
-        text.contains("\nFills    yes, where a Pod leaves it open\nPolicy   spec.security.runAsUser\n"),
-        "{text}"
-    );
-    let setting = "# policy workflow-runner\nspec:\n  security:\n    runAsUser:\n      default: 1000\n      min: 1000\n";
+    assert!(text.contains("\nFills    yes, what a Pod leaves open\nSubject  Users and groups\n"), "{text}");
+    let setting = "# policy workflow-runner, level enforce\nspec:\n  security:\n    runAsUser:\n      default: 1000\n      min: 1000\n";
     assert!(text.contains(setting), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
@@ -30,14 +28,17 @@ fn a_rule_is_explained_with_its_setting_in_force() {
 #[test]
 fn a_rule_without_a_setting_says_so() {
     let text = sandgate(&["explain", "pod-schema"]).fine();
-    assert!(text.ends_with("Fills    no, it only checks\nPolicy   not configurable\n"), "{text}");
+    assert!(text.contains("\nFills    no, it only checks\n"), "{text}");
+    assert!(text.contains("\nLevel    the policy's mode; spec.rules cannot lower it\n"), "{text}");
+    assert!(text.contains("\nPolicy   no key changes what it demands\n"), "{text}");
+    assert!(text.ends_with("\n# policy workflow-runner, level enforce\n"), "{text}");
 }
 
 #[test]
 fn the_settings_of_every_policy_are_shown() {
     let folder = Folder::with(&[("p/a.yaml", &policy("a", "warn")), ("p/b.yaml", &policy("b", "warn"))]);
     let text = folder.run(&["explain", "labels", "--policy", "p"]).fine();
-    assert!(text.contains("# policy a\n") && text.contains("# policy b\n"), "{text}");
+    assert!(text.contains("# policy a, level warn\n") && text.contains("# policy b, level warn\n"), "{text}");
 }
 
 #[test]
@@ -50,7 +51,8 @@ fn a_mistyped_rule_finds_its_neighbours() {
 #[test]
 fn rules_are_data_too() {
     let all: Value = serde_json::from_str(&sandgate(&["explain", "-o", "json"]).fine()).unwrap();
-    assert!(all.as_array().unwrap().iter().all(|rule| rule["id"].is_string() && rule["fills"].is_boolean()));
+    assert!(all.as_array().unwrap().iter().all(|rule| rule["id"].is_string() && rule["group"].is_string()));
     let one: Value = serde_json::from_str(&sandgate(&["explain", "labels", "-o", "json"]).fine()).unwrap();
-    assert_eq!(one["setting"], "spec.labels");
+    assert_eq!((&one["setting"], &one["isFloor"]), (&"spec.labels".into(), &false.into()));
+    assert!(one["references"].is_array());
 }

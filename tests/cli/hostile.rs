@@ -69,12 +69,12 @@ fn depth_is_bounded() {
     }
     check_denies(
         &format!("{PLAIN_POD}  x: {}\n", nested(100)),
-        "spec.x is a field of PodSpec that this build does not know",
+        "spec.x is an unknown field (not in PodSpec of Kubernetes ",
     );
     let pod = json!({"metadata": {}, "spec": {"x": "x", "containers": [{"name": "a"}]}});
     review_denies(
         review("u", &pod).to_string().replace(":\"x\"", &format!(":{}", nested(100))),
-        "spec.x is a field of",
+        "spec.x is an unknown field",
     );
 }
 
@@ -83,7 +83,7 @@ fn ten_megabytes_are_read_and_an_alias_bomb_is_not() {
     let long = "x".repeat(10 << 20);
     check_denies(
         &PLAIN_POD.replace("name: main", &format!("name: main\n    workingDirr: {long}")),
-        "containers[0].workingDirr is a field",
+        "containers[0].workingDirr is an unknown field",
     );
     let bomb = (0..9).fold(String::from("a0: &a0 [x]\n"), |bomb, level| {
         bomb + &format!("a{0}: &a{0} [{1}]\n", level + 1, vec![format!("*a{level}"); 9].join(","))
@@ -92,13 +92,13 @@ fn ten_megabytes_are_read_and_an_alias_bomb_is_not() {
 }
 
 #[test]
-fn a_hundred_thousand_containers_are_counted_and_not_all_listed() {
+fn twenty_thousand_containers_are_counted_and_not_all_listed() {
     let containers: Vec<Value> =
-        (0..100_000).map(|i| json!({"name": format!("c{i}"), "image": "b"})).collect();
+        (0..20_000).map(|i| json!({"name": format!("c{i}"), "image": "b"})).collect();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "many"}, "spec": {"containers": containers}});
     let text = sandgate_with(&["check", "-"], pod.to_string()).violations();
     assert!(text.lines().count() < 1100 && text.contains(" more, too many to list\n"));
-    review_denies(review("u", &pod).to_string(), "spec.containers is 100000 containers, must be at most 500");
+    review_denies(review("u", &pod).to_string(), "spec.containers is 20000 containers, must be at most 500");
 }
 
 #[test]

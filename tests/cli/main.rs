@@ -7,7 +7,9 @@ mod certs;
 mod check;
 mod completion;
 mod explain;
+mod fix;
 mod hostile;
+mod levels;
 mod policy;
 mod render;
 mod report;
@@ -129,7 +131,7 @@ spec:
 /// A policy file for the namespace `name`, called `name` too.
 fn policy(name: &str, mode: &str) -> String {
     format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n\
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\n\
          spec: {{namespaces: [{name}], mode: {mode}}}\n"
     )
 }
@@ -147,7 +149,7 @@ fn help_and_version_are_no_errors() {
         sandgate(&["--help"]).fine().contains("Exit status: 0 fine, 1 violations found, 2 could not run.")
     );
     assert_eq!(sandgate(&["--version"]).fine(), format!("sandgate {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["review", "check", "render", "explain", "policy", "completion", "serve", "audit"] {
+    for command in ["review", "check", "render", "fix", "explain", "policy", "completion", "serve", "audit"] {
         assert!(sandgate(&[command, "--help"]).fine().contains("Usage: sandgate "), "{command}");
     }
 }

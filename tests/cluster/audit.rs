@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{examples::plain_pod, sandbox::Sandbox};
 use testbed::program;
@@ -35,13 +35,10 @@ async fn a_denial_its_user_and_its_rules_are_found_in_the_api_servers_audit_log(
         ["admin", "bad", "CREATE", "workflow-runner"]
     );
     let rules = denied["violations"].as_array().expect("a list");
-    assert!(
-        rules.contains(&json!({"rule": "privileged", "path": "", "found": "", "wanted": ""})),
-        "{denied:#}"
-    );
+    assert!(rules.iter().any(|violation| violation["rule"] == "privileged"), "{denied:#}");
 
     let top = audit(&sandbox, &["top", "--by", "user", "-o", "json"]);
     let top: Value = serde_json::from_str(&top).expect("only one user");
     assert_eq!(top["name"], "admin");
-    assert!(top["refused"].as_u64() >= Some(1), "{top}");
+    assert!(top["denied"].as_u64() >= Some(1), "{top}");
 }

@@ -34,7 +34,8 @@ fn the_document_names_every_rule_and_no_other() {
     let mut named: BTreeSet<_> = table.lines().flat_map(|(.., line)| rules_of(&line.judged)).collect();
     // It judges the fields that are unknown.
     named.insert("pod-schema");
-    let all: BTreeSet<_> = rules::ALL.iter().map(|rule| rule.id).collect();
+    // The rule `env` fills and denies nothing.
+    let all: BTreeSet<_> = rules::ALL.iter().map(|rule| rule.id).filter(|id| *id != "env").collect();
     assert_same(&named, &all, "rules::ALL");
 }
 

@@ -104,7 +104,12 @@ impl Stage {
 
 pub(crate) fn complete_pod() -> Json {
     static POD: LazyLock<Json> = LazyLock::new(|| {
-        serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml")).expect("an example is YAML")
+        let mut pod: Json = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))
+            .expect("an example is YAML");
+        // What the policy of these tests demands besides.
+        pod["spec"]["hostUsers"] = json!(false);
+        pod["spec"]["securityContext"]["supplementalGroupsPolicy"] = json!("Strict");
+        pod
     });
     POD.clone()
 }
@@ -149,6 +154,7 @@ fn object(of: &Type) -> Json {
         "AppArmorProfile" | "SeccompProfile" => json!({"type": "RuntimeDefault"}),
         "PodAffinityTerm" => json!({"topologyKey": "kubernetes.io/hostname"}),
         "SecretKeySelector" | "SecretEnvSource" | "SecretProjection" => json!({"name": ALLOWED_SECRET}),
+        "ImageVolumeSource" => json!({"reference": "registry.example.com/tools:1"}),
         "SecretVolumeSource" => json!({"secretName": ALLOWED_SECRET}),
         _ => json!({}),
     }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use sandgate_engine::{json::pod_from_str, policy::Spec, rules};
+use sandgate_engine::{
+    json::pod_from_str,
+    policy::{PolicySet, Source},
+    rules,
+};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -102,16 +106,20 @@ fn lies_in(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// What the default policy says, with bounds on images and Secrets.
+/// What violates the default policy, with bounds on what it leaves open and one opening that leads to more.
 pub(crate) fn violations(pod: &Json) -> Vec<Fault> {
-    static POLICY: LazyLock<Spec> = LazyLock::new(|| {
-        let mut spec = Spec::default();
-        spec.images.allowed_prefixes = vec!["registry.example.com/".into()];
-        spec.secrets.allowed_names = vec![ALLOWED_SECRET.into()];
-        spec
+    static POLICIES: LazyLock<PolicySet> = LazyLock::new(|| {
+        let text = format!(
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: fields}}\nspec:\n  \
+             namespaces: [workflows]\n  images: {{allowed: [\"registry.example.com/**\"]}}\n  \
+             secrets: {{environment: [{ALLOWED_SECRET}]}}\n  \
+             security: {{hostUsers: false, supplementalGroupsPolicy: Strict}}\n"
+        );
+        PolicySet::from_sources(&[Source { name: "fields.yaml".into(), text }]).expect("the policy is right")
     });
     let text = pod.to_string();
-    let violations = rules::check(&POLICY, &pod_from_str(&text).expect("a Pod can be read"));
+    let profile = POLICIES.policies()[0].base();
+    let violations = rules::check(profile, &pod_from_str(&text).expect("a Pod can be read"));
     violations
         .iter()
         .map(|violation| Fault { rule: violation.rule.id, path: violation.path.to_string() })

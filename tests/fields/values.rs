@@ -41,6 +41,7 @@ pub(crate) fn by_hand(of: &str, field: &str) -> Vec<Json> {
         ("ObjectMeta", "annotations") => [
             "kubernetes.io/config.mirror",
             "dev.gvisor.flag.host-uds",
+            "iam.amazonaws.com/role",
             "seccomp.security.alpha.kubernetes.io/pod",
             "container.apparmor.security.beta.kubernetes.io/main",
         ]

@@ -17,7 +17,15 @@ use proptest::{
 /// What must hold for any bytes.
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 4] = [
+const TARGETS: [(&str, Property); 12] = [
+    ("head", properties::head),
+    ("policy_pod", properties::policy_pod),
+    ("patch", properties::patch),
+    ("yaml", properties::yaml),
+    ("workload", properties::workload),
+    ("image", properties::image),
+    ("path", properties::path),
+    ("pattern", properties::pattern),
     ("review", properties::review),
     ("pod", properties::pod),
     ("policy", properties::policy),

@@ -9,12 +9,12 @@ use testbed::{eventually, harness::Test};
 /// The tests of this module.
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new_async(usage_is_counted_per_pod_not_per_container),
+        Test::new_async(sandbox_usage_is_counted_for_the_pod),
         Test::new_async(sandbox_start_time_is_counted_by_runtime),
     ]
 }
 
-async fn usage_is_counted_per_pod_not_per_container() {
+async fn sandbox_usage_is_counted_for_the_pod() {
     let bed = cluster().await;
     bed.create(&pod("busy", "while :; do :; done")).await;
     bed.ready("busy").await;
@@ -28,10 +28,10 @@ async fn usage_is_counted_per_pod_not_per_container() {
     .await
     .unwrap();
 
-    for name in ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"] {
-        let of_container = value(&resources, &format!(r#"{name}{{container="main",{of_pod}}}"#));
-        assert!(of_container.unwrap_or_default() < f64::EPSILON, "{resources}");
-    }
+    // Whether the CPU is also counted for the container depends on the network stack: docs/node.md.
+    let of_container = format!(r#"container_memory_working_set_bytes{{container="main",{of_pod}}}"#);
+    let of_container = value(&resources, &of_container).unwrap_or_default();
+    assert!(of_container < f64::from(8 << 20), "{resources}");
     let memory = value(&resources, &format!("pod_memory_working_set_bytes{{{of_pod}}}")).unwrap();
     assert!(memory > f64::from(8 << 20), "{memory}");
     let metrics = bed.kubelet("/metrics/cadvisor").await;

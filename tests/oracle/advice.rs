@@ -15,11 +15,30 @@ pub(crate) struct Advice {
 
 /// Every way that a remedy offers; an error where nobody would know what to do.
 pub(crate) fn of(violation: &Violation) -> Result<Vec<Advice>, String> {
-    instruction(&violation.remedy).split(" or ").map(|text| read(text, violation)).collect()
+    let texts = instruction(&violation.remedy).split(" or ");
+    let texts = texts.filter(|text| !NOT_OF_THE_POD.iter().any(|start| text.starts_with(start)));
+    texts.map(|text| read(text, violation)).collect()
 }
+
+/// How remedies begin that name something else than the Pod to change: a command, another program, a whole claim.
+const NOT_OF_THE_POD: [&str; 12] = [
+    "use kubectl debug",
+    "use this runtime class",
+    "use the volume in this Pod only",
+    "set storageClassName",
+    "set automountServiceAccountToken",
+    "ask for less",
+    "write a number",
+    "name a ResourceClaimTemplate",
+    "OpenShift sets it",
+    "EKS adds it",
+    "Istio adds it",
+    "switch off",
+];
 
 /// The remedy without the reason that follows a comma or a colon outside of braces.
 fn instruction(remedy: &str) -> &str {
+    let remedy = remedy.split(" (policy key ").next().unwrap_or(remedy);
     let from = remedy.rfind('}').unwrap_or(0);
     let end = remedy[from..].find([',', ':']).map_or(remedy.len(), |at| from + at);
     &remedy[..end]
@@ -42,14 +61,23 @@ fn meaning(text: &str, violation: &Violation) -> Option<Change> {
         | "remove the annotation"
         | "remove the field"
         | "leave it out"
+        | "remove the label"
+        | "remove the level"
+        | "remove the annotations"
+        | "remove it from seLinuxOptions"
+        | "change this attribute"
         | "leave the overhead to the runtime class" => removal(path),
+        _ if text.starts_with("remove it if you ") => removal(path),
+        "use an emptyDir volume" => another_source(path, "emptyDir"),
+        "mount it elsewhere" | "write the path so" => setting(path, json!("/workspace/elsewhere")),
+        _ if text.starts_with("name an allowed ") => setting(path, json!(first.replace('*', "x"))),
         "set it" | "set a limit" => setting(path, yaml(first)),
         "send a Pod" => setting(path, json!("Pod")),
-        "name an allowed class" | "name an allowed Secret" => setting(path, json!(first)),
         "write it as the Pod API defines it" => setting(path, example(path, wanted)?),
         "add a container" => push(path, container()),
         "use an allowed type" => another_source(path, first),
-        "mount it there" | "use an image from an allowed place" => setting(path, json!(format!("{first}/x"))),
+        "mount it there" => setting(path, json!(format!("{}/x", first.replace('*', "x")))),
+        "use an image from an allowed place" => setting(path, json!(first.replace("**", "x"))),
         "read-only" | "mount it read-only" => setting(&sibling(path, "readOnly"), json!(true)),
         "name a folder of the volume" => setting(path, json!("a/b")),
         "add @sha256" => setting(path, json!(format!("x@sha256:{}", "0".repeat(64)))),
@@ -70,7 +98,12 @@ fn of_one_verb(text: &str, path: &str) -> Option<Change> {
         return Some(removal(&up_to(path, name.trim_start_matches("the "))?));
     }
     if let Some(value) = text.strip_prefix("set it to at most ").or_else(|| text.strip_prefix("set it to ")) {
+        // Of a range the first.
+        let value = value.split_once(" to ").map_or(value, |(first, _)| first);
         return Some(setting(path, yaml(value)));
+    }
+    if text.starts_with("set restartPolicy") {
+        return Some(setting(path, json!("Never")));
     }
     if let Some(folder) = text.strip_prefix("mount it in ") {
         return Some(setting(path, json!(format!("{folder}/x"))));

@@ -8,10 +8,12 @@ use sandgate_engine::{
 };
 use serde_json::{Value as Json, json};
 
-/// What the webhook said.
-pub(crate) struct Said {
+use crate::policy::Creator;
+
+/// What the webhook answers.
+pub(crate) struct Reply {
     pub(crate) allowed: bool,
-    /// Rule and path of each violation that it told.
+    /// Rule and path of each violation.
     pub(crate) causes: Vec<(String, String)>,
     pub(crate) warnings: usize,
     pub(crate) patches: bool,
@@ -19,9 +21,18 @@ pub(crate) struct Said {
     pub(crate) pod: Json,
 }
 
+/// Who sends the requests of most tests.
+pub(crate) const SOMEONE: Creator = Creator { user: "someone", groups: &[] };
+
 /// A create of `pod`.
-pub(crate) fn create(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Said {
-    ask(policies, endpoint, &json!({"operation": "CREATE", "object": pod}))
+pub(crate) fn create(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Reply {
+    create_as(SOMEONE, policies, endpoint, pod)
+}
+
+/// A create of `pod` by a user.
+pub(crate) fn create_as(creator: Creator, policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Reply {
+    let user = json!({"username": creator.user, "groups": creator.groups});
+    ask(policies, endpoint, &json!({"operation": "CREATE", "object": pod, "userInfo": user}))
 }
 
 /// The ways a stored Pod is changed: the Pod itself, its subresources that we match, and one of a newer API server.
@@ -39,7 +50,7 @@ pub(crate) fn update(
     (endpoint, subresource): (Endpoint, &str),
     old: &Json,
     new: &Json,
-) -> Said {
+) -> Reply {
     let request = json!({"operation": "UPDATE", "subResource": subresource, "object": new, "oldObject": old});
     ask(policies, endpoint, &request)
 }
@@ -50,7 +61,7 @@ pub(crate) fn allows_text(policies: &PolicySet, endpoint: Endpoint, pod: &str) -
     respond(policies, endpoint, &review)["allowed"].as_bool().unwrap()
 }
 
-fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Said {
+fn ask(policies: &PolicySet, endpoint: Endpoint, request: &Json) -> Reply {
     let response = respond(policies, endpoint, &review(request.clone()).to_string());
     read(&response, request["object"].clone())
 }
@@ -64,7 +75,9 @@ fn review(mut request: Json) -> Json {
     request["uid"] = json!("u");
     request["namespace"] = json!("workflows");
     request["resource"] = json!({"group": "", "version": "v1", "resource": "pods"});
-    request["userInfo"] = json!({"username": "someone"});
+    if request["userInfo"].is_null() {
+        request["userInfo"] = json!({"username": SOMEONE.user});
+    }
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request})
 }
 
@@ -73,7 +86,7 @@ fn respond(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
     serde_json::from_slice::<Json>(&body).unwrap()["response"].take()
 }
 
-fn read(response: &Json, mut pod: Json) -> Said {
+fn read(response: &Json, mut pod: Json) -> Reply {
     let patch = response["patch"].as_str().map(|patch| STANDARD.decode(patch).unwrap());
     if let Some(patch) = &patch {
         let patch: json_patch::Patch = serde_json::from_slice(patch).unwrap();
@@ -81,7 +94,7 @@ fn read(response: &Json, mut pod: Json) -> Said {
     }
     let text = |value: &Json| value.as_str().unwrap().to_string();
     let causes = response.pointer("/status/details/causes").and_then(Json::as_array);
-    Said {
+    Reply {
         allowed: response["allowed"].as_bool().unwrap(),
         causes: causes.into_iter().flatten().map(|c| (text(&c["reason"]), text(&c["field"]))).collect(),
         warnings: response["warnings"].as_array().map_or(0, Vec::len),
@@ -100,7 +113,7 @@ pub(crate) fn policy_with(settings: &Json) -> PolicySet {
     let mut spec = settings.clone();
     spec["namespaces"] = json!(["workflows"]);
     let policy = json!({
-        "apiVersion": "sandgate.dev/v1alpha1",
+        "apiVersion": "sandgate.dev/v1beta1",
         "kind": "SandboxPolicy",
         "metadata": {"name": "workflow-runner"},
         "spec": spec,

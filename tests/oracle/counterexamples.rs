@@ -21,14 +21,14 @@ fn counterexamples_stay_decided() {
         assert!(is_admitted || text.starts_with("# denied"), "{}: no verdict", path.display());
         let is_final = text.starts_with("# denied when final");
         let endpoint = if is_final { Endpoint::Validate } else { Endpoint::Mutate };
-        let said = create(&policies, endpoint, &pod);
-        assert_eq!(said.allowed, is_admitted, "{}: {:?}", path.display(), said.causes);
+        let reply = create(&policies, endpoint, &pod);
+        assert_eq!(reply.allowed, is_admitted, "{}: {:?}", path.display(), reply.causes);
         let rule = path.file_stem().unwrap().to_string_lossy().to_string();
         assert!(
-            is_admitted || said.causes.iter().any(|(id, _)| rule.starts_with(id)),
+            is_admitted || reply.causes.iter().any(|(id, _)| rule.starts_with(id)),
             "{rule}: {:?}",
-            said.causes
+            reply.causes
         );
-        assert!(!is_admitted || is_sound(&said.pod).is_ok(), "{rule}: {:?}", is_sound(&said.pod));
+        assert!(!is_admitted || is_sound(&reply.pod).is_ok(), "{rule}: {:?}", is_sound(&reply.pod));
     }
 }

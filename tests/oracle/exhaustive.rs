@@ -6,10 +6,11 @@ use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
 use crate::{
-    apiserver::{Said, create, defaulted, is_of_no_width, typed},
+    apiserver::{Reply, SOMEONE, create_as, defaulted, is_of_no_width, typed},
     cases, draw_as,
     generator::{self, Case},
     in_parallel, oracle,
+    policy::{Creator, DEFAULT, Policy},
     schema::{self, FIELDS},
     share, wanted_cases,
 };
@@ -29,7 +30,7 @@ struct Figures {
     violated: BTreeMap<String, Tally>,
     /// The fields of the Pod API that some Pod set.
     fields_set: BTreeSet<usize>,
-    /// Refused at `/validate` although the oracle finds nothing, by rule.
+    /// Denied at `/validate` although the oracle finds nothing, by rule.
     stricter: BTreeMap<String, (usize, String)>,
     /// Each kind of disagreement once, with a Pod.
     escapes: BTreeMap<String, (usize, String)>,
@@ -51,7 +52,7 @@ fn what_is_admitted_is_sound() {
 
 /// Each field is set in a Pod that is sound without it, so that what becomes of it does not hide behind another fault.
 #[test]
-fn every_field_of_the_pod_api_is_judged() {
+fn every_field_of_the_pod_api_is_checked() {
     let figures = in_parallel(|worker, workers| {
         let mut figures = Figures::default();
         let fields = draw_as(worker, generator::one_for_each_field(), 1).flatten();
@@ -72,28 +73,44 @@ pub(crate) fn without_digits(text: &str) -> String {
 
 /// What both endpoints say to a create of one Pod.
 pub(crate) struct Answers {
-    pub(crate) mutate: Said,
-    pub(crate) validate: Said,
+    pub(crate) mutate: Reply,
+    pub(crate) validate: Reply,
 }
 
 impl Answers {
     pub(crate) fn of(policies: &PolicySet, pod: &Json) -> Self {
+        Self::to(SOMEONE, policies, pod)
+    }
+
+    /// The answers to a create by `creator`.
+    pub(crate) fn to(creator: Creator, policies: &PolicySet, pod: &Json) -> Self {
         Self {
-            mutate: create(policies, Endpoint::Mutate, pod),
-            validate: create(policies, Endpoint::Validate, pod),
+            mutate: create_as(creator, policies, Endpoint::Mutate, pod),
+            validate: create_as(creator, policies, Endpoint::Validate, pod),
         }
     }
 }
 
-/// Says how the webhook and the oracle disagree about `pod`.
+/// Returns how the webhook and the oracle disagree about `pod` as an error.
 pub(crate) fn examine(
     policies: &PolicySet,
-    policy: &oracle::Policy,
+    policy: &Policy,
+    pod: &Json,
+    answers: &Answers,
+) -> Result<(), String> {
+    examine_as(SOMEONE, policies, policy, pod, answers)
+}
+
+/// Returns how the webhook and the oracle disagree about `pod`, which `creator` creates, as an error.
+pub(crate) fn examine_as(
+    creator: Creator,
+    policies: &PolicySet,
+    policy: &Policy,
     pod: &Json,
     answers: &Answers,
 ) -> Result<(), String> {
     let Answers { mutate, validate } = answers;
-    let is_sound = |pod: &Json| is_sound_under(policy, pod);
+    let is_sound = |pod: &Json| is_sound_under(policy, creator, pod);
     if validate.allowed {
         is_sound(pod).map_err(|fault| format!("/validate admits: {fault}"))?;
     }
@@ -102,33 +119,33 @@ pub(crate) fn examine(
     }
     let stored = defaulted(&mutate.pod);
     is_sound(&stored).map_err(|fault| format!("/mutate admits: {fault}"))?;
-    let last = create(policies, Endpoint::Validate, &stored);
+    let last = create_as(creator, policies, Endpoint::Validate, &stored);
     if last.allowed {
         Ok(())
     } else {
-        Err(format!("/validate refuses what /mutate admitted: {:?}", last.causes))
+        Err(format!("/validate denies what /mutate admitted: {:?}", last.causes))
     }
 }
 
 pub(crate) fn is_sound(pod: &Json) -> Result<(), String> {
-    is_sound_under(&oracle::DEFAULT, pod)
+    is_sound_under(&DEFAULT, SOMEONE, pod)
 }
 
-/// Whether the oracle finds nothing wrong with `pod`, or the API server could not even read it.
-pub(crate) fn is_sound_under(policy: &oracle::Policy, pod: &Json) -> Result<(), String> {
+/// Returns what the oracle finds wrong with `pod` as an error; nothing if the API server could not even read it.
+pub(crate) fn is_sound_under(policy: &Policy, creator: Creator, pod: &Json) -> Result<(), String> {
     let pod = match typed(pod) {
         Ok(pod) => pod,
         Err(error) if is_of_no_width(&error) => return Ok(()),
         Err(error) => return Err(format!("no Pod: {error}")),
     };
-    let faults = oracle::judge_under(policy, &pod);
+    let faults = oracle::faults_under(policy, &pod, Some(creator));
     if faults.is_empty() { Ok(()) } else { Err(faults.join(", ")) }
 }
 
 /// At least one violation must be about something that is there, or is missing in something that is there.
-fn points_somewhere(said: &Said, pod: &Json) -> Result<(), String> {
-    let found = said.causes.iter().any(|(_, path)| leads_somewhere(pod, path));
-    if found { Ok(()) } else { Err(format!("no violation points anywhere: {:?}", said.causes)) }
+fn points_somewhere(reply: &Reply, pod: &Json) -> Result<(), String> {
+    let found = reply.causes.iter().any(|(_, path)| leads_somewhere(pod, path));
+    if found { Ok(()) } else { Err(format!("no violation points anywhere: {:?}", reply.causes)) }
 }
 
 pub(crate) fn leads_somewhere(pod: &Json, path: &str) -> bool {
@@ -178,8 +195,7 @@ impl Figures {
         if wanted_cases().is_some() {
             self.note_strictness(&answers.validate, &pod);
         }
-        let problem =
-            |pod: &Json, answers: &Answers| examine(&policies, &oracle::DEFAULT, pod, answers).err();
+        let problem = |pod: &Json, answers: &Answers| examine(&policies, &DEFAULT, pod, answers).err();
         if let Some(found) = problem(&pod, &answers) {
             let same = |pod: &Json| problem(pod, &Answers::of(&policies, pod)).as_ref() == Some(&found);
             let known = self.escapes.entry(without_digits(&found));
@@ -224,8 +240,8 @@ impl Figures {
         self.tally(validate, |tally| &mut tally.unfilled);
     }
 
-    fn tally(&mut self, said: &Said, column: impl Fn(&mut Tally) -> &mut (usize, usize)) {
-        let rules: BTreeSet<&String> = said.causes.iter().map(|(rule, _)| rule).collect();
+    fn tally(&mut self, reply: &Reply, column: impl Fn(&mut Tally) -> &mut (usize, usize)) {
+        let rules: BTreeSet<&String> = reply.causes.iter().map(|(rule, _)| rule).collect();
         for rule in &rules {
             let (all, alone) = column(self.violated.entry((*rule).clone()).or_default());
             *all += 1;
@@ -234,11 +250,11 @@ impl Figures {
     }
 
     /// Not wrong, but worth reading: a refusal that the oracle cannot explain.
-    fn note_strictness(&mut self, said: &Said, pod: &Json) {
-        if said.allowed || is_sound(pod).is_err() {
+    fn note_strictness(&mut self, reply: &Reply, pod: &Json) {
+        if reply.allowed || is_sound(pod).is_err() {
             return;
         }
-        let key = said
+        let key = reply
             .causes
             .iter()
             .map(|(rule, path)| format!("{rule} at {}", without_digits(path)))
@@ -270,7 +286,7 @@ impl Figures {
         }
     }
 
-    /// A sweep that admits or denies nearly everything proves little. Of a few Pods nothing can be said.
+    /// A sweep that admits or denies nearly everything proves little. Of a few Pods nothing can be concluded.
     fn are_good(&self) {
         let Self { admitted, admitted_as_it_is, denied, escapes, .. } = self;
         let total = admitted + admitted_as_it_is + denied;

@@ -1,4 +1,4 @@
-//! Pods to judge: a sound Pod, edited in a few places with values of the whole Pod API, good ones and near misses.
+//! Pods to check: a sound Pod, edited in a few places with values of the whole Pod API, good ones and near misses.
 
 use std::{
     borrow::Cow,
@@ -71,14 +71,15 @@ pub(crate) fn yaml(pod: &Json) -> String {
 /// One change of a Pod.
 #[derive(Debug, Clone)]
 pub(crate) struct Edit {
-    /// A path such as `C/image` or `spec/volumes/*/name`: see [`places`].
+    /// A path such as `C/image` or `spec/volumes/*/name`: see [`crate::edits`].
     place: Cow<'static, str>,
     change: Change,
     at: [Index; 2],
 }
 
+/// What an edit does at its place.
 #[derive(Debug, Clone)]
-enum Change {
+pub(crate) enum Change {
     Set(Json),
     Remove,
     /// Repeats the last entry of a list.
@@ -186,7 +187,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         9 => (vec(sound_edit(), 0..4), vec(hostile_edit(), 1..3)).prop_map(joined),
         5 => (vec(sound_edit(), 0..3), vec(schema_edit(), 1..3)).prop_map(joined),
     ];
-    (select(bases()), edits).prop_map(|(base, edits)| Case { base, edits })
+    (select(BASES.as_slice()), edits).prop_map(|(base, edits)| Case { base, edits })
 }
 
 /// Each field of the Pod API set once, in a Pod that is sound without it.
@@ -208,9 +209,50 @@ pub(crate) fn edits(table: edit_tables::Table) -> impl Iterator<Item = impl Fn([
         .map(|(place, change)| move |at| Edit { place: Cow::Borrowed(place), change: change.clone(), at })
 }
 
+/// What other policies open: places, changes.
+pub(crate) static OPENINGS: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| {
+    let table = OPENING_VALUES.iter().map(|(place, values)| (place.as_str(), values.clone()));
+    changes(table.collect())
+});
+
+static OPENING_VALUES: LazyLock<std::collections::BTreeMap<String, Vec<Json>>> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("openings.yaml")).expect("the openings are one YAML document")
+});
+
+static OPENING_NUMBERS: LazyLock<Vec<usize>> = LazyLock::new(|| (0..OPENINGS.len()).collect());
+
+/// An edit that some policies open, with its number.
+fn opening_edit() -> impl Strategy<Value = (usize, Edit)> {
+    (select(OPENING_NUMBERS.as_slice()), any::<[Index; 2]>()).prop_map(|(number, at)| {
+        let (place, change) = &OPENINGS[number];
+        (number, Edit { place: Cow::Borrowed(place), change: change.clone(), at })
+    })
+}
+
+/// Pods for policies that open something, each with the numbers of the openings that it uses.
+pub(crate) fn opened_cases() -> impl Strategy<Value = (Case, Vec<usize>)> {
+    let other = prop_oneof![
+        8 => vec(sound_edit(), 0..3),
+        1 => vec(hostile_edit(), 1..2),
+        1 => vec(schema_edit(), 1..2),
+    ];
+    (select(BASES.as_slice()), other, vec(opening_edit(), 0..4)).prop_map(|(base, mut edits, openings)| {
+        let (numbers, openings): (Vec<usize>, Vec<Edit>) = openings.into_iter().unzip();
+        edits.extend(openings);
+        (Case { base, edits }, numbers)
+    })
+}
+
+/// One to three edits of any kind.
+pub(crate) fn any_edits() -> impl Strategy<Value = Vec<Edit>> {
+    let one =
+        prop_oneof![3 => opening_edit().prop_map(|(_, edit)| edit), 1 => hostile_edit(), 1 => sound_edit()];
+    vec(one, 1..4)
+}
+
 /// Pods that are meant to be admitted.
 pub(crate) fn sound_cases() -> impl Strategy<Value = Case> {
-    (select(bases()), vec(sound_edit(), 0..4)).prop_map(|(base, edits)| Case { base, edits })
+    (select(BASES.as_slice()), vec(sound_edit(), 0..4)).prop_map(|(base, edits)| Case { base, edits })
 }
 
 fn joined((mut sound, hostile): (Vec<Edit>, Vec<Edit>)) -> Vec<Edit> {
@@ -238,7 +280,7 @@ pub(crate) fn schema_edit() -> impl Strategy<Value = Edit> {
             let place = Cow::Borrowed(dice.pick(&STANDING));
             return Edit { place, change: Change::Remove, at };
         }
-        // Half of all fields are those of volumes that nobody may have.
+        // Half of all fields are those of volumes that no policy allows.
         let fields = if dice.one_in(3) { &ALL_FIELDS } else { &LIKELY_FIELDS };
         let (place, kind) = dice.pick(fields).place(&mut dice);
         let name = place.rsplit('/').find(|key| *key != "#").unwrap_or_default().to_string();
@@ -261,8 +303,8 @@ static LIKELY_FIELDS: LazyLock<Vec<&Field>> = LazyLock::new(|| {
 /// The fields that some Pod of those that edits start from has.
 static STANDING: LazyLock<Vec<&str>> = LazyLock::new(|| {
     let mut standing = std::collections::BTreeSet::new();
-    for base in bases() {
-        schema::fields_set(&base, &mut standing);
+    for base in &*BASES {
+        schema::fields_set(base, &mut standing);
     }
     standing.into_iter().map(|number| FIELDS[number].path.as_str()).collect()
 });
@@ -320,11 +362,11 @@ fn odd_values() -> Vec<Json> {
 }
 
 /// What the edits start from.
-fn bases() -> Vec<Json> {
+static BASES: LazyLock<Vec<Json>> = LazyLock::new(|| {
     let complete = complete();
     let filled = create(&PolicySet::builtin(), Endpoint::Mutate, &several()).pod;
     vec![plain(), complete.clone(), several(), filled, of_a_job(complete.clone()), under_debug(complete)]
-}
+});
 
 /// The complete Pod of the examples.
 pub(crate) fn complete() -> Json {

@@ -1,4 +1,4 @@
-//! Nothing escapes: the engine against an independent oracle of the default policy, over generated Pods.
+//! Nothing escapes: the engine against an independent statement of the policy, over generated policies and Pods.
 //!
 //! `SANDGATE_PROVE_CASES=1000000 cargo test --release --test oracle -- --nocapture` proves at length and prints
 //! figures; each such run draws other Pods. Without the variable the Pods are always the same.
@@ -7,12 +7,18 @@
 
 mod advice;
 mod apiserver;
+mod attacks;
 mod counterexamples;
 mod distribution;
 mod edits;
 mod exhaustive;
+mod generated;
 mod generator;
+mod known;
 mod oracle;
+mod patterns;
+mod policies;
+mod policy;
 mod properties;
 mod quantity;
 mod remedies;
@@ -46,6 +52,17 @@ fn draw<S: Strategy>(strategy: S, count: usize) -> impl Iterator<Item = S::Value
 /// Draws as one of several workers, each of which draws other values.
 fn draw_as<S: Strategy>(worker: u8, strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
     let seed = if wanted_cases().is_some() { fresh_seed() } else { [worker; 32] };
+    draw_with(seed, strategy, count)
+}
+
+/// Draws the values that belong to a number.
+fn draw_seeded<S: Strategy>(seed: u64, strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
+    let mut whole = [0; 32];
+    whole[..8].copy_from_slice(&seed.to_le_bytes());
+    draw_with(whole, strategy, count)
+}
+
+fn draw_with<S: Strategy>(seed: [u8; 32], strategy: S, count: usize) -> impl Iterator<Item = S::Value> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     (0..count).map(move |_| strategy.new_tree(&mut runner).unwrap().current())

@@ -33,10 +33,11 @@ fn following_a_remedy_removes_its_violation() {
 fn the_remedies_of_every_rule_help() {
     let at = draw(proptest::prelude::any::<[proptest::sample::Index; 2]>(), 1).next().unwrap();
     for case in rule_cases::all() {
-        let policies = policy_with(&case.variant.settings());
+        let policies = policy_with(&case.spec);
         for edit in generator::edits(case.violating) {
-            let followed = follow_all(&policies, &Case::of(case.variant.base(), vec![edit(at)]).pod());
-            assert!(followed > 0, "{} gives a remedy", case.rule);
+            let edit = edit(at);
+            let followed = follow_all(&policies, &Case::of(case.base.clone(), vec![edit.clone()]).pod());
+            assert!(followed > 0, "{} gives no remedy: {edit:?}", case.rule);
         }
     }
 }

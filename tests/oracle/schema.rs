@@ -262,6 +262,10 @@ impl Dice {
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
+
+    pub(crate) fn choose<'f, T>(&mut self, from: &'f [T]) -> &'f T {
+        &from[self.below(from.len())]
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn put(pod: &mut Json, place: &str, value: Option<Json>) {
 fn filled(policy: &Policy, pod: &Json) -> Json {
     let text = pod.to_string();
     let mut tree = pod_from_str(&text).unwrap();
-    let _ = evaluate(policy, &mut tree, Defaults::Fill);
+    let _ = evaluate(policy, &mut tree, None, Defaults::Fill);
     serde_json::to_value(&tree).unwrap()
 }
 
@@ -212,7 +212,7 @@ proptest! {
         let text = pod.to_string();
         let policy = Policy::default();
         let mut tree = pod_from_str(&text).unwrap();
-        let _ = evaluate(&policy, &mut tree, Defaults::Fill);
+        let _ = evaluate(&policy, &mut tree, None, Defaults::Fill);
         let patch = write_patch(&tree);
         let mut patched = pod.clone();
         if !patch.is_empty() {
@@ -266,9 +266,9 @@ proptest! {
         let text = json.to_string();
         let policy = Policy::default();
         let mut tree = pod_from_str(&text).unwrap();
-        let violations = evaluate(&policy, &mut tree, Defaults::Fill).violations;
+        let violations = evaluate(&policy, &mut tree, None, Defaults::Fill).violations;
         prop_assert!(!violations.is_empty(), "no random JSON is a sandboxed Pod");
-        let _ = rules::check(&policy.spec, &value_from_str(&text).unwrap());
+        let _ = rules::check(policy.base(), &value_from_str(&text).unwrap());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Creates that go on while the gate is disturbed in every way it must bear, and how many of them fail because of it.
 //!
 //! In `make test` each disturbance is watched for some seconds; `make ha` (`SANDGATE_HA_SECONDS`) watches longer and
-//! prints the table of the README. Counts are judged, timings only printed.
+//! prints the table of the README. What must hold is asserted: no create is denied or admitted without a verdict, and creates
+//! succeed once the disturbance is over. How many fail meanwhile depends on the machine, and is only printed.
 
 use std::{env, time::Duration};
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use crate::installed::{CHART, Installed};
 use testbed::{
     ControlPlane, Result, eventually,
-    load::{Creates, Load, Seen},
+    load::{Creates, Load, Seen, is_sandboxed},
 };
 
 /// Certificates of less than a minute: a CA goes through its whole life while creates go on.
@@ -26,7 +27,7 @@ const QUICK: &[&str] = &[
 enum Bears {
     /// None may fail.
     Everything,
-    /// Those may that were with what was broken; a client can try again.
+    /// Those may that come while something is broken; they fail closed, and succeed when they are tried again.
     AllButWhatWasThere,
 }
 
@@ -48,13 +49,11 @@ async fn no_create_is_lost_to_rolls_rotations_and_lost_secrets() {
     print_table(&rows);
     for (what, bears, seen) in &rows {
         assert_eq!(seen.denied, Vec::<String>::new(), "{what}");
-        assert_eq!(seen.open, 0, "{what}: pods that nobody judged");
+        assert_eq!(seen.open, 0, "{what}: Pods admitted without a verdict");
         assert!(seen.sandboxed > 0, "{what}: creates went on");
-        let bearable = match bears {
-            Everything => 0,
-            AllButWhatWasThere => seen.all() / 10,
-        };
-        assert!(seen.failed.len() <= bearable, "{what}: {:?}", seen.kinds_of_failure());
+        if *bears == Everything {
+            assert!(seen.failed.is_empty(), "{what}: {:?}", seen.kinds_of_failure());
+        }
     }
 }
 
@@ -90,6 +89,10 @@ async fn watch(release: &Installed<'_>, change: impl AsyncFnOnce() -> Result<()>
     tokio::time::sleep(Duration::from_secs(1)).await;
     change().await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     tokio::time::sleep(aftermath()).await;
+    let again = eventually("a create succeeds after the disturbance", async || {
+        Ok(release.try_plain().await.is_ok_and(|pod| is_sandboxed(&pod)).then_some(()))
+    });
+    again.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     load.stop().await
 }
 
@@ -156,7 +159,7 @@ async fn until_a_ca_is_active(release: &Installed<'_>) -> Result<()> {
     eventually("the Secret is whole again", async || Ok(active(release).await.map(drop))).await
 }
 
-/// What somebody does who applies a configuration of his own.
+/// Removes the bundle of the first webhook, as an applier with a configuration of its own does.
 async fn clear_bundles(release: &Installed<'_>) -> Result<()> {
     for kind in ["mutating", "validating"] {
         let configuration = release.configuration(kind);

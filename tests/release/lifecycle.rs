@@ -177,18 +177,15 @@ async fn a_namespace_is_guarded_as_soon_as_it_is_labelled() {
     let release = before("sandgate-label").await;
     let name = "labelled";
     release.bed.namespace(&release.rest, &json!({"name": name})).await.expect("a namespace");
-    let every_other = [
-        "--set=policies.rest.namespaces={*}",
-        "--set-string=webhook.namespaceSelector.matchLabels.guard=label",
-    ];
-    release.install(CHART, &every_other).await.expect_success();
+    let by_label = "--set-string=policies.rest.namespaceSelector.matchLabels.guard=label";
+    release.install(CHART, &[by_label]).await.expect_success();
     release.until_armed().await;
 
     let path = format!("/api/v1/namespaces/{name}/pods?dryRun=All");
-    let before = release.rest.post(&path, &plain_pod()).await.expect("nobody judges it");
+    let before = release.rest.post(&path, &plain_pod()).await.expect("no webhook is called");
     assert!(!is_sandboxed(&before));
     release.kubectl(&["label", "namespace", name, "guard=label"]).await.expect_success();
-    let guarded = eventually("pods of the namespace are judged", async || {
+    let guarded = eventually("Pods of the namespace are validated", async || {
         let pod = release.rest.post(&path, &plain_pod()).await?;
         Ok(is_sandboxed(&pod).then(|| pod["metadata"]["annotations"]["sandgate.dev/policy"].clone()))
     });

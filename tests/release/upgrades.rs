@@ -7,9 +7,8 @@ use testbed::{HelmLine, Result, eventually, load::is_sandboxed, shared};
 
 pub(crate) const KINDS: [&str; 2] = ["mutating", "validating"];
 
-/// A policy for every labelled namespace: one set of webhooks more.
-const MORE: [&str; 2] =
-    ["--set=policies.rest.namespaces={*}", "--set-string=webhook.namespaceSelector.matchLabels.guard=yes"];
+/// A policy for a pattern: one set of webhooks more.
+const MORE: [&str; 1] = ["--set=policies.more.namespaces={more-*}"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn helm_4_adds_and_removes_webhooks_and_rolls_back_over_both() {

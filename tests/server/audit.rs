@@ -118,10 +118,10 @@ async fn a_namespace_without_a_policy_leaves_a_record_and_one_warning() {
             .replace(r#""namespace":"workflows""#, r#""namespace":"elsewhere""#);
         target.post("/mutate", elsewhere).await;
     }
-    let line = server.audit.wait_for(r#""verdict":"no-policy""#);
+    let line = server.audit.wait_for(r#""verdict":"denied""#);
     assert!(line.contains(r#""namespace":"elsewhere""#) && line.contains(r#""user":"alice""#), "{line}");
     server.logged("a namespace that no policy covers");
-    until("all are logged", async || server.logs().matches("no-policy").count() == 3).await;
+    until("all are logged", async || server.logs().matches("Admission decision").count() == 3).await;
     assert_eq!(server.logs().matches("a namespace that no policy covers").count(), 1, "{}", server.logs());
 }
 

@@ -169,7 +169,7 @@ fn a_taken_port_is_told_in_one_line() {
 fn a_policy_that_does_not_load_is_told_with_every_problem() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
-    let head = "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
+    let head = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
     std::fs::write(&policy, format!("{head}spec: {{mode: never}}\n---\n{head}spec: {{colour: red}}\n"))
         .unwrap();
     let (code, told) = refused(&["--policy", policy.to_str().unwrap(), "--certs", "dev"]);

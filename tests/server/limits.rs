@@ -227,7 +227,7 @@ async fn what_cannot_be_read_is_denied_in_mode_enforce_only() {
         let folder = tempfile::tempdir().unwrap();
         let policy = folder.path().join("policy.yaml");
         let text =
-            "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {name: p}\nspec: {mode: ";
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: p}\nspec: {mode: ";
         std::fs::write(&policy, format!("{text}{mode}}}\n")).unwrap();
         let server = Server::start(&["--policy", policy.to_str().unwrap()]);
         let target = Target::of(&server);

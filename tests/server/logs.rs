@@ -134,7 +134,7 @@ async fn no_name_forges_a_line() {
         request["kind"] = forged.into();
         target.post("/mutate", request.to_string()).await;
         server.logged("Admission decision");
-        server.logged("Request refused");
+        server.logged("Request rejected");
         for line in server.logs().lines() {
             let is_plain = |c: char| !c.is_control() && !('\u{200b}'..='\u{200f}').contains(&c);
             assert!(line.chars().all(is_plain), "{format}: {line:?}");

@@ -83,7 +83,7 @@ async fn a_reload_brings_the_new_policies_series_and_takes_those_of_the_gone_alo
     let file = folder.path().join("policy.yaml");
     let policy = |name: &str, mode: &str| {
         let text = format!(
-            "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec: {{namespaces: [{name}], mode: {mode}}}\n"
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec: {{namespaces: [{name}], mode: {mode}}}\n"
         );
         std::fs::write(&file, text).unwrap();
     };

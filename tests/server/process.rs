@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Far more than anything here takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running server with a development certificate unless told otherwise.
 pub struct Server {

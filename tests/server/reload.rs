@@ -94,7 +94,7 @@ async fn certificate_files_that_are_written_in_place_are_noticed_too() {
 
 fn policy(mode: &str) -> String {
     format!(
-        "apiVersion: sandgate.dev/v1alpha1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n\
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: workflow-runner}}\n\
          spec: {{namespaces: [workflows], mode: {mode}}}\n"
     )
 }
@@ -143,8 +143,8 @@ async fn each_new_policy_holds_and_a_bad_one_keeps_the_last_good() {
 
 #[tokio::test]
 async fn a_policy_that_vanishes_keeps_the_last_good() {
-    let (server, mount) = serve_policy(&policy("enforce"));
-    std::fs::remove_file(mount.path.join("policy.yaml")).unwrap();
+    let (server, mut mount) = serve_policy(&policy("enforce"));
+    mount.swap(&[]);
     server.logged("last good");
     assert!(is_refused(&Target::of(&server)).await);
     let answer = Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await;

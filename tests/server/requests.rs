@@ -4,7 +4,7 @@ use hyper::{Request, StatusCode, header::CONTENT_TYPE};
 
 use crate::{
     client::{Http1, Target, hostile_pod, metric, plain_pod, post, read_to_end, review, write},
-    process::Server,
+    process::{Server, until},
 };
 
 #[tokio::test]
@@ -235,4 +235,55 @@ async fn a_namespace_without_a_policy_is_denied_and_warned_of_once() {
     let server = Server::start(&["--without-policy", "allow"]);
     let answer = Target::of(&server).post("/mutate", elsewhere).await;
     assert_eq!(answer.json()["response"]["allowed"], true, "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_policy_of_the_path_holds_for_namespaces_that_it_selects_by_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let policies = "\
+apiVersion: sandgate.dev/v1beta1
+kind: SandboxPolicy
+metadata: {name: named}
+spec: {namespaces: [workflows], labels: {required: {from: named}}}
+---
+apiVersion: sandgate.dev/v1beta1
+kind: SandboxPolicy
+metadata: {name: labelled}
+spec: {namespaces: [], namespaceSelector: {matchLabels: {sandbox: wanted}}, labels: {required: {from: labelled}}}
+";
+    std::fs::write(&file, policies).unwrap();
+    let server = Server::start(&["--policy", file.to_str().unwrap()]);
+    let target = Target::of(&server);
+    let in_namespace = |namespace: &str, pod: serde_json::Value| {
+        let mut review: serde_json::Value = serde_json::from_str(&review("CREATE", &pod)).unwrap();
+        review["request"]["namespace"] = namespace.into();
+        review.to_string()
+    };
+    let plain = || {
+        let mut pod = plain_pod();
+        pod["metadata"]["namespace"] = serde_json::Value::Null;
+        pod
+    };
+    let policy_of = async |path: &str, namespace: &str| {
+        let answer = target.post(path, in_namespace(namespace, plain())).await.json();
+        let annotations = &answer["response"]["auditAnnotations"];
+        (answer["response"]["allowed"] == true, annotations["policy"].as_str().map(str::to_string))
+    };
+    let labelled = Some("labelled".to_string());
+    assert_eq!(policy_of("/mutate/labelled?timeout=10s", "team-a").await, (true, labelled.clone()));
+    // It is not filled there, so it is denied by the same policy.
+    assert_eq!(policy_of("/validate/labelled", "team-a").await, (false, labelled));
+    // A policy that names the namespace goes before the path, and is no policy for other namespaces.
+    assert_eq!(policy_of("/mutate/labelled", "workflows").await, (true, Some("named".into())));
+    for path in ["/mutate/named", "/mutate/unknown", "/validate/unknown", "/mutate/a%2Fb", "/mutate"] {
+        assert_eq!(policy_of(path, "team-a").await, (false, None), "{path}");
+    }
+    // Each denial leaves a record.
+    let denied =
+        || server.audit.all().into_iter().filter(|line| line.contains(r#""verdict":"denied""#)).collect();
+    until("all are recorded", async || Vec::<String>::len(&denied()) == 6).await;
+    let records: Vec<String> = denied();
+    let unknown = records.iter().find(|line| line.contains("unknown"));
+    assert!(unknown.is_some_and(|line| line.contains(r#""rule":"namespace-policy""#)), "{records:#?}");
 }

@@ -158,59 +158,164 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* The namespaces that policies name, sorted, as JSON; `*` is no name. A dict, not a list: appending to a list copies
-it. */}}
+{{- /* The namespaces that policies name, sorted, as JSON; patterns and `*` are no names. A dict, not a list: appending to a
+list copies it. */}}
 {{- define "sandgate.namespaces" -}}
 {{- if not (values (default (dict) .Values.policies) | compact) }}
 {{- fail "policies is empty, must have at least one policy: set the namespaces to guard, such as --set 'policies.workflow-runner.namespaces={workflows}'" }}
 {{- end }}
 {{- $owners := dict }}
+{{- $names := dict }}
+{{- $selects := false }}
 {{- range $name, $spec := .Values.policies }}
-{{- range dig "namespaces" (list) (default (dict) $spec) }}
-{{- if or (eq . "kube-system") (eq . $.Release.Namespace) }}
-{{- $why := ternary "nothing of the cluster could start without sandgate" "sandgate could not start without itself" (eq . "kube-system") }}
-{{- fail (printf "policies.%s.namespaces has %s, which a policy must never guard: %s; remove it" $name . $why) }}
+{{- $spec := default (dict) $spec }}
+{{- if $spec.namespaceSelector }}
+{{- $selects = true }}
+{{- if $spec.namespaces }}
+{{- fail (printf "policies.%s has namespaces and namespaceSelector, must have one of them: make a policy for each" $name) }}
 {{- end }}
+{{- end }}
+{{- range default (list) $spec.namespaces }}
 {{- if hasKey $owners . }}
 {{- fail (printf "policies.%s.namespaces has %s, which another policy has too: a namespace has one policy" $name .) }}
 {{- end }}
 {{- $_ := set $owners . $name }}
+{{- if ne . "*" }}
+{{- $start := first (splitList "*" .) }}
+{{- $isPattern := contains "*" . }}
+{{- if or (eq . "kube-system") (and $isPattern (or (hasPrefix "kube-" $start) (hasPrefix $start "kube-"))) }}
+{{- $what := ternary "can match a namespace of Kubernetes (kube-*)" "a policy must never guard" $isPattern }}
+{{- fail (printf "policies.%s.namespaces has %s, which %s: nothing of the cluster could start without sandgate; %s" $name . $what (ternary "write a longer beginning" "remove it" $isPattern)) }}
+{{- end }}
+{{- if or (eq . $.Release.Namespace) (and $isPattern (regexMatch (include "sandgate.regex" .) $.Release.Namespace)) }}
+{{- fail (printf "policies.%s.namespaces has %s, which %s: sandgate could not start without itself; remove it" $name . (ternary "matches the namespace of the release" "a policy must never guard" $isPattern)) }}
+{{- end }}
+{{- if not $isPattern }}{{ $_ := set $names . "" }}{{ end }}
 {{- end }}
 {{- end }}
-{{- if hasKey $owners "*" | ne (not (empty .Values.webhook.namespaceSelector)) }}
-{{- fail "a policy for the namespace * and webhook.namespaceSelector go together: the policy says how Pods must look where nothing else does, the selector which namespaces that is; set both or neither" }}
 {{- end }}
-{{- keys (omit $owners "*") | sortAlpha | toJson }}
+{{- if and (not $owners) (not $selects) }}
+{{- fail "policies select no namespace, must have one policy with namespaces or a namespaceSelector: a policy without them is only extended or a candidate" }}
+{{- end }}
+{{- keys $names | sortAlpha | toJson }}
 {{- end }}
 
-{{- /* The modes of the policies, by the namespaces that they name, as JSON. */}}
-{{- define "sandgate.modes" -}}
-{{- $modes := dict }}
+{{- /* The regular expression of the namespaces that a pattern stands for. */}}
+{{- define "sandgate.regex" -}}
+^({{ . | replace "*" "[^/]*" }})$
+{{- end }}
+
+{{- /* The CEL expression that is true in the namespaces that patterns of policies match; nothing without patterns. Text, not
+a list: appending to a list copies it. */}}
+{{- define "sandgate.byPattern" -}}
+{{- $alternatives := include "sandgate.patterns" . | trimPrefix "|" }}
+{{- with $alternatives }}request.namespace.matches('^({{ . }})$'){{ end }}
+{{- end }}
+
+{{- define "sandgate.patterns" -}}
 {{- range $name, $spec := .Values.policies }}
-{{- range dig "namespaces" (list) (default (dict) $spec) }}{{ $_ := set $modes . (default "enforce" $spec.mode) }}{{ end }}
+{{- range default (list) (default (dict) $spec).namespaces }}
+{{- if and (contains "*" .) (ne . "*") }}|{{ . | replace "*" "[^/]*" }}{{ end }}
 {{- end }}
-{{- toJson $modes }}
+{{- end }}
 {{- end }}
 
-{{- /* How the webhooks select namespaces, as JSON: by the names of policies, and by the user's own selector. Each comes
-with what its webhooks' names begin with. By name: the label that the API server sets itself. There is no
-objectSelector: users control the labels of Pods. */}}
-{{- define "sandgate.selectors" -}}
+{{- /* The requirements of a LabelSelector, those of matchLabels as expressions, as JSON. */}}
+{{- define "sandgate.requirements" -}}
+{{- $requirements := list }}
+{{- range $key, $value := default (dict) .matchLabels }}
+{{- $requirements = append $requirements (dict "key" $key "operator" "In" "values" (list $value)) }}
+{{- end }}
+{{- range default (list) .matchExpressions }}
+{{- $requirements = append $requirements (empty .values | ternary (omit . "values") .) }}
+{{- end }}
+{{- toJson $requirements }}
+{{- end }}
+
+{{- /* The modes of the policies by what they are for, as JSON: names, regular expressions of patterns, selectors, and the
+rest. */}}
+{{- define "sandgate.modes" -}}
+{{- $names := dict }}
+{{- $patterns := dict }}
+{{- $selectors := dict }}
+{{- $rest := "" }}
+{{- range $name, $spec := .Values.policies }}
+{{- $spec := default (dict) $spec }}
+{{- $mode := default "enforce" $spec.mode }}
+{{- with $spec.namespaceSelector }}{{ $_ := set $selectors $name (dict "mode" $mode "requirements" (include "sandgate.requirements" . | fromJsonArray)) }}{{ end }}
+{{- range default (list) $spec.namespaces }}
+{{- if eq . "*" }}{{ $rest = $mode }}
+{{- else if contains "*" . }}{{ $_ := set $patterns (include "sandgate.regex" .) $mode }}
+{{- else }}{{ $_ := set $names . $mode }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- dict "names" $names "patterns" $patterns "selectors" $selectors "rest" $rest | toJson }}
+{{- end }}
+
+{{- /* The mode of the policy of a namespace; nothing if it has none. Call with (modes, name, labels of the namespace). */}}
+{{- define "sandgate.modeOf" -}}
+{{- $modes := index . 0 }}
+{{- $namespace := index . 1 }}
+{{- $labels := default (dict) (index . 2) }}
+{{- $mode := $modes.rest }}
+{{- range $modes.selectors }}
+{{- $selects := true }}
+{{- range .requirements }}
+{{- $isListed := and (hasKey $labels .key) (has (get $labels .key) (default (list) .values)) }}
+{{- $holds := dict "In" $isListed "NotIn" (not $isListed) "Exists" (hasKey $labels .key) "DoesNotExist" (not (hasKey $labels .key)) }}
+{{- if not (get $holds .operator) }}{{ $selects = false }}{{ end }}
+{{- end }}
+{{- if $selects }}{{ $mode = .mode }}{{ end }}
+{{- end }}
+{{- range $regex, $ofPattern := $modes.patterns }}
+{{- if regexMatch $regex $namespace }}{{ $mode = $ofPattern }}{{ end }}
+{{- end }}
+{{- get $modes.names $namespace | default $mode }}
+{{- end }}
+
+{{- /* What the webhooks select, as JSON: a webhook for all names, one for all patterns, one for each policy with a selector,
+and one for the rest. Each namespace is selected once: a name beats a pattern, a pattern a selector, a selector the rest.
+`prefix` begins the names of the webhooks, `path` is what their path ends in. No selector and no rest means a namespace of
+Kubernetes or that of the release: without sandgate, they could not start again. There is no objectSelector: users control
+the labels of Pods. */}}
+{{- define "sandgate.scopes" -}}
+{{- $label := "kubernetes.io/metadata.name" }}
 {{- $named := include "sandgate.namespaces" . | fromJsonArray }}
-{{- $selectors := list }}
-{{- $name := "kubernetes.io/metadata.name" }}
+{{- $notNamed := list }}
+{{- with $named }}{{ $notNamed = list (dict "key" $label "operator" "NotIn" "values" .) }}{{ end }}
+{{- $notOurs := dict "key" $label "operator" "NotIn" "values" (append $named .Release.Namespace) }}
+{{- $byPattern := include "sandgate.byPattern" . }}
+{{- $others := list (dict "name" "not-kubernetes" "expression" "!request.namespace.startsWith('kube-')") }}
+{{- with $byPattern }}{{ $others = append $others (dict "name" "not-by-pattern" "expression" (printf "!(%s)" .)) }}{{ end }}
+{{- $scopes := list }}
 {{- with $named }}
-{{- $selector := dict "matchExpressions" (list (dict "key" $name "operator" "In" "values" .)) }}
-{{- $selectors = append $selectors (dict "prefix" "" "selector" $selector) }}
+{{- $requirement := dict "key" $label "operator" "In" "values" . }}
+{{- $scopes = append $scopes (dict "prefix" "" "path" "" "requirements" (list $requirement) "conditions" list) }}
 {{- end }}
-{{- with .Values.webhook.namespaceSelector }}
-{{- $never := concat (list "kube-system" $.Release.Namespace) $named | uniq | sortAlpha }}
-{{- $others := dict "key" $name "operator" "NotIn" "values" $never }}
-{{- $selector := dict "matchExpressions" (append (default list .matchExpressions) $others) }}
-{{- with .matchLabels }}{{ $_ := set $selector "matchLabels" . }}{{ end }}
-{{- $selectors = append $selectors (dict "prefix" "labelled." "selector" $selector) }}
+{{- with $byPattern }}
+{{- $condition := dict "name" "by-pattern" "expression" . }}
+{{- $scopes = append $scopes (dict "prefix" "patterns." "path" "" "requirements" $notNamed "conditions" (list $condition)) }}
 {{- end }}
-{{- toJson $selectors }}
+{{- $isForRest := false }}
+{{- $notSelected := list }}
+{{- range $name, $spec := .Values.policies }}
+{{- $spec := default (dict) $spec }}
+{{- if has "*" (default (list) $spec.namespaces) }}{{ $isForRest = true }}{{ end }}
+{{- with $spec.namespaceSelector }}
+{{- $requirements := include "sandgate.requirements" . | fromJsonArray }}
+{{- range $requirements }}{{ $notSelected = append $notSelected . }}{{ end }}
+{{- $scope := dict "prefix" (printf "%s.selector." $name) "path" (printf "/%s" $name) "requirements" (append $requirements $notOurs) "conditions" $others }}
+{{- $scopes = append $scopes $scope }}
+{{- end }}
+{{- end }}
+{{- if $isForRest }}
+{{- $opposite := dict "In" "NotIn" "NotIn" "In" "Exists" "DoesNotExist" "DoesNotExist" "Exists" }}
+{{- $requirements := list $notOurs }}
+{{- range $notSelected }}{{ $requirements = append $requirements (merge (dict "operator" (get $opposite .operator)) .) }}{{ end }}
+{{- $scopes = append $scopes (dict "prefix" "rest." "path" "" "requirements" $requirements "conditions" $others) }}
+{{- end }}
+{{- toJson $scopes }}
 {{- end }}
 
 {{- /* The namespaces that `helm test` tries, as JSON: those where a hostile Pod is denied. */}}
@@ -218,8 +323,8 @@ objectSelector: users control the labels of Pods. */}}
 {{- $found := default (list) .Values.test.namespaces }}
 {{- if not $found }}
 {{- $enforced := dict }}
-{{- range $name, $mode := include "sandgate.modes" . | fromJson }}
-{{- if and (eq $mode "enforce") (ne $name "*") }}{{ $_ := set $enforced $name "" }}{{ end }}
+{{- range $name, $mode := (include "sandgate.modes" . | fromJson).names }}
+{{- if eq $mode "enforce" }}{{ $_ := set $enforced $name "" }}{{ end }}
 {{- end }}
 {{- $found = keys $enforced | sortAlpha }}
 {{- end }}
@@ -291,18 +396,18 @@ objectSelector: users control the labels of Pods. */}}
 {{- $values := $context.Values.webhook }}
 {{- $conditions := include "sandgate.conditions" $context | fromYaml }}
 {{- $webhooks := list }}
-{{- range $selector := include "sandgate.selectors" $context | fromJsonArray }}
+{{- range $scope := include "sandgate.scopes" $context | fromJsonArray }}
 {{- range $name := $names }}
 {{- $own := default (dict) (get $values (first (splitList "." $name))) }}
 {{- $isMutating := eq $name "mutate.sandgate.dev" }}
 {{- $webhook := dict
-      "name" (printf "%s%s" $selector.prefix $name)
+      "name" (printf "%s%s" $scope.prefix $name)
       "admissionReviewVersions" (list "v1")
-      "clientConfig" (include "sandgate.clientConfig" (list $context ($isMutating | ternary "/mutate" "/validate")) | fromJson)
+      "clientConfig" (include "sandgate.clientConfig" (list $context (printf "%s%s" ($isMutating | ternary "/mutate" "/validate") $scope.path)) | fromJson)
       "failurePolicy" (default (default "Fail" $values.failurePolicy) $own.failurePolicy)
       "matchPolicy" "Equivalent"
-      "matchConditions" (get $conditions $name)
-      "namespaceSelector" $selector.selector
+      "matchConditions" (concat $scope.conditions (get $conditions $name))
+      "namespaceSelector" (empty $scope.requirements | ternary (dict) (dict "matchExpressions" $scope.requirements))
       "sideEffects" "NoneOnDryRun"
       "timeoutSeconds" (default (default 5 $values.timeoutSeconds) $own.timeoutSeconds | int) }}
 {{- /* Called again when another webhook changed the Pod after it. */}}
@@ -338,7 +443,8 @@ answers. So no request ever waits for a webhook that is not there yet. In the ot
 {{- $webhooks := include "sandgate.webhooks" . | fromJsonArray }}
 {{- $allRules := include "sandgate.rules" $context | fromYaml }}
 {{- $rules := dict }}
-{{- range $webhooks }}{{ $_ := set $rules .name (get $allRules (trimPrefix "labelled." .name)) }}{{ end }}
+{{- /* What stands before the last three words of a webhook's name is the prefix of its scope. */}}
+{{- range $webhooks }}{{ $_ := set $rules .name (get $allRules (regexFind "[^.]+[.]sandgate[.]dev$" .name)) }}{{ end }}
 {{- if $managed }}
 {{- $_ := set $annotations "sandgate.dev/rules" (toJson $rules) }}
 {{- $_ := set $annotations "sandgate.dev/rendered" (include "sandgate.rendered" $webhooks) }}
@@ -387,6 +493,32 @@ things deny every Pod between them. */}}
 {{- end }}
 {{- end }}
 
+{{- /* Lets a policy, and its profiles that have their own list, allow the tolerations that the chart's RuntimeClass puts into
+Pods: admission adds them before sandgate sees the Pod. Call with (context, spec), which is changed. */}}
+{{- define "sandgate.allowTolerations" -}}
+{{- $class := default (dict) (index . 0).Values.runtimeClass }}
+{{- $spec := index . 1 }}
+{{- $classes := default (list $class.name) (default (dict) $spec.runtimeClass).allowed }}
+{{- $tolerations := list }}
+{{- range default (list) (default (dict) $class.scheduling).tolerations }}
+{{- if not .key }}
+{{- fail "runtimeClass.scheduling.tolerations has a toleration without a key, which a policy cannot allow: name the taint" }}
+{{- end }}
+{{- $tolerations = append $tolerations (omit . "tolerationSeconds") }}
+{{- end }}
+{{- if and $class.create $tolerations (has $class.name $classes) }}
+{{- $add := default (dict) $spec.add }}
+{{- $placement := default (dict) $add.placement }}
+{{- $_ := set $placement "allowedTolerations" (concat (default (list) $placement.allowedTolerations) $tolerations | uniq) }}
+{{- $_ := set $add "placement" $placement }}
+{{- $_ := set $spec "add" $add }}
+{{- range default (list) $spec.profiles }}
+{{- $own := default (dict) .spec }}
+{{- if hasKey (default (dict) $own.placement) "allowedTolerations" }}{{ include "sandgate.allowTolerations" (list (index $ 0) $own) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* The policies, as the files of each ConfigMap, as JSON: a list of maps from file to text. Where a policy goes depends
 on its name alone, so that a change of one never moves another. */}}
 {{- define "sandgate.policyFiles" -}}
@@ -396,7 +528,9 @@ on its name alone, so that a change of one never moves another. */}}
 {{- range $name, $spec := .Values.policies }}
 {{- if $spec }}
 {{- $map := mod (sha256sum $name | trunc 6 | printf "0x%s" | int64) $count | toString }}
-{{- $document := dict "apiVersion" "sandgate.dev/v1alpha1" "kind" "SandboxPolicy" "metadata" (dict "name" $name) "spec" $spec }}
+{{- $spec := deepCopy $spec }}
+{{- include "sandgate.allowTolerations" (list $ $spec) }}
+{{- $document := dict "apiVersion" "sandgate.dev/v1beta1" "kind" "SandboxPolicy" "metadata" (dict "name" $name) "spec" $spec }}
 {{- $_ := set (get $maps $map) (printf "%s.yaml" $name) (toYaml $document) }}
 {{- end }}
 {{- end }}

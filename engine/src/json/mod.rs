@@ -6,6 +6,7 @@
 
 mod patch;
 mod read;
+pub(crate) mod steps;
 mod value;
 
 pub(crate) use patch::{JsonStep, ValueChange, each_change};

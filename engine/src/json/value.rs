@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::steps::step;
+
 /// A JSON value that borrows from the text it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -173,13 +175,15 @@ impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Object<'a> {
 impl<'a> List<'a> {
     /// The items that stand, each with the index the sender of the object knows it by.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Value<'a>)> {
-        let standing = self.items.iter().enumerate().filter(|(_, (_, state))| *state != State::Removed);
+        let standing = self.items.iter().enumerate().inspect(|_| step());
+        let standing = standing.filter(|(_, (_, state))| *state != State::Removed);
         standing.map(|(index, (value, _))| (index, value))
     }
 
     /// The items that stand, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Value<'a>)> {
-        let standing = self.items.iter_mut().enumerate().filter(|(_, (_, state))| *state != State::Removed);
+        let standing = self.items.iter_mut().enumerate().inspect(|_| step());
+        let standing = standing.filter(|(_, (_, state))| *state != State::Removed);
         standing.map(|(index, (value, _))| (index, value))
     }
 
@@ -213,7 +217,7 @@ impl<'a> Object<'a> {
     /// The value of `key`, unless it is absent or null.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.members.iter().find(|member| member.is(key)).map(|member| &member.value)
+        self.members.iter().inspect(|_| step()).find(|member| member.is(key)).map(|member| &member.value)
     }
 
     /// The string at `key`.
@@ -252,7 +256,8 @@ impl<'a> Object<'a> {
 
     /// The members that are not null.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        let standing = self.members.iter().filter(|member| !matches!(member.value, Value::Null));
+        let standing = self.members.iter().inspect(|_| step());
+        let standing = standing.filter(|member| !matches!(member.value, Value::Null));
         standing.map(|member| (member.key.as_ref(), &member.value))
     }
 

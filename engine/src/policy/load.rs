@@ -199,16 +199,12 @@ fn read_tree(text: &str, file: &Arc<str>, lines_before: u64) -> Result<Tree, Pro
     // The level `off` is a text.
     let mut options = yaml::options();
     options.strict_booleans = true;
-    let mut failed_at = String::new();
     let raw = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
-        serde_path_to_error::deserialize::<_, Spanned<Raw>>(reader).map_err(|error| {
-            failed_at = error.path().to_string().trim_end_matches('?').trim_end_matches('.').to_string();
-            error.into_inner()
-        })
+        Spanned::<Raw>::deserialize(reader)
     });
     raw.map(|raw| Tree::of_document(raw, file, lines_before)).map_err(|error| {
         let line = error.location().map_or(0, |location| lines_before + location.line());
-        Problem::new(&failed_at, yaml::describe(&error), &Place { file: Arc::clone(file), line })
+        Problem::new("", yaml::describe(&error), &Place { file: Arc::clone(file), line })
     })
 }
 

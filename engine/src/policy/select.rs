@@ -11,7 +11,7 @@ use crate::hash::short_hash;
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// The namespaces of Kubernetes itself, which `"*"` never means.
+/// The namespaces of Kubernetes itself, which neither a selector nor `"*"` means.
 const KUBERNETES_PREFIX: &str = "kube-";
 
 /// A `meta/v1` `LabelSelector`: all requirements must hold.
@@ -183,7 +183,7 @@ impl PolicySet {
         }
     }
 
-    /// Sets the namespace that the program itself runs in, which `"*"` never means.
+    /// Sets the namespace that the program itself runs in, which neither a selector nor `"*"` means.
     #[must_use]
     pub fn with_release_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.release_namespace = namespace.into();
@@ -200,9 +200,9 @@ impl PolicySet {
         }
         if let Some(named) = path_policy {
             let policy = self.named(named)?;
-            // The path is trusted only for policies that select by labels; a policy that names its namespaces is not
-            // for others.
-            return policy.header.namespace_selector.is_some().then_some(policy);
+            // The path is trusted only for policies that select by labels; a policy that names its namespaces is not for others.
+            let selects = policy.header.namespace_selector.is_some() && !self.is_excluded(name);
+            return selects.then_some(policy);
         }
         self.for_rest(name)
     }
@@ -236,8 +236,12 @@ impl PolicySet {
     }
 
     fn for_rest(&self, name: &str) -> Option<&Policy> {
-        let excluded = name.starts_with(KUBERNETES_PREFIX) || name == self.release_namespace;
-        self.rest.filter(|_| !excluded).map(|index| &self.policies[index])
+        self.rest.filter(|_| !self.is_excluded(name)).map(|index| &self.policies[index])
+    }
+
+    /// Returns true for a namespace that neither a selector nor `"*"` means: without the program it could not start again.
+    fn is_excluded(&self, name: &str) -> bool {
+        name.starts_with(KUBERNETES_PREFIX) || name == self.release_namespace
     }
 
     /// Returns the policy of this name.
@@ -288,6 +292,15 @@ impl PolicySet {
             name: "not-by-pattern".into(),
             expression: format!("!({})", matching(&patterns)),
         });
+        let not_kubernetes = MatchCondition {
+            name: "not-kubernetes".into(),
+            expression: format!("!request.namespace.startsWith('{KUBERNETES_PREFIX}')"),
+        };
+        let others: Vec<MatchCondition> = std::iter::once(not_kubernetes).chain(not_patterns).collect();
+        let release = Some(self.release_namespace.clone()).filter(|name| !name.is_empty());
+        let excluded: Vec<String> = named.iter().cloned().chain(release).collect();
+        let not_excluded =
+            (!excluded.is_empty()).then(|| LabelRequirement::new(NAME_LABEL, LabelOperator::NotIn, excluded));
 
         let mut scopes = Vec::new();
         if !named.is_empty() {
@@ -302,27 +315,15 @@ impl PolicySet {
         let selecting =
             || headers().filter_map(|(name, header)| Some((name, header.namespace_selector.as_ref()?)));
         for (name, selector) in selecting() {
-            let requirements = selector.requirements().into_iter().chain(not_named.clone()).collect();
-            let conditions = not_patterns.iter().cloned().collect();
-            scopes.push(WebhookScope::new(WebhookKind::Selector, name, requirements, conditions));
+            let requirements = selector.requirements().into_iter().chain(not_excluded.clone()).collect();
+            scopes.push(WebhookScope::new(WebhookKind::Selector, name, requirements, others.clone()));
         }
         if self.rest.is_some() {
-            let excluded =
-                named.into_iter().chain(Some(self.release_namespace.clone()).filter(|name| !name.is_empty()));
-            let excluded: Vec<String> = excluded.collect();
-            let mut requirements = Vec::new();
-            if !excluded.is_empty() {
-                requirements.push(LabelRequirement::new(NAME_LABEL, LabelOperator::NotIn, excluded));
-            }
+            let mut requirements: Vec<LabelRequirement> = not_excluded.into_iter().collect();
             // The load checks allow "*" only beside selectors of one requirement, which can be negated.
             let selectors = selecting().flat_map(|(_, selector)| selector.requirements());
             requirements.extend(selectors.map(|requirement| requirement.negated()));
-            let kubernetes = MatchCondition {
-                name: "not-kubernetes".into(),
-                expression: format!("!request.namespace.startsWith('{KUBERNETES_PREFIX}')"),
-            };
-            let conditions = std::iter::once(kubernetes).chain(not_patterns).collect();
-            scopes.push(WebhookScope::new(WebhookKind::Rest, "", requirements, conditions));
+            scopes.push(WebhookScope::new(WebhookKind::Rest, "", requirements, others));
         }
         scopes
     }

@@ -1,11 +1,14 @@
 //! The Pods of Argo Workflows, which have no Pod template: a template holds containers, the workflow what all share.
 
 use super::{
-    build::{Fields, at, child, container, text},
-    location::{TemplateLocation, join},
+    build::{Fields, at, child, container, fields, item_of_spec, of_spec, text},
+    location::TemplateLocation,
     template::{Note, OwnerNames, PodTemplateRef, Workload, pod},
 };
-use crate::json::{Object, Value};
+use crate::{
+    json::{Object, Value},
+    path::{FieldPath, METADATA, Step},
+};
 
 /// Fields of the Pod's spec that a template may have, and that it else takes from the workflow.
 const OF_TEMPLATE: [&str; 9] = [
@@ -26,10 +29,11 @@ const OF_WORKFLOW: [&str; 4] = ["dnsConfig", "dnsPolicy", "hostNetwork", "imageP
 /// Returns the Pods of the workflow at `base`, as far as they can be seen.
 pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Workload {
     let Some(workflow) = at(object, base) else { return Workload::default() };
+    let base = &fields(base);
     let mut workload = Workload::default();
     let templates = workflow.as_object().into_iter().flat_map(|spec| spec.list("templates"));
     for (index, template) in templates {
-        let path = format!("{base}.templates[{index}]");
+        let path = base.with(Step::Field("templates")).with(Step::Index(index));
         workload.pods.extend(of_template(workflow, names, base, template, &path));
         workload.notes.extend(unreadable(template, &path));
     }
@@ -44,19 +48,19 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Worklo
 }
 
 /// A patch is a text that Argo applies to the Pod; defaults are merged by Argo's own rules.
-fn unreadable(value: &Value, path: &str) -> Vec<Note> {
-    let fields = ["podSpecPatch", "templateDefaults", "executorPlugins"];
-    let found = fields.into_iter().filter(|field| child(value, field).is_some());
-    found.map(|field| Note::Unreadable { path: join(path, field) }).collect()
+fn unreadable(value: &Value, path: &FieldPath) -> Vec<Note> {
+    let unread = ["podSpecPatch", "templateDefaults", "executorPlugins"];
+    let found = unread.into_iter().filter(|field| child(value, field).is_some());
+    found.map(|field| Note::Unreadable { path: path.with(Step::Field(field)) }).collect()
 }
 
 /// Returns the Pod of a template; steps, DAGs, HTTP requests and suspensions have none.
 fn of_template<'v>(
     workflow: &Value<'v>,
     names: &OwnerNames,
-    base: &str,
+    base: &FieldPath,
     template: &Value<'v>,
-    path: &str,
+    path: &FieldPath,
 ) -> Option<PodTemplateRef> {
     let mut location = TemplateLocation::default();
     let mut spec = Fields::default();
@@ -81,14 +85,18 @@ fn of_template<'v>(
     for field in ["labels", "annotations"] {
         let of_template = child(template, "metadata").and_then(|metadata| child(metadata, field));
         let of_workflow = child(workflow, "podMetadata").and_then(|metadata| child(metadata, field));
-        let from = if of_template.is_some() { join(path, "metadata") } else { join(base, "podMetadata") };
+        let from = if of_template.is_some() {
+            path.with(Step::Field("metadata"))
+        } else {
+            base.with(Step::Field("podMetadata"))
+        };
         let mut members = Fields::of(of_template);
         for (key, value) in of_workflow.and_then(Value::as_object).into_iter().flat_map(Object::iter) {
             members.set_default(key, value.clone());
         }
         if of_template.or(of_workflow).is_some() {
             metadata.set_default(field, members.into_value());
-            location.add(&join("metadata", field), &join(&from, field));
+            location.add(METADATA.child(field).into(), from.with(Step::Field(field)));
         }
     }
     Some(pod(
@@ -102,7 +110,7 @@ fn of_template<'v>(
 
 fn containers<'v>(
     template: &Value<'v>,
-    path: &str,
+    path: &FieldPath,
     spec: &mut Fields<'v>,
     location: &mut TemplateLocation,
 ) -> Option<()> {
@@ -111,7 +119,7 @@ fn containers<'v>(
         let mut main = container(value);
         main.set_default("name", text("main"));
         spec.push("containers", main.into_value());
-        location.add("spec.containers[0]", &join(path, key));
+        location.add(item_of_spec("containers", 0), path.with(Step::Field(key)));
     } else {
         child(template, "containerSet")?;
         add_containers(spec, location, "containers", (template, path), "containerSet.containers");
@@ -126,15 +134,16 @@ pub(super) fn add_containers<'v>(
     spec: &mut Fields<'v>,
     location: &mut TemplateLocation,
     list: &str,
-    (owner, path): (&Value<'v>, &str),
+    (owner, path): (&Value<'v>, &FieldPath),
     field: &str,
 ) {
     let Some(Value::List(items)) = at(owner, field) else { return };
+    let path = fields(field).under(path);
     for (index, item) in items.iter() {
         // Anything but an object goes on to the rules, which deny it.
         let item = if item.as_object().is_some() { container(item).into_value() } else { item.clone() };
         if let Some(position) = spec.push(list, item) {
-            location.add(&format!("spec.{list}[{position}]"), &format!("{path}.{field}[{index}]"));
+            location.add(item_of_spec(list, position), path.with(Step::Index(index)));
         }
     }
 }
@@ -144,7 +153,7 @@ pub(super) fn take<'v>(
     spec: &mut Fields<'v>,
     location: &mut TemplateLocation,
     field: &str,
-    owners: &[(&Value<'v>, &str)],
+    owners: &[(&Value<'v>, &FieldPath)],
 ) {
     take_as(spec, location, field, field, owners);
 }
@@ -155,12 +164,12 @@ pub(super) fn take_as<'v>(
     location: &mut TemplateLocation,
     field: &str,
     name: &str,
-    owners: &[(&Value<'v>, &str)],
+    owners: &[(&Value<'v>, &FieldPath)],
 ) {
     let found = owners.iter().find_map(|(owner, path)| Some((child(owner, name)?, path)));
     if let Some((value, path)) = found {
         spec.set_default(field, value.clone());
-        location.add(&join("spec", field), &join(path, name));
+        location.add(of_spec(field), path.with(Step::Field(name)));
     }
 }
 
@@ -170,13 +179,14 @@ pub(super) fn add_all<'v>(
     location: &mut TemplateLocation,
     list: &str,
     field: &str,
-    owners: &[(&Value<'v>, &str)],
+    owners: &[(&Value<'v>, &FieldPath)],
 ) {
     for (owner, path) in owners {
         let Some(Value::List(items)) = child(owner, field) else { continue };
+        let path = path.with(Step::Field(field));
         for (index, item) in items.iter() {
             if let Some(position) = spec.push(list, item.clone()) {
-                location.add(&format!("spec.{list}[{position}]"), &format!("{path}.{field}[{index}]"));
+                location.add(item_of_spec(list, position), path.with(Step::Index(index)));
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Object, Value};
+use crate::{
+    json::{Object, Value},
+    path::{FieldPath, SPEC, Step},
+};
 
 /// The members of an object that is being put together, in their order.
 #[derive(Debug, Default)]
@@ -64,6 +67,21 @@ pub(super) fn list<const N: usize>(items: [Value<'_>; N]) -> Value<'_> {
 
 pub(super) fn text<'v>(text: &str) -> Value<'v> {
     Value::String(Cow::Owned(text.to_string()))
+}
+
+/// Returns the path of a field that is written with dots, such as `spec.workflowSpec`, a constant of this program.
+pub(super) fn fields(path: &str) -> FieldPath {
+    path.split('.').map(Step::Field).collect()
+}
+
+/// Returns the path of a field of the Pod's spec.
+pub(super) fn of_spec(field: &str) -> FieldPath {
+    SPEC.child(field).into()
+}
+
+/// Returns the path of an item of a list of the Pod's spec.
+pub(super) fn item_of_spec(list: &str, index: usize) -> FieldPath {
+    SPEC.child(list).index(index).into()
 }
 
 /// Returns the value at a path without lists, such as `spec.workflowSpec`.

@@ -2,11 +2,14 @@
 
 use super::{
     argo::{add_all, add_containers, take, take_as},
-    build::{Fields, at, child, container, text},
-    location::{TemplateLocation, join},
+    build::{Fields, at, child, container, fields, item_of_spec, text},
+    location::TemplateLocation,
     template::{Note, OwnerNames, PodTemplateRef, Workload, pod, pod_templates_at},
 };
-use crate::json::Value;
+use crate::{
+    json::Value,
+    path::{FieldPath, METADATA, Step},
+};
 
 /// Fields of a driver or an executor that are the Pod's own.
 const OF_ROLE: [&str; 10] = [
@@ -25,19 +28,20 @@ const OF_ROLE: [&str; 10] = [
 /// Returns the driver's Pod and an executor's of the application at `base`, as far as they can be seen.
 pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Workload {
     let Some(application) = at(object, base) else { return Workload::default() };
+    let base_path = &fields(base);
     let mut workload = Workload::default();
     for role in ["driver", "executor"] {
         let Some(value) = child(application, role) else { continue };
-        let path = join(base, role);
-        workload.pods.push(of_role(application, names, base, value, &path));
-        let template = join(&path, "template");
+        let path = base_path.with(Step::Field(role));
+        workload.pods.push(of_role(application, names, base_path, value, &path));
         if child(value, "template").is_some() {
+            let template = format!("{base}.{role}.template");
             workload.pods.extend(pod_templates_at(object, names.namespace(), &template));
         }
     }
     let configuration = child(application, "sparkConf").and_then(Value::as_object);
     if configuration.is_some_and(|all| all.iter().any(|(key, _)| key.starts_with("spark.kubernetes."))) {
-        workload.notes.push(Note::Unreadable { path: join(base, "sparkConf") });
+        workload.notes.push(Note::Unreadable { path: base_path.with(Step::Field("sparkConf")) });
     }
     workload.notes.push(Note::Partial);
     workload
@@ -46,9 +50,9 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Worklo
 fn of_role<'v>(
     application: &Value<'v>,
     names: &OwnerNames,
-    base: &str,
+    base: &FieldPath,
     role: &Value<'v>,
-    path: &str,
+    path: &FieldPath,
 ) -> PodTemplateRef {
     let mut location = TemplateLocation::default();
     let mut main = container(role);
@@ -62,7 +66,7 @@ fn of_role<'v>(
     main.set_default("name", text("spark-kubernetes"));
     let mut spec = Fields::default();
     spec.push("containers", main.into_value());
-    location.add("spec.containers[0]", path);
+    location.add(item_of_spec("containers", 0), path.clone());
     add_containers(&mut spec, &mut location, "containers", (role, path), "sidecars");
     add_containers(&mut spec, &mut location, "initContainers", (role, path), "initContainers");
     for field in OF_ROLE {
@@ -77,7 +81,7 @@ fn of_role<'v>(
     for field in ["labels", "annotations"] {
         if let Some(value) = child(role, field) {
             metadata.set_default(field, value.clone());
-            location.add(&join("metadata", field), &join(path, field));
+            location.add(METADATA.child(field).into(), path.with(Step::Field(field)));
         }
     }
     pod(names, None, Some(metadata.into_value()), Some(spec.into_value()), location)

@@ -1,6 +1,5 @@
 //! The search for parts that look like a Pod in an object of an unknown kind.
 
-use super::location::join;
 use crate::json::Value;
 
 /// Kinds of Kubernetes that hold descriptions of objects or plain texts, and make no Pods.
@@ -40,6 +39,15 @@ fn search(value: &Value, path: &str, paths: &mut Vec<String>) {
         }
         Value::List(items) => items.iter().for_each(|(_, item)| search(item, &join(path, "[*]"), paths)),
         _ => {}
+    }
+}
+
+/// Joins a pattern of a path and one more step of it, which is `[*]` or a field.
+fn join(path: &str, step: &str) -> String {
+    match step {
+        step if path.is_empty() => step.into(),
+        step if step.starts_with('[') => format!("{path}{step}"),
+        step => format!("{path}.{step}"),
     }
 }
 

@@ -2,11 +2,14 @@
 
 use super::{
     argo::{add_all, add_containers, take},
-    build::{Fields, at, child, container, text},
-    location::{TemplateLocation, join},
+    build::{Fields, at, child, container, fields, item_of_spec, text},
+    location::TemplateLocation,
     template::{Note, OwnerNames, PodTemplateRef, Workload, expand, pod},
 };
-use crate::json::Value;
+use crate::{
+    json::Value,
+    path::{FieldPath, Step},
+};
 
 /// The fields of `podTemplate` that are the Pod's own.
 const OF_POD_TEMPLATE: [&str; 14] = [
@@ -40,7 +43,7 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, paths: &[&str]) -> Wo
     workload
 }
 
-fn of_task(object: &Value, names: &OwnerNames, task: &Value, path: &str) -> PodTemplateRef {
+fn of_task(object: &Value, names: &OwnerNames, task: &Value, path: &FieldPath) -> PodTemplateRef {
     let mut location = TemplateLocation::default();
     let mut spec = Fields::default();
     let defaults = child(task, "stepTemplate").map(container);
@@ -53,13 +56,15 @@ fn of_task(object: &Value, names: &OwnerNames, task: &Value, path: &str) -> PodT
             step.clone()
         };
         if let Some(position) = spec.push("containers", value) {
-            location.add(&format!("spec.containers[{position}]"), &format!("{path}.steps[{index}]"));
+            let step_path = path.with(Step::Field("steps")).with(Step::Index(index));
+            location.add(item_of_spec("containers", position), step_path);
         }
     }
     add_containers(&mut spec, &mut location, "containers", (task, path), "sidecars");
     add_all(&mut spec, &mut location, "volumes", "volumes", &[(task, path)]);
     let templates = ["spec.podTemplate", "spec.taskRunTemplate.podTemplate"];
     for (path, template) in templates.into_iter().filter_map(|path| Some((path, at(object, path)?))) {
+        let path = &fields(path);
         for field in OF_POD_TEMPLATE {
             take(&mut spec, &mut location, field, &[(template, path)]);
         }
@@ -67,7 +72,7 @@ fn of_task(object: &Value, names: &OwnerNames, task: &Value, path: &str) -> PodT
     }
     for path in ["spec", "spec.taskRunTemplate"] {
         if let Some(owner) = at(object, path) {
-            take(&mut spec, &mut location, "serviceAccountName", &[(owner, path)]);
+            take(&mut spec, &mut location, "serviceAccountName", &[(owner, &fields(path))]);
         }
     }
     spec.set_default("restartPolicy", text("Never"));
@@ -100,20 +105,21 @@ fn references(object: &Value) -> Vec<Note> {
     let found = PATHS.into_iter().flat_map(|(path, kind)| {
         expand(object, path).into_iter().map(move |(path, reference)| (path, kind, reference))
     });
-    found.map(|(path, kind, reference)| reference_to(&path, kind, reference)).collect()
+    found.map(|(path, kind, reference)| reference_to(path, kind, reference)).collect()
 }
 
 fn step_references(task: &Value) -> Vec<Note> {
-    expand(task, "steps[*].ref").iter().map(|(path, step)| reference_to(path, "StepAction", step)).collect()
+    let found = expand(task, "steps[*].ref").into_iter();
+    found.map(|(path, step)| reference_to(path, "StepAction", step)).collect()
 }
 
-fn reference_to(path: &str, kind: &str, reference: &Value) -> Note {
+fn reference_to(path: FieldPath, kind: &str, reference: &Value) -> Note {
     match child(reference, "name").and_then(Value::as_str) {
         Some(name) => {
             let kind = child(reference, "kind").and_then(Value::as_str).unwrap_or(kind);
             Note::Reference { kind: kind.into(), name: name.into() }
         }
         // A resolver fetches it.
-        None => Note::Unreadable { path: join(path, "") },
+        None => Note::Unreadable { path },
     }
 }

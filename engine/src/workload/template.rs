@@ -4,13 +4,17 @@ use super::{
     argo,
     build::{Fields, at, child},
     kinds::{TemplatePath, Templates, WorkloadKind},
-    location::{TemplateLocation, join},
+    location::TemplateLocation,
     owner::{Addition, owner_references},
     spark,
     suspect::suspects,
     tekton,
 };
-use crate::{json::Value, yaml::steps};
+use crate::{
+    json::Value,
+    path::{FieldPath, Step},
+    yaml::steps,
+};
 
 /// A Pod that an object makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub enum Note {
     /// The object changes its Pods in a way that is not understood, at this path.
     Unreadable {
         /// The path of the field.
-        path: String,
+        path: FieldPath,
     },
     /// The controller adds containers of its own to the Pods, which are not seen here.
     Partial,
@@ -129,7 +133,7 @@ pub fn pod_templates_at(object: &Value, namespace: &str, path: &str) -> Vec<PodT
     let names = OwnerNames::of(object, namespace);
     let owner = OwnerType { api_version: names.api_version, kind: names.kind };
     let found = expand(object, path).into_iter();
-    found.map(|(path, value)| from_template(object, &names, &owner, Addition::None, &path, value)).collect()
+    found.map(|(path, value)| from_template(object, &names, &owner, Addition::None, path, value)).collect()
 }
 
 fn from_paths(object: &Value, names: &OwnerNames, paths: &[TemplatePath]) -> Result<Workload, String> {
@@ -146,7 +150,7 @@ fn from_paths(object: &Value, names: &OwnerNames, paths: &[TemplatePath]) -> Res
         pods.extend(
             found
                 .into_iter()
-                .map(|(path, value)| from_template(object, names, &owner, *addition, &path, value)),
+                .map(|(path, value)| from_template(object, names, &owner, *addition, path, value)),
         );
     }
     Ok(Workload { pods, notes: Vec::new() })
@@ -158,25 +162,26 @@ struct OwnerType<'o> {
 }
 
 /// Follows a path to every value that it leads to.
-pub(super) fn expand<'o, 'v>(object: &'o Value<'v>, path: &str) -> Vec<(String, &'o Value<'v>)> {
-    let mut found = vec![(String::new(), object)];
+pub(super) fn expand<'o, 'v>(object: &'o Value<'v>, path: &str) -> Vec<(FieldPath, &'o Value<'v>)> {
+    let mut found = vec![(FieldPath::default(), object)];
     for step in steps(path) {
         found = found.into_iter().flat_map(|(path, value)| follow(&path, value, step)).collect();
     }
     found
 }
 
-fn follow<'o, 'v>(path: &str, value: &'o Value<'v>, step: &str) -> Vec<(String, &'o Value<'v>)> {
+fn follow<'o, 'v>(path: &FieldPath, value: &'o Value<'v>, step: &str) -> Vec<(FieldPath, &'o Value<'v>)> {
     match (value, step) {
         (Value::List(items), "*") => {
-            items.iter().map(|(index, item)| (format!("{path}[{index}]"), item)).collect()
+            items.iter().map(|(index, item)| (path.with(Step::Index(index)), item)).collect()
         }
         (Value::Object(members), "*") => {
-            members.iter().map(|(key, member)| (join(path, key), member)).collect()
+            members.iter().map(|(key, member)| (path.with(Step::Field(key)), member)).collect()
         }
         _ => {
-            let step_path = if matches!(value, Value::List(_)) { format!("[{step}]") } else { step.into() };
-            child(value, step).map(|child| (join(path, &step_path), child)).into_iter().collect()
+            let index = matches!(value, Value::List(_)).then(|| step.parse().ok()).flatten();
+            let step_path = path.with(index.map_or(Step::Field(step), Step::Index));
+            child(value, step).map(|child| (step_path, child)).into_iter().collect()
         }
     }
 }
@@ -198,7 +203,7 @@ fn from_template(
     names: &OwnerNames,
     owner: &OwnerType,
     addition: Addition,
-    path: &str,
+    path: FieldPath,
     value: &Value,
 ) -> PodTemplateRef {
     let is_spec = child(value, "containers").is_some() && child(value, "spec").is_none();

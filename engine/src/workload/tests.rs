@@ -1,7 +1,20 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::json::value_from_str;
+use crate::{
+    json::value_from_str,
+    path::{FieldPath, Step},
+};
+
+/// Returns the path of a written path.
+fn path(text: &str) -> FieldPath {
+    crate::yaml::steps(text).map(|step| step.parse().map_or(Step::Field(step), Step::Index)).collect()
+}
+
+/// Returns where a field of the Pod is in the object.
+fn located(location: &TemplateLocation, pod_path: &str) -> String {
+    location.path(&path(pod_path)).unwrap().to_string()
+}
 
 fn workload(object: &Json) -> Workload {
     let text = object.to_string();
@@ -14,7 +27,7 @@ fn pods(object: &Json) -> Vec<Json> {
 
 /// Each Pod's path of `spec.containers[0].image` in the object.
 fn image_paths(object: &Json) -> Vec<String> {
-    workload(object).pods.iter().map(|pod| pod.location.path("spec.containers[0].image")).collect()
+    workload(object).pods.iter().map(|pod| located(&pod.location, "spec.containers[0].image")).collect()
 }
 
 /// Puts `value` at a path; `[*]` becomes a list of two, or a mapping for the replica specs of Kubeflow.
@@ -66,9 +79,9 @@ fn every_path_of_the_table_leads_to_its_pods() {
                 workload.notes
             );
             for pod in &workload.pods {
-                let path = pod.location.path("spec.containers[0].image");
-                let pointer: String = crate::yaml::steps(&path).flat_map(|step| ["/", step]).collect();
-                assert_eq!(object.pointer(&pointer), Some(&json!("b")), "{path}");
+                let located = located(&pod.location, "spec.containers[0].image");
+                let pointer: String = crate::yaml::steps(&located).flat_map(|step| ["/", step]).collect();
+                assert_eq!(object.pointer(&pointer), Some(&json!("b")), "{located}");
                 let made: Json = serde_json::from_str(&pod.pod).unwrap();
                 assert_eq!(made["metadata"]["namespace"], "workflows");
                 assert!(made["metadata"]["ownerReferences"].is_array() || kind.kind == "PodTemplate");
@@ -149,13 +162,13 @@ fn an_argo_workflow_has_a_pod_for_each_template_with_a_container() {
     assert_eq!(made[1]["spec"]["serviceAccountName"], "own");
     let found = workload(&workflow);
     assert_eq!(
-        found.pods[0].location.path("spec.volumes[1].hostPath"),
+        located(&found.pods[0].location, "spec.volumes[1].hostPath"),
         "spec.templates[1].volumes[0].hostPath"
     );
-    assert_eq!(found.pods[0].location.path("spec.hostNetwork"), "spec.hostNetwork");
+    assert_eq!(located(&found.pods[0].location, "spec.hostNetwork"), "spec.hostNetwork");
     assert_eq!(
         found.notes,
-        [Note::Unreadable { path: "spec.templates[3].podSpecPatch".into() }, Note::Partial]
+        [Note::Unreadable { path: path("spec.templates[3].podSpecPatch") }, Note::Partial]
     );
 }
 
@@ -180,8 +193,8 @@ fn a_tekton_task_has_one_pod_of_its_steps() {
     );
     assert_eq!(made["spec"]["serviceAccountName"], "builder");
     let location = &workload(&run).pods[0].location;
-    assert_eq!(location.path("spec.containers[2].image"), "spec.taskSpec.sidecars[0].image");
-    assert_eq!(location.path("spec.hostNetwork"), "spec.podTemplate.hostNetwork");
+    assert_eq!(located(location, "spec.containers[2].image"), "spec.taskSpec.sidecars[0].image");
+    assert_eq!(located(location, "spec.hostNetwork"), "spec.podTemplate.hostNetwork");
 
     let named = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p"},
         "spec": {"pipelineRef": {"name": "ci"}}});
@@ -206,14 +219,14 @@ fn a_spark_application_has_a_driver_and_an_executor() {
     assert_eq!(made[1]["spec"]["securityContext"]["runAsUser"], 0);
     let found = workload(&spark);
     assert_eq!(
-        found.pods[0].location.path("spec.containers[0].securityContext.privileged"),
+        located(&found.pods[0].location, "spec.containers[0].securityContext.privileged"),
         "spec.driver.securityContext.privileged"
     );
     assert_eq!(
-        found.pods[1].location.path("spec.securityContext.runAsUser"),
+        located(&found.pods[1].location, "spec.securityContext.runAsUser"),
         "spec.executor.podSecurityContext.runAsUser"
     );
-    assert_eq!(found.pods[1].location.path("spec.volumes[0].hostPath"), "spec.volumes[0].hostPath");
+    assert_eq!(located(&found.pods[1].location, "spec.volumes[0].hostPath"), "spec.volumes[0].hostPath");
 }
 
 #[test]

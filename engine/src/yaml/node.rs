@@ -10,7 +10,8 @@ use serde::{
 use serde_json::Number;
 use serde_saphyr::Spanned;
 
-use super::{Document, ParseError, documents, documents::is_json, options, steps};
+use super::{Document, ParseError, documents, documents::is_json, options};
+use crate::path::{FieldPath, Step};
 
 /// A value and the line it begins on.
 #[derive(Debug, Clone)]
@@ -137,10 +138,15 @@ impl Node {
 
     /// Returns the value at `path`, or the nearest one above it that is in the text.
     #[must_use]
-    pub fn nearest(&self, path: &str) -> &Self {
+    pub fn nearest(&self, path: &FieldPath) -> &Self {
         let mut here = self;
-        for step in steps(path) {
-            let Some(next) = here.child(step) else { break };
+        for step in path.steps() {
+            let next = match (step, &here.value) {
+                (Step::Index(index), Value::List(items)) => items.get(index),
+                (Step::Field(name) | Step::Key(name), _) => here.get(name),
+                (Step::Index(_), _) => None,
+            };
+            let Some(next) = next else { break };
             here = next;
         }
         here

@@ -1,8 +1,12 @@
 use super::*;
-use crate::policy::{PolicySet, Source};
+use crate::{
+    path::Step,
+    policy::{PolicySet, Source},
+};
 
 fn line_of(text: &str, path: &str) -> u64 {
-    read(text).last().unwrap().as_ref().unwrap().nearest(path).line()
+    let steps = super::steps(path).map(|step| step.parse().map_or(Step::Field(step), Step::Index));
+    read(text).last().unwrap().as_ref().unwrap().nearest(&steps.collect()).line()
 }
 
 fn json(text: &str) -> String {

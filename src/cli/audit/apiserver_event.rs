@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn every_webhook_of_the_chart_is_recorded_with_the_endpoint_that_it_calls() {
         for (webhook, endpoint) in [
-            ("labelled.mutate", "mutate"),
+            ("patterns.mutate", "mutate"),
             ("validate", "validate"),
             ("status", "validate"),
-            ("labelled.binding", "validate"),
+            ("ci.selector.binding", "validate"),
         ] {
             let event = DENIED.replace("\"mutate.sandgate.dev", &format!("\"{webhook}.sandgate.dev"));
             let event: AuditEvent = serde_json::from_str(&event).unwrap();

@@ -77,7 +77,7 @@ fn table(cells: &[&str]) -> Vec<u8> {
 /// A column of CSV: its name, and its text in a record.
 type TableColumn = (&'static str, for<'r> fn(&'r AuditRecord<'static>) -> Cow<'r, str>);
 
-const COLUMNS: [TableColumn; 29] = [
+const COLUMNS: [TableColumn; 32] = [
     ("time", |record| (&*record.time).into()),
     ("cluster", |record| (&*record.cluster).into()),
     ("instance", |record| (&*record.instance).into()),
@@ -99,9 +99,16 @@ const COLUMNS: [TableColumn; 29] = [
     ("serviceAccount", |record| (&*record.service_account).into()),
     ("policy", |record| (&*record.policy).into()),
     ("profile", |record| record.profile.as_deref().unwrap_or_default().into()),
+    ("exceptions", |record| record.exceptions.join(" ").into()),
     ("policyHash", |record| (&*record.policy_hash).into()),
     ("mode", |record| (&*record.mode).into()),
     ("filled", |record| record.filled.join(" ").into()),
+    ("clamped", |record| {
+        let clamped = record.clamped.iter();
+        let texts = clamped.map(|number| format!("{}={}>{}", number.path, number.from, number.to));
+        texts.collect::<Vec<_>>().join(" ").into()
+    }),
+    ("tokenRemoved", |record| record.token_removed.to_string().into()),
     ("rules", |record| record.rules().join(",").into()),
     ("forgivenRules", |record| rules(&record.forgiven).join(",").into()),
     ("candidateRules", |record| rules(&record.candidate).join(",").into()),
@@ -167,6 +174,6 @@ mod tests {
         let record = AuditRecord { user: "alice".into(), cluster: "c".into(), ..AuditRecord::default() };
         let texts: Vec<_> =
             COLUMNS.iter().filter(|(_, text)| !text(&record).is_empty()).map(|(name, _)| *name).collect();
-        assert_eq!(texts, ["cluster", "authenticated", "dryRun", "user", "durationMicros"]);
+        assert_eq!(texts, ["cluster", "authenticated", "dryRun", "user", "tokenRemoved", "durationMicros"]);
     }
 }

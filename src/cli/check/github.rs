@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Report, text};
-use sandgate_engine::policy::Mode;
+use sandgate_engine::{policy::Level, review::Outcome};
 
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();
@@ -20,13 +20,13 @@ pub(super) fn write(report: &Report) -> String {
             );
             continue;
         };
-        // A policy that only warns or records fails no build.
-        let level = match result.mode {
-            Mode::Enforce => "error",
-            Mode::Warn => "warning",
-            Mode::Audit => "notice",
-        };
         for violation in &result.violations {
+            // A rule that is only warned of or recorded fails no build, and neither does a user that is exempt.
+            let level = match violation.level {
+                Level::Enforce if result.outcome != Outcome::Exempt => "error",
+                Level::Warn => "warning",
+                Level::Enforce | Level::Audit | Level::Off => "notice",
+            };
             let text = format!("{title}: {}", violation.sentence());
             command(&mut out, level, Some((file, violation.line)), violation.rule, &text);
         }

@@ -4,6 +4,7 @@ use quick_junit::{NonSuccessKind, Report as JunitReport, TestCase, TestCaseStatu
 
 use super::{Checked, Report};
 use crate::cli::{CliError, terminal::count};
+use sandgate_engine::review::Outcome;
 
 pub(super) fn write(report: &Report) -> Result<String, CliError> {
     let mut suite = TestSuite::new("sandgate check");
@@ -34,11 +35,17 @@ fn of_pod(checked: &Checked, is_strict: bool) -> TestCase {
         };
         status.set_message("no policy covers the namespace");
         status
-    } else if checked.violation_count() == 0 {
+    } else if checked.violation_count() == 0 || checked.outcome() == Outcome::Exempt {
         TestCaseStatus::success()
     } else {
         let lines = checked.violations().iter().map(|violation| {
-            format!("{}:{}: {} ({})\n", pod.file(), violation.line, violation.sentence(), violation.rule)
+            format!(
+                "{}:{}: {} ({})\n",
+                pod.file(),
+                violation.line,
+                violation.sentence(),
+                violation.rule_and_level()
+            )
         });
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_type("violation");

@@ -10,13 +10,17 @@ mod text;
 use clap::{Args, ValueEnum};
 
 use super::{
-    CliError, Status, print,
+    CliError, Status,
+    evaluation::{Evaluation, Evaluator},
+    fix, print,
     terminal::{error, note},
-    workload_pods::{Evaluation, Finding, Notice, Problem, WorkloadArgs, WorkloadPod},
+    workload_pods::{Finding, Notice, Problem, WorkloadArgs, WorkloadPod},
 };
 use sandgate_engine::{
+    json::is_changed,
     pod::changed_paths,
-    policy::{Mode, PolicySet},
+    policy::{Policy, PolicySet},
+    review::{Clamped, Outcome},
 };
 
 /// Check Pods, and objects that make Pods, as the webhook would
@@ -29,7 +33,7 @@ use sandgate_engine::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 every Pod would be admitted, 1 violations found, 2 something could not be \
-                        checked.\nIn the modes warn and audit the webhook admits Pods that violate the policy; the exit \
+                        checked.\nWhere the policy only warns or records, the webhook admits Pods that violate it; the exit \
                         status is 1 all the same."
 )]
 pub(super) struct CheckArgs {
@@ -49,6 +53,10 @@ pub(super) struct CheckArgs {
         default_missing_value = "true"
     )]
     strict: Option<bool>,
+
+    /// First change the files as "sandgate fix --write" does, then check them
+    #[arg(long)]
+    fix: bool,
 
     /// Print the number of violations of each rule instead of each Pod (text only)
     #[arg(long)]
@@ -76,9 +84,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, CliError> {
     }
     let policies = args.workloads.policies()?;
     let mut collected = args.workloads.collect(&policies)?;
+    if args.fix {
+        let evaluator = args.workloads.evaluator(&policies, collected.namespaces.clone());
+        let problems = fix::write_fixes(&collected, &evaluator)?;
+        collected = args.workloads.collect(&policies)?;
+        collected.unread.extend(problems);
+    }
+    let evaluator = args.workloads.evaluator(&policies, std::mem::take(&mut collected.namespaces));
     let mut pods = Vec::with_capacity(collected.pods.len());
     for pod in &collected.pods {
-        match Checked::of(pod, &policies) {
+        match Checked::of(pod, &evaluator) {
             Ok(checked) => pods.push(checked),
             Err(problem) => collected.problems.push(problem),
         }
@@ -140,23 +155,28 @@ impl Report<'_> {
 
     /// Returns the number of things that may make Pods, or are Pods, and were not checked.
     fn unchecked(&self) -> usize {
-        self.notices.iter().filter(|notice| notice.is_unchecked).count() + self.count(Verdict::NoPolicy)
+        self.notices.iter().filter(|notice| notice.is_unchecked).count() + self.count(Outcome::NoPolicy)
     }
 
+    /// Returns the number of violations that count: a request that is exempt has none.
     fn violations(&self) -> usize {
-        self.pods.iter().map(Checked::violation_count).sum()
+        let counted = self.pods.iter().filter(|pod| pod.outcome() != Outcome::Exempt);
+        counted.map(Checked::violation_count).sum()
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
-        self.pods.iter().filter(|pod| pod.verdict() == verdict).count()
+    fn count(&self, outcome: Outcome) -> usize {
+        self.pods.iter().filter(|pod| pod.outcome() == outcome).count()
     }
 
     /// Returns the namespaces that have a policy.
     fn covered_namespaces(&self) -> String {
-        let policies = self.policies.policies().iter();
-        let names: Vec<&str> =
-            policies.flat_map(|policy| &policy.header.namespaces).map(|name| name.as_str()).collect();
-        names.join(", ")
+        let scope = |policy: &Policy| match &policy.header.namespace_selector {
+            Some(_) => {
+                vec![format!("those that policy {} selects by label; add their manifests", policy.name)]
+            }
+            None => policy.header.namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
+        };
+        self.policies.policies().iter().flat_map(scope).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -168,39 +188,35 @@ struct Checked<'r> {
 }
 
 struct CheckResult<'r> {
-    policy: &'r str,
-    policy_hash: &'r str,
-    mode: Mode,
+    policy: &'r Policy,
+    outcome: Outcome,
+    /// The profile that was chosen, if one matches.
+    profile: Option<&'r str>,
+    /// The exceptions that hold for containers.
+    exceptions: Vec<&'r str>,
     /// The paths of the fields that were filled.
     filled: Vec<String>,
+    /// The paths of the fields that are not filled, and would be if every rule were enforced.
+    unfilled: Vec<String>,
+    /// The numbers that were lowered: the path, the number that it was, the number that it is.
+    lowered: Vec<(String, i64, i64)>,
     violations: Vec<Finding>,
     /// The number of further violations, too many to keep.
     omitted: usize,
-}
-
-/// The webhook's decision about a Pod.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Admitted,
-    Denied,
-    /// Admitted in spite of violations: mode warn or audit.
-    Tolerated,
-    NoPolicy,
+    /// The policy that is evaluated beside it and only recorded, with what violates that.
+    candidate: Option<(&'r str, Vec<Finding>)>,
+    /// The users for whom the Pod would be admitted.
+    admitted_for: Vec<String>,
 }
 
 impl<'r> Checked<'r> {
-    fn of(pod: &'r WorkloadPod, policies: &'r PolicySet) -> Result<Self, Problem> {
-        let result = pod.evaluate(policies)?.map(|evaluation| CheckResult::of(pod, &evaluation));
+    fn of(pod: &'r WorkloadPod, evaluator: &Evaluator<'r>) -> Result<Self, Problem> {
+        let result = evaluator.evaluate(pod)?.map(|evaluation| CheckResult::of(pod, evaluation));
         Ok(Self { pod, result })
     }
 
-    fn verdict(&self) -> Verdict {
-        match &self.result {
-            None => Verdict::NoPolicy,
-            Some(result) if result.violations.is_empty() => Verdict::Admitted,
-            Some(CheckResult { mode: Mode::Enforce, .. }) => Verdict::Denied,
-            Some(_) => Verdict::Tolerated,
-        }
+    fn outcome(&self) -> Outcome {
+        self.result.as_ref().map_or(Outcome::NoPolicy, |result| result.outcome)
     }
 
     fn violations(&self) -> &[Finding] {
@@ -213,16 +229,28 @@ impl<'r> Checked<'r> {
 }
 
 impl<'r> CheckResult<'r> {
-    fn of(pod: &WorkloadPod, evaluation: &Evaluation<'r>) -> Self {
-        let Evaluation { policy, pod: filled, violations } = evaluation;
-        let findings = pod.findings(violations);
+    fn of(pod: &WorkloadPod, evaluation: Evaluation<'r>) -> Self {
+        let Evaluation { policy, outcome, pod: stored, findings, candidate, admitted_for } = evaluation;
+        let paths = |pod: &WorkloadPod, value| {
+            changed_paths(value).iter().map(|path| pod.path(path)).collect::<Vec<_>>()
+        };
+        let filled = paths(pod, &stored);
+        let simulated =
+            findings.simulated.as_ref().filter(|_| outcome != Outcome::Exempt && !is_changed(&stored));
+        let violations = pod.findings(&findings.violations);
+        let lowered = findings.clamped.iter().filter(|_| is_changed(&stored));
         Self {
-            policy: &policy.name,
-            policy_hash: &policy.hash,
-            mode: policy.mode(),
-            filled: changed_paths(filled).iter().map(|path| pod.path(&path.to_string())).collect(),
-            omitted: violations.len() - findings.len(),
-            violations: findings,
+            policy,
+            outcome,
+            profile: findings.profile.map(|profile| profile.name.as_str()).filter(|name| !name.is_empty()),
+            exceptions: findings.exceptions,
+            filled,
+            unfilled: simulated.map(|value| paths(pod, value)).unwrap_or_default(),
+            lowered: lowered.map(|Clamped { path, from, to }| (pod.path(path), *from, *to)).collect(),
+            omitted: findings.violations.len() - violations.len(),
+            violations,
+            candidate: candidate.map(|(policy, found)| (policy.name.as_str(), pod.findings(&found))),
+            admitted_for,
         }
     }
 }

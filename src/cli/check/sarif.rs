@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Checked, Report};
 use crate::cli::workload_pods::Finding;
 use sandgate_engine::{
-    policy::Mode,
+    policy::Level,
+    review::Outcome,
     rules::{self, Rule},
 };
 
@@ -72,17 +73,15 @@ fn notification(level: &str, text: &str, file: &str, line: u64) -> Value {
 }
 
 fn results(pod: &Checked) -> Vec<Value> {
-    let Some(result) = &pod.result else { return Vec::new() };
-    let level = level(result.mode);
-    result.violations.iter().map(|finding| violation(pod, finding, level)).collect()
+    pod.violations().iter().map(|finding| violation(pod, finding, level(pod, finding))).collect()
 }
 
-/// A policy that only warns or records breaks no build.
-fn level(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Enforce => "error",
-        Mode::Warn => "warning",
-        Mode::Audit => "note",
+/// A rule that is only warned of or recorded breaks no build, and neither does a user that is exempt.
+fn level(pod: &Checked, finding: &Finding) -> &'static str {
+    match finding.level {
+        Level::Enforce if pod.outcome() != Outcome::Exempt => "error",
+        Level::Warn => "warning",
+        Level::Enforce | Level::Audit | Level::Off => "note",
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{CheckResult, Checked, Report, Verdict};
+use super::{CheckResult, Checked, Report};
 use crate::cli::{
     terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, count, fit, paint},
     workload_pods::Finding,
 };
-use sandgate_engine::policy::Mode;
+use sandgate_engine::review::Outcome;
 
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();
@@ -35,37 +35,71 @@ fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
     if omitted > 0 {
         let _ = writeln!(out, "  and {omitted} more, too many to list");
     }
+    let Some(result) = &pod.result else { return };
+    for (path, from, to) in &result.lowered {
+        let _ = writeln!(out, "  {path} is lowered from {from} to {to}");
+    }
+    if !result.admitted_for.is_empty() {
+        let users = result.admitted_for.join(", ");
+        let _ =
+            writeln!(out, "{}", fit(format!("  It would be admitted for {users}: check it with --as"), 0, 4));
+    }
+    let Some((candidate, violations)) = &result.candidate else { return };
+    let verdict = if violations.is_empty() { "would admit it" } else { "would deny it" };
+    let number = count(violations.len(), "violation");
+    let _ = writeln!(out, "  The candidate policy {candidate} {verdict}: {number}");
+    for violation in violations {
+        write_violation(pod, violation, out);
+    }
 }
 
 fn outcome(pod: &Checked, report: &Report) -> String {
-    let violations = || count(pod.violation_count(), "violation");
-    match (pod.verdict(), &pod.result) {
-        (Verdict::Denied, _) => format!("{}: {}", paint(BAD, "would be denied"), violations()),
-        (Verdict::Tolerated, Some(result)) => {
-            let words = format!("would be denied in mode enforce (mode is {})", result.mode.as_str());
-            format!("{}: {}", paint(DOUBTFUL, words), violations())
-        }
-        (Verdict::Admitted, Some(result)) if result.filled.is_empty() => {
-            format!("{}, unchanged", paint(GOOD, "would be admitted"))
-        }
-        (Verdict::Admitted, Some(CheckResult { mode: Mode::Audit, .. })) => {
-            format!("{}, unchanged (mode audit fills nothing in)", paint(GOOD, "would be admitted"))
-        }
-        (Verdict::Admitted, Some(result)) => {
-            let fields = count(result.filled.len(), "field");
-            format!("{}, {fields} filled in", paint(GOOD, "would be admitted"))
-        }
-        (_, None) | (Verdict::NoPolicy, _) => format!(
+    let Some(result) = &pod.result else {
+        return format!(
             "{}: no policy covers the namespace (covered: {})",
             paint(DOUBTFUL, "is not checked"),
             report.covered_namespaces()
-        ),
+        );
+    };
+    let (style, verdict) = match result.outcome {
+        Outcome::Denied => (BAD, "would be denied"),
+        Outcome::Warned => (DOUBTFUL, "would be admitted with warnings"),
+        Outcome::WouldDeny => (DOUBTFUL, "would be admitted and recorded"),
+        Outcome::Exempt => (DOUBTFUL, "is exempt and would be admitted"),
+        _ => (GOOD, "would be admitted"),
+    };
+    let mut text = paint(style, verdict) + &keys(result);
+    if result.outcome != Outcome::Denied {
+        text += &fills(result);
+    }
+    if pod.violation_count() > 0 {
+        text += &format!(": {}", count(pod.violation_count(), "violation"));
+    }
+    text
+}
+
+/// Returns which keys of the policy hold for the Pod, if not its own.
+fn keys(result: &CheckResult) -> String {
+    let profile = result.profile.map(|name| format!("profile {name}"));
+    let exceptions =
+        (!result.exceptions.is_empty()).then(|| format!("exceptions {}", result.exceptions.join(", ")));
+    let keys: Vec<String> = profile.into_iter().chain(exceptions).collect();
+    if keys.is_empty() { String::new() } else { format!(" ({})", keys.join("; ")) }
+}
+
+fn fills(result: &CheckResult) -> String {
+    match (result.filled.len(), result.unfilled.len()) {
+        (0, 0) => ", unchanged".into(),
+        (0, unfilled) => {
+            format!(", unchanged ({} would be filled if every rule were enforced)", count(unfilled, "field"))
+        }
+        (filled, _) => format!(", {} filled in", count(filled, "field")),
     }
 }
 
 fn write_violation(pod: &Checked, violation: &Finding, out: &mut String) {
     let place = format!("{}:{}", pod.pod.file(), violation.line);
-    let rule = format!("({})", violation.rule);
+    let rule = format!("({})", violation.rule_and_level());
     let text = fit(format!("{} {rule}", violation.sentence()), place.chars().count() + 4, 6);
     let sentence = text.strip_suffix(&rule).unwrap_or(&text);
     let _ = writeln!(out, "  {}: {sentence}{}", paint(PLACE, place), paint(FAINT, rule));
@@ -79,11 +113,14 @@ pub(super) fn summary(report: &Report) -> String {
             parts.push(text);
         }
     };
-    let (admitted, denied) = (report.count(Verdict::Admitted), report.count(Verdict::Denied));
-    let (tolerated, uncovered) = (report.count(Verdict::Tolerated), report.count(Verdict::NoPolicy));
+    let (admitted, denied) = (report.count(Outcome::Admitted), report.count(Outcome::Denied));
+    let (warned, recorded) = (report.count(Outcome::Warned), report.count(Outcome::WouldDeny));
+    let (exempt, uncovered) = (report.count(Outcome::Exempt), report.count(Outcome::NoPolicy));
     add(admitted, paint(GOOD, format_args!("{admitted} admitted")));
     add(denied, paint(BAD, format_args!("{denied} denied")));
-    add(tolerated, paint(DOUBTFUL, format_args!("{tolerated} admitted in spite of violations")));
+    add(warned, paint(DOUBTFUL, format_args!("{warned} admitted with warnings")));
+    add(recorded, paint(DOUBTFUL, format_args!("{recorded} admitted and recorded")));
+    add(exempt, paint(DOUBTFUL, format_args!("{exempt} exempt")));
     add(uncovered, paint(DOUBTFUL, format_args!("{uncovered} not covered by a policy")));
     add(report.violations(), count(report.violations(), "violation"));
     add(report.others, format!("{} without Pods", count(report.others, "object")));

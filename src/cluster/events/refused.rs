@@ -182,7 +182,7 @@ mod tests {
     fn a_policy_that_only_warns_or_watches_has_refused_nothing() {
         for mode in ["warn", "audit"] {
             let text = format!(
-                "{{apiVersion: sandgate.dev/v1alpha1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{mode: {mode}}}}}"
+                "{{apiVersion: sandgate.dev/v1beta1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{mode: {mode}}}}}"
             );
             let source = sandgate_engine::policy::Source { name: "policy.yaml".into(), text };
             assert_eq!(told_by(&PolicySet::from_sources(&[source]).unwrap(), &json!({})), None, "{mode}");

@@ -14,6 +14,7 @@ mod probing;
 mod releases;
 mod rendering;
 mod rights;
+mod scopes;
 mod stored;
 mod workflows;
 mod wrong_values;

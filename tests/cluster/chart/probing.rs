@@ -43,7 +43,7 @@ async fn probe_fails_without_webhooks() {
 
 #[tokio::test]
 async fn probe_fails_with_the_reason_of_a_denied_plain_pod() {
-    let settings = json!({"images": {"allowedPrefixes": ["registry.example.com/"]}});
+    let settings = json!({"images": {"allowed": ["registry.example.com/**"]}});
     let sandbox = Sandbox::with(&json!({}), &settings).await;
     let (status, output) = probe(&sandbox, &["--namespace", &sandbox.namespace]);
     assert_eq!(status, Some(1), "{}", output.stderr);

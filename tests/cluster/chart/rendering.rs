@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command};
 use sandgate_engine::policy::{PolicySet, Source};
 use serde_json::{Value, json};
 
-use super::{CHART, Objects, items, render, render_scenario, scenario, scenarios, strings, title};
+use super::{CHART, NAMESPACE, Objects, items, render, render_scenario, scenario, scenarios, strings, title};
 use testbed::helm;
 
 #[tokio::test]
@@ -121,33 +121,6 @@ async fn an_audit_file_has_a_volume_for_all_that_is_kept() {
 }
 
 #[tokio::test]
-async fn namespaces_that_no_policy_names_are_selected_by_the_users_selector() {
-    let every_other = [
-        "--set=policies.rest.namespaces={*}",
-        "--set-string=webhook.namespaceSelector.matchLabels.guard=yes",
-    ];
-    let objects = render(&every_other).await;
-    let labelled: Vec<_> = objects
-        .webhooks()
-        .into_iter()
-        .filter(|webhook| webhook["name"].as_str().is_some_and(|name| name.starts_with("labelled.")))
-        .collect();
-    assert_eq!(labelled.len(), 4, "one beside each that selects by name");
-    for webhook in &labelled {
-        let never = ["kube-system", "sandgate-system", "workflows"];
-        let others = json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": never}]);
-        let selector = json!({"matchLabels": {"guard": "yes"}, "matchExpressions": others});
-        assert_eq!(webhook["namespaceSelector"], selector);
-    }
-    let rules =
-        &objects.one("ValidatingWebhookConfiguration")["metadata"]["annotations"]["sandgate.dev/rules"];
-    let rules: Value = serde_json::from_str(rules.as_str().expect("text")).expect("JSON");
-    for name in ["validate", "status", "binding"] {
-        assert_eq!(rules[format!("labelled.{name}.sandgate.dev")], rules[format!("{name}.sandgate.dev")]);
-    }
-}
-
-#[tokio::test]
 async fn a_control_plane_that_reaches_no_service_is_given_a_url() {
     let objects = render(&["--set", "webhook.url=https://gate.example.com:8443"]).await;
     let urls: Vec<_> =
@@ -198,22 +171,7 @@ async fn the_policies_load_and_guard_exactly_the_namespaces_that_the_webhooks_se
     for scenario in scenarios() {
         let objects = render_scenario(&scenario).await;
         let policies = policies(&objects);
-        let guarded: BTreeSet<_> = policies
-            .policies()
-            .iter()
-            .flat_map(|policy| policy.header.namespaces.iter().map(|name| name.as_str().to_owned()))
-            .collect();
-        for webhook in objects.webhooks() {
-            // What no policy names is selected by label, and named nowhere.
-            if webhook["name"].as_str().is_some_and(|name| name.starts_with("labelled.")) {
-                assert!(guarded.contains("*"), "{scenario}");
-                continue;
-            }
-            let selected = &webhook["namespaceSelector"]["matchExpressions"][0]["values"];
-            let selected: BTreeSet<_> = strings(selected).into_iter().map(str::to_owned).collect();
-            let named: BTreeSet<_> = guarded.iter().filter(|name| *name != "*").cloned().collect();
-            assert_eq!(selected, named, "{scenario}");
-        }
+        super::scopes::assert_scopes(&objects, &policies, &scenario);
     }
     let objects = render_scenario(&scenario("production")).await;
     let policies = policies(&objects);
@@ -229,13 +187,17 @@ async fn the_policies_load_and_guard_exactly_the_namespaces_that_the_webhooks_se
 pub(super) fn policies(objects: &Objects) -> PolicySet {
     let names = |map: &&Value| map["metadata"]["name"].as_str().is_some_and(|name| name.contains("-policy"));
     let files = objects.all("ConfigMap").filter(names).filter_map(|map| map["data"].as_object()).flatten();
-    let sources: Vec<_> = files
+    let mut sources: Vec<_> = files
         .map(|(name, text)| Source {
             name: name.clone(),
             text: text.as_str().expect("it has text").to_owned(),
         })
         .collect();
-    PolicySet::from_sources(&sources).expect("the policies load")
+    // By the names of the policies, as the chart has them: "a.yaml" comes after "a-b.yaml".
+    sources.sort_by_key(|source| source.name.trim_end_matches(".yaml").to_owned());
+    let policies =
+        PolicySet::from_sources(&sources).unwrap_or_else(|errors| panic!("the policies load: {errors}"));
+    policies.with_release_namespace(NAMESPACE)
 }
 
 /// Helm changes the ConfigMap, and nobody restarts.

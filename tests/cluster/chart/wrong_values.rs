@@ -84,12 +84,41 @@ const WRONG: &[(&[&str], &[&str])] = &[
         &["policies.workflow-runner.namespaces has kube-system", "must never guard", "remove it"],
     ),
     (
-        &["--set", "policies.rest.namespaces={*}"],
-        &["a policy for the namespace * and webhook.namespaceSelector go together"],
+        &["--set", "policies.other.namespaces={kub*}"],
+        &[
+            "policies.other.namespaces has kub*, which can match a namespace of Kubernetes",
+            "longer beginning",
+        ],
     ),
     (
-        &["--set", "webhook.namespaceSelector.matchLabels.guard=on"],
-        &["a policy for the namespace * and webhook.namespaceSelector go together"],
+        &["--set", "policies.other.namespaces={*-system}"],
+        &["policies.other.namespaces has *-system, which can match a namespace of Kubernetes"],
+    ),
+    (
+        &["--set", "policies.other.namespaces={sandgate-*}"],
+        &["policies.other.namespaces has sandgate-*, which matches the namespace of the release"],
+    ),
+    (
+        &["--set", "policies.workflow-runner.namespaceSelector.matchLabels.guard=on"],
+        &["policies.workflow-runner has namespaces and namespaceSelector, must have one of them"],
+    ),
+    (
+        &[
+            "--set",
+            "image.pullPolicy=Always",
+            "--set-json",
+            "policies={\"workflow-runner\":{\"namespaces\":[]}}",
+        ],
+        &["policies select no namespace, must have one policy with namespaces or a namespaceSelector"],
+    ),
+    (&["--set", "policies.other.namespaces={team.*}"], &["policies/other/namespaces/0"]),
+    (
+        &["--set", "policies.other.namespaceSelector.matchLabel.guard=on"],
+        &["policies/other/namespaceSelector", "matchLabel"],
+    ),
+    (
+        &["--set", "runtimeClass.create=true,runtimeClass.scheduling.tolerations[0].operator=Exists"],
+        &["runtimeClass.scheduling.tolerations has a toleration without a key", "name the taint"],
     ),
     (
         &["--set", "policies.workflow-runner.namespaces={sandgate-system}"],

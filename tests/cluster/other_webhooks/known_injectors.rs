@@ -157,10 +157,10 @@ async fn secrets_in_a_folder_below_a_writable_path_are_admitted() {
 /// Here the policy's own volume would be in the way of the agent's if it came first.
 #[tokio::test]
 async fn a_policy_may_name_the_folder_of_secrets_if_the_agent_comes_before_us() {
-    let settings = json!({"volumes": {"writable": [
-        {"name": "workspace", "path": "/workspace", "sizeLimit": "10Gi"},
-        {"name": "tmp", "path": "/tmp", "sizeLimit": "1Gi"},
-        {"name": "secrets", "path": "/vault/secrets", "sizeLimit": "1Mi"},
+    let settings = json!({"volumes": {"filled": [
+        {"name": "workspace", "mountPath": "/workspace", "sizeLimit": "10Gi"},
+        {"name": "tmp", "mountPath": "/tmp", "sizeLimit": "1Gi"},
+        {"name": "secrets", "mountPath": "/vault/secrets", "sizeLimit": "1Mi"},
     ]}});
     let agents = |pod: &mut Value| secret_agents(pod, "/vault/secrets");
     let sandbox = sandbox_with(settings.clone(), Place::BeforeSandgate, agents).await;

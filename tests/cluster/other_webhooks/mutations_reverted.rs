@@ -50,7 +50,7 @@ async fn a_webhook_that_has_the_last_word_is_caught_by_the_validating_one() {
 async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
     let settings = json!({
         "lifecycle": {"terminationGracePeriodSeconds": {"max": 10}},
-        "placement": {"schedulers": ["sandbox-scheduler"]}
+        "placement": {"schedulerNames": ["sandbox-scheduler"]}
     });
     let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
     test.each_is_refused_by_validate(&of_a_strict_policy(), plain_pod).await;

@@ -1,4 +1,4 @@
-//! The answers of the probe in three Pods, side by side, and as the README has them.
+//! The answers of the probe in three Pods, side by side, and as docs/attack-surface.md has them.
 
 use std::{collections::BTreeMap, fmt, fmt::Write};
 
@@ -115,7 +115,7 @@ impl Column {
     }
 }
 
-/// A row of the README: the vector, and what each Pod found of it.
+/// A row of the page: the vector, and what each Pod found of it.
 pub(super) type Rows = BTreeMap<String, [String; 3]>;
 
 impl Matrix {
@@ -127,7 +127,7 @@ impl Matrix {
             .collect()
     }
 
-    /// Returns the README's part on vectors to kernel, machine and credentials.
+    /// Returns the part of the page on vectors to kernel, machine and credentials.
     pub(super) fn part_of_kernel(&self) -> String {
         let rows = self.rows_where(|vector| vector.group != Group::Network);
         let (closed, open): (Vec<_>, Vec<_>) =
@@ -138,7 +138,7 @@ impl Matrix {
         format!("{}\n{}\n", table(&open), wrapped(&closed))
     }
 
-    /// Returns the README's part on vectors in the network.
+    /// Returns the part of the page on vectors in the network.
     pub(super) fn part_of_network(&self) -> String {
         table(&self.rows_where(|vector| vector.group == Group::Network))
     }
@@ -189,7 +189,7 @@ fn table(rows: &[(&Vector, [Found; 3])]) -> String {
     text
 }
 
-/// Returns the statement of a part of the README on each vector.
+/// Returns the statement of a part of the page on each vector.
 pub(super) fn stated(part: &str) -> Rows {
     let mut rows = Rows::new();
     for line in part.lines() {

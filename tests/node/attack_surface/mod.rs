@@ -21,12 +21,12 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new_async(a_sandboxed_pod_has_no_vector_to_the_host_kernel),
         Test::new_async(the_same_pod_without_sandgate_has_open_vectors),
         Test::new_async(a_privileged_pod_has_open_vectors),
-        Test::new_async(readme_table_is_as_measured),
+        Test::new_async(page_is_as_measured),
         Test::new_async(host_sees_only_filtered_gvisor),
     ]
 }
 
-/// The parts of the README that have the table.
+/// The parts of `docs/attack-surface.md` that have the tables.
 const KERNEL: &str = "attack-matrix";
 const NETWORK: &str = "attack-matrix-network";
 
@@ -99,10 +99,10 @@ async fn a_privileged_pod_has_open_vectors() {
 }
 
 /// The vectors that runc leaves open depend on the kernel and its settings, those of sandgate do not.
-async fn readme_table_is_as_measured() {
+async fn page_is_as_measured() {
     let bed = cluster().await;
     let matrix = probed(&bed).await;
-    let mut page = GeneratedDocs::read("README.md").unwrap();
+    let mut page = GeneratedDocs::read("docs/attack-surface.md").unwrap();
     let parts = [(KERNEL, matrix.part_of_kernel()), (NETWORK, matrix.part_of_network())];
 
     if env::var_os("SANDGATE_WRITE_MATRIX").is_some() {

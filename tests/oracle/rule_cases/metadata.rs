@@ -63,14 +63,17 @@ pub(super) fn rule_cases() -> Vec<RuleCase> {
                 ("metadata/annotations/dev.gvisor.host-uds", vec![json!("all"), json!("")]),
                 (
                     "metadata/annotations/dev.gvisor.spec.mount.workspace.type",
-                    vec![json!("tmpfs"), json!("Bind")],
+                    vec![json!("Tmpfs"), json!("Bind")],
                 ),
                 ("metadata/annotations/dev.gvisor.spec.mount.workspace.options", vec![json!("rw,rshared")]),
                 ("metadata/annotations/dev.gvisor.spec.mount.workspace.source", vec![json!("/etc")]),
                 ("metadata/annotations/dev.gvisor.spec.mount.nothere.type", vec![json!("bind")]),
             ],
             vec![
-                ("metadata/annotations/dev.gvisor.spec.mount.workspace.type", vec![json!("bind")]),
+                (
+                    "metadata/annotations/dev.gvisor.spec.mount.workspace.type",
+                    vec![json!("bind"), json!("tmpfs")],
+                ),
                 (
                     "metadata/annotations/dev.gvisor.spec.mount.tmp.share",
                     vec![json!("pod"), json!("container")],

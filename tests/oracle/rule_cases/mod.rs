@@ -1,6 +1,6 @@
 //! For each rule: edits of a sound Pod that violate it and no other, and edits at the boundary of what it allows.
 //!
-//! The notation is that of [`crate::places`].
+//! The notation is that of [`crate::edits`].
 
 mod lifecycle;
 mod metadata;
@@ -12,69 +12,22 @@ mod volumes;
 
 use serde_json::{Value as Json, json};
 
-use crate::{edits::Table, generator, oracle};
+use crate::{edits::Table, generator};
 
-/// The policy that a rule is tried under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PolicyVariant {
-    Default,
-    /// Names the registry, the Secrets, and more volume types.
-    Named,
-    /// Wants images pinned, and no Secret in the environment.
-    Sealed,
-}
-
-impl PolicyVariant {
-    pub(crate) fn settings(self) -> Json {
-        match self {
-            Self::Default => json!({}),
-            Self::Named => json!({
-                "images": {"allowedPrefixes": ["registry.example.com"]},
-                "secrets": {"allowedNames": ["s", "t"]},
-                "volumes": {"allowed": ["emptyDir", "configMap", "secret"]},
-            }),
-            Self::Sealed => json!({"images": {"requireDigest": true}, "secrets": {"environment": false}}),
-        }
-    }
-
-    pub(crate) fn policy(self) -> oracle::Policy {
-        match self {
-            Self::Default => oracle::DEFAULT,
-            Self::Named => oracle::Policy {
-                image_prefixes: &["registry.example.com"],
-                secrets: &["s", "t"],
-                volume_types: &["emptyDir", "configMap", "secret"],
-                ..oracle::DEFAULT
-            },
-            Self::Sealed => {
-                oracle::Policy { wants_digest: true, secrets_in_environment: false, ..oracle::DEFAULT }
-            }
-        }
-    }
-
-    /// A Pod that violates nothing.
-    pub(crate) fn base(self) -> Json {
-        let mut pod = generator::complete();
-        if self == Self::Sealed {
-            pod["spec"]["containers"][0]["image"] = json!(pinned());
-        }
-        pod
-    }
-}
-
-fn pinned() -> String {
-    format!("registry.example.com/runner:1@sha256:{}", "0a".repeat(32))
-}
-
+/// Edits of a Pod, and what they are to a rule under a policy.
 pub(crate) struct RuleCase {
     pub(crate) rule: &'static str,
-    pub(crate) variant: PolicyVariant,
+    /// The `spec` of the policy.
+    pub(crate) spec: Json,
+    /// A Pod that violates nothing.
+    pub(crate) base: Json,
     pub(crate) violating: Table,
     pub(crate) boundary: Table,
 }
 
+/// A case of the default policy.
 fn rule_case(rule: &'static str, violating: Table, boundary: Table) -> RuleCase {
-    RuleCase { rule, variant: PolicyVariant::Default, violating, boundary }
+    RuleCase { rule, spec: json!({}), base: generator::complete(), violating, boundary }
 }
 
 /// Rules that more than one policy is needed for stand here more than once.

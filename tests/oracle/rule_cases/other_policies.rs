@@ -1,93 +1,42 @@
-//! Rules that the default policy has no setting for, under policies that have one.
+//! Rules under policies that open or close something: what each key admits, its edge, and what stays denied.
 
-use serde_json::json;
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use super::{PolicyVariant, RuleCase};
+use serde::Deserialize;
+use serde_json::Value as Json;
 
-/// Rules that the default policy leaves open.
+use super::RuleCase;
+use crate::{attacks::put, edits::Table, generator};
+
+/// A case as its file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    rule: String,
+    spec: Json,
+    /// What the complete Pod needs besides, as JSON pointers.
+    #[serde(default)]
+    base: BTreeMap<String, Json>,
+    violating: BTreeMap<String, Vec<Json>>,
+    boundary: BTreeMap<String, Vec<Json>>,
+}
+
+static CASES: LazyLock<Vec<Written>> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("other_policies.yaml")).expect("the cases are one YAML document")
+});
+
 pub(super) fn rule_cases() -> Vec<RuleCase> {
-    let from_secret =
-        |name: &str| json!([{"name": "S", "valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}]);
-    let all_of = |name: &str| json!([{"prefix": "P_"}, {"secretRef": {"name": name}}]);
-    let file = |name: &str| json!({"name": "extra", "secret": {"secretName": name}});
-    let image = |text: &str| json!(text);
-    vec![
-        RuleCase {
-            rule: "images",
-            variant: PolicyVariant::Named,
-            violating: vec![(
-                "spec/containers/*/image",
-                vec![
-                    image("evil.example.com/x"),
-                    image("registry.example.com.evil/x"),
-                    image("Registry.example.com/x"),
-                    image("registry.example.co"),
-                    image(" registry.example.com/x"),
-                ],
-            )],
-            boundary: vec![(
-                "spec/containers/*/image",
-                vec![
-                    image("registry.example.com"),
-                    image("registry.example.com:5000/x"),
-                    image("registry.example.com/x@sha256:0"),
-                ],
-            )],
-        },
-        RuleCase {
-            rule: "images",
-            variant: PolicyVariant::Sealed,
-            violating: vec![(
-                "spec/containers/*/image",
-                vec![
-                    image("registry.example.com/runner:1"),
-                    json!(format!("x@sha256:{}", "0".repeat(63))),
-                    json!(format!("x@sha256:{}g", "0".repeat(63))),
-                    json!(format!("x@sha512:{}", "0".repeat(64))),
-                ],
-            )],
-            boundary: vec![("spec/containers/*/image", vec![json!(format!("x@sha256:{}", "F".repeat(64)))])],
-        },
-        RuleCase {
-            rule: "secrets",
-            variant: PolicyVariant::Named,
-            violating: vec![
-                ("C/env", vec![from_secret("u"), from_secret("S"), from_secret("")]),
-                ("C/envFrom", vec![all_of("u"), all_of("s ")]),
-                ("spec/volumes+", vec![file("u"), json!({"name": "extra", "secret": {}})]),
-            ],
-            boundary: vec![
-                ("C/env", vec![from_secret("s"), from_secret("t")]),
-                ("C/envFrom", vec![all_of("t")]),
-                ("spec/volumes+", vec![file("s")]),
-            ],
-        },
-        RuleCase {
-            rule: "secrets",
-            variant: PolicyVariant::Sealed,
-            violating: vec![("C/env", vec![from_secret("s")]), ("C/envFrom", vec![all_of("s")])],
-            boundary: vec![
-                (
-                    "C/env",
-                    vec![json!([{"name": "M", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}])],
-                ),
-                ("C/envFrom", vec![json!([{"configMapRef": {"name": "s"}}])]),
-            ],
-        },
-        RuleCase {
-            rule: "volume-types",
-            variant: PolicyVariant::Named,
-            violating: vec![(
-                "spec/volumes+",
-                vec![
-                    json!({"name": "extra", "hostPath": {"path": "/"}}),
-                    json!({"name": "extra", "downwardAPI": {}}),
-                ],
-            )],
-            boundary: vec![(
-                "spec/volumes+",
-                vec![json!({"name": "extra", "configMap": {"name": "c"}}), file("t")],
-            )],
-        },
-    ]
+    CASES.iter().map(case).collect()
+}
+
+fn case(written: &'static Written) -> RuleCase {
+    let Written { rule, spec, base, violating, boundary } = written;
+    let mut pod = generator::complete();
+    for (pointer, value) in base {
+        put(&mut pod, pointer, value);
+    }
+    let table = |edits: &'static BTreeMap<String, Vec<Json>>| -> Table {
+        edits.iter().map(|(place, values)| (place.as_str(), values.clone())).collect()
+    };
+    RuleCase { rule, spec: spec.clone(), base: pod, violating: table(violating), boundary: table(boundary) }
 }

@@ -43,7 +43,7 @@ pub(super) fn rule_cases() -> Vec<RuleCase> {
                     json!({"key": "sandbox.gke.io/runtime", "operator": "Exists"}),
                     json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor"}),
                     json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}),
-                    json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}),
+                    json!({"key": "node.kubernetes.io/disk-pressure", "operator": "Exists", "effect": "NoSchedule"}),
                 ],
             )],
             vec![

@@ -83,7 +83,6 @@ pub(super) fn rule_cases() -> Vec<RuleCase> {
             "pod-budget",
             vec![
                 ("spec/containers", vec![halves("1001m", "2Gi"), halves("1", "2147483649")]),
-                ("spec/overhead", vec![json!({"cpu": "1m"}), json!({"memory": "1"}), json!({"cpu": "-1"})]),
                 (
                     "spec/resources",
                     vec![
@@ -95,7 +94,7 @@ pub(super) fn rule_cases() -> Vec<RuleCase> {
             ],
             vec![
                 ("spec/containers", vec![halves("1", "2Gi"), halves("1000m", "2147483648")]),
-                ("spec/overhead", vec![json!({"cpu": "0"}), json!({"memory": "0Gi"})]),
+                ("spec/overhead", vec![json!({"cpu": "0"}), json!({"cpu": "1m"}), json!({"memory": "1Ti"})]),
                 (
                     "spec/resources",
                     vec![json!({"limits": {"cpu": "2"}}), json!({"requests": {"memory": "4Gi"}})],

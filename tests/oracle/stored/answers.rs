@@ -1,4 +1,4 @@
-//! What the API server says to a create, and who of it said no.
+//! What the API server says to a create, and which part of it denies.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -11,23 +11,20 @@ use super::{
     fixture::{Fixture, How, Proof},
     pods, settings,
 };
-use crate::{
-    generator::{self, Case},
-    oracle,
-};
+use crate::generator::{self, Case};
 
 const RESTRICTED: &str = "restricted";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_obeys_the_default_policy_and_pod_security() {
-    let proof = Proof { namespace: "workflows", spec: json!({}), judge: oracle::judge };
+    let proof = Proof { namespace: "workflows", spec: json!({}) };
     let fixture = Fixture::new(proof, RESTRICTED).await;
     prove(&fixture, pods()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_obeys_a_policy_of_ones_own() {
-    let proof = Proof { namespace: "of-ones-own", spec: settings::spec(), judge: settings::judge };
+    let proof = Proof { namespace: "of-ones-own", spec: settings::spec() };
     let fixture = Fixture::new(proof, RESTRICTED).await;
     prove(&fixture, fewer_pods()).await;
 }
@@ -35,7 +32,7 @@ async fn what_is_stored_obeys_a_policy_of_ones_own() {
 /// Also after the API server has written its own defaults into it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stored_is_filled() {
-    let proof = Proof { namespace: "filled-once", spec: json!({}), judge: oracle::judge };
+    let proof = Proof { namespace: "filled-once", spec: json!({}) };
     let fixture = Fixture::new(proof, RESTRICTED).await;
     let mut read_back = 0;
     for (number, case) in crate::draw(generator::sound_cases(), 40).enumerate() {

@@ -14,6 +14,7 @@ use crate::{
     apiserver::{create, defaulted, items},
     exhaustive::without_digits,
     generator::Case,
+    oracle,
 };
 
 /// What was seen of one Pod.
@@ -93,7 +94,7 @@ async fn problem(fixture: &Fixture, pod: &Json, seen: &mut Seen) -> Option<Strin
             // A container that a resize may restart, in a Pod that is filled to restart none: README, Limits.
             let is_known = reason(refusal).ends_with("resizePolicy");
             (is_fine_alone && !is_known)
-                .then(|| format!("{refuser} refuses what was filled: {}", reason(refusal)))
+                .then(|| format!("{refuser} denies what was filled: {}", reason(refusal)))
         }
     }
 }
@@ -101,7 +102,7 @@ async fn problem(fixture: &Fixture, pod: &Json, seen: &mut Seen) -> Option<Strin
 /// What is stored must satisfy the oracle, and sandgate itself, which must have nothing left to fill.
 fn stored_problem(fixture: &Fixture, stored: &Json) -> Option<String> {
     let faults = match serde_json::from_value::<Pod>(stored.clone()) {
-        Ok(pod) => (fixture.judge)(&pod),
+        Ok(pod) => oracle::faults_under(&fixture.oracle, &pod, None),
         Err(error) => vec![format!("no Pod: {error}")],
     };
     if !faults.is_empty() {
@@ -126,7 +127,7 @@ fn with_our_hash(mut stored: Json, policies: &PolicySet) -> Json {
     stored
 }
 
-/// Whether sandgate, in this process, says anything else to `pod` than it said on the wire.
+/// Whether sandgate, in this process, says anything else to `pod` than answered on the wire.
 ///
 /// The API server drops what it does not know and writes its defaults before sandgate is asked, so what it makes of
 /// the Pod without sandgate has a say where the Pod as it was sent does not explain the answer.
@@ -141,7 +142,7 @@ async fn disagreement(fixture: &Fixture, pod: &Json, seen: &mut Seen, is_stored:
         Answer::Refused(_) if !is_stored => {
             seen.verdicts.push(Verdict::from(["invalid without sandgate too".to_owned()]));
         }
-        // What only the fill makes valid is stored nowhere else. It has been judged as it is stored.
+        // What only the fill makes valid is stored nowhere else. It has been checked as it is stored.
         Answer::Refused(_) => return None,
     }
     if seen.verdicts.iter().any(explains) {
@@ -156,9 +157,9 @@ async fn disagreement(fixture: &Fixture, pod: &Json, seen: &mut Seen, is_stored:
 
 fn verdict(policies: &PolicySet, pod: &Json) -> Verdict {
     let mutate = create(policies, Endpoint::Mutate, &as_read(pod));
-    let said =
+    let reply =
         if mutate.allowed { create(policies, Endpoint::Validate, &defaulted(&mutate.pod)) } else { mutate };
-    said.causes.into_iter().map(|(rule, _)| rule).collect()
+    reply.causes.into_iter().map(|(rule, _)| rule).collect()
 }
 
 /// The API server forgives spaces around an amount, and an amount of null is none at all: zero.

@@ -1,11 +1,10 @@
 //! Three namespaces of one cluster: sandgate guards the first, Pod Security the first and the second, nobody the third.
 
-use k8s_openapi::api::core::v1::Pod;
 use sandgate_engine::policy::PolicySet;
 use serde_json::{Value as Json, json};
 
 use super::answers::Answer;
-use crate::{apiserver::policy_with, generator::yaml};
+use crate::{apiserver::policy_with, generator::yaml, policy::Policy};
 use testbed::{ControlPlane, Denial, Rest, STEP_TIMEOUT, Sandgate, shared};
 
 /// A policy to prove.
@@ -14,14 +13,12 @@ pub(super) struct Proof {
     pub(super) namespace: &'static str,
     /// The policy's `spec`, without its namespaces.
     pub(super) spec: Json,
-    /// Says everything that is wrong with a stored Pod.
-    pub(super) judge: fn(&Pod) -> Vec<String>,
 }
 
 /// Where Pods are sent, and the same policy in this process.
 pub(super) struct Fixture {
     pub(super) policies: PolicySet,
-    pub(super) judge: fn(&Pod) -> Vec<String>,
+    pub(super) oracle: Policy,
     pub(super) guarded: String,
     /// With Pod Security alone.
     pub(super) restricted: String,
@@ -51,7 +48,7 @@ impl Fixture {
     pub(super) async fn new(proof: Proof, pod_security: &str) -> Self {
         let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
-        let Proof { namespace, spec, judge } = proof;
+        let Proof { namespace, spec } = proof;
         let guarded = new_namespace(bed, &rest, namespace, pod_security).await;
         let restricted = new_namespace(bed, &rest, &format!("{namespace}-restricted"), "restricted").await;
         let open = new_namespace(bed, &rest, &format!("{namespace}-open"), "privileged").await;
@@ -60,7 +57,8 @@ impl Fixture {
         let sandgate = Sandgate::start_with(bed, &on_the_wire).await.expect("sandgate starts");
         sandgate.guard(bed, &rest).await.expect("the API server asks sandgate");
         let policies = policy_with(&spec);
-        Self { policies, judge, guarded, restricted, open, rest, _sandgate: sandgate }
+        let oracle = Policy::read(&spec, &|_| Json::Null);
+        Self { policies, oracle, guarded, restricted, open, rest, _sandgate: sandgate }
     }
 
     /// Sends `pod` to a namespace.

@@ -1,5 +1,5 @@
 //! Nothing escapes, on the wire: generated Pods go to a real API server with the real sandgate in front, and what is
-//! stored of them is judged.
+//! stored of them is checked.
 //!
 //! `SANDGATE_PROVE_STORED=20000 cargo test --release --test oracle stored -- --nocapture` sends that many.
 

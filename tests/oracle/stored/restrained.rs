@@ -24,7 +24,7 @@ const PRIVILEGED: &str = "privileged";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
-    let proof = Proof { namespace: "audited", spec: json!({"mode": "audit"}), judge: oracle::judge };
+    let proof = Proof { namespace: "audited", spec: json!({"mode": "audit"}) };
     let fixture = Fixture::new(proof, PRIVILEGED).await;
     let mut violations = 0;
     for (case, guarded, open) in compared(&fixture).await {
@@ -55,7 +55,7 @@ fn in_any_order(refusal: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it_is() {
-    let proof = Proof { namespace: "warned", spec: json!({"mode": "warn"}), judge: oracle::judge };
+    let proof = Proof { namespace: "warned", spec: json!({"mode": "warn"}) };
     let fixture = Fixture::new(proof, PRIVILEGED).await;
     let (mut filled, mut violations) = (0, 0);
     for (case, guarded, open) in compared(&fixture).await {
@@ -87,7 +87,7 @@ async fn compared(fixture: &Fixture) -> Vec<(Case, Answer, Answer)> {
 }
 
 fn is_sound(pod: &Json) -> bool {
-    serde_json::from_value::<Pod>(pod.clone()).is_ok_and(|pod| oracle::judge(&pod).is_empty())
+    serde_json::from_value::<Pod>(pod.clone()).is_ok_and(|pod| oracle::faults(&pod).is_empty())
 }
 
 fn is_refused_elsewhere(pod: &Json) -> bool {

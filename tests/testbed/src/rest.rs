@@ -131,7 +131,10 @@ impl Rest {
         self.apply_as("applier", path, object, force).await
     }
 
-    /// The same as another field manager.
+    /// Applies an object by server-side apply, as the field manager `manager`; `force` takes fields from others.
+    ///
+    /// # Errors
+    /// If the API server rejects the request, or cannot be reached.
     pub async fn apply_as(&self, manager: &str, path: &str, object: &Value, force: bool) -> Answer {
         let path = format!("{path}?fieldManager={manager}&force={force}");
         // JSON is YAML.

@@ -1,0 +1,190 @@
+//! Removing a field from the text of a manifest, so that everything else of the text stays.
+
+use serde_json::Value;
+
+use super::plan::{self, Removal};
+use sandgate_engine::{
+    path::{FieldPath, Step},
+    yaml::{self, Node},
+};
+
+/// Returns the text without the fields that are removed from the object that begins on a line; `None` if that needs more
+/// than taking out lines. Every step is read again and compared, so that the text never comes to mean something else.
+pub(super) fn remove(text: &str, object_line: u64, removals: &[Removal]) -> Option<String> {
+    let mut text = text.to_string();
+    for Removal { path } in removals {
+        let before = object_at(&text, object_line)?;
+        let mut wanted = to_json(&before)?;
+        plan::remove(&mut wanted, path);
+        let changed = without(&text, &before, path)?;
+        if to_json(&object_at(&changed, object_line)?)? != wanted || count(&text) != count(&changed) {
+            return None;
+        }
+        text = changed;
+    }
+    Some(text)
+}
+
+/// Returns the number of documents and of the objects in their lists.
+fn count(text: &str) -> usize {
+    let objects = |node: &Node| node.list("items").map_or(1, <[Node]>::len);
+    yaml::read(text).iter().flatten().map(objects).sum()
+}
+
+/// Returns the only object that begins on a line.
+fn object_at(text: &str, line: u64) -> Option<Node> {
+    let mut found: Vec<Node> = Vec::new();
+    for document in yaml::read(text) {
+        let mut document = document.ok()?;
+        match document.take_list("items") {
+            Some(items) => found.extend(items.into_iter().filter(|item| item.line() == line)),
+            None => found.extend((document.line() == line).then_some(document)),
+        }
+    }
+    let object = found.pop();
+    object.filter(|_| found.is_empty())
+}
+
+fn to_json(node: &Node) -> Option<Value> {
+    serde_json::to_value(node).ok()
+}
+
+/// Returns the text without the lines of the value at a path, which must stand in block style on lines of its own.
+fn without(text: &str, object: &Node, path: &FieldPath) -> Option<String> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let value = object.nearest(path);
+    let at = usize::try_from(value.line()).ok()?.checked_sub(1)?;
+    let (first, column) = match path.steps().next_back()? {
+        Step::Field(key) | Step::Key(key) => key_above(&lines, at, key)?,
+        Step::Index(_) => (at, lines.get(at)?.find("- ")?),
+    };
+    let is_item = matches!(path.steps().next_back(), Some(Step::Index(_)));
+    let dash = |line: &str| line.trim_start().starts_with("- ") || line.trim() == "-";
+    let is_inside = |line: &str| {
+        let indent = indent(line);
+        // The items of a list may stand below its key without further indent.
+        indent > column || !is_item && indent == column && dash(line)
+    };
+    let is_open = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    // Blank lines and comments belong to what comes next, unless that is inside too.
+    let mut end = first + 1;
+    let mut next = end;
+    while let Some(line) = lines.get(next) {
+        next += 1;
+        if is_inside(line) && !line.trim().is_empty() {
+            end = next;
+        } else if !is_open(line) {
+            break;
+        }
+    }
+    let mut kept: Vec<String> = lines.iter().map(|line| (*line).to_string()).collect();
+    let lead = lines[first].get(..column)?;
+    if !is_item && lead.contains('-') {
+        // The first member of an item stands behind its dash, which goes to the next member.
+        let next = kept.get_mut(end)?;
+        if indent(next) != column {
+            return None;
+        }
+        next.replace_range(..column, lead);
+    }
+    kept.drain(first..end);
+    Some(kept.concat())
+}
+
+/// Returns the line at or above `at` that holds a key, and the column of the key.
+fn key_above(lines: &[&str], at: usize, key: &str) -> Option<(usize, usize)> {
+    (0..=at).rev().take(2 + MAX_COMMENT_LINES).find_map(|index| {
+        let column = indent_of_key(lines.get(index)?);
+        let rest = lines[index].get(column..)?;
+        let quoted = [key.to_string(), format!("\"{key}\""), format!("'{key}'")];
+        let is_key = quoted.iter().any(|key| {
+            rest.strip_prefix(key.as_str())
+                .is_some_and(|after| after.trim_end() == ":" || after.starts_with(": "))
+        });
+        is_key.then_some((index, column))
+    })
+}
+
+/// The most lines of comments between a key and its value.
+const MAX_COMMENT_LINES: usize = 50;
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+/// Returns the column of the key of a line: behind the dashes of the items that begin on it.
+fn indent_of_key(line: &str) -> usize {
+    let mut column = indent(line);
+    while line[column..].starts_with("- ") {
+        column += 2 + indent(&line[column + 2..]);
+    }
+    column
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = "\
+# a Pod
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec:
+  hostNetwork: true # why
+
+  tolerations:
+  # of the GPU nodes
+  - key: a
+    operator: Exists
+  - {key: b, operator: Exists}
+  containers:
+  - securityContext:
+      privileged: true
+    name: main # the only one
+    image: b
+";
+
+    fn path(text: &str) -> Removal {
+        let step = |step: &'static str| step.parse().map_or(Step::Field(step), Step::Index);
+        // Constants of these tests.
+        let steps: Vec<&'static str> = yaml::steps(Box::leak(text.to_string().into_boxed_str())).collect();
+        Removal { path: steps.into_iter().map(step).collect() }
+    }
+
+    fn edited(text: &str, paths: &[&str]) -> Option<String> {
+        remove(text, 2, &paths.iter().map(|text| path(text)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_the_lines_of_a_field_go() {
+        assert_eq!(
+            edited(POD, &["spec.hostNetwork"]).unwrap(),
+            POD.replace("  hostNetwork: true # why\n", "")
+        );
+        let first = "  - key: a\n    operator: Exists\n";
+        assert_eq!(edited(POD, &["spec.tolerations[0]"]).unwrap(), POD.replace(first, ""));
+        assert_eq!(
+            edited(POD, &["spec.tolerations[0]", "spec.tolerations[0].operator"]),
+            None,
+            "a member of a mapping on one line"
+        );
+        let list = "  tolerations:\n  # of the GPU nodes\n  - key: a\n    operator: Exists\n  - {key: b, operator: Exists}\n";
+        assert_eq!(edited(POD, &["spec.tolerations"]).unwrap(), POD.replace(list, ""));
+    }
+
+    #[test]
+    fn the_dash_of_an_item_goes_to_its_next_member() {
+        let wanted =
+            POD.replace("  - securityContext:\n      privileged: true\n    name: main", "  - name: main");
+        assert_eq!(edited(POD, &["spec.containers[0].securityContext"]).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_needs_more_than_taking_out_lines_is_not_done() {
+        assert_eq!(edited(POD, &["metadata.name"]), None);
+        assert_eq!(remove(POD, 7, &[path("spec.hostNetwork")]), None, "no object begins there");
+        // Without its only member the mapping would be null.
+        assert_eq!(edited(POD, &["spec.containers[0].securityContext.privileged"]), None);
+    }
+}
