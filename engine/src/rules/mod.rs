@@ -175,10 +175,10 @@ pub struct Filled {
 /// - `runtime-class` and `host-users` fill before `run-as-non-root` and `run-as-user`: whether a container
 ///   may run as root depends on both.
 /// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it
-/// leaves.
+///   leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
 /// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their
-/// mounts.
+///   mounts.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
