@@ -153,7 +153,7 @@ async fn a_quota_that_demands_limits_is_content() {
 /// The class of a managed cluster brings a node selector, a toleration and an overhead of its own, which the API server
 /// adds after the first round.
 #[tokio::test]
-async fn what_the_runtime_class_brings_is_kept_and_counted() {
+async fn what_the_runtime_class_brings_is_kept_and_its_overhead_is_on_top_of_the_limits() {
     let settings = json!({"runtimeClass": {"default": "gvisor-managed", "allowed": ["gvisor-managed"]}});
     let sandbox = Sandbox::unguarded(&json!({}), &settings).await;
     let toleration = json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"});
@@ -173,8 +173,8 @@ async fn what_the_runtime_class_brings_is_kept_and_counted() {
             ("/spec/runtimeClassName", json!("gvisor-managed")),
             ("/spec/nodeSelector", json!({"sandbox.gke.io/runtime": "gvisor"})),
             ("/spec/overhead", json!({"cpu": "200m", "memory": "128Mi"})),
-            ("/spec/containers/0/resources/limits/cpu", json!("1800m")),
-            ("/spec/containers/0/resources/limits/memory", json!("3968Mi")),
+            ("/spec/containers/0/resources/limits/cpu", json!("2")),
+            ("/spec/containers/0/resources/limits/memory", json!("4Gi")),
         ],
     );
     let ours =

@@ -80,6 +80,13 @@ fn trial(place: &Place) -> Trial {
         here.extend(about.map(|fault| fault.rule));
         refusals.extend(new.iter().map(|Fault { rule, path }| format!("{fields} → {rule} at {path}")));
     }
+    // A Secret that may be mounted is the only one: what another name is denied by shows where the type is open.
+    let with_secrets: BTreeSet<Fault> = violations_with_secrets(&stage.pod).into_iter().collect();
+    for value in values::of_kind(place.kind).into_iter().take(enough) {
+        let after = violations_with_secrets(&stage.with(&json!({place.field: value}))).into_iter();
+        let new = after.filter(|fault| !with_secrets.contains(fault) && lies_in(&fault.path, &stage.path));
+        here.extend(new.map(|fault| fault.rule));
+    }
     for fields in values::by_hand(place.of.name, place.field) {
         here.extend(refused(&fields).iter().map(|fault| fault.rule));
     }
@@ -106,19 +113,31 @@ fn lies_in(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// What violates the default policy, with bounds on what it leaves open and one opening that leads to more.
+/// What violates the default policy, with bounds on what it leaves open.
 pub(crate) fn violations(pod: &Json) -> Vec<Fault> {
-    static POLICIES: LazyLock<PolicySet> = LazyLock::new(|| {
-        let text = format!(
-            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: fields}}\nspec:\n  \
-             namespaces: [workflows]\n  images: {{allowed: [\"registry.example.com/**\"]}}\n  \
-             secrets: {{environment: [{ALLOWED_SECRET}]}}\n  \
-             security: {{hostUsers: false, supplementalGroupsPolicy: Strict}}\n"
-        );
-        PolicySet::from_sources(&[Source { name: "fields.yaml".into(), text }]).expect("the policy is right")
-    });
+    static POLICIES: LazyLock<PolicySet> = LazyLock::new(|| policies(""));
+    violations_under(&POLICIES, pod)
+}
+
+/// What violates the same policy if it lets the Pod mount one Secret.
+fn violations_with_secrets(pod: &Json) -> Vec<Fault> {
+    static POLICIES: LazyLock<PolicySet> = LazyLock::new(|| policies(ALLOWED_SECRET));
+    violations_under(&POLICIES, pod)
+}
+
+fn policies(mounted_secret: &str) -> PolicySet {
+    let text = format!(
+        "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: fields}}\nspec:\n  \
+         namespaces: [workflows]\n  images: {{allowed: [\"registry.example.com/**\"]}}\n  \
+         secrets: {{environment: [{ALLOWED_SECRET}], volumes: [{mounted_secret}]}}\n  \
+         security: {{hostUsers: false, supplementalGroupsPolicy: Strict}}\n"
+    );
+    PolicySet::from_sources(&[Source { name: "fields.yaml".into(), text }]).expect("the policy is right")
+}
+
+fn violations_under(policies: &PolicySet, pod: &Json) -> Vec<Fault> {
     let text = pod.to_string();
-    let profile = POLICIES.policies()[0].base();
+    let profile = policies.policies()[0].base();
     let violations = rules::check(profile, &pod_from_str(&text).expect("a Pod can be read"));
     violations
         .iter()

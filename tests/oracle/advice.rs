@@ -68,6 +68,7 @@ fn meaning(text: &str, violation: &Violation) -> Option<Change> {
         | "change this attribute"
         | "leave the overhead to the runtime class" => removal(path),
         _ if text.starts_with("remove it if you ") => removal(path),
+        "use an allowed driver" => setting(path, json!(first)),
         "use an emptyDir volume" => another_source(path, "emptyDir"),
         "mount it elsewhere" | "write the path so" => setting(path, json!("/workspace/elsewhere")),
         _ if text.starts_with("name an allowed ") => setting(path, json!(first.replace('*', "x"))),

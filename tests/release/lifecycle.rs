@@ -164,7 +164,7 @@ async fn a_changed_policy_is_taken_over_without_a_restart_and_a_wrong_one_is_not
     let wrong = [format!("{deadline}.default=9"), format!("{deadline}.max=8")];
     release.upgrade(CHART, &wrong.each_ref().map(String::as_str)).await.expect_success();
     let told = eventually("the error is logged", async || {
-        Ok(release.node.logs().contains("the last good one holds").then_some(()))
+        Ok(release.node.logs().contains("keeping the last good version").then_some(()))
     });
     told.await.expect("a log line");
     assert!(has_deadline(&release.try_plain().await.expect("it is admitted")));

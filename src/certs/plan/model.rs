@@ -294,8 +294,11 @@ impl World {
         };
         // Only who serves it knows that CA. Whoever arms a configuration before that one looks cannot publish it.
         let is_lost = !leaves.iter().all(is_named);
+        let is_secret_lost = self.secret.is_none();
         for Registered { is, before, tampered, mending, .. } in self.configurations.iter_mut().flatten() {
-            *mending |= is_lost && !is.is_armed();
+            // So it is if a configuration is replaced and the Secret is lost at the same time: nothing is left that names
+            // the CAs which other replicas serve. Until each has looked, requests fail, and fail closed.
+            *mending |= (is_lost || is_secret_lost) && !is.is_armed();
             before.retain(|(_, until)| until + LAG >= now);
             let in_force = before.iter().map(|(before, _)| before).chain([&*is]);
             let distrusts = |configuration: &Configuration| {

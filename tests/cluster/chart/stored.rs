@@ -70,7 +70,8 @@ async fn cluster() -> (&'static ControlPlane, Rest) {
     let bed = shared().await;
     let rest = bed.rest().await.expect("a client");
     kinds::define(&rest).await;
-    for namespace in [super::NAMESPACE, "workflows", "ci-jobs", "ci-builds", "agents", "monitoring"] {
+    for namespace in [super::NAMESPACE, "workflows", "ci-jobs", "ci-builds", "ci-one", "agents", "monitoring"]
+    {
         let path = format!("/api/v1/namespaces/{namespace}");
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         rest.apply(&path, &object, true).await.expect("a namespace");

@@ -24,8 +24,8 @@ fn roomy() -> Value {
 #[tokio::test]
 async fn a_mesh_proxy_with_a_user_of_its_own_is_refused_with_a_remedy() {
     let told = [
-        "spec.initContainers[0].securityContext.runAsUser is 1337, must be 1000: set it to 1000 or leave it out \
-         (run-as-user)",
+        "spec.initContainers[0].securityContext.runAsUser is 1337, must be 1000: Istio adds this container; \
+         allow its image (policy key containers) (run-as-user)",
         "(run-as-group)",
     ];
     assert_refused(roomy(), |pod| mesh_proxy(pod, 1337), &told).await;
@@ -56,11 +56,11 @@ async fn a_mesh_proxy_with_the_policys_user_is_admitted() {
 async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
     let refused = refusals_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
     let [before, after] = refused;
-    let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the Pod's \
-                budget is used up by the other containers (resource-limits)";
+    let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the other \
+                containers use up the Pod's budget (policy key resources.pod.limits) (resource-limits)";
     assert!(before.contains(told), "{before}");
     let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
-                requests (pod-budget)";
+                requests (policy key resources.pod.limits) (pod-budget)";
     assert!(after.contains(told), "{after}");
 }
 
@@ -184,7 +184,8 @@ async fn an_agent_with_a_user_of_its_own_is_refused_with_a_remedy() {
         secret_agents(pod, "/tmp/secrets");
         merge(&mut pod["spec"]["initContainers"][0], json!({"securityContext": {"runAsUser": 100}}));
     };
-    let told = "spec.initContainers[0].securityContext.runAsUser is 100, must be 1000: set it to 1000";
+    let told = "spec.initContainers[0].securityContext.runAsUser is 100, must be 1000: Vault's injector adds this \
+                container; allow its image (policy key containers) (run-as-user)";
     assert_refused(json!({}), with_user, &[told]).await;
 }
 
