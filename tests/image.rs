@@ -1,4 +1,5 @@
-//! The container image, as `scripts/image` packs it. What goes into it is a stand-in here: a release build takes minutes.
+//! The container image, as `scripts/image` packs it. What goes into it is a stand-in here: a release build takes
+//! minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
@@ -76,5 +77,5 @@ fn wrong_script_call_says_what_to_do() {
 fn dockerfile_uses_the_crates_rust_version() {
     let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
     let rust = env!("CARGO_PKG_RUST_VERSION");
-    assert!(dockerfile.contains(&format!("FROM rust:{rust}-bookworm")), "Cargo.toml says {rust}");
+    assert!(dockerfile.contains(&format!("FROM rust:{rust}-bookworm")), "Cargo.toml has {rust}");
 }

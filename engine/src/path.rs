@@ -1,4 +1,4 @@
-//! Where a value stands in an object, after the type `field.Path` of Kubernetes.
+//! The position of a value in an object, after the type `field.Path` of Kubernetes.
 //!
 //! A check walks an object with a [`LazyPath`], which borrows its parts and costs no allocation. What is reported keeps
 //! its path as a [`FieldPath`]. Both are written in the notation of Kubernetes: `spec.containers[0].image`.
@@ -157,7 +157,7 @@ impl From<LazyPath<'_>> for FieldPath {
     }
 }
 
-/// What paths that differ in their first index only have in common.
+/// The key that is the same for paths that differ in their first index only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct IndexGroup<'p> {
     before: &'p [OwnedStep],

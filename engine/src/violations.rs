@@ -24,7 +24,7 @@ pub struct Violation {
     pub found: String,
     /// The values that the policy allows.
     pub wanted: String,
-    /// What the author of the Pod can do about it.
+    /// The action that the author of the Pod can take.
     pub remedy: String,
 }
 
@@ -48,7 +48,7 @@ pub struct Reporter<'s> {
     sink: &'s mut dyn Sink,
 }
 
-/// What a rule reports of one field, before any text is made of it.
+/// The finding of a rule on one field, before a message is made of it.
 pub(crate) struct Report<'r> {
     pub(crate) rule: &'static Rule,
     path: LazyPath<'r>,
@@ -134,8 +134,8 @@ impl Violations {
         self.list.len() + self.omitted
     }
 
-    /// Returns what kubectl shows: each violation with its path, value, allowed values, remedy and rule. Violations that
-    /// differ only in the index of a container or an item share a line.
+    /// Returns what kubectl shows: each violation with its path, value, allowed values, remedy and rule. Violations
+    /// that differ only in the index of a container or an item share a line.
     #[must_use]
     pub fn message(&self, policy: &str) -> String {
         let lines = self.lines();
@@ -202,7 +202,7 @@ impl<'v> IntoIterator for &'v Violations {
     }
 }
 
-/// What an object violated before an update: a fingerprint of each violation, however many there are.
+/// The violations of an object before an update: a fingerprint of each, without a limit on their number.
 ///
 /// Fingerprints are 64 bits of a keyed hash. The key is random and never leaves the process, so two violations with one
 /// fingerprint cannot be searched for.
@@ -249,8 +249,8 @@ pub(crate) struct Ratchet<'b> {
 }
 
 impl<'b> Ratchet<'b> {
-    /// Returns a sink that compares with `baseline` and passes on to `new` what the update adds, to `old` what the object
-    /// violated before.
+    /// Returns a sink that compares with `baseline` and passes on to `new` what the update adds, to `old` what the
+    /// object violated before.
     pub(crate) fn new(baseline: &'b Baseline, new: &'b mut dyn Sink, old: &'b mut dyn Sink) -> Self {
         Self { baseline, new, old }
     }
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_baseline_tells_texts_apart_that_are_shown_alike() {
+    fn baseline_distinguishes_texts_that_are_shown_alike() {
         let mut baseline = Baseline::default();
         report(&mut baseline, SPEC.key("a\u{200b}"), "b\u{200b}");
         let (mut new, mut old) = (Violations::default(), Violations::default());

@@ -118,7 +118,7 @@ fn place<'a>(needs: &[Need<'a>], pod: &Value<'a>, is_alone: bool) -> Vec<Placed<
         };
         let is_new = !uses.contains_key(name.as_ref());
         // What is placed under a name is no volume for another need.
-        uses.insert(name.clone(), VolumeUse::default());
+        uses.insert(name.clone(), MountedVolume::default());
         placed.push(Placed { volume, name, is_new });
     }
     placed
@@ -136,9 +136,9 @@ fn candidate(volume: &FilledVolume, attempt: usize) -> Cow<'_, str> {
     Cow::Owned(name)
 }
 
-/// How a volume of the Pod is mounted.
+/// The mount of a volume of the Pod.
 #[derive(Default)]
-struct VolumeUse<'p> {
+struct MountedVolume<'p> {
     /// The size, if it is an emptyDir on disk.
     size: Option<Quantity>,
     /// True if a container mounts something else of it than the sub-path of its own name.
@@ -150,7 +150,7 @@ struct VolumeUse<'p> {
     has_several_paths: bool,
 }
 
-impl VolumeUse<'_> {
+impl MountedVolume<'_> {
     /// Returns true if the volume is used as the fill would use it, so that mounting it hands nothing over.
     fn can_be(&self, volume: &FilledVolume, is_alone: bool) -> bool {
         if self.size != Some(volume.size_limit.value) {
@@ -165,14 +165,14 @@ impl VolumeUse<'_> {
     }
 }
 
-fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, VolumeUse<'p>> {
+fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, MountedVolume<'p>> {
     let pod_spec = spec(pod);
-    let mut uses: HashMap<Cow<str>, VolumeUse> = HashMap::new();
+    let mut uses: HashMap<Cow<str>, MountedVolume> = HashMap::new();
     for (_, volume) in pod_spec.objects("volumes") {
         let Some(name) = volume.str("name") else { continue };
         let dir = volume.object("emptyDir").filter(|dir| dir.get("medium").is_none());
         let size = dir.filter(|_| is_empty_dir(volume)).and_then(|dir| amount(dir.get("sizeLimit")));
-        uses.insert(Cow::Owned(name.to_owned()), VolumeUse { size, ..VolumeUse::default() });
+        uses.insert(Cow::Owned(name.to_owned()), MountedVolume { size, ..MountedVolume::default() });
     }
     for container in crate::pod::containers(pod) {
         let own_name = container.str("name");

@@ -1,4 +1,4 @@
-//! What people read: the message of a denial and the warnings of an answer.
+//! Tests of what people read: the message of a denial and the warnings of an answer.
 
 use super::*;
 
