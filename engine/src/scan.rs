@@ -6,7 +6,7 @@
 use crate::{
     json::{Object, Value},
     pod::{controller, metadata},
-    policy::{Level, Policy, PodMatch, Profile},
+    policy::{Level, PodMatch, Policy, Profile},
     review::{Defaults, HASH_ANNOTATION, evaluate, with_facts},
     rules::{self, Rule},
     violations::{Report, Sink, Violations},
@@ -138,7 +138,8 @@ fn is_static(pod: &Value) -> bool {
     const MIRROR: &str = "kubernetes.io/config.mirror";
     let owner = controller(metadata(pod));
     annotation(pod, MIRROR).is_some()
-        && owner.is_some_and(|owner| owner.str("kind") == Some("Node") && owner.str("apiVersion") == Some("v1"))
+        && owner
+            .is_some_and(|owner| owner.str("kind") == Some("Node") && owner.str("apiVersion") == Some("v1"))
 }
 
 /// Returns true if the Pod conforms to a profile that is chosen by the user who creates it: who did is not stored.

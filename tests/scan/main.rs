@@ -142,7 +142,11 @@ async fn pods_are_found_and_classed() {
     assert!(text.stdout.contains("2 of 2 Pods violate their policy"), "{}", text.stdout);
     assert!(text.stdout.contains("not checked: 1 Pod that ended"), "{}", text.stdout);
     let junit = scanned.scan(&["-o", "junit"]);
-    assert!(junit.stdout.contains("tests=\"4\"") && junit.stdout.contains("failures=\"2\""), "{}", junit.stdout);
+    assert!(
+        junit.stdout.contains("tests=\"4\"") && junit.stdout.contains("failures=\"2\""),
+        "{}",
+        junit.stdout
+    );
 }
 
 #[tokio::test]
@@ -155,8 +159,7 @@ async fn a_static_pod_is_named_and_not_checked() {
     pod["spec"]["nodeName"] = json!("node-1");
     scanned.create(&pod).await;
     let run = scanned.scan(&[]);
-    let expected =
-        format!("not checked: 1 Pod that a node runs from a file: {}/static\n", scanned.namespace);
+    let expected = format!("not checked: 1 Pod that a node runs from a file: {}/static\n", scanned.namespace);
     assert_eq!(run.status, 0, "{}", run.stderr);
     assert!(run.stdout.ends_with(&expected), "{}", run.stdout);
 }

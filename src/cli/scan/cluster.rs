@@ -210,7 +210,8 @@ impl Cluster {
         let Listed::Page(body) = self.list(&asked, &query).await? else { return Err(too_large(&asked)) };
         let List { items, .. } = parse::<List<ConfigMap>>(&asked, &body)?;
         let mut sources = Vec::new();
-        for ConfigMap { metadata, data } in items.into_iter().filter(|map| is_of_policies(&map.metadata.name)) {
+        for ConfigMap { metadata, data } in items.into_iter().filter(|map| is_of_policies(&map.metadata.name))
+        {
             let files = data.into_iter().map(|(file, text)| Source {
                 name: format!("ConfigMap {namespace}/{} {file}", metadata.name),
                 text,
@@ -237,7 +238,9 @@ impl Cluster {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let request = Request::get(format!("{path}?{query}")).body(Body::empty());
         let request = request.map_err(|_| {
-            CliError::new(format_args!("cannot list {asked}: this is no name of a namespace; use one of a cluster"))
+            CliError::new(format_args!(
+                "cannot list {asked}: this is no name of a namespace; use one of a cluster"
+            ))
         })?;
         let unreachable = |error: &dyn fmt::Display| {
             CliError::new(format_args!("cannot list {asked}: the API server does not answer: {error}"))
@@ -295,7 +298,9 @@ fn denied(asked: &Asked, status: StatusCode, answer: &Value) -> CliError {
         StatusCode::FORBIDDEN => {
             let role = if asked.namespace.is_some() { "Role" } else { "ClusterRole" };
             let Asked { resource, .. } = asked;
-            format!("; add a {role} with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}")
+            format!(
+                "; add a {role} with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"
+            )
         }
         StatusCode::UNAUTHORIZED => "; its credentials are not accepted: log in again".into(),
         _ => String::new(),

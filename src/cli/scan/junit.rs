@@ -33,14 +33,20 @@ pub(super) fn write(tally: &Tally) -> Result<String, CliError> {
 }
 
 fn failure(pods: &OwnerTally) -> TestCaseStatus {
-    let mut lines: Vec<String> = pods.violations.iter().map(|line| format!("{}\n", line.sentence())).collect();
+    let mut lines: Vec<String> =
+        pods.violations.iter().map(|line| format!("{}\n", line.sentence())).collect();
     if !pods.filled.is_empty() {
         let rules: Vec<&str> = pods.filled.iter().copied().collect();
         lines.push(format!("sandgate fills when the Pods are created anew: {}\n", rules.join(", ")));
     }
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
     status.set_type("violation");
-    status.set_message(format!("{} violate policy {}: {}", count_pods(pods.pods), pods.policy, pods.classes()));
+    status.set_message(format!(
+        "policy {} is violated by {}: {}",
+        pods.policy,
+        count_pods(pods.pods),
+        pods.classes()
+    ));
     status.set_description(lines.concat());
     status
 }

@@ -160,7 +160,9 @@ async fn scan_pods(
 /// Classifies one Pod, and adds it to `tally`.
 fn add(text: &str, policies: &PolicySet, labels: &Labels, tally: &mut Tally) -> Result<(), CliError> {
     let unreadable = |pod: &str, error: serde_json::Error| {
-        CliError::new(format_args!("{pod} cannot be read: {error}; report it with the version of the API server"))
+        CliError::new(format_args!(
+            "{pod} cannot be read: {error}; report it with the version of the API server"
+        ))
     };
     let head: PodHead = serde_json::from_str(text).map_err(|error| unreadable("a Pod", error))?;
     let PodMetadata { name, namespace } = &head.metadata;

@@ -90,7 +90,14 @@ pub(super) struct RuleTally {
 
 impl Tally {
     /// Adds a Pod.
-    pub(super) fn add(&mut self, policy: &Policy, namespace: &str, pod: &str, owner: Owner, scanned: &Scanned) {
+    pub(super) fn add(
+        &mut self,
+        policy: &Policy,
+        namespace: &str,
+        pod: &str,
+        owner: Owner,
+        scanned: &Scanned,
+    ) {
         *self.classes.entry(scanned.class).or_default() += 1;
         if scanned.class == Class::Static && self.statics.len() < MAX_NAMES {
             self.statics.push(text(&format!("{namespace}/{pod}")));

@@ -56,8 +56,11 @@ fn write_rules(tally: &Tally, out: &mut String) {
     let mut rules: Vec<_> = tally.rules.iter().collect();
     rules.sort_by_key(|(id, rule)| (std::cmp::Reverse((rule.denied, rule.pods)), *id));
     let width = rules.iter().map(|(id, _)| id.len()).max().unwrap_or_default();
-    let _ =
-        writeln!(out, "{}", paint(STRONG, format_args!("{:width$}  {:>8}  {:>8}", "RULE", "VIOLATE", "DENIED")));
+    let _ = writeln!(
+        out,
+        "{}",
+        paint(STRONG, format_args!("{:width$}  {:>8}  {:>8}", "RULE", "VIOLATE", "DENIED"))
+    );
     for (id, rule) in rules {
         let _ = writeln!(out, "{id:width$}  {:>8}  {:>8}", rule.pods, rule.denied);
     }
@@ -98,7 +101,11 @@ pub(super) fn unchecked(tally: &Tally) -> Vec<String> {
     }
     if tally.no_policy > 0 {
         let names: Vec<&str> = tally.no_policy_namespaces.iter().map(String::as_str).collect();
-        lines.push(format!("{} in namespaces without a policy: {}", count_pods(tally.no_policy), names.join(", ")));
+        lines.push(format!(
+            "{} in namespaces without a policy: {}",
+            count_pods(tally.no_policy),
+            names.join(", ")
+        ));
     }
     lines
 }
