@@ -284,7 +284,7 @@ pub fn program() -> Result<PathBuf> {
 
 fn write_policy(folder: &Path, spec: &Value) -> Result<PathBuf> {
     let policy = json!({
-        "apiVersion": "sandgate.dev/v1alpha1",
+        "apiVersion": "sandgate.dev/v1beta1",
         "kind": "SandboxPolicy",
         "metadata": {"name": "workflow-runner"},
         "spec": spec,
