@@ -300,7 +300,7 @@ fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> 
 }
 
 /// Calls `choose` with what a profile is chosen by.
-fn with_facts<T>(pod: &Value, creator: Option<Creator>, choose: impl FnOnce(&PodFacts) -> T) -> T {
+pub(crate) fn with_facts<T>(pod: &Value, creator: Option<Creator>, choose: impl FnOnce(&PodFacts) -> T) -> T {
     let (metadata, spec) = (pod::metadata(pod), pod::spec(pod));
     let owner = pod::controller(metadata)
         .and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));

@@ -27,6 +27,7 @@ pub use audit_record::{
     AuditClamped, AuditOwner, AuditRecord, AuditViolation, MAX_LINE_BYTES, MAX_TEXT_CHARS, Origin, rules,
 };
 pub use changes::Clamped;
+pub(crate) use evaluate::with_facts;
 pub use evaluate::{Defaults, Findings, evaluate};
 pub use head::{Head, MAX_HEAD_BYTES};
 pub use levels::LeveledViolations;
