@@ -109,15 +109,20 @@ impl Client {
         self.connect_admin().await?.get(path).await
     }
 
-    /// Returns the value of one line of the metrics.
+    /// Returns the sum of all rows of a counter. One that has labels has no row before its first event.
     ///
     /// # Errors
-    /// If there is no such line.
-    pub(crate) async fn metric(&self, name: &str) -> Result<u64> {
+    /// If there is no answer, or no such counter.
+    pub(crate) async fn counter(&self, name: &str) -> Result<u64> {
         let (_, text) = self.get("/metrics").await?;
         let text = String::from_utf8_lossy(&text);
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.ok_or_else(|| format!("no metric {name}"))?.parse()?)
+        if !text.contains(&format!("# TYPE {name} counter")) {
+            return Err(format!("no counter {name}").into());
+        }
+        let row = format!("{name}_total");
+        let rows = text.lines().filter(|line| line.starts_with(&row));
+        let values = rows.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        Ok(values.sum())
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn run(limit: &MemoryLimit) -> Result<Row> {
     let lost = gate.lost(&seen.admitted).await? as u64;
     let records =
         gate.records()?.uids.iter().filter(|uid| uid.strip_prefix("forged-").is_some_and(is_number)).count();
-    let counted = gate.client(BYSTANDER).metric("sandgate_escapes_total").await?;
+    let counted = gate.client(BYSTANDER).counter("sandgate_escapes").await?;
     gate.revive()?;
     Ok(Row {
         finds: "A7",
