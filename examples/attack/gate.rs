@@ -181,8 +181,11 @@ impl Gate {
     /// # Errors
     /// If it cannot be run.
     pub(crate) fn verify(&self) -> Result<(bool, String)> {
-        let output = Command::new(program()?).args(["audit", "verify"]).arg(self.trail()).output()?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        let files: Vec<_> =
+            fs::read_dir(self.trail())?.map(|file| file.map(|file| file.path())).collect::<Result<_, _>>()?;
+        let output = Command::new(program()?).args(["audit", "verify"]).args(files).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&text).trim().to_owned()))
     }
 }
 
