@@ -10,7 +10,7 @@ use crate::{
     json::Value,
     path::{FieldPath, IndexGroup, LazyPath},
     rules::Rule,
-    text::{quote, sanitize, shorten},
+    text::{cut, quote, sanitize, shorten},
 };
 
 /// One property of the policy that a Pod does not have.
@@ -83,9 +83,9 @@ impl<'s> Reporter<'s> {
 }
 
 impl From<&Report<'_>> for Violation {
-    /// Makes the texts, so that nothing that a Pod puts into them can forge a line.
+    /// Makes the texts, so that nothing that a Pod puts into them can forge a line or is longer than it helps.
     fn from(report: &Report) -> Self {
-        let text = |part: &dyn fmt::Display| sanitize(&part.to_string());
+        let text = |part: &dyn fmt::Display| sanitize(&cut(&part.to_string(), MAX_PART_CHARS));
         Self {
             rule: report.rule,
             path: report.path.into(),
@@ -262,6 +262,9 @@ impl Sink for Ratchet<'_> {
         if is_old { self.old.take(report) } else { self.new.take(report) }
     }
 }
+
+/// The most characters of the value, of the allowed values and of the remedy of a violation. A longer text is cut.
+const MAX_PART_CHARS: usize = 2000;
 
 /// A longer message is cut: the API server stores messages in Events and Job conditions.
 const MAX_MESSAGE_BYTES: usize = 12_000;
