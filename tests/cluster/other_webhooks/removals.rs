@@ -123,6 +123,10 @@ pub(super) fn of_a_strict_policy() -> Vec<Removal> {
             pod["spec"]["terminationGracePeriodSeconds"] = json!(30);
         }),
         ("the API's scheduler", "scheduler", |pod| pod["spec"]["schedulerName"] = json!("default-scheduler")),
+        ("hostUsers removed", "host-users", |pod| remove(&mut pod["spec"], "hostUsers")),
+        ("supplementalGroupsPolicy removed", "supplemental-groups", |pod| {
+            remove_security(pod, "supplementalGroupsPolicy");
+        }),
     ]
 }
 
