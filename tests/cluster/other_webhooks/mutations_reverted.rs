@@ -1,10 +1,10 @@
 //! A hostile webhook that undoes what we fill, or adds what we refuse, every time it is asked.
 //!
-//! | it stands | and is asked again | what is taken away | what contradicts the policy |
-//! |---|---|---|---|
-//! | before us | or not | we fill it afterwards: stored, sandboxed | refused by /mutate |
-//! | after us | not | we are asked again, it is not: stored, sandboxed | refused by /mutate, asked again |
-//! | after us | too | it has the last word: refused by /validate | refused by /mutate, asked again |
+//! | it stands | and is asked again | what is taken away | what contradicts the policy | a filled amount that is raised |
+//! |---|---|---|---|---|
+//! | before us | or not | we fill it afterwards: stored, sandboxed | denied by /mutate | nothing is filled yet: denied by /mutate |
+//! | after us | not | we are asked again, it is not: stored, sandboxed | denied by /mutate, asked again | lowered again: stored, sandboxed |
+//! | after us | too | it has the last word: denied by /validate | denied by /mutate, asked again | it has the last word: denied by /validate |
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::removals::{Removal, at_its_own_cost, of_a_strict_policy, removals};
 use crate::{
     examples::{complete_pod, plain_pod},
-    hostile::{attempts, make_what_they_refer_to},
+    hostile::{attempts, main, make_what_they_refer_to},
     sandbox::Sandbox,
     sandboxed::{assert_confined, assert_sandboxed},
     webhooks::{Injector, Place},
@@ -22,6 +22,10 @@ use crate::{
 use testbed::{Denial, Reinvocation};
 
 const REINVOCATIONS: [Reinvocation; 2] = [Reinvocation::IfNeeded, Reinvocation::Never];
+
+/// The attempts that raise an amount which we filled: it is lowered again, so that a vertical autoscaler that stands after
+/// us costs no Pod.
+const RAISING: [&str; 3] = ["64 processors", "much memory in small units", "a large request"];
 
 #[tokio::test]
 async fn what_a_webhook_before_ours_takes_away_is_filled_again() {
@@ -63,7 +67,12 @@ async fn no_contradiction_that_another_webhook_adds_is_stored() {
         for reinvocation in REINVOCATIONS {
             let test = Test::new(place, reinvocation, &json!({})).await;
             make_what_they_refer_to(&test.sandbox).await;
-            test.each_contradiction_is_refused().await;
+            let raised = match (place, reinvocation) {
+                (Place::BeforeSandgate, _) => Raised::DeniedByMutate,
+                (Place::AfterSandgate, Reinvocation::IfNeeded) => Raised::DeniedByValidate,
+                (Place::AfterSandgate, Reinvocation::Never) => Raised::Lowered,
+            };
+            test.no_contradiction_is_stored(raised).await;
         }
     }
 }
@@ -103,6 +112,14 @@ fn every_rule_that_fills_is_undone_at_least_once() {
     assert_eq!(undone, fills.filter(|id| !NEVER_MISSED.contains(id)).collect());
 }
 
+/// What becomes of a Pod in which another webhook raises an amount beyond its bound.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Raised {
+    DeniedByMutate,
+    DeniedByValidate,
+    Lowered,
+}
+
 /// A guarded namespace with a hostile webhook.
 struct Test {
     sandbox: Sandbox,
@@ -139,18 +156,43 @@ impl Test {
         assert_eq!(self.sandbox.pods().await, Vec::<Value>::new());
     }
 
-    async fn each_contradiction_is_refused(&self) {
+    async fn no_contradiction_is_stored(&self, raised: Raised) {
+        let untouched = self.attempt(|_| {}, plain_pod("untouched")).await.expect("it is admitted");
         let mut stray = Vec::new();
-        for (name, rule, edit) in attempts() {
-            let answer = self.attempt(edit, plain_pod("hostile")).await;
-            let in_tree =
-                self.place == Place::AfterSandgate && answer.as_ref().is_err_and(is_refused_in_tree);
-            if !in_tree && !is_refused(&answer, "mutate.sandgate.dev", rule) {
+        let mut stored = BTreeSet::from(["untouched".to_owned()]);
+        for (index, (name, rule, edit)) in attempts().into_iter().enumerate() {
+            let pod = format!("hostile-{index}");
+            let answer = self.attempt(edit, plain_pod(&pod)).await;
+            let is_raising = RAISING.contains(&name);
+            let is_as_expected = match raised {
+                Raised::Lowered if is_raising && answer.is_ok() => {
+                    assert_no_trace(&self.sandbox.stored(&pod).await, &untouched);
+                    stored.insert(pod)
+                }
+                Raised::Lowered if is_raising => false,
+                Raised::DeniedByValidate if is_raising => is_refused(&answer, "validate.sandgate.dev", rule),
+                _ => is_refused(&answer, "mutate.sandgate.dev", rule) || self.is_refused_in_tree(&answer),
+            };
+            if !is_as_expected {
                 stray.push(format!("{name}, {rule}: {answer:?}"));
             }
         }
         assert!(stray.is_empty(), "{}", stray.join("\n"));
-        assert_eq!(self.sandbox.pods().await, Vec::<Value>::new());
+        let names = self.sandbox.pods().await;
+        let names = names.iter().filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned));
+        assert_eq!(names.collect::<BTreeSet<_>>(), stored);
+        let lowered = if raised == Raised::Lowered { RAISING.len() } else { 0 };
+        assert_eq!(stored.len(), 1 + lowered);
+    }
+
+    /// The API server's own plugins run once more before we are asked again, and know these two.
+    fn is_refused_in_tree(&self, answer: &Result<Value, Denial>) -> bool {
+        let known = [
+            "a mirror pod may not reference service accounts",
+            "the integer value of priority (0) must not be provided",
+        ];
+        let is_known = |refusal: &Denial| known.iter().any(|message| refusal.message.contains(message));
+        self.place == Place::AfterSandgate && answer.as_ref().is_err_and(is_known)
     }
 
     /// Creates `pod` while the webhook makes this edit.
@@ -168,11 +210,14 @@ fn is_refused(answer: &Result<Value, Denial>, webhook: &str, rule: &str) -> bool
     answer.as_ref().is_err_and(|refusal| refusal.message.contains(&denied) && refusal.names(rule))
 }
 
-/// The API server's own plugins run once more before we are asked again, and know these two.
-fn is_refused_in_tree(refusal: &Denial) -> bool {
-    let known = [
-        "a mirror pod may not reference service accounts",
-        "the integer value of priority (0) must not be provided",
-    ];
-    known.iter().any(|message| refusal.message.contains(message))
+/// Asserts that a Pod has, but for requests within its limits, the spec of one that no webhook touched.
+#[track_caller]
+fn assert_no_trace(pod: &Value, untouched: &Value) {
+    assert_sandboxed(pod);
+    let spec_without_requests = |pod: &Value| {
+        let mut pod = pod.clone();
+        main(&mut pod)["resources"]["requests"].take();
+        pod["spec"].take()
+    };
+    assert_eq!(spec_without_requests(pod), spec_without_requests(untouched));
 }
