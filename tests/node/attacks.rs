@@ -98,7 +98,7 @@ fn attacks() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
             "a token in another way: a projected volume",
             json!({"volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}),
             json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]}),
-            &["volume-types"],
+            &["token-volumes"],
         ),
         (
             "a debug container with all rights, from the start",
