@@ -1,6 +1,6 @@
 # The image of sandgate: one static binary and its SBOM. scripts/image builds the last stage without a daemon.
-FROM rust:1.95-bookworm AS content
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+FROM rust:1.95.0-bookworm AS content
+RUN apt-get update && apt-get install -y --no-install-recommends "cmake=3.25.1-*" && rm -rf /var/lib/apt/lists/*
 RUN cargo install --locked cargo-cyclonedx --version 0.5.9
 WORKDIR /sandgate
 COPY . .

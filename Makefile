@@ -18,7 +18,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (r
 cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
+
+attack: ## Replay the known attacks on a release build under the chart's memory limit, and print what happened
+	$(CARGO) build --release --locked --bin sandgate
+	@$(CARGO) run --quiet --locked --example attack
 
 attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, and write docs/attack-surface.md (root on Linux)
 	$(CARGO) build --locked

@@ -1,4 +1,4 @@
-//! What deciding costs, without any server: `cargo bench --bench rules`.
+//! The cost of an evaluation without a server: `cargo bench --bench rules`.
 //!
 //! Every figure includes freeing what was allocated, since the server pays for that too.
 

@@ -1,5 +1,5 @@
-//! Two weeks of an audit trail, for looking at what `sandgate audit` makes of one. The verdicts are the engine's, on Pods
-//! as people write them; who sent them and when is made up, and the same each time.
+//! Two weeks of an audit trail, for looking at what `sandgate audit` makes of one. The verdicts are the engine's, on
+//! Pods as people write them; who sent them and when is made up, and the same each time.
 
 use std::io::{self, Write};
 
@@ -40,7 +40,7 @@ metadata: {name: batch}
 spec: {namespaces: [batch], mode: audit}
 ";
 
-/// Somebody who makes Pods.
+/// A user who creates Pods.
 struct Sender {
     user: &'static str,
     namespace: &'static str,
@@ -121,14 +121,14 @@ const SENDERS: [Sender; 8] = [
     },
 ];
 
-/// On the ninth day somebody brings Docker in Docker to the builds, and it takes an afternoon to find out.
+/// On the ninth day Docker in Docker comes into the builds, and it takes an afternoon to find out.
 fn is_surge(hour: i64, sender: &Sender) -> bool {
     (8 * 24 + 13..8 * 24 + 18).contains(&hour) && sender.owner == Some(("Job", "build-web"))
 }
 
 /// A request to come.
 struct Request {
-    /// Seconds since 1970.
+    /// The time in seconds since 1970.
     time: i64,
     sender: &'static Sender,
     fault: Option<Fault>,

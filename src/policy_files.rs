@@ -14,7 +14,7 @@ const PRESET_PREFIX: &str = "preset/";
 /// policy for every namespace that extends the preset.
 ///
 /// # Errors
-/// When something cannot be read; the message names it.
+/// Returns an error if a file or folder cannot be read; the message names it.
 pub fn read(path: &Path) -> io::Result<Vec<Source>> {
     if let Some(name) = path.to_str().and_then(|path| path.strip_prefix(PRESET_PREFIX)) {
         return of_preset(name).map(|source| vec![source]);
@@ -50,10 +50,11 @@ fn read_file(path: &Path) -> io::Result<Source> {
     Ok(Source { name: path.display().to_string(), text })
 }
 
-/// Returns the policy files of a folder. A mounted `ConfigMap` keeps its files in hidden folders and shows them as links;
-/// hidden entries are skipped.
+/// Returns the policy files of a folder. A mounted `ConfigMap` keeps its files in hidden folders and shows them as
+/// links; hidden entries are skipped.
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    // The link `..data` is swapped when the `ConfigMap` changes. It is followed once, so that all files are of one version.
+    // The link `..data` is swapped when the `ConfigMap` changes. It is followed once, so that all files are of one
+    // version.
     let version = fs::canonicalize(folder.join("..data"));
     let folder = version.as_deref().unwrap_or(folder);
     let mut files = Vec::new();

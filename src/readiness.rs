@@ -1,8 +1,8 @@
-//! Whether this replica is ready, and whether its readiness was observed.
+//! The readiness of this replica, and whether it was observed.
 
 use tokio::sync::watch;
 
-/// How far the replica has come. It does not go back.
+/// The stage of the replica's start. It never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     NotReady,

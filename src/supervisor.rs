@@ -1,5 +1,5 @@
-//! Owns the tasks and threads that must run for as long as the process. If one of them ends or panics, the process ends, so
-//! that the kubelet starts it again.
+//! Owns the tasks and threads that must run for as long as the process. If one of them ends or panics, the process
+//! ends, so that the kubelet starts it again.
 
 use std::{
     io,
@@ -48,10 +48,10 @@ impl Supervisor {
         });
     }
 
-    /// Starts a thread.
+    /// Starts a supervised thread.
     ///
     /// # Errors
-    /// If the operating system cannot start one.
+    /// Returns an error if the operating system cannot start one.
     pub fn spawn_thread(&self, task: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let guard = self.guard(task);
         let work = move || {

@@ -8,6 +8,7 @@ const ENGINE: &[&[&str]] = &[
     &["policy", "pod"],
     &["rules", "violations"],
     &["review", "workload"],
+    &["scan"],
 ];
 
 /// The modules of the program, from the lowest layer up.

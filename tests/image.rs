@@ -1,4 +1,5 @@
-//! The container image, as `scripts/image` packs it. What goes into it is a stand-in here: a release build takes minutes.
+//! The container image, as `scripts/image` packs it. What goes into it is a stand-in here: a release build takes
+//! minutes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
         Test::new(image_has_binary_and_sbom_unprivileged).requires(missing_program("buildah", "buildah")),
         Test::new(wrong_script_call_says_what_to_do),
         Test::new(dockerfile_uses_the_crates_rust_version),
+        Test::new(build_tools_have_exact_versions),
     ])
 }
 
@@ -76,5 +78,29 @@ fn wrong_script_call_says_what_to_do() {
 fn dockerfile_uses_the_crates_rust_version() {
     let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
     let rust = env!("CARGO_PKG_RUST_VERSION");
-    assert!(dockerfile.contains(&format!("FROM rust:{rust}-bookworm")), "Cargo.toml says {rust}");
+    assert!(dockerfile.contains(&format!("FROM rust:{rust}.")), "Cargo.toml has {rust}");
+}
+
+fn build_tools_have_exact_versions() {
+    let is_exact = |version: &str| {
+        let parts: Vec<&str> = version.split('.').collect();
+        parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
+    };
+    let dockerfile = fs::read_to_string(Path::new(ROOT).join("Dockerfile")).unwrap();
+    let bases = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM "));
+    for base in bases.filter(|base| *base != "scratch") {
+        let image = base.split(' ').next().unwrap();
+        let version = image.split_once(':').map(|(_, tag)| tag.split('-').next().unwrap());
+        assert!(image.contains("@sha256:") || version.is_some_and(is_exact), "{base}");
+    }
+    let installs = dockerfile.lines().filter(|line| line.contains("cargo install"));
+    for install in installs {
+        let version = install.split_once("--version ").map(|(_, rest)| rest.trim());
+        assert!(install.contains("--locked") && version.is_some_and(is_exact), "{install}");
+    }
+    let packages =
+        dockerfile.split("--no-install-recommends").skip(1).filter_map(|rest| rest.split("&&").next());
+    for package in packages.flat_map(str::split_whitespace) {
+        assert!(package.contains('='), "{package}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 const DOCUMENT: &str = include_str!("../SECURITY.md");
+const ATTACKS: &str = include_str!("../docs/attacks.md");
 
 #[test]
 fn named_files_and_tests_exist() {
@@ -10,6 +11,15 @@ fn named_files_and_tests_exist() {
     assert!(references.len() > 50, "{} references", references.len());
     let missing: Vec<&str> = references.into_iter().filter(|reference| !exists(reference)).collect();
     assert!(missing.is_empty(), "SECURITY.md names what is not there: {missing:#?}");
+}
+
+#[test]
+fn tests_of_known_attacks_exist() {
+    let missing: Vec<&str> = references(ATTACKS).filter(|reference| !exists(reference)).collect();
+    assert!(missing.is_empty(), "docs/attacks.md names what is not there: {missing:#?}");
+    let bare = |line: &&str| line.contains("(A") && line.starts_with('|') && !line.contains("::");
+    let bare: Vec<&str> = ATTACKS.lines().filter(bare).collect();
+    assert!(bare.is_empty(), "without a test: {bare:#?}");
 }
 
 #[test]

@@ -41,9 +41,9 @@ impl Connection {
 
     /// Connects to a server that may still be starting.
     pub(crate) async fn open_early(server: &mut Server, tls: &Arc<ClientConfig>) -> Result<Self> {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        const PAUSE: Duration = Duration::from_micros(100);
-        let deadline = Instant::now() + PATIENCE;
+        const START_TIMEOUT: Duration = Duration::from_secs(10);
+        const RETRY_DELAY: Duration = Duration::from_micros(100);
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match Self::open(server.address, tls).await {
                 Err(error) if Instant::now() > deadline => return Err(error),
@@ -51,7 +51,7 @@ impl Connection {
                 open => return open,
             }
             // The runtime's own timer counts milliseconds, and nothing else is to be done meanwhile.
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_DELAY);
         }
     }
 

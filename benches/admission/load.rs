@@ -19,7 +19,7 @@ pub(crate) struct Load {
     pub(crate) time: Duration,
 }
 
-/// What one run of a load came to.
+/// The result of one run of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// The server's processor time for one request.

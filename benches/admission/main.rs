@@ -1,4 +1,4 @@
-//! What an admission costs as a whole: `cargo bench --bench admission [-- --quick]`.
+//! The cost of a whole admission: `cargo bench --bench admission [-- --quick]`.
 //!
 //! sandgate and two webhooks that decide nothing, on the same stack and with the same answers, take turns under the
 //! same load. The figures are medians of the rounds; the ratios between servers of one line are what to look at, since
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How long it all takes.
+/// The durations of the parts of the benchmark.
 #[derive(Clone, Copy)]
 struct Effort {
     rounds: usize,

@@ -41,7 +41,7 @@ impl Comparison {
         self.rows.iter().find(|row| row.kind == kind).expect("every comparison has every server")
     }
 
-    /// How many times the processor time of `other` sandgate takes.
+    /// Returns the processor time of sandgate as a multiple of that of `other`.
     fn ratio(&self, other: server::Kind) -> f64 {
         self.row(server::Kind::Sandgate).cpu.as_secs_f64() / self.row(other).cpu.as_secs_f64()
     }
@@ -146,7 +146,7 @@ impl Report {
         targets
     }
 
-    /// How many times the byte of the largest update costs what that of one of 100 kB does. Smaller ones are
+    /// Returns the cost of a byte of the largest update as a multiple of that of one of 100 kB. Smaller ones are
     /// dominated by what every request costs.
     fn growth(&self) -> f64 {
         let cost = |update: &Update| per_byte(update.bytes, update.cpu);
@@ -169,7 +169,7 @@ impl Target {
     }
 }
 
-/// Where the figures come from.
+/// The machine and the build of the figures.
 fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

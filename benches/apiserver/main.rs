@@ -1,4 +1,4 @@
-//! What a webhook adds to a Pod create, seen by the client of a real API server:
+//! The latency that a webhook adds to a Pod create, seen by the client of a real API server:
 //! `cargo bench --bench apiserver [-- --quick]`.
 //!
 //! Dry-run creates of one client, one after the other, in namespaces that take turns: one without a webhook, one with
@@ -137,7 +137,7 @@ fn plain_pod() -> Value {
     })
 }
 
-/// In milliseconds.
+/// Returns a quantile in milliseconds.
 fn quantile(times: &mut [Duration], at: f64) -> f64 {
     times.sort_unstable();
     #[expect(

@@ -1,4 +1,4 @@
-//! How long a Pod takes from its create until it runs, and until it has succeeded.
+//! The time of a Pod from its create until it runs, and until it has succeeded.
 
 use std::{
     fmt::Write,
@@ -12,7 +12,7 @@ use crate::{
     pods::{Does, complete, complete_in_runc, plain},
     times::Times,
 };
-use testbed::{Rest, Result, say};
+use testbed::{Rest, Result, progress};
 
 /// A kind of Pods, and what becomes of them.
 struct Kind {
@@ -59,8 +59,8 @@ impl Kind {
 /// Waits until the Pod is as wanted; how long that took.
 async fn until(rest: &Rest, path: &str, begun: Instant, is_so: impl Fn(&Value) -> bool) -> Result<Duration> {
     const TICK: Duration = Duration::from_millis(10);
-    const PATIENCE: Duration = Duration::from_mins(1);
-    while begun.elapsed() < PATIENCE {
+    const MAX_WAIT: Duration = Duration::from_mins(1);
+    while begun.elapsed() < MAX_WAIT {
         let pod = rest.get(path).await?;
         if is_so(&pod) {
             return Ok(begun.elapsed());
@@ -79,7 +79,7 @@ pub(crate) async fn measure(rest: &Rest, rounds: usize) -> Result<Shown> {
         Kind::new("gVisor, filled by sandgate", GUARDED, plain),
     ];
     for round in 1..=rounds {
-        say(&format!("creating Pods, round {round} of {rounds} …"));
+        progress(&format!("creating Pods, round {round} of {rounds} …"));
         for kind in &mut kinds {
             kind.create_one_of_each(rest).await?;
         }

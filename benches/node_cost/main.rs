@@ -1,4 +1,4 @@
-//! What gVisor and sandgate cost a workload, on a real node: `cargo bench --bench node_cost [-- --quick]`.
+//! The cost of gVisor and sandgate for a workload, on a real node: `cargo bench --bench node_cost [-- --quick]`.
 //!
 //! Pods are created one after the other, of four kinds in turn; then one program works in two Pods in turn, one under
 //! runc and one under gVisor, whose manifests differ in nothing else. It prints tables; without `--quick` they are
@@ -24,7 +24,7 @@ const OPEN: &str = "open";
 /// The one that sandgate guards.
 const GUARDED: &str = "workflows";
 
-/// How often each thing is done.
+/// The number of repetitions of each measurement.
 #[derive(Clone, Copy)]
 struct Rounds {
     creates: usize,
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
     if quick { Ok(()) } else { measured.write() }
 }
 
-/// What was found of the whole.
+/// The results of all measurements.
 struct Measured {
     machine: String,
     pods: Shown,
@@ -69,7 +69,7 @@ async fn measure(rounds: Rounds) -> Result<Measured> {
     Ok(Measured { machine: machine(rounds)?, pods, works })
 }
 
-/// Where and when that was.
+/// The machine and the time of the measurements.
 fn machine(Rounds { creates, works }: Rounds) -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let kernel = kernel.split('-').next().unwrap_or_default().trim();

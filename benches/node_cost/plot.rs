@@ -8,7 +8,8 @@ const VALUES: f64 = 60.0;
 const HEAD: f64 = 34.0;
 const ROW: f64 = 28.0;
 
-/// One horizontal bar for each, the longest as wide as there is room. Texts are ours, with nothing that XML minds.
+/// One horizontal bar for each, the longest as wide as the chart. The texts are constants without XML's special
+/// characters.
 pub(crate) fn bars(title: &str, bars: &[(&str, f64)]) -> String {
     let longest = bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let mut rows = String::new();

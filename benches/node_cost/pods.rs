@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::IMAGE;
 
-/// What its program does.
+/// The action of the Pod's program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Does {
-    /// Ends at once.
+    /// The program ends at once.
     Nothing,
     /// Runs until it is killed.
     Wait,
 }
 
-/// One that says nothing but its image.
+/// A Pod with nothing but its image.
 pub(crate) fn plain(name: &str, does: Does) -> Value {
     let does = if does == Does::Wait { "wait" } else { "nothing" };
     json!({
@@ -22,7 +22,7 @@ pub(crate) fn plain(name: &str, does: Does) -> Value {
     })
 }
 
-/// One that says all that the policy wants: sandgate lets it pass as it is.
+/// A Pod with everything that the policy demands: sandgate admits it unchanged.
 pub(crate) fn complete(name: &str, does: Does) -> Value {
     let mut pod = plain(name, does);
     let container = pod["spec"]["containers"][0].clone();

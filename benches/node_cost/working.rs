@@ -1,4 +1,4 @@
-//! How long work takes under gVisor, beside runc.
+//! The time of work under gVisor, compared with runc.
 
 use std::{fmt::Write, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     pods::{Does, complete, complete_in_runc},
     times::Times,
 };
-use testbed::{Cluster, Rest, Result, eventually, say};
+use testbed::{Cluster, Rest, Result, eventually, progress};
 
 /// One kind of work, as the program in the Pods calls it, and for people.
 struct Work {
@@ -24,7 +24,7 @@ impl Work {
         Self { name, what, runc: Times::default(), gvisor: Times::default() }
     }
 
-    /// What disturbs a run only makes it slower.
+    /// Disturbances only make a run slower.
     fn ratio(&self) -> f64 {
         self.gvisor.fastest() / self.runc.fastest()
     }
@@ -46,7 +46,7 @@ pub(crate) async fn measure(cluster: &Cluster, rest: &Rest, rounds: usize) -> Re
     ];
     // The first round warms up.
     for round in 0..=rounds {
-        say(&format!("working, round {round} of {rounds} …"));
+        progress(&format!("working, round {round} of {rounds} …"));
         for Work { name, runc, gvisor, .. } in &mut works {
             let took = [work(cluster, OPEN, name).await?, work(cluster, GUARDED, name).await?];
             if round > 0 {
@@ -69,7 +69,7 @@ async fn start(rest: &Rest, namespace: &str, pod: &Value) -> Result<()> {
     .await
 }
 
-/// What the program says that it took.
+/// Returns the time that the program printed.
 async fn work(cluster: &Cluster, namespace: &str, name: &str) -> Result<Duration> {
     let arguments = ["exec", POD, "--namespace", namespace, "--", "/program", name];
     let output = cluster.bed.kubectl(&arguments).await;
@@ -102,7 +102,7 @@ fn plot(works: &[Work]) -> String {
     plot::bars("Time under gVisor, as a multiple of the time under runc (fastest runs)", &bars)
 }
 
-/// What stands in front of the colon.
+/// Returns the text in front of the colon.
 fn short(what: &str) -> &str {
     what.split(':').next().unwrap_or(what)
 }

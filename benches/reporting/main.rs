@@ -1,16 +1,16 @@
-//! What telling costs: `cargo bench --bench reporting [-- --quick]`.
+//! The cost of reporting verdicts: `cargo bench --bench reporting [-- --quick]`.
 //!
-//! The same sandgate that tells nobody, and that tells of each verdict in one way or another, under the same load in
-//! turns. The figures are medians of the rounds; the ratio to *nobody* is what to look at, since everything runs on one
+//! The same sandgate with all sinks off, and with each sink of verdicts on, under the same load in
+//! turns. The figures are medians of the rounds; the ratio to *off* is what to look at, since everything runs on one
 //! machine. Times never make it fail.
 
 #[path = "../admission/client.rs"]
 mod client;
 #[path = "../admission/load.rs"]
 mod load;
+mod sink;
 #[path = "../support/mod.rs"]
 mod support;
-mod taker;
 
 use std::{
     env,
@@ -26,22 +26,22 @@ use rustls::ClientConfig;
 use self::{
     client::Connection,
     load::{Load, Sample},
+    sink::Sink,
     support::{
         Result, certificate,
         reviews::{self, Kind},
         server::Server,
         webhook,
     },
-    taker::Taker,
 };
 
 /// Enough to keep the server busy.
 const CONNECTIONS: usize = 16;
 
-/// Who has the other end of stdout.
+/// The reader at the other end of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
-    /// Nobody.
+    /// Stdout has no reader.
     None,
     /// Another process, as a container runtime is.
     Process,
@@ -49,8 +49,8 @@ enum Reader {
     Stalled,
 }
 
-/// A way to tell what was decided.
-struct Telling {
+/// A way to report verdicts.
+struct SinkSetup {
     name: &'static str,
     arguments: Vec<String>,
     reader: Reader,
@@ -68,16 +68,16 @@ async fn run(rounds: usize, round: Duration) -> Result<()> {
     let folder = tempfile::tempdir()?;
     certificate::write(folder.path())?;
     let tls = certificate::client(folder.path())?;
-    let taker = Taker::start()?;
-    println!("| reviews | telling | CPU µs | × nobody | p50 µs | p99 µs |\n|---|---|--:|--:|--:|--:|");
+    let sink = Sink::start()?;
+    println!("| reviews | sink | CPU µs | × off | p50 µs | p99 µs |\n|---|---|--:|--:|--:|--:|");
     let plain = reviews::create(Kind::Plain, reviews::SMALL);
-    let refused = String::from_utf8(plain.clone())?.replacen(r#""spec":{"#, r#""spec":{"hostPID":true,"#, 1);
-    for (what, review) in [("admitted", plain), ("refused", refused.into_bytes())] {
+    let denied = String::from_utf8(plain.clone())?.replacen(r#""spec":{"#, r#""spec":{"hostPID":true,"#, 1);
+    for (what, review) in [("admitted", plain), ("denied", denied.into_bytes())] {
         let load = Load { review: review.into(), connections: CONNECTIONS, time: round };
-        let tellings = tellings(folder.path(), &taker)?;
+        let setups = setups(folder.path(), &sink)?;
         let mut runs = Vec::new();
-        for telling in &tellings {
-            runs.push(Run::start(telling, folder.path(), &tls).await?);
+        for setup in &setups {
+            runs.push(Run::start(setup, folder.path(), &tls).await?);
         }
         measure(&mut runs, &load, rounds, &tls).await?;
         print(what, &runs);
@@ -85,27 +85,27 @@ async fn run(rounds: usize, round: Duration) -> Result<()> {
     Ok(())
 }
 
-fn tellings(folder: &Path, taker: &Taker) -> Result<Vec<Telling>> {
+fn setups(folder: &Path, sink: &Sink) -> Result<Vec<SinkSetup>> {
     let trail = folder.join("trail.jsonl").display().to_string();
     let kubeconfig = folder.join("kubeconfig").display().to_string();
-    fs::write(&kubeconfig, taker.kubeconfig().to_string())?;
-    let telling = |name, arguments: &[&str], reader| Telling {
+    fs::write(&kubeconfig, sink.kubeconfig().to_string())?;
+    let setup = |name, arguments: &[&str], reader| SinkSetup {
         name,
         arguments: arguments.iter().map(ToString::to_string).collect(),
         reader,
     };
     let file = ["--audit=file", "--audit-file", &trail, "--audit-max-bytes=67108864", "--audit-keep=1"];
     let events = ["--audit=off", "--events", "--kubeconfig", &kubeconfig];
-    let traces = ["--audit=off", "--otlp-endpoint", &taker.url];
+    let traces = ["--audit=off", "--otlp-endpoint", &sink.url];
     Ok(vec![
-        telling("nobody", &["--audit=off"], Reader::None),
-        telling("stdout, to /dev/null", &["--audit=stdout"], Reader::None),
-        telling("stdout, read by a process", &["--audit=stdout"], Reader::Process),
-        telling("stdout, its reader stalled", &["--audit=stdout"], Reader::Stalled),
-        telling("a file, with the hash chain", &file, Reader::None),
-        telling("Events", &events, Reader::None),
-        telling("OTLP, no request traced", &traces, Reader::None),
-        telling(
+        setup("off", &["--audit=off"], Reader::None),
+        setup("stdout, to /dev/null", &["--audit=stdout"], Reader::None),
+        setup("stdout, read by a process", &["--audit=stdout"], Reader::Process),
+        setup("stdout, its reader stalled", &["--audit=stdout"], Reader::Stalled),
+        setup("a file, with the hash chain", &file, Reader::None),
+        setup("Events", &events, Reader::None),
+        setup("OTLP, no request traced", &traces, Reader::None),
+        setup(
             "OTLP, every request traced",
             &[&traces[..], &["--otlp-sample-ratio=1"]].concat(),
             Reader::None,
@@ -114,7 +114,7 @@ fn tellings(folder: &Path, taker: &Taker) -> Result<Vec<Telling>> {
 }
 
 impl Reader {
-    /// What stdout is to be, and who holds the other end.
+    /// Returns the stdout of the server, and the process at its other end.
     fn start(self) -> Result<(Stdio, Option<Child>)> {
         let mut reader = match self {
             Self::None => return Ok((File::options().write(true).open("/dev/null")?.into(), None)),
@@ -132,18 +132,18 @@ impl Reader {
 
 /// A server, and what was measured of it so far.
 struct Run<'t> {
-    telling: &'t Telling,
+    setup: &'t SinkSetup,
     server: Server,
     reader: Option<Child>,
     samples: Vec<Sample>,
 }
 
 impl<'t> Run<'t> {
-    async fn start(telling: &'t Telling, folder: &Path, tls: &Arc<ClientConfig>) -> Result<Self> {
-        let (stdout, reader) = telling.reader.start()?;
-        let mut server = Server::start_telling(&telling.arguments, stdout, folder)?;
+    async fn start(setup: &'t SinkSetup, folder: &Path, tls: &Arc<ClientConfig>) -> Result<Self> {
+        let (stdout, reader) = setup.reader.start()?;
+        let mut server = Server::start_with_sinks(&setup.arguments, stdout, folder)?;
         Connection::open_early(&mut server, tls).await?;
-        Ok(Self { telling, server, reader, samples: Vec::new() })
+        Ok(Self { setup, server, reader, samples: Vec::new() })
     }
 
     fn median(&self, of: fn(&Sample) -> Duration) -> f64 {
@@ -175,13 +175,13 @@ async fn measure(runs: &mut [Run<'_>], load: &Load, rounds: usize, tls: &Arc<Cli
 }
 
 fn print(reviews: &str, runs: &[Run]) {
-    let nobody = runs[0].median(|sample| sample.cpu);
+    let off = runs[0].median(|sample| sample.cpu);
     for run in runs {
         let cpu = run.median(|sample| sample.cpu);
         println!(
             "| {reviews} | {} | {cpu:.1} | {:.2} | {:.0} | {:.0} |",
-            run.telling.name,
-            cpu / nobody,
+            run.setup.name,
+            cpu / off,
             run.median(|sample| sample.p50),
             run.median(|sample| sample.p99),
         );

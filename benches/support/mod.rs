@@ -1,4 +1,4 @@
-//! What the benchmarks of servers share: the reviews, and the servers that answer them.
+//! Shared parts of the benchmarks of servers: the reviews, and the servers that answer them.
 
 #![allow(dead_code, reason = "each benchmark uses its part of it")]
 
@@ -8,5 +8,5 @@ pub(crate) mod reviews;
 pub(crate) mod server;
 pub(crate) mod webhook;
 
-/// What goes wrong ends the benchmark; its text is for people.
+/// Any error, which ends the benchmark; its text is for people.
 pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

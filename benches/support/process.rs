@@ -1,4 +1,4 @@
-//! A child process that cannot outlive us, and what it costs as the kernel counts it.
+//! A child process that ends with this one, and its processor time and memory as the kernel counts them.
 
 use std::{
     fs, io,
@@ -27,7 +27,7 @@ impl Process {
     }
 
     /// # Errors
-    /// When it has ended by itself.
+    /// Returns an error if it has ended by itself.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             Some(status) => Err(format!("a server ended: {status}").into()),
@@ -46,7 +46,7 @@ impl Process {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// Its resident memory.
+    /// Returns the resident memory of the process.
     pub(crate) fn memory(&self) -> Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kilobytes = |name: &str| {
@@ -54,14 +54,14 @@ impl Process {
             line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse::<u64>().ok()
         };
         let (now, peak) = (kilobytes("VmRSS"), kilobytes("VmHWM"));
-        let (now, peak) = now.zip(peak).ok_or_else(|| io::Error::other("/proc tells no memory"))?;
+        let (now, peak) = now.zip(peak).ok_or_else(|| io::Error::other("/proc has no memory figures"))?;
         Ok(Memory { now: now * 1024, peak: peak * 1024 })
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The watcher first: it must not kill by a number that somebody else has meanwhile.
+        // The watcher first: it must not kill by a process id that was reused meanwhile.
         for child in [&mut self.watcher, &mut self.child] {
             let _ = child.kill();
             let _ = child.wait();

@@ -5,16 +5,16 @@
 use sandgate_engine::{json, policy::PolicySet, review};
 use serde_json::{Map, Value, json};
 
-/// What the benchmarks call 6 kB, 100 kB and 1 MB, in bytes.
+/// The sizes of reviews that the benchmarks call 6 kB, 100 kB and 1 MB, in bytes.
 pub(crate) const SIZES: [(&str, usize); 3] = [("6 kB", SMALL), ("100 kB", 100_000), ("1 MB", 1_000_000)];
 
-/// A usual review.
+/// The size of a usual review.
 pub(crate) const SMALL: usize = 6_500;
 
 /// The uid of every review.
 pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-/// How much of the policy a Pod brings with it.
+/// The part of the policy that a Pod already satisfies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Nothing: the answer is a patch.
@@ -69,7 +69,7 @@ fn pod_of(kind: Kind, variables: usize) -> Value {
     }
 }
 
-/// What a person wrote, with the defaults of the API.
+/// A Pod as a person wrote it, with the defaults of the API.
 fn defaulted(variables: usize) -> Value {
     json!({
         "kind": "Pod",
@@ -149,7 +149,7 @@ fn filled(pod: &Value) -> Value {
     serde_json::to_value(&tree).expect("the tree is JSON")
 }
 
-/// Says that `kubectl create` set all of `owned`.
+/// Returns the managed fields by which `kubectl create` set all of `owned`.
 fn with_managed_fields(mut pod: Value, owned: &Value) -> Value {
     let mut fields = fields_of(owned);
     for unmanaged in ["f:kind", "f:apiVersion", "f:status"] {
@@ -180,7 +180,7 @@ fn fields_of(value: &Value) -> Value {
     }
 }
 
-/// What tells an item of a list from the others.
+/// Returns the key that distinguishes an item of a list from the others.
 fn key_of(item: &Value) -> Option<Value> {
     match item {
         _ if item["mountPath"].is_string() => Some(json!({"mountPath": item["mountPath"]})),

@@ -10,7 +10,7 @@ use std::{
 
 use super::{Result, process::Process, webhook};
 
-/// Which one.
+/// The kind of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The webhook that reads the uid.
@@ -48,8 +48,8 @@ impl Server {
         Ok(Self { kind, address, process: Process::start(&mut command)? })
     }
 
-    /// Starts the real one with these arguments, which say whom it tells of its verdicts.
-    pub(crate) fn start_telling(arguments: &[String], stdout: Stdio, folder: &Path) -> Result<Self> {
+    /// Starts sandgate with these arguments, which select its sinks for verdicts.
+    pub(crate) fn start_with_sinks(arguments: &[String], stdout: Stdio, folder: &Path) -> Result<Self> {
         let address = free_address()?;
         let mut command = sandgate(address, folder)?;
         command.args(arguments).stdout(stdout);

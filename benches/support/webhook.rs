@@ -26,10 +26,10 @@ pub(crate) const ARGUMENT: &str = "webhook";
 /// The file with the answer: that of sandgate to the same review.
 pub(crate) const ANSWER: &str = "answer.json";
 
-/// What the answer has in place of the review's uid.
+/// The placeholder for the review's uid in the answer.
 pub(crate) const UID: &str = "{uid}";
 
-/// Becomes a webhook if the command line says so: `webhook null|tree PORT FOLDER`.
+/// Becomes a webhook if the command line is `webhook null|tree PORT FOLDER`.
 pub(crate) fn run_if_asked() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [first, reader, port, folder] = arguments.as_slice()
@@ -37,11 +37,12 @@ pub(crate) fn run_if_asked() {
     {
         let ended = serve(reader, port, Path::new(folder));
         eprintln!("the webhook {reader} ended: {ended:?}");
+        #[expect(clippy::disallowed_methods, reason = "a webhook of the benchmarks has no audit records")]
         exit(1);
     }
 }
 
-/// What a webhook does with a body: it finds the uid.
+/// The work of a webhook on a body: it finds the uid.
 type Reader = for<'b> fn(&'b [u8]) -> Option<Cow<'b, str>>;
 
 #[tokio::main]

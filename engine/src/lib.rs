@@ -14,6 +14,7 @@ pub mod pod;
 pub mod policy;
 pub mod review;
 pub mod rules;
+pub mod scan;
 pub mod text;
 pub mod violations;
 pub mod workload;

@@ -65,15 +65,18 @@ const LISTS: [LongList; 15] = [
             )
         },
     },
-    LongList { name: "containers", add: |pod, n| push(&mut pod["spec"]["containers"], n, container) },
+    LongList {
+        name: "containers",
+        add: |pod, n| push(&mut pod["spec"]["containers"], n, |name| container(&name)),
+    },
     LongList {
         name: "init containers",
-        add: |pod, n| push(&mut pod["spec"]["initContainers"], n, container),
+        add: |pod, n| push(&mut pod["spec"]["initContainers"], n, |name| container(&name)),
     },
     LongList { name: "sidecars", add: sidecars },
     LongList {
         name: "ephemeral containers",
-        add: |pod, n| push(&mut pod["spec"]["ephemeralContainers"], n, container),
+        add: |pod, n| push(&mut pod["spec"]["ephemeralContainers"], n, |name| container(&name)),
     },
 ];
 
@@ -91,13 +94,13 @@ fn set(object: &mut Json, count: usize, value: impl Fn(String) -> Json) {
     }
 }
 
-fn container(name: String) -> Json {
+fn container(name: &str) -> Json {
     json!({"name": name, "image": "registry.example.com/proxy:1", "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}]})
 }
 
 fn sidecars(pod: &mut Json, count: usize) {
     push(&mut pod["spec"]["initContainers"], count, |name| {
-        let mut sidecar = container(name);
+        let mut sidecar = container(&name);
         sidecar["restartPolicy"] = json!("Always");
         sidecar
     });
@@ -141,7 +144,7 @@ fn pod() -> Json {
 
 /// The default policy, and one with profiles, exceptions and names for everything.
 fn policies() -> Vec<PolicySet> {
-    let with_exceptions = r#"
+    let with_exceptions = r"
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: rich}
@@ -157,7 +160,7 @@ spec:
   - name: proxy
     match: {images: [registry.example.com/proxy]}
     spec: {serviceAccount: {automountToken: true}, secrets: {volumes: [s, t]}}
-"#;
+";
     let source = Source { name: "rich.yaml".into(), text: with_exceptions.into() };
     vec![PolicySet::builtin(), PolicySet::from_sources(&[source]).expect("the policy is right")]
 }
@@ -189,7 +192,9 @@ fn work_grows_with_the_pod_if_all_its_lists_are_long() {
     for policies in policies() {
         assert_linear("all lists", |count| {
             let mut pod = pod();
-            LISTS.iter().for_each(|list| (list.add)(&mut pod, count / 10));
+            for list in LISTS {
+                (list.add)(&mut pod, count / 10);
+            }
             steps(&policies, &pod)
         });
     }

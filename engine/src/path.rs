@@ -1,4 +1,4 @@
-//! Where a value stands in an object, after the type `field.Path` of Kubernetes.
+//! The position of a value in an object, after the type `field.Path` of Kubernetes.
 //!
 //! A check walks an object with a [`LazyPath`], which borrows its parts and costs no allocation. What is reported keeps
 //! its path as a [`FieldPath`]. Both are written in the notation of Kubernetes: `spec.containers[0].image`.
@@ -7,7 +7,11 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::text::{is_unsafe_for_display, sanitize};
+use crate::text::{cut, is_unsafe_for_display, sanitize};
+
+/// The most characters of a name in a path that is written. A longer one is cut; no valid name or key is: a key of a label
+/// has at most 253 + 1 + 63.
+const MAX_NAME_CHARS: usize = 320;
 
 /// One step from a value to a value inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -157,7 +161,7 @@ impl From<LazyPath<'_>> for FieldPath {
     }
 }
 
-/// What paths that differ in their first index only have in common.
+/// The key that is the same for paths that differ in their first index only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct IndexGroup<'p> {
     before: &'p [OwnedStep],
@@ -219,7 +223,8 @@ fn write_step(step: Step, f: &mut impl fmt::Write) -> fmt::Result {
 }
 
 fn write_name(name: &str, f: &mut impl fmt::Write) -> fmt::Result {
-    if name.contains(is_unsafe_for_display) { f.write_str(&sanitize(name)) } else { f.write_str(name) }
+    let name = cut(name, MAX_NAME_CHARS);
+    if name.contains(is_unsafe_for_display) { f.write_str(&sanitize(&name)) } else { f.write_str(&name) }
 }
 
 #[cfg(test)]

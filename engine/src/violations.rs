@@ -10,7 +10,7 @@ use crate::{
     json::Value,
     path::{FieldPath, IndexGroup, LazyPath},
     rules::Rule,
-    text::{quote, sanitize, shorten},
+    text::{cut, quote, sanitize, shorten},
 };
 
 /// One property of the policy that a Pod does not have.
@@ -24,7 +24,7 @@ pub struct Violation {
     pub found: String,
     /// The values that the policy allows.
     pub wanted: String,
-    /// What the author of the Pod can do about it.
+    /// The action that the author of the Pod can take.
     pub remedy: String,
 }
 
@@ -48,7 +48,7 @@ pub struct Reporter<'s> {
     sink: &'s mut dyn Sink,
 }
 
-/// What a rule reports of one field, before any text is made of it.
+/// The finding of a rule on one field, before a message is made of it.
 pub(crate) struct Report<'r> {
     pub(crate) rule: &'static Rule,
     path: LazyPath<'r>,
@@ -83,9 +83,9 @@ impl<'s> Reporter<'s> {
 }
 
 impl From<&Report<'_>> for Violation {
-    /// Makes the texts, so that nothing that a Pod puts into them can forge a line.
+    /// Makes the texts, so that nothing that a Pod puts into them can forge a line or is longer than it helps.
     fn from(report: &Report) -> Self {
-        let text = |part: &dyn fmt::Display| sanitize(&part.to_string());
+        let text = |part: &dyn fmt::Display| sanitize(&cut(&part.to_string(), MAX_PART_CHARS));
         Self {
             rule: report.rule,
             path: report.path.into(),
@@ -134,8 +134,8 @@ impl Violations {
         self.list.len() + self.omitted
     }
 
-    /// Returns what kubectl shows: each violation with its path, value, allowed values, remedy and rule. Violations that
-    /// differ only in the index of a container or an item share a line.
+    /// Returns what kubectl shows: each violation with its path, value, allowed values, remedy and rule. Violations
+    /// that differ only in the index of a container or an item share a line.
     #[must_use]
     pub fn message(&self, policy: &str) -> String {
         let lines = self.lines();
@@ -202,7 +202,7 @@ impl<'v> IntoIterator for &'v Violations {
     }
 }
 
-/// What an object violated before an update: a fingerprint of each violation, however many there are.
+/// The violations of an object before an update: a fingerprint of each, without a limit on their number.
 ///
 /// Fingerprints are 64 bits of a keyed hash. The key is random and never leaves the process, so two violations with one
 /// fingerprint cannot be searched for.
@@ -249,8 +249,8 @@ pub(crate) struct Ratchet<'b> {
 }
 
 impl<'b> Ratchet<'b> {
-    /// Returns a sink that compares with `baseline` and passes on to `new` what the update adds, to `old` what the object
-    /// violated before.
+    /// Returns a sink that compares with `baseline` and passes on to `new` what the update adds, to `old` what the
+    /// object violated before.
     pub(crate) fn new(baseline: &'b Baseline, new: &'b mut dyn Sink, old: &'b mut dyn Sink) -> Self {
         Self { baseline, new, old }
     }
@@ -262,6 +262,9 @@ impl Sink for Ratchet<'_> {
         if is_old { self.old.take(report) } else { self.new.take(report) }
     }
 }
+
+/// The most characters of the value, of the allowed values and of the remedy of a violation. A longer text is cut.
+const MAX_PART_CHARS: usize = 2000;
 
 /// A longer message is cut: the API server stores messages in Events and Job conditions.
 const MAX_MESSAGE_BYTES: usize = 12_000;
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_baseline_tells_texts_apart_that_are_shown_alike() {
+    fn baseline_distinguishes_texts_that_are_shown_alike() {
         let mut baseline = Baseline::default();
         report(&mut baseline, SPEC.key("a\u{200b}"), "b\u{200b}");
         let (mut new, mut old) = (Violations::default(), Violations::default());

@@ -1,7 +1,8 @@
-//! Pods as engines, agent sandboxes and bug reports have them, under the policy that is meant for them: what is admitted,
-//! what is denied and why, and that hostile variants of what is admitted are denied.
+//! Pods as engines, agent sandboxes and bug reports have them, under the policy that is meant for them: what is
+//! admitted, what is denied and why, and that hostile variants of what is admitted are denied.
 //!
-//! The Pods in `tests/fixtures` were written for this project, in the shape in which an API server sends them to a webhook.
+//! The Pods in `tests/fixtures` were written for this project, in the shape in which an API server sends them to a
+//! webhook.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +15,7 @@ use sandgate_engine::{
 };
 use serde_json::{Value, json};
 
-/// What a policy opens on purpose, so that the hostile variant of it is no attack.
+/// The openings that a policy has on purpose, so that the hostile variant of them is not an attack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Opens {
     Nothing,
@@ -65,7 +66,7 @@ const JOBS: &str = "extends: preset/jobs";
 const JUPYTERHUB: &str = "extends: preset/jupyterhub";
 const KANIKO: &str = "extends: preset/kaniko";
 const TEKTON: &str = "extends: preset/tekton";
-/// The full sandbox.
+/// The spec of the full sandbox, which is empty.
 const SANDBOX: &str = "";
 /// Agents that install packages as root, in a user namespace. The exceptions of the preset would change nothing.
 const ROOT_AGENTS: &str = "extends: preset/agent-sandbox, containers: [], security: {runAsUser: {default: null}, \

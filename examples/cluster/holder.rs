@@ -5,24 +5,24 @@ use std::{env, path::Path, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{home::Home, tools};
-use testbed::{Cluster, Result, program, say};
+use testbed::{Cluster, Result, program, progress};
 
-/// How often it looks whether all parts are running.
+/// The interval of the checks that all parts are running.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Starts the cluster, and holds it until it is told to end, or a part of it ends.
+/// Starts the cluster, and holds it until it gets SIGTERM, or a part of it ends.
 pub(crate) async fn hold(home: &Home) -> Result<()> {
-    let mut told = signal(SignalKind::terminate())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         held = start_and_watch(home) => held,
-        _ = told.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
     }
 }
 
 async fn start_and_watch(home: &Home) -> Result<()> {
     let cluster = Cluster::start().await?;
     home.set_work(cluster.folder())?;
-    say("installing sandgate with helm …");
+    progress("installing sandgate with helm …");
     match env::var_os("SANDGATE_IMAGE").filter(|archive| !archive.is_empty()) {
         Some(archive) => cluster.install_sandgate_from(Path::new(&archive)).await?,
         None => cluster.install_sandgate(&program()?).await?,

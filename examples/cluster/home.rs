@@ -11,12 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Result, say};
+use testbed::{Result, progress};
 
-/// No cluster takes as long to come or to go.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// The time-out of a start or an end of the cluster.
+const START_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Where everything about the one cluster of a checkout is.
+/// The folder of everything about the one cluster of a checkout.
 pub(crate) struct Home(PathBuf);
 
 impl Home {
@@ -26,7 +26,7 @@ impl Home {
         Self(env::var_os("SANDGATE_CLUSTER").map_or_else(usual, PathBuf::from))
     }
 
-    /// Where the programs for the user are.
+    /// Returns the folder of the programs for the user.
     pub(crate) fn programs(&self) -> PathBuf {
         self.0.join("bin")
     }
@@ -38,27 +38,27 @@ impl Home {
         Ok(())
     }
 
-    /// Whether pods can be created.
+    /// Returns true if pods can be created.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.join("ready").is_file()
     }
 
-    /// Says that they can.
+    /// Records that pods can be created.
     pub(crate) fn set_ready(&self) -> Result<()> {
         Ok(fs::write(self.0.join("ready"), "")?)
     }
 
-    /// Why the cluster has ended by itself, if it has.
+    /// Returns the reason why the cluster has ended by itself, if it has.
     pub(crate) fn failure(&self) -> Option<String> {
         fs::read_to_string(self.failed()).ok()
     }
 
-    /// Notes why, for whoever looks next.
+    /// Records the reason for later commands.
     pub(crate) fn set_failure(&self, why: &str) -> Result<()> {
         Ok(fs::write(self.failed(), why)?)
     }
 
-    /// The file that says why.
+    /// Returns the path of the file with the reason.
     pub(crate) fn failed(&self) -> PathBuf {
         self.0.join("failed")
     }
@@ -70,7 +70,7 @@ impl Home {
         command.ends_with(b"\0hold\0").then_some(pid)
     }
 
-    /// Starts the holder, and shows what it says until the cluster is ready.
+    /// Starts the holder, and shows its output until the cluster is ready.
     pub(crate) fn start_holder(&self) -> Result<()> {
         let log = self.0.join("log");
         let output = File::create(&log)?;
@@ -92,20 +92,20 @@ impl Home {
                 self.remove()?;
                 return Err("it did not come up; the reason stands above".into());
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > START_TIMEOUT {
                 self.end_holder()?;
-                return Err(format!("it did not come up in {} s", PATIENCE.as_secs()).into());
+                return Err(format!("it did not come up in {} s", START_TIMEOUT.as_secs()).into());
             }
             thread::sleep(Duration::from_millis(50));
         }
         show(&mut log)
     }
 
-    /// Ends the holder, if there is one, and removes the folder. Says whether there was anything to end.
+    /// Ends the holder, if there is one, and removes the folder. Prints whether there was anything to end.
     pub(crate) fn end_holder(&self) -> Result<bool> {
         let was_there = self.0.exists();
         if let Some(pid) = self.holder() {
-            say("ending the cluster …");
+            progress("ending the cluster …");
             signal(&pid, "TERM")?;
             self.until_gone(Duration::from_secs(30), &pid);
         }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process};
 use crate::home::Home;
 use testbed::{Cluster, Result};
 
-/// A program that says so when the cluster is gone.
+/// A program that reports if the cluster is gone.
 const SCRIPT: &str = r#"#!/bin/sh
 if [ ! -e /proc/HOLDER ]; then
     echo 'the cluster has ended; make cluster starts another' >&2
@@ -43,7 +43,7 @@ pub(crate) fn write(home: &Home, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What to do with it.
+/// The commands to use the cluster.
 pub(crate) fn advice(home: &Home) -> String {
     format!(
         "kubectl, helm and ctr (containerd's own client) for it, in a shell of root:\n\n  \

@@ -9,7 +9,7 @@ mod tour;
 use std::{env, process::ExitCode, time::Instant};
 
 use self::tour::{Tour, print};
-use testbed::{ControlPlane, Result, Sandgate, say};
+use testbed::{ControlPlane, Result, Sandgate, progress};
 
 /// The namespace of the built-in policy.
 const NAMESPACE: &str = "workflows";
@@ -29,7 +29,7 @@ async fn demo() -> Result<()> {
     let started = Instant::now();
     // The commands name files as a person in the repository would.
     env::set_current_dir(env!("CARGO_MANIFEST_DIR"))?;
-    say("starting etcd, kube-apiserver and kube-controller-manager …");
+    progress("starting etcd, kube-apiserver and kube-controller-manager …");
     let tour = Tour::of(ControlPlane::start().await?);
     stops::a_namespace(&tour).await?;
     let _sandgate = guard(tour.bed()).await?;

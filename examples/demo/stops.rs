@@ -8,8 +8,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::tour::{Tour, chapter, omission, show_command, show_output, tell};
-use testbed::{PATIENCE, Result, eventually};
+use crate::tour::{Tour, chapter, explain, omission, show_command, show_output};
+use testbed::{Result, STEP_TIMEOUT, eventually};
 
 /// A table of what the sandbox is made of.
 const SANDBOX_COLUMNS: &str =
@@ -24,7 +24,7 @@ pub(crate) async fn a_namespace(tour: &Tour) -> Result<()> {
     tour.run("kubectl create namespace workflows").await?;
     tour.run("kubectl create serviceaccount workflow-runner -n workflows").await?;
     eventually("the namespace has its default service account", async || {
-        let accounts = tour.peek("kubectl get serviceaccounts -n workflows -o name").await;
+        let accounts = tour.output_of("kubectl get serviceaccounts -n workflows -o name").await;
         Ok(accounts.contains("/default").then_some(()))
     })
     .await
@@ -34,13 +34,13 @@ pub(crate) async fn a_bare_pod(tour: &Tour) -> Result<()> {
     chapter(
         "A pod that asks for nothing",
         "From here on sandgate guards the namespace, with its default policy.\n\
-         Nobody who creates a pod has to know that it is there.",
+         People who create Pods need not know that it is there.",
     );
     tour.run("kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o name").await?;
     tour.run("kubectl run hello --image=busybox -n workflows").await?;
-    tell("This is what the cluster stored. Nothing of it was asked for:");
+    explain("This is what the cluster stored. Nothing of it was asked for:");
     tour.run_and_show("kubectl get pod hello -n workflows -o yaml", sandbox_of).await?;
-    tell("Its container has no way up, and a limit to what it may use:");
+    explain("Its container has no way up, and a limit to what it may use:");
     for field in ["securityContext", "resources.limits", "volumeMounts"] {
         let path = format!("'{{.spec.containers[0].{field}}}'");
         tour.run(&format!("kubectl get pod hello -n workflows -o jsonpath={path}")).await?;
@@ -77,16 +77,16 @@ pub(crate) async fn a_hostile_pod(tour: &Tour) -> Result<()> {
     chapter(
         "A pod that wants the node",
         "It is privileged, with the node's processes and its root folder.\n\
-         The refusal says at once all that is wrong, and what to change.",
+         The denial names all violations at once, and what to change.",
     );
-    tour.run_refused("kubectl apply -f examples/pods/hostile-privileged.yaml").await
+    tour.run_denied("kubectl apply -f examples/pods/hostile-privileged.yaml").await
 }
 
 pub(crate) async fn a_job(tour: &Tour) -> Result<()> {
     chapter("A Job", "The pods of a controller are filled like any other.");
     tour.run("kubectl create job report --image=busybox -n workflows -- echo done").await?;
     eventually("the Job has its pod", async || {
-        let pods = tour.peek("kubectl get pods -n workflows -l job-name=report -o name").await;
+        let pods = tour.output_of("kubectl get pods -n workflows -l job-name=report -o name").await;
         Ok((!pods.is_empty()).then_some(()))
     })
     .await?;
@@ -101,8 +101,9 @@ pub(crate) async fn a_deployment(tour: &Tour) -> Result<()> {
          events of its ReplicaSet.",
     );
     tour.run("kubectl create deployment web --image=busybox -n workflows").await?;
-    eventually("the ReplicaSet says why it has no pods", async || {
-        let events = tour.peek("kubectl get events -n workflows --field-selector reason=FailedCreate").await;
+    eventually("the ReplicaSet names the reason why it has no pods", async || {
+        let events =
+            tour.output_of("kubectl get events -n workflows --field-selector reason=FailedCreate").await;
         Ok(events.contains("denied the request").then_some(()))
     })
     .await?;
@@ -121,10 +122,8 @@ pub(crate) async fn a_debugger(tour: &Tour) -> Result<()> {
         "A pod that is admitted stays in its sandbox. A debug container with more\n\
          rights than the pod is no way out.",
     );
-    tour.run_refused(
-        "kubectl debug hello --image=busybox --profile=general --container=debugger -n workflows",
-    )
-    .await
+    tour.run_denied("kubectl debug hello --image=busybox --profile=general --container=debugger -n workflows")
+        .await
 }
 
 pub(crate) async fn a_label(tour: &Tour) -> Result<()> {
@@ -133,7 +132,7 @@ pub(crate) async fn a_label(tour: &Tour) -> Result<()> {
         "Network policies find the pod by the label app, so it cannot be taken off.\n\
          Other labels are free.",
     );
-    tour.run_refused("kubectl label pod hello app- -n workflows").await?;
+    tour.run_denied("kubectl label pod hello app- -n workflows").await?;
     tour.run("kubectl label pod hello team=a -n workflows").await
 }
 
@@ -153,7 +152,7 @@ pub(crate) async fn metrics(tour: &Tour) -> Result<()> {
     show_command(&format!(
         "curl -s http://{admin}/metrics | grep -E '(reviews|violations)_total.* [1-9]' | sort"
     ));
-    let metrics = timeout(PATIENCE, get_metrics(admin)).await??;
+    let metrics = timeout(STEP_TIMEOUT, get_metrics(admin)).await??;
     let mut lines: Vec<&str> = metrics.lines().filter(|line| is_counted(line)).collect();
     lines.sort_unstable();
     show_output(&lines.join("\n"));
@@ -164,7 +163,7 @@ fn is_counted(line: &str) -> bool {
     (line.contains("reviews_total") || line.contains("violations_total")) && !line.ends_with(" 0")
 }
 
-/// The bed chooses a port, and sandgate's log tells which.
+/// The testbed chooses a port, which sandgate's log names.
 fn admin_address(tour: &Tour) -> Result<SocketAddr> {
     for entry in fs::read_dir(tour.bed().folder())? {
         let log = fs::read_to_string(entry?.path().join("sandgate.log")).unwrap_or_default();
@@ -172,7 +171,7 @@ fn admin_address(tour: &Tour) -> Result<SocketAddr> {
             return Ok(rest.split_whitespace().next().unwrap_or_default().parse()?);
         }
     }
-    Err("sandgate does not say where it answers about itself".into())
+    Err("the log of sandgate has no address of its probes".into())
 }
 
 async fn get_metrics(admin: SocketAddr) -> Result<String> {

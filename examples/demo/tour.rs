@@ -27,7 +27,7 @@ impl Tour {
     /// Shows a command that succeeds, and all that it prints.
     ///
     /// # Errors
-    /// When it fails.
+    /// Returns an error if it fails.
     pub(crate) async fn run(&self, command: &str) -> Result<()> {
         self.run_and_show(command, str::to_owned).await
     }
@@ -35,7 +35,7 @@ impl Tour {
     /// Shows a command that succeeds, and what `excerpt` leaves of its output.
     ///
     /// # Errors
-    /// When it fails.
+    /// Returns an error if it fails.
     pub(crate) async fn run_and_show(&self, command: &str, excerpt: impl Fn(&str) -> String) -> Result<()> {
         show_command(command);
         let Output { success, stdout, stderr } = self.kubectl(command).await;
@@ -43,22 +43,22 @@ impl Tour {
         if success { Ok(()) } else { Err(format!("this should have succeeded: {command}").into()) }
     }
 
-    /// Shows a command that sandgate refuses.
+    /// Shows a command that sandgate denies.
     ///
     /// # Errors
-    /// When it succeeds, or fails for another reason.
-    pub(crate) async fn run_refused(&self, command: &str) -> Result<()> {
+    /// Returns an error if it succeeds, or fails for another reason.
+    pub(crate) async fn run_denied(&self, command: &str) -> Result<()> {
         show_command(command);
         let Output { success, stdout, stderr } = self.kubectl(command).await;
         show_output(&(stdout + &stderr));
         if !success && stderr.contains("sandgate.dev\" denied the request") {
             return Ok(());
         }
-        Err(format!("sandgate should have refused this: {command}").into())
+        Err(format!("sandgate should have denied this: {command}").into())
     }
 
-    /// What a command prints, not shown.
-    pub(crate) async fn peek(&self, command: &str) -> String {
+    /// Returns the output of a command without showing it.
+    pub(crate) async fn output_of(&self, command: &str) -> String {
         self.kubectl(command).await.stdout
     }
 
@@ -75,8 +75,8 @@ pub(crate) fn chapter(title: &str, text: &str) {
     print(&format!("\n{STRONG}── {title}{STRONG:#}\n{text}"));
 }
 
-/// What the guide says in between.
-pub(crate) fn tell(text: &str) {
+/// Prints the guide's text between the commands.
+pub(crate) fn explain(text: &str) {
     print(&format!("\n{text}"));
 }
 
@@ -88,12 +88,12 @@ pub(crate) fn show_output(output: &str) {
     print(output.trim_end());
 }
 
-/// Stands where lines were left out.
+/// The mark for omitted lines.
 pub(crate) fn omission(what: &str) -> String {
     format!("{FAINT}… {what}{FAINT:#}\n")
 }
 
-/// Whoever reads only the beginning, as `head` does, has seen enough.
+/// A reader of the beginning only, as `head`, is not an error.
 pub(crate) fn print(text: &str) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }

@@ -10,25 +10,25 @@ use crate::{
     webhook::Connection,
 };
 
-/// What became of a pod.
+/// The outcome of a pod.
 pub(crate) enum Outcome {
     /// Admitted, and changed on the way.
     Filled { before: Value, after: Value },
     /// Admitted as it came.
     Unchanged,
-    /// Turned away by this webhook with this `Status`.
-    Refused { webhook: &'static str, status: Value },
+    /// The pod is denied by this webhook with this `Status`.
+    Denied { webhook: &'static str, status: Value },
 }
 
 /// Sends a pod to `/mutate`, and what came of it to `/validate`.
 ///
 /// # Errors
-/// When an answer is not what the API server would accept.
+/// Returns an error if an answer is not what the API server would accept.
 pub(crate) async fn admit(connection: &mut Connection, pod: &ExamplePod) -> Result<Outcome> {
     let before = pod.arrived();
     let answer = ask(connection, "/mutate", pod, &before).await?;
     if answer["allowed"] != true {
-        return Ok(refused("mutate.sandgate.dev", &answer));
+        return Ok(denied("mutate.sandgate.dev", &answer));
     }
     let mut after = before.clone();
     if let Some(patch) = answer["patch"].as_str() {
@@ -37,13 +37,13 @@ pub(crate) async fn admit(connection: &mut Connection, pod: &ExamplePod) -> Resu
     }
     let answer = ask(connection, "/validate", pod, &after).await?;
     if answer["allowed"] != true {
-        return Ok(refused("validate.sandgate.dev", &answer));
+        return Ok(denied("validate.sandgate.dev", &answer));
     }
     Ok(if after == before { Outcome::Unchanged } else { Outcome::Filled { before, after } })
 }
 
-fn refused(webhook: &'static str, answer: &Value) -> Outcome {
-    Outcome::Refused { webhook, status: answer["status"].clone() }
+fn denied(webhook: &'static str, answer: &Value) -> Outcome {
+    Outcome::Denied { webhook, status: answer["status"].clone() }
 }
 
 /// The `response` of the webhook.

@@ -1,4 +1,4 @@
-//! What was filled, as YAML that fits on a screen: only what changed, below the fields that lead to it.
+//! The filled fields, as YAML that fits on a screen: only changes, below the fields that lead to them.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::{BAD, FAINT, GOOD};
 const WIDTH: usize = 92;
 
 /// Longer texts are bookkeeping, and nothing to read here.
-const LONGEST_TEXT: usize = 60;
+const MAX_TEXT_CHARS: usize = 60;
 
 /// Writes the changes of one pod after the other, and repeats none that has been shown.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Diffs {
 }
 
 impl Diffs {
-    /// What `after` has and `before` has not, and the other way round.
+    /// The fields that `after` has and `before` has not, and the other way round.
     pub(crate) fn changes(&mut self, before: &Value, after: &Value) -> String {
         let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else {
             return String::new();
@@ -91,7 +91,7 @@ impl Diffs {
     }
 }
 
-/// A new field.
+/// Returns the lines of a new field.
 fn added(key: &str, value: &Value, depth: usize) -> String {
     match value {
         Value::Array(items) if items.iter().all(Value::is_object) => {
@@ -149,12 +149,12 @@ fn line(sign: char, style: Style, depth: usize, text: &str) -> String {
     format!("{style}{sign} {:indent$}{text}{style:#}\n", "", indent = depth * 2)
 }
 
-/// What makes an item of a list the same item as before.
+/// Returns the key by which an item of a list is the same item as before.
 fn identity(item: &Value) -> &Value {
     ["mountPath", "name"].iter().find_map(|key| item.get(key)).unwrap_or(item)
 }
 
-/// An item that was there before: its name says enough.
+/// An item that was there before: its name is enough.
 fn outline(item: &Value) -> String {
     item.get("name").map_or_else(|| flow(item), |name| format!("name: {}", flow(name)))
 }
@@ -181,7 +181,7 @@ fn ordered(members: &Map<String, Value>) -> impl Iterator<Item = (&String, &Valu
 
 /// Text without quotes, where YAML would read the same text back.
 fn scalar(text: &str) -> String {
-    if text.len() > LONGEST_TEXT {
+    if text.len() > MAX_TEXT_CHARS {
         return "…".into();
     }
     let begins = |c: char| c.is_ascii_alphabetic() || c == '/';

@@ -68,14 +68,14 @@ async fn tour() -> Result<ExitCode> {
     Ok(if tally.surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What became of one pod.
+/// Returns the text on the outcome of one pod.
 fn story(pod: &ExamplePod, outcome: &Outcome, diffs: &mut Diffs) -> String {
     let ExamplePod { file, description, .. } = pod;
     let mut text = format!("{STRONG}{file}{STRONG:#}\n{FAINT}{description}{FAINT:#}\n");
     let (style, verdict, details) = match outcome {
         Outcome::Filled { before, after } => (GOOD, "Admitted, and filled:", diffs.changes(before, after)),
         Outcome::Unchanged => (GOOD, "Admitted as it is.", String::new()),
-        Outcome::Refused { webhook, status } => (BAD, "Refused:", as_kubectl(file, webhook, status)),
+        Outcome::Denied { webhook, status } => (BAD, "Denied:", as_kubectl(file, webhook, status)),
     };
     let _ = writeln!(text, "{style}{verdict}{style:#}");
     for line in details.lines() {
@@ -84,7 +84,7 @@ fn story(pod: &ExamplePod, outcome: &Outcome, diffs: &mut Diffs) -> String {
     text
 }
 
-/// What `kubectl create -f` prints when the API server passes such a refusal on.
+/// Returns the text that `kubectl create -f` prints when the API server passes such a denial on.
 fn as_kubectl(file: &str, webhook: &str, status: &Value) -> String {
     let word = |key: &str| status[key].as_str().unwrap_or("unknown");
     format!(
@@ -95,12 +95,12 @@ fn as_kubectl(file: &str, webhook: &str, status: &Value) -> String {
     )
 }
 
-/// How many pods came to which end, and which of them to the wrong one.
+/// The number of pods by outcome, and the pods with an unexpected outcome.
 #[derive(Default)]
 struct Tally {
     filled: usize,
     unchanged: usize,
-    refused: usize,
+    denied: usize,
     surprises: Vec<String>,
 }
 
@@ -109,7 +109,7 @@ impl Tally {
         let (counter, found) = match outcome {
             Outcome::Filled { .. } => (&mut self.filled, Expected::Filled),
             Outcome::Unchanged => (&mut self.unchanged, Expected::Unchanged),
-            Outcome::Refused { .. } => (&mut self.refused, Expected::Refused),
+            Outcome::Denied { .. } => (&mut self.denied, Expected::Denied),
         };
         *counter += 1;
         if found != pod.expected {
@@ -119,8 +119,8 @@ impl Tally {
     }
 
     fn summary(&self) -> String {
-        let Self { filled, unchanged, refused, surprises } = self;
-        let counts = format!("{filled} pods filled, {unchanged} admitted unchanged, {refused} refused");
+        let Self { filled, unchanged, denied, surprises } = self;
+        let counts = format!("{filled} pods filled, {unchanged} admitted unchanged, {denied} denied");
         if surprises.is_empty() {
             return format!("{GOOD}{counts}: each as it should be.{GOOD:#}");
         }
@@ -156,7 +156,7 @@ async fn ended_from_outside() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a paragraph. Whoever reads only the beginning, as `head` does, has seen enough.
+/// Prints a paragraph. A reader of the beginning only, as `head`, is not an error.
 fn print(text: &str) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }

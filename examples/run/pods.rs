@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
-/// Where the examples lie, seen from the repository.
+/// The folder of the examples, relative to the repository.
 pub(crate) const FOLDER: &str = "examples/pods";
 
 /// The namespace of the built-in policy.
@@ -15,29 +15,29 @@ pub(crate) const NAMESPACE: &str = "workflows";
 /// A file of [`FOLDER`].
 pub(crate) struct ExamplePod {
     pub(crate) file: String,
-    /// Its first line, a comment.
+    /// The first line of the file, a comment.
     pub(crate) description: String,
     pub(crate) expected: Expected,
     /// As a person wrote it.
     pub(crate) written: Value,
 }
 
-/// What the name of the file promises.
+/// The outcome that the name of the file promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Expected {
-    /// Any other.
+    /// The outcome of any other file.
     Filled,
-    /// `complete.yaml`
+    /// The outcome of `complete.yaml`.
     Unchanged,
-    /// `hostile-*.yaml`
-    Refused,
+    /// The outcome of `hostile-*.yaml`.
+    Denied,
 }
 
 impl Expected {
     fn of(file: &str) -> Self {
         match file {
             "complete.yaml" => Self::Unchanged,
-            file if file.starts_with("hostile-") => Self::Refused,
+            file if file.starts_with("hostile-") => Self::Denied,
             _ => Self::Filled,
         }
     }
@@ -46,7 +46,7 @@ impl Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
-            Self::Refused => "refused",
+            Self::Denied => "denied",
             Self::Unchanged => "admitted unchanged",
             Self::Filled => "filled",
         })
@@ -56,7 +56,7 @@ impl fmt::Display for Expected {
 /// All examples: the harmless ones first, and of them the simplest.
 ///
 /// # Errors
-/// When a file cannot be read, or is no pod with a comment above it.
+/// Returns an error if a file cannot be read, or is no pod with a comment above it.
 pub(crate) fn examples() -> Result<Vec<ExamplePod>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
     let mut pods = Vec::new();
@@ -144,7 +144,7 @@ fn default_container(container: &mut Value, with_token: bool) {
     }
 }
 
-/// What the service account plugin gives to every pod that does not decline it.
+/// The volume that the service account plugin adds to every pod that does not decline it.
 fn token_volume() -> Value {
     json!({"name": TOKEN_VOLUME, "projected": {"defaultMode": 420, "sources": [
         {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},

@@ -34,8 +34,8 @@ use tokio_rustls::TlsConnector;
 use crate::Result;
 use testbed::free_port;
 
-/// Far more than any step takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time-out of each step, longer than any takes.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running sandgate; ends when dropped.
 pub(crate) struct Webhook {
@@ -49,7 +49,7 @@ impl Webhook {
     /// Starts it on loopback addresses, and waits until it is ready.
     ///
     /// # Errors
-    /// When it is not built, ends, or is not ready in time.
+    /// Returns an error if it is not built, ends, or is not ready in time.
     pub(crate) async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("sandgate-run-").tempdir()?;
         let (listen, admin) = (free_port(), free_port());
@@ -63,7 +63,7 @@ impl Webhook {
             .stderr(File::create(log(folder.path()))?)
             .spawn()?;
         let mut webhook = Self { process, folder, listen, admin };
-        timeout(PATIENCE, webhook.ready()).await.map_err(|_| "sandgate is not ready in time")??;
+        timeout(STEP_TIMEOUT, webhook.ready()).await.map_err(|_| "sandgate is not ready in time")??;
         Ok(webhook)
     }
 
@@ -80,7 +80,7 @@ impl Webhook {
     /// Waits until it ends by itself.
     ///
     /// # Errors
-    /// Always: it should not.
+    /// Returns an error always: it should not end.
     pub(crate) async fn ended(&mut self) -> Result<()> {
         loop {
             self.check()?;
@@ -95,17 +95,17 @@ impl Webhook {
         Err(format!("sandgate ended ({status}):\n{log}").into())
     }
 
-    /// Where `ca.crt` and the log lie; removed at the end.
+    /// The folder of `ca.crt` and the log; removed at the end.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where it takes reviews.
+    /// The address for reviews.
     pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.listen)
     }
 
-    /// Where it answers about itself.
+    /// The address of probes and metrics.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin)
     }
@@ -113,7 +113,7 @@ impl Webhook {
     /// Connects over TLS, and trusts nothing but its own CA.
     ///
     /// # Errors
-    /// When there is no connection, or another certificate.
+    /// Returns an error if there is no connection, or another certificate.
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.folder().join("ca.crt"))?)?;
@@ -124,7 +124,7 @@ impl Webhook {
         let stream = TcpStream::connect(("127.0.0.1", self.listen)).await?;
         let connecting =
             TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost")?, stream);
-        Connection::over(timeout(PATIENCE, connecting).await??).await
+        Connection::over(timeout(STEP_TIMEOUT, connecting).await??).await
     }
 }
 
@@ -166,13 +166,13 @@ impl Connection {
     /// Sends a review, and returns the review with the answer.
     ///
     /// # Errors
-    /// When there is no answer in time, or one that is no review.
+    /// Returns an error if there is no answer in time, or one that is no review.
     pub(crate) async fn post(&mut self, path: &str, review: &Value) -> Result<Value> {
         let request = Request::post(path)
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(review.to_string()))?;
-        let (status, body) = timeout(PATIENCE, self.send(request)).await??;
+        let (status, body) = timeout(STEP_TIMEOUT, self.send(request)).await??;
         if status != StatusCode::OK {
             return Err(format!("{path} answers {status}: {}", String::from_utf8_lossy(&body)).into());
         }

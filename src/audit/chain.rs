@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 /// The version of the record's fields. A reader of version 2 reads lines of version 1, which has fewer fields.
 pub const SCHEMA: u32 = 2;
 
-/// How much longer a record becomes, at most.
-pub const LONGEST_SEAL: usize = 200;
+/// The most bytes by which a seal makes a record longer.
+pub const MAX_SEAL_BYTES: usize = 200;
 
 const PREVIOUS: &[u8] = br#","previous":""#;
 const HASH: &[u8] = br#"","hash":""#;
@@ -21,7 +21,7 @@ const SEQ: &[u8] = br#","seq":"#;
 const END: &[u8] = br#""}"#;
 const HEX: usize = 64;
 
-/// A SHA-256.
+/// A SHA-256 hash of a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hash([u8; HEX / 2]);
 
@@ -64,9 +64,9 @@ impl fmt::Display for Hash {
 /// The end of a chain: what the next line is tied to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
-    /// The number of the last line; 0 where there is none.
+    /// The number of the last line; 0 if there is no line.
     pub seq: u64,
-    /// Its hash; zeros where there is none.
+    /// The hash of the last line; zeros if there is no line.
     pub hash: Hash,
 }
 
@@ -99,12 +99,12 @@ pub struct Seal {
     pub link: Link,
     /// The hash that it has of the line before.
     pub previous: Hash,
-    /// Whether its hash is that of its bytes.
+    /// True if its hash is that of its bytes.
     pub holds: bool,
 }
 
 impl Seal {
-    /// Reads the seal of a line without its newline; `None` where there is none.
+    /// Reads the seal of a line without its newline; `None` if the line has no seal.
     #[must_use]
     pub fn read(line: &[u8]) -> Option<Self> {
         let (rest, hash) = hex_at_end(line.strip_suffix(END)?)?;
@@ -140,7 +140,7 @@ impl SealReader {
     /// Takes the next bytes of the line.
     pub fn update(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
-        let kept = LONGEST_SEAL.max(Self::MAX_UNHASHED);
+        let kept = MAX_SEAL_BYTES.max(Self::MAX_UNHASHED);
         if self.tail.len() > kept {
             let hashed = self.tail.len() - kept;
             self.hasher.update(&self.tail[..hashed]);
@@ -148,7 +148,7 @@ impl SealReader {
         }
     }
 
-    /// Returns the seal of the line that was read, without its newline; `None` if there is none.
+    /// Returns the seal of the line that was read, without its newline; `None` if the line has no seal.
     #[must_use]
     pub fn finish(mut self) -> Option<Seal> {
         let seal = Seal::read(&self.tail)?;
@@ -200,7 +200,7 @@ mod tests {
     fn no_seal_is_longer_than_is_said() {
         let (mut link, mut out) = (Link { seq: u64::MAX - 1, ..Link::default() }, Vec::new());
         link.seal(b"{}", &mut out);
-        assert!((LONGEST_SEAL - 20..LONGEST_SEAL).contains(&out.len()), "{}", out.len());
+        assert!((MAX_SEAL_BYTES - 20..MAX_SEAL_BYTES).contains(&out.len()), "{}", out.len());
     }
 
     #[test]

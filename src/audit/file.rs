@@ -13,31 +13,32 @@ use std::{
 
 use super::{
     KEPT_BYTES, Sink,
-    chain::{LONGEST_SEAL, Link, Seal, split},
+    chain::{Link, MAX_SEAL_BYTES, Seal, split},
     notice::Notice,
 };
 
-/// How a file of records is kept.
+/// The settings of a file of records.
 #[derive(Debug, Clone)]
 pub struct FileSettings {
     /// The file that is written to.
     pub path: PathBuf,
-    /// How large it may become, unless what is written at once is larger.
+    /// The largest size in bytes, unless one write alone is larger.
     pub max_bytes: u64,
-    /// How old its first record may become before the next one goes to a new file.
+    /// The age of its first record after which the next one goes to a new file.
     pub max_age: Duration,
-    /// How many full files are kept.
+    /// The number of full files that are kept.
     pub keep: usize,
-    /// When it is made sure that records survive a crash of the machine.
+    /// The time at which records are synced to disk, so that they survive a crash of the machine.
     pub fsync: Fsync,
 }
 
-/// When it is made sure that records survive a crash of the machine. They survive one of the process in any case.
+/// The time at which records are synced to disk, so that they survive a crash of the machine. They survive a crash of
+/// the process in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Fsync {
-    /// When the operating system sees fit
+    /// At the time that the operating system chooses
     Never,
-    /// When a file is full, and at the end
+    /// At the end of each file, and of the program
     #[default]
     Rotate,
     /// With every write, some milliseconds after the verdict
@@ -48,7 +49,7 @@ pub enum Fsync {
 #[derive(Debug)]
 pub struct File {
     settings: FileSettings,
-    open: Option<Open>,
+    open: Option<OpenFile>,
     /// The last record that was written. What this process wrote is known better than read.
     chain: Option<Link>,
     lines: Vec<u8>,
@@ -57,7 +58,7 @@ pub struct File {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     file: fs::File,
     bytes: u64,
     /// The number and the time of its first record.
@@ -73,7 +74,7 @@ impl File {
     }
 
     /// The open file: still the one that has the name, or opened and continued.
-    fn opened(&mut self) -> io::Result<&mut Open> {
+    fn opened(&mut self) -> io::Result<&mut OpenFile> {
         if let Some(open) = self.open.take_if(|open| !is_at(&open.file, &self.settings.path)) {
             tracing::warn!(file = %self.settings.path.display(), "The audit file is gone; a new one is begun");
             drop(open);
@@ -86,7 +87,7 @@ impl File {
     }
 
     /// Opens the file and writes the notices that stand before the next record.
-    fn open_file(&mut self) -> io::Result<Open> {
+    fn open_file(&mut self) -> io::Result<OpenFile> {
         let path = &self.settings.path;
         let mut file = create(path)?;
         let Tail { last, torn } = tail(&mut file)?;
@@ -109,7 +110,7 @@ impl File {
         let bytes = file.metadata()?.len();
         let (first, since) = first(&file).unwrap_or((chain.seq + 1, SystemTime::now()));
         chain.seal_all(&notices, &mut self.lines);
-        let mut open = Open { file, bytes, first, since };
+        let mut open = OpenFile { file, bytes, first, since };
         open.append(&self.lines, self.settings.fsync)?;
         tracing::info!(file = %path.display(), seq = chain.seq, hash = %chain.hash, torn, "Audit file opened");
         self.chain = Some(chain);
@@ -163,7 +164,7 @@ impl Sink for File {
 
     fn write(&mut self, records: &[u8]) -> io::Result<Link> {
         self.opened()?;
-        self.rotate_if_due(records.len() + split(records).count() * LONGEST_SEAL);
+        self.rotate_if_due(records.len() + split(records).count() * MAX_SEAL_BYTES);
         self.opened()?;
         let mut chain = self.chain.unwrap_or_default();
         self.lines.clear();
@@ -194,7 +195,7 @@ impl Sink for File {
     }
 }
 
-impl Open {
+impl OpenFile {
     /// Appends all lines or none.
     fn append(&mut self, lines: &[u8], fsync: Fsync) -> io::Result<()> {
         let mut written = self.file.write_all(lines);
@@ -226,7 +227,7 @@ fn create(path: &Path) -> io::Result<fs::File> {
     }
 }
 
-/// Whether `file` is still what `path` names.
+/// Returns whether `path` still names `file`.
 fn is_at(file: &fs::File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let (open, named) = (file.metadata().map(identity), fs::metadata(path).map(identity));
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused() {
+    fn anything_but_a_regular_file_is_an_error() {
         let mut file = file(Path::new("/dev"));
         file.settings.path = "/dev/null".into();
         assert!(file.write(b"{}\n").unwrap_err().to_string().contains("is no regular file"));

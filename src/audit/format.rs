@@ -20,7 +20,7 @@ pub enum TrailLine {
 /// A verdict in the trail. All fields of the record are always there, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictLine {
-    /// The verdict.
+    /// The verdict on the request.
     #[serde(flatten)]
     pub record: AuditRecord<'static>,
     /// The fields that tie the line to the line before. Lines of the first version of sandgate have none.
@@ -34,7 +34,7 @@ pub struct NoticeLine {
     /// The time of the notice, in UTC, by RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
-    /// What happened to the trail.
+    /// The event in the trail itself.
     #[serde(flatten)]
     pub notice: Notice,
     /// The fields that tie the line to the line before.
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_the_types_say_field_by_field_and_in_order() {
+    fn written_lines_match_the_types_field_by_field_and_in_order() {
         let line = String::from_utf8(line()).unwrap();
         let TrailLine::Verdict(verdict) = TrailLine::read(line.as_bytes()).unwrap() else { panic!("{line}") };
         // Reading drops nothing and makes up nothing.

@@ -9,7 +9,7 @@ use prometheus_client::{
 use super::chain::Link;
 use crate::telemetry::registry::{Attempts, create, family, gauge};
 
-/// Why an audit record was lost.
+/// The reason why an audit record was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
     /// The queue was full.

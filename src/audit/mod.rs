@@ -46,7 +46,7 @@ pub trait Sink: Send + 'static {
     fn close(&mut self) {}
 }
 
-/// What happens to a record if the queue is full.
+/// The treatment of a record if the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum OnOverflow {
     /// The record is dropped and counted; no answer waits for the sink
@@ -213,12 +213,12 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_secs(30);
+    const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    struct MemorySink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Memory {
+    impl Write for MemorySink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -230,9 +230,9 @@ mod tests {
     }
 
     /// A sink that takes nothing until the sender is dropped, and then fails.
-    struct Stalled(mpsc::Receiver<()>);
+    struct StalledSink(mpsc::Receiver<()>);
 
-    impl Write for Stalled {
+    impl Write for StalledSink {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             let _ = self.0.recv();
             Err(io::ErrorKind::BrokenPipe.into())
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_record_is_written_in_order_before_the_writer_ends() {
-        let (memory, metrics) = (Memory::default(), metrics());
+        let (memory, metrics) = (MemorySink::default(), metrics());
         let (trail, writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
         for n in 0..1000 {
             assert!(
@@ -253,7 +253,7 @@ mod tests {
             );
             assert!(trail.queue_line(0, |_| ()).is_none());
         }
-        assert!(writer.finish(TIMEOUT));
+        assert!(writer.finish(WRITE_TIMEOUT));
         let records: Vec<_> = memory.records().iter().filter_map(|record| record["n"].as_u64()).collect();
         assert_eq!(records, (0..1000).collect::<Vec<_>>());
         assert_eq!(metrics.records.succeeded.get(), 1000);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_record_is_written_without_a_next_one() {
-        let (memory, metrics) = (Memory::default(), metrics());
+        let (memory, metrics) = (MemorySink::default(), metrics());
         let (trail, _writer) = start(Stream::new(memory.clone()), OnOverflow::Drop, &metrics);
         assert!(trail.queue_line(0, |line| line.extend(b"{\"n\":1}\n")).is_none());
         until(|| memory.records().iter().any(|record| record["n"] == 1));
@@ -271,7 +271,7 @@ mod tests {
     fn a_stalled_sink_drops_and_counts_and_holds_up_nothing() {
         let (release, stalled) = mpsc::channel();
         let metrics = metrics();
-        let (trail, writer) = start(Stream::new(Stalled(stalled)), OnOverflow::Drop, &metrics);
+        let (trail, writer) = start(Stream::new(StalledSink(stalled)), OnOverflow::Drop, &metrics);
         let sent = fill(&trail, 3 * BUFFERED_BYTES);
         assert!(metrics.records.failed.get() > 0);
         assert!(!writer.finish(Duration::from_millis(10)));
@@ -289,7 +289,7 @@ mod tests {
         until(|| metrics.failing.get() == 1);
         file.fails.store(false, Ordering::Relaxed);
         until(|| metrics.failing.get() == 0);
-        assert!(writer.finish(TIMEOUT));
+        assert!(writer.finish(WRITE_TIMEOUT));
         let lost = metrics.records.failed.get();
         let records = file.written.records();
         let notices = records.iter().filter(|record| record["notice"] == "dropped");
@@ -304,7 +304,7 @@ mod tests {
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file, OnOverflow::Drop, &metrics);
         let sent = fill(&trail, BUFFERED_BYTES / 2);
-        assert!(writer.finish(TIMEOUT));
+        assert!(writer.finish(WRITE_TIMEOUT));
         assert_eq!(metrics.records.failed.get(), sent);
     }
 
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(metrics.records.failed.get(), 1, "only of a caller that did not wait");
         file.fails.store(false, Ordering::Relaxed);
         waiting.enqueued().await;
-        assert!(writer.finish(TIMEOUT));
+        assert!(writer.finish(WRITE_TIMEOUT));
         assert_eq!(metrics.records.failed.get(), 1);
         assert!(file.written.records().iter().any(|record| record["notice"] == "dropped"));
     }
@@ -333,7 +333,7 @@ mod tests {
     fn one_sender_cannot_make_the_trail_lose_anothers_record() {
         let (_release, stalled) = mpsc::channel();
         let metrics = metrics();
-        let (trail, _writer) = start(Stream::new(Stalled(stalled)), OnOverflow::Drop, &metrics);
+        let (trail, _writer) = start(Stream::new(StalledSink(stalled)), OnOverflow::Drop, &metrics);
         for sender in 1..=3 {
             for _ in 0..BUFFERED_BYTES / large().len() {
                 assert!(trail.queue_line(sender, |line| line.extend(large())).is_none());
@@ -348,12 +348,12 @@ mod tests {
 
     #[test]
     fn a_record_longer_than_any_can_be_is_dropped_and_occupies_nothing() {
-        let (metrics, memory) = (metrics(), Memory::default());
+        let (metrics, memory) = (metrics(), MemorySink::default());
         let (trail, writer) = start(Stream::new(memory.clone()), OnOverflow::Block, &metrics);
         let long = |line: &mut Vec<u8>| line.resize(sandgate_engine::review::MAX_LINE_BYTES + 1, b'x');
         assert!(trail.queue_line(0, long).is_none());
         assert!(trail.queue_line(0, |line| line.extend(b"{\"n\":1}\n")).is_none());
-        assert!(writer.finish(TIMEOUT));
+        assert!(writer.finish(WRITE_TIMEOUT));
         assert_eq!((metrics.dropped(DropReason::TooLong), metrics.records.succeeded.get()), (1, 1));
         assert!(memory.records().iter().any(|record| record["notice"] == "dropped"));
     }
@@ -362,7 +362,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct FlakySink {
         fails: Arc<AtomicBool>,
-        written: Memory,
+        written: MemorySink,
     }
 
     impl Sink for FlakySink {
@@ -401,12 +401,12 @@ mod tests {
     fn until(condition: impl Fn() -> bool) {
         let start = std::time::Instant::now();
         while !condition() {
-            assert!(start.elapsed() < TIMEOUT);
+            assert!(start.elapsed() < WRITE_TIMEOUT);
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    impl Memory {
+    impl MemorySink {
         fn records(&self) -> Vec<serde_json::Value> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

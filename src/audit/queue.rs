@@ -46,7 +46,7 @@ struct Pending {
     closed: bool,
 }
 
-/// What the writer took to write.
+/// The records that the writer took from the queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
     pub(super) records: u64,
@@ -59,9 +59,9 @@ impl Queue {
         Self { metrics, pending: Mutex::default(), changed: Condvar::new(), drained: Notify::new() }
     }
 
-    /// Queues a line of a sender, or returns why it cannot. A sender may hold as many bytes as it leaves free: one sender
-    /// at most half of the queue, so it alone can never make the records of others be dropped. Each further sender that
-    /// floods the queue halves what is left.
+    /// Queues a line of a sender, or returns why it cannot. A sender may hold as many bytes as it leaves free: one
+    /// sender at most half of the queue, so it alone can never make the records of others be dropped. Each further
+    /// sender that floods the queue halves what is left.
     pub(super) fn push(&self, sender: u64, line: &[u8]) -> Result<(), DropReason> {
         if line.is_empty() {
             return Ok(());
@@ -150,7 +150,7 @@ impl Queue {
 pub struct PendingRecord {
     line: Vec<u8>,
     sender: u64,
-    /// Why it could not be queued.
+    /// The reason why it could not be queued.
     reason: DropReason,
     queue: Arc<Queue>,
 }

@@ -11,7 +11,7 @@ pub struct Stream<W> {
     out: W,
     /// `None` before the first line and after a failure.
     chain: Option<Link>,
-    /// What was written last may have been cut off.
+    /// True if the last write may have been cut off.
     is_torn: bool,
     lines: Vec<u8>,
 }

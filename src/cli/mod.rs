@@ -18,6 +18,7 @@ mod policy;
 mod probe;
 mod render;
 mod review;
+mod scan;
 pub mod serve;
 mod terminal;
 mod workload_pods;
@@ -67,6 +68,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     Probe(probe::ProbeArgs),
+    Scan(scan::ScanArgs),
     LogLevel(log_level::LogLevelArgs),
     Completion(completion::CompletionArgs),
     Man(man::ManArgs),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Certs(command) => certs::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Probe(args) => probe::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::LogLevel(args) => log_level::run(&args),
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),

@@ -16,11 +16,12 @@ const WINDOW: Duration = Duration::from_hours(1);
 /// The most Pods that are distinguished. Beyond it a Pod is not counted until others are forgotten.
 const MAX_PODS: usize = 10_000;
 
-/// How often such a Pod was seen, and how many there are.
+/// The number of sightings of such Pods, and of the Pods themselves.
 #[derive(Debug, Default)]
 pub(super) struct Escapes {
     count: AtomicU64,
-    /// When each was seen last, by the hash of its uid, which takes no more memory whatever a uid looks like.
+    /// The time when each was seen last, by the hash of its uid: the memory for it does not depend on the length of
+    /// the uid.
     seen: Mutex<HashMap<u64, Instant>>,
     hasher: RandomState,
 }
@@ -36,12 +37,12 @@ impl Escapes {
         }
     }
 
-    /// How often one was seen.
+    /// The number of sightings.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// How many were seen lately.
+    /// The number of Pods that were seen lately.
     pub(super) fn pods(&self, now: Instant) -> usize {
         let mut seen = self.seen();
         seen.retain(|_, last| now.duration_since(*last) < WINDOW);

@@ -10,7 +10,7 @@ use sandgate_engine::review::{AuditRecord, Outcome, Record};
 /// The most namespaces without a policy that are distinguished. Others are logged at level info.
 const MAX_NAMESPACES: usize = 1000;
 
-/// Logs verdicts. Everything that somebody else chose comes from the audit record, which has cut it.
+/// Logs verdicts. Texts of requests come from the audit record, which has cut them.
 #[derive(Debug, Default)]
 pub struct VerdictLog {
     /// The namespaces without a policy that were logged at level warn.
@@ -24,7 +24,7 @@ impl VerdictLog {
     pub(super) fn log(&self, record: &Record, entry: &AuditRecord) {
         let AuditRecord { verdict, endpoint, uid, namespace, name, user, .. } = entry;
         match record.outcome {
-            Outcome::Admitted | Outcome::NotJudged => {
+            Outcome::Admitted | Outcome::NotEvaluated => {
                 let micros = entry.duration_micros;
                 tracing::debug!(%verdict, %endpoint, %uid, %namespace, %name, micros, "Admission decision");
             }

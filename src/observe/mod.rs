@@ -30,9 +30,9 @@ pub struct Observers {
     pub cluster: String,
     /// The name of this replica, in audit records.
     pub instance: String,
-    /// Counts verdicts.
+    /// The counters of verdicts.
     pub metrics: ReviewMetrics,
-    /// Logs verdicts.
+    /// The log of verdicts.
     pub log: VerdictLog,
     /// The audit trail, if one is written.
     pub trail: Option<Trail>,
@@ -71,7 +71,7 @@ impl Observers {
         let time = Timestamp::now().to_string();
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let origin = Origin { cluster: &self.cluster, instance: &self.instance };
-        // The texts of what follows were chosen by somebody else; they are cut once, here.
+        // The texts below come from the request; they are cut once, here.
         let entry = self.guarded(|| record.audit_record(origin, &time, micros))?;
         self.guarded(|| self.log.log(record, &entry));
         if let Some(span) = span {

@@ -148,7 +148,7 @@ impl ReviewKind {
     fn is_expected(self, mode: Option<Mode>) -> bool {
         let is_write = matches!(self.operation, Operation::Create | Operation::Update);
         let outcome = match self.outcome {
-            Outcome::NotJudged => mode.is_none(),
+            Outcome::NotEvaluated => mode.is_none(),
             Outcome::NoPolicy => mode.is_none() && is_write,
             Outcome::Admitted | Outcome::Exempt => mode.is_some() && is_write,
             Outcome::Denied => matches!(mode, Some(Mode::Enforce) | None) && is_write,

@@ -76,10 +76,10 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-type Rejection = (StatusCode, String);
+type AdminRejection = (StatusCode, String);
 
 /// Anybody may reach the port. Only a process of the same Pod may see and change what is logged.
-fn require_loopback(peer: SocketAddr) -> Result<(), Rejection> {
+fn require_loopback(peer: SocketAddr) -> Result<(), AdminRejection> {
     if peer.ip().to_canonical().is_loopback() {
         return Ok(());
     }
@@ -89,7 +89,7 @@ fn require_loopback(peer: SocketAddr) -> Result<(), Rejection> {
 async fn show_log_level(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     State(level): State<LogLevel>,
-) -> Result<String, Rejection> {
+) -> Result<String, AdminRejection> {
     require_loopback(peer)?;
     Ok(format!("{}\n", level.current()))
 }
@@ -98,7 +98,7 @@ async fn set_log_level(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     State(level): State<LogLevel>,
     body: Body,
-) -> Result<String, Rejection> {
+) -> Result<String, AdminRejection> {
     const MAX_FILTER_BYTES: usize = 4096;
     require_loopback(peer)?;
     let unfit = |reason: String| (StatusCode::BAD_REQUEST, format!("{reason}\n"));

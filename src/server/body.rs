@@ -19,19 +19,19 @@ pub(super) struct Bounds {
     pub(super) deadline: Instant,
 }
 
-/// What was received of a body.
+/// The received part of a body.
 #[derive(Debug)]
 pub(super) struct Received {
     /// The body, or at least its head if it is not whole.
     pub(super) bytes: Bytes,
-    /// Why it is not whole.
+    /// The reason why it is not whole.
     pub(super) incomplete: Option<Unread>,
-    /// What the bytes are charged.
+    /// The share of the body budget that the bytes hold.
     pub(super) charge: Charge,
 }
 
-/// Receives a body. Pieces are put together as they come: keeping them until the last would hold the body twice, and hyper
-/// could not use its buffer again. A body that comes in one piece is not copied.
+/// Receives a body. Pieces are put together as they come: keeping them until the last would hold the body twice, and
+/// hyper could not use its buffer again. A body that comes in one piece is not copied.
 pub(super) async fn receive(mut body: Body, bounds: Bounds, mut charge: Charge) -> Received {
     let start = Instant::now();
     let is_declared_too_large = bounds.declared.is_some_and(|length| length > bounds.max_bytes.into());
@@ -58,7 +58,7 @@ pub(super) async fn receive(mut body: Body, bounds: Bounds, mut charge: Charge) 
             return Received { bytes: piece, incomplete: None, charge };
         }
         if whole.is_empty() {
-            // Memory that is not written to yet takes no room.
+            // Memory that is not written to yet is not resident.
             let declared = bounds.declared.and_then(|length| usize::try_from(length).ok());
             whole.reserve_exact(declared.unwrap_or_default().min(max).max(piece.len()));
         }

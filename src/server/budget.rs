@@ -1,8 +1,8 @@
 //! The budget of bytes for request bodies, shared fairly among peers and charged as bytes arrive.
 //!
-//! A peer may hold as much as is left after its charge: one peer alone gets half of the budget, the next one half of the
-//! rest, so that the next peer always finds a share. Bodies above [`SMALL_BODY_BYTES`] leave a quarter of the budget to
-//! those below, and are not held against the smaller ones of the same peer.
+//! A peer may hold as much as is left after its charge: one peer alone gets half of the budget, the next one half of
+//! the rest, so that the next peer always finds a share. Bodies above [`SMALL_BODY_BYTES`] leave a quarter of the
+//! budget to those below, and are not held against the smaller ones of the same peer.
 
 use std::{
     collections::HashMap,
@@ -21,17 +21,17 @@ const MIN_RATIO: usize = 3;
 
 /// The budget. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct BodyBudget(Arc<Shared>);
+pub(super) struct BodyBudget(Arc<BudgetState>);
 
 #[derive(Debug)]
-struct Shared {
+struct BudgetState {
     total: usize,
-    held: Mutex<Held>,
+    held: Mutex<HeldBytes>,
     released: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldBytes {
     bytes: usize,
     peers: HashMap<IpAddr, Share>,
 }
@@ -41,7 +41,7 @@ struct Held {
 struct Share {
     /// Of bodies that are small so far.
     small: usize,
-    /// Of the others.
+    /// The bytes that are left for the others.
     large: usize,
 }
 
@@ -49,7 +49,7 @@ impl BodyBudget {
     /// A budget of `bytes`, or more if a body of `largest_body` bytes needs more.
     pub(super) fn new(bytes: usize, largest_body: usize) -> Self {
         let total = bytes.max(largest_body.saturating_mul(MIN_RATIO));
-        Self(Arc::new(Shared { total, held: Mutex::default(), released: Notify::new() }))
+        Self(Arc::new(BudgetState { total, held: Mutex::default(), released: Notify::new() }))
     }
 
     /// A charge of nothing so far, for a body that `peer` sends.
@@ -57,7 +57,7 @@ impl BodyBudget {
         Charge { budget: self.clone(), peer, bytes: 0 }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldBytes> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,7 +69,7 @@ impl Share {
     }
 }
 
-/// What one body is charged. Dropping it gives the bytes back.
+/// The share of the budget that one body holds. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub(super) struct Charge {
     budget: BodyBudget,

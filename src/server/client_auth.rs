@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::certs;
 
-/// Which clients are served.
+/// The clients that are served.
 #[derive(Debug, Clone)]
 pub struct ClientAuthSettings {
     /// The file with the CAs of client certificates, in PEM.
@@ -24,9 +24,9 @@ pub struct ClientAuthSettings {
     pub names: Vec<String>,
 }
 
-/// Why client certificates cannot be verified.
+/// The reason why client certificates cannot be verified.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum ClientAuthError {
     #[error("cannot read client CA {path}: {source}")]
     Io { path: String, source: io::Error },
@@ -44,7 +44,7 @@ impl ClientAuthSettings {
     /// Reads the file of CAs.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Returns an error if it cannot be read.
     pub(super) fn read(&self) -> Result<Vec<u8>, ClientAuthError> {
         let path = || self.ca.display().to_string();
         std::fs::read(&self.ca).map_err(|source| ClientAuthError::Io { path: path(), source })
@@ -53,7 +53,7 @@ impl ClientAuthSettings {
     /// Makes a verifier of the file's content.
     ///
     /// # Errors
-    /// If it holds no CA that can be used.
+    /// Returns an error if it holds no CA that can be used.
     pub(super) fn verifier(&self, content: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, ClientAuthError> {
         let path = || self.ca.display().to_string();
         let mut roots = RootCertStore::empty();

@@ -1,7 +1,7 @@
 //! The open connections of a port: a bound on their number, shared fairly among peers.
 //!
-//! A peer may have as many connections as are free. At the bound the connection that has been idle longest is closed for the
-//! new one, of the peer that has the most, so that nobody can lock others out by being idle.
+//! A peer may have as many connections as are free. At the bound the connection that has been idle longest is closed
+//! for the new one, of the peer that has the most, so that no peer can lock others out by being idle.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::idle::Activity;
 
-/// The open connections.
+/// The open connections by peer.
 #[derive(Debug)]
 pub(super) struct Connections {
     max: usize,
@@ -24,19 +24,19 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct Table {
     next_id: u64,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenConnection>,
     /// The number of connections whose task has not ended. Those that were asked to close are among them.
     running: usize,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     peer: IpAddr,
     activity: Arc<Activity>,
     close: Arc<Notify>,
 }
 
-/// Why a connection is not taken now.
+/// The reason why a connection is not accepted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     /// The peer has its share, and all of its connections are serving requests.
@@ -64,7 +64,9 @@ impl Connections {
         let id = table.next_id;
         table.next_id += 1;
         table.running += 1;
-        table.open.insert(id, Open { peer, activity: Arc::clone(activity), close: Arc::clone(&close) });
+        table
+            .open
+            .insert(id, OpenConnection { peer, activity: Arc::clone(activity), close: Arc::clone(&close) });
         Ok(Slot { id, close, connections: Arc::clone(self) })
     }
 
@@ -115,7 +117,7 @@ impl Table {
     }
 }
 
-/// One open connection. Dropping it says that it is closed.
+/// One open connection. Dropping it records that it is closed.
 #[derive(Debug)]
 pub(super) struct Slot {
     id: u64,

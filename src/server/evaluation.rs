@@ -24,12 +24,12 @@ use sandgate_engine::{
     review::{Answer, Caller, Endpoint, Evaluator, Head, ReviewError, Unread},
 };
 
-/// The largest body that is evaluated on a thread that serves connections, in bytes. Others wait for it no longer than for a
-/// few packets.
+/// The largest body that is evaluated on a thread that serves connections, in bytes. Others wait for it no longer than
+/// for a few packets.
 const MAX_INLINE_BYTES: usize = 64 * 1024;
 
-/// The memory that large reviews may take while they are evaluated, in bytes. With the bodies in flight (64 MiB) and the
-/// process itself (32 MiB) it stays below the chart's limit (256 MiB).
+/// The memory that large reviews may take while they are evaluated, in bytes. With the bodies in flight (64 MiB) and
+/// the process itself (32 MiB) it stays below the chart's limit (256 MiB).
 const EVALUATION_BYTES: usize = 96 << 20;
 
 /// The unit of the semaphore, in bytes.
@@ -41,8 +41,8 @@ pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
     Arc::new(tokio::sync::Semaphore::new(EVALUATION_BYTES / PERMIT_BYTES))
 }
 
-/// Returns the number of permits for a body of so many bytes: two trees (the object and the old one), and the strings that
-/// are copied because they have escapes.
+/// Returns the number of permits for a body of so many bytes: two trees (the object and the old one), and the strings
+/// that are copied because they have escapes.
 fn permits_for(bytes: usize) -> u32 {
     let trees = bytes.saturating_mul(MEMORY_PER_BYTE).min(2 * MAX_TREE_BYTES);
     let permits = trees.saturating_add(bytes).min(EVALUATION_BYTES).div_ceil(PERMIT_BYTES);
@@ -52,7 +52,7 @@ fn permits_for(bytes: usize) -> u32 {
 /// An answer, and its audit record if the answer is to wait for it.
 pub(super) type Concluded = (Response, Option<PendingRecord>);
 
-/// How a review was sent.
+/// The properties of the request that carried a review.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) endpoint: Endpoint,
@@ -116,7 +116,7 @@ impl Job {
         }
     }
 
-    /// Answers by the head of the review, or that it is none.
+    /// Answers by the head of the review, or with an error if it is not a review.
     pub(super) fn by_head(&self, unread: Unread) -> Concluded {
         match catch_unwind(AssertUnwindSafe(|| self.answer_head(&unread))) {
             Ok(Some(concluded)) => concluded,
@@ -188,7 +188,7 @@ impl Job {
     }
 }
 
-/// What is not answered by its head is not known to be a review.
+/// A request that is not answered by its head is not known to be a review.
 fn rejection(unread: &Unread) -> Rejection {
     match unread {
         Unread::TooLarge(limit) => {

@@ -114,12 +114,12 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
 }
 
 /// Returns the policy that the path of a call names: the last part of `/mutate/NAME`. Names of policies need no escapes, so
-/// that an escaped one is none of them.
+/// that an escaped one is not a policy name.
 fn path_policy(path: &str) -> Option<&str> {
     path.trim_start_matches('/').split_once('/').map(|(_, name)| name)
 }
 
-/// How the sender proved that it is an API server.
+/// The proof that the sender is an API server.
 fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Caller {
     if peer.has_certificate {
         return Caller::Certificate;
@@ -174,8 +174,8 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Returns the time for the answer. The API server names its timeout in the query (`timeout=5s`); a tenth of it is left for
-/// the way back.
+/// Returns the time for the answer. The API server names its timeout in the query (`timeout=5s`); a tenth of it is left
+/// for the way back.
 fn answer_time(query: Option<&str>) -> Duration {
     let seconds = || {
         let timeout = query?.split('&').find_map(|pair| pair.strip_prefix("timeout="))?;
@@ -184,7 +184,7 @@ fn answer_time(query: Option<&str>) -> Duration {
     seconds().map_or(ANSWER_TIME, |seconds| Duration::from_millis(u64::from(seconds) * 900))
 }
 
-/// Why a request is not answered with a review.
+/// The reason why a request is not answered with a review.
 pub(super) struct Rejection {
     status: StatusCode,
     reason: Cow<'static, str>,

@@ -1,4 +1,5 @@
-//! Tracks what a connection is doing, so that one that is idle, or sends the headers of a request too slowly, can be closed.
+//! Tracks what a connection is doing, so that one that is idle, or sends the headers of a request too slowly, can be
+//! closed.
 //!
 //! hyper has one timeout for both, but a connection may be idle far longer than the headers of a request may take.
 
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How a connection carries its requests.
+/// The protocol by which a connection carries its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// One after the other: bytes between two requests are the head of the next.
@@ -24,7 +25,7 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// What a connection is doing, and since when.
+/// The activity of a connection, and the time since when.
 #[derive(Debug)]
 pub(super) struct Activity {
     is_http2: AtomicBool,
@@ -64,8 +65,8 @@ impl Activity {
         is_idle.then(|| self.start + Duration::from_millis(self.since_millis.load(Ordering::Relaxed)))
     }
 
-    /// Returns true if the connection has been idle for longer than `idle`, or has been sending the headers of a request
-    /// for longer than `header`.
+    /// Returns true if the connection has been idle for longer than `idle`, or has been sending the headers of a
+    /// request for longer than `header`.
     pub(super) fn is_stale(&self, header: Duration, idle: Duration) -> bool {
         if self.serving.load(Ordering::Relaxed) > 0 {
             return false;

@@ -35,15 +35,15 @@ use crate::telemetry::GaugeGuard;
 
 /// One port: its bounds, and the router that answers.
 pub(super) struct Port {
-    /// The TLS configuration of new connections; plain HTTP if there is none.
+    /// The TLS configuration of new connections; plain HTTP if it is absent.
     pub(super) tls: Option<Arc<ArcSwap<ServerConfig>>>,
-    /// Answers the requests.
+    /// The router that answers the requests.
     pub(super) router: Router,
     /// The largest number of open connections.
     pub(super) connections: u32,
     /// The time that a connection may be idle.
     pub(super) idle: Duration,
-    /// The server's state.
+    /// The shared state of the server.
     pub(super) shared: Arc<Shared>,
     /// Turns true when open requests are to be answered and no more connections accepted.
     pub(super) ended: watch::Receiver<bool>,
@@ -52,7 +52,7 @@ pub(super) struct Port {
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer {
-    /// Its address.
+    /// The address of the peer.
     pub(super) address: IpAddr,
     /// True if it presented a client certificate, which the handshake has verified.
     pub(super) has_certificate: bool,
@@ -77,8 +77,8 @@ impl Port {
         connections.all_closed().await;
     }
 
-    /// Starts serving a connection. If all that are open serve requests, the port waits for one of them to close; if all of
-    /// the peer's share do, the new one is closed.
+    /// Starts serving a connection. If all that are open serve requests, the port waits for one of them to close; if
+    /// all of the peer's share do, the new one is closed.
     async fn open(
         self: &Arc<Self>,
         connections: &Arc<Connections>,

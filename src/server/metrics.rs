@@ -51,7 +51,7 @@ struct LimitLabels {
 /// Metrics of files that are read again when they change.
 #[derive(Debug, Clone)]
 pub struct ReloadMetrics {
-    /// Counts reloads.
+    /// The counters of policy reloads.
     pub reloads: Attempts,
     /// Is 1 while the changed files cannot be used and the last good ones are in force.
     pub stale: Gauge,
@@ -74,15 +74,15 @@ impl ReloadMetrics {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Verdicts and policies.
+    /// The metrics of verdicts and policies.
     pub reviews: ReviewMetrics,
-    /// The audit trail.
+    /// The metrics of the audit trail.
     pub audit: AuditMetrics,
     /// Managed certificates, and the certificate that is served.
     pub certificates: CertificateMetrics,
-    /// Kubernetes Events.
+    /// The counters of Kubernetes Events.
     pub events: Deliveries,
-    /// Spans of traces.
+    /// The counters of spans of traces.
     pub spans: Deliveries,
     /// Reloads of the policy.
     pub policy_files: ReloadMetrics,
@@ -94,7 +94,7 @@ pub struct Metrics {
     pub token_key_files: ReloadMetrics,
     /// Requests that are being answered.
     pub in_flight: Gauge,
-    /// Open TLS connections.
+    /// The gauge of open TLS connections.
     pub connections: Gauge,
     /// TLS handshakes that were completed.
     pub handshakes: Counter,

@@ -60,9 +60,9 @@ pub use metrics::{Limit, Metrics, ReloadMetrics};
 pub use settings::{CertificateSource, EventSettings, Limits, Settings};
 pub use tokens::{KeyError, TokenSettings};
 
-/// Why the server cannot run.
+/// The reason why the server cannot run.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum ServeError {
     #[error("invalid policy:\n{0}")]
     Policy(#[from] LoadErrors),
@@ -139,7 +139,7 @@ impl Shared {
 /// Serves until a signal ends it: the first SIGTERM or SIGINT gracefully, a second one at once.
 ///
 /// # Errors
-/// If it cannot start, a supervised task or thread ends, or a second signal ends it.
+/// Returns an error if it cannot start, a supervised task or thread ends, or a second signal ends it.
 pub async fn serve(
     settings: Settings,
     metrics: Metrics,
@@ -170,7 +170,7 @@ pub async fn serve(
 
     let reviews = bind(settings.listen)?;
     let probes = bind(settings.admin)?;
-    let loaded = Loaded { sources, pair, client_ca, keys };
+    let loaded = LoadedFiles { sources, pair, client_ca, keys };
     watch_files(&settings, &shared, loaded, &resolver, &tls)?;
     tracing::info!(listen = %reviews.local_addr()?, admin = %probes.local_addr()?, "Serving");
     serve_probes(&shared, probes, log_level)?;
@@ -343,8 +343,8 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
     }
 }
 
-/// What has been read of the files that are watched.
-struct Loaded {
+/// The last content of the files that are watched.
+struct LoadedFiles {
     sources: Vec<Source>,
     pair: Option<Pair>,
     client_ca: Option<Vec<u8>>,
@@ -355,12 +355,12 @@ struct Loaded {
 fn watch_files(
     settings: &Settings,
     shared: &Arc<Shared>,
-    loaded: Loaded,
+    loaded: LoadedFiles,
     resolver: &Arc<Resolver>,
     tls: &Arc<ArcSwap<ServerConfig>>,
 ) -> io::Result<()> {
     let interval = settings.reload_interval;
-    let Loaded { sources, pair, client_ca, keys } = loaded;
+    let LoadedFiles { sources, pair, client_ca, keys } = loaded;
     if let Some(path) = settings.policy.clone() {
         reload::watch_policy(path, sources, interval, shared)?;
     }

@@ -17,7 +17,7 @@ pub(super) struct NoPolicyWarnings(Mutex<HashSet<String>>);
 impl NoPolicyWarnings {
     /// Logs a warning if the record is the first of a namespace without a policy.
     pub(super) fn report(&self, record: &Record) {
-        let is_evaluated = record.outcome != Outcome::NotJudged;
+        let is_evaluated = record.outcome != Outcome::NotEvaluated;
         if record.policy.is_some() || !is_evaluated || !self.is_first(&record.request.namespace) {
             return;
         }
@@ -29,7 +29,7 @@ impl NoPolicyWarnings {
     }
 
     fn is_first(&self, namespace: &str) -> bool {
-        /// The longest name of a namespace, in bytes. A longer one is none.
+        /// The longest name of a namespace, in bytes. A longer name is not a namespace.
         const MAX_NAME_BYTES: usize = 253;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         namespace.len() <= MAX_NAME_BYTES

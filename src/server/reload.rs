@@ -1,5 +1,5 @@
-//! Reads files again and again, and applies what changed. Content is compared, not an inode: a mounted volume swaps a link,
-//! and a watch on the file would miss the second swap.
+//! Reads files again and again, and applies what changed. Content is compared, not an inode: a mounted volume swaps a
+//! link, and a watch on the file would miss the second swap.
 
 use std::{
     io,
@@ -119,8 +119,8 @@ struct Watch<R, T> {
     metrics: ReloadMetrics,
 }
 
-/// What a watch has read last.
-struct State<C> {
+/// The content that a watch has read last.
+struct WatchState<C> {
     /// The content in force.
     in_force: C,
     /// The newer content that cannot be used, and why. It is reported once.
@@ -135,7 +135,7 @@ where
 {
     /// Polls from a thread of its own: reading files can take long, parsing them too, and admissions must not wait.
     fn start(self, in_force: C, interval: Duration, supervisor: &Supervisor) -> io::Result<()> {
-        let mut state = State { in_force, rejected: None };
+        let mut state = WatchState { in_force, rejected: None };
         supervisor.spawn_thread(self.what, move || {
             loop {
                 thread::sleep(interval);
@@ -144,8 +144,9 @@ where
         })
     }
 
-    /// Reads once. Content that was rejected is tried again each time: a certificate may only have to wait for its first second.
-    fn poll(&self, state: &mut State<C>) {
+    /// Reads once. Content that was rejected is tried again each time: a certificate may only have to wait for its
+    /// first second.
+    fn poll(&self, state: &mut WatchState<C>) {
         let found = self.read_stable(&state.in_force);
         let taken = match &found {
             Ok(content) if *content == state.in_force => Ok(()),
@@ -222,7 +223,7 @@ mod tests {
             Ok(())
         };
         let watch = Watch { what: "number", read, apply, metrics: Metrics::new().policy_files.clone() };
-        let mut state = State { in_force: 0, rejected: None };
+        let mut state = WatchState { in_force: 0, rejected: None };
         for reading in readings {
             *current.lock().unwrap() = reading.map_err(ToString::to_string);
             watch.poll(&mut state);
@@ -263,7 +264,7 @@ mod tests {
         };
         let apply = |content: &u32| if *content == 4 { Ok(()) } else { Err("taken too early".to_string()) };
         let watch = Watch { what: "number", read, apply, metrics: Metrics::new().policy_files.clone() };
-        let mut state = State { in_force: 0, rejected: None };
+        let mut state = WatchState { in_force: 0, rejected: None };
         watch.poll(&mut state);
         assert_eq!((state.in_force, watch.metrics.reloads.failed.get()), (4, 0));
     }

@@ -16,13 +16,13 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The address that serves probes and metrics, in plain HTTP.
     pub admin: SocketAddr,
-    /// The policy file or folder. If there is none, the built-in policy is in force.
+    /// The policy file or folder. If it is absent, the built-in policy is in force.
     pub policy: Option<PathBuf>,
-    /// What happens in a namespace that no policy covers.
+    /// The answer for a namespace that no policy covers.
     pub without_policy: WithoutPolicy,
-    /// Verifies client certificates. If there is none, clients need not present one.
+    /// The verifier of client certificates. If it is absent, clients need not present one.
     pub client_auth: Option<ClientAuthSettings>,
-    /// Verifies bearer tokens. If there is none, they are not read.
+    /// The verifier of bearer tokens. If it is absent, tokens are not read.
     pub tokens: Option<TokenSettings>,
     /// The source of the certificate.
     pub certificate: CertificateSource,
@@ -47,7 +47,7 @@ pub struct Settings {
 /// The settings of Events.
 #[derive(Debug, Clone)]
 pub struct EventSettings {
-    /// How the API server is reached.
+    /// The connection to the API server.
     pub access: Access,
     /// The name of this replica in them.
     pub instance: String,
@@ -65,16 +65,16 @@ pub enum CertificateSource {
     },
     /// `tls.crt` and `tls.key` of the folder, read again when they change.
     Files {
-        /// The folder.
+        /// The folder of the certificates.
         folder: PathBuf,
         /// The names that the certificate must be valid for.
         names: Vec<String>,
     },
     /// Signed in memory by a CA that all replicas share, which is published to the webhook configurations.
     Managed {
-        /// How the API server is reached.
+        /// The connection to the API server.
         access: Access,
-        /// Everything else.
+        /// The settings of the cluster mode.
         settings: cluster::Settings,
     },
 }
@@ -94,7 +94,7 @@ pub struct Limits {
     pub header: Duration,
     /// The time that the body of a request may take.
     pub body: Duration,
-    /// The time that a connection may be idle. The API server closes its own after 90 s; closing first would race with its
-    /// next request.
+    /// The time that a connection may be idle. The API server closes its own after 90 s; closing first would race with
+    /// its next request.
     pub idle: Duration,
 }

@@ -1,7 +1,7 @@
 //! Bearer tokens by which an API server proves who it is, after KEP-6060 (alpha in Kubernetes 1.37).
 //!
-//! Such a token is a `ServiceAccount` token for the webhook's URL as the audience. Anybody who may create a Pod can get a
-//! token for any audience, so the audience alone proves nothing: the token must also attest that the API server's
+//! Such a token is a `ServiceAccount` token for the webhook's URL as the audience. Anybody who may create a Pod can get
+//! a token for any audience, so the audience alone proves nothing: the token must also attest that the API server's
 //! authorizer lets its account ask webhooks about Pods, by a claim that only such tokens have.
 
 use std::{fmt, io, path::PathBuf};
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use serde::Deserialize;
 
-/// How tokens are verified.
+/// The settings by which tokens are verified.
 #[derive(Debug, Clone)]
 pub struct TokenSettings {
     /// The file with the API server's public keys, as `/openid/v1/jwks` serves them.
@@ -19,9 +19,9 @@ pub struct TokenSettings {
     pub audiences: Vec<String>,
 }
 
-/// Why keys cannot be used.
+/// The reason why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum KeyError {
     #[error("cannot read token keys {path}: {source}")]
     Io { path: String, source: io::Error },
@@ -35,7 +35,7 @@ impl TokenSettings {
     /// Reads the file of keys.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// Returns an error if it cannot be read.
     pub(super) fn read(&self) -> Result<Vec<u8>, KeyError> {
         let path = || self.jwks.display().to_string();
         std::fs::read(&self.jwks).map_err(|source| KeyError::Io { path: path(), source })
@@ -44,7 +44,7 @@ impl TokenSettings {
     /// Makes a verifier of the file's content.
     ///
     /// # Errors
-    /// If it holds no key that can be used.
+    /// Returns an error if it holds no key that can be used.
     pub(super) fn verifier(&self, content: &[u8]) -> Result<TokenVerifier, KeyError> {
         let path = || self.jwks.display().to_string();
         let set: JwkSet =

@@ -1,5 +1,5 @@
-//! The queue between log lines and the thread that writes them: bounded and lossy, so that a reader that stalls holds up
-//! nothing.
+//! The queue between log lines and the thread that writes them: bounded and lossy, so that a reader that stalls holds
+//! up nothing.
 //!
 //! `tracing-appender` has such a queue, but reports a reader that stalls at the end on standard output, which is the
 //! audit trail's.
@@ -95,9 +95,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    struct MemorySink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Memory {
+    impl Write for MemorySink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -109,9 +109,9 @@ mod tests {
     }
 
     /// Takes nothing until the lock is released.
-    struct Stalled(Arc<Mutex<()>>, Memory);
+    struct StalledSink(Arc<Mutex<()>>, MemorySink);
 
-    impl Write for Stalled {
+    impl Write for StalledSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             drop(self.0.lock());
             self.1.write(bytes)
@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_stalled_reader_drops_lines_and_holds_up_nothing() {
-        let (lock, memory) = (Arc::new(Mutex::new(())), Memory::default());
+        let (lock, memory) = (Arc::new(Mutex::new(())), MemorySink::default());
         let stall = lock.lock().unwrap();
-        let mut queue = LogQueue::start(Stalled(Arc::clone(&lock), memory.clone())).unwrap();
+        let mut queue = LogQueue::start(StalledSink(Arc::clone(&lock), memory.clone())).unwrap();
         for _ in 0..3 * MAX_LINES {
             queue.write_all(b"a\n").unwrap();
         }

@@ -31,10 +31,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text lines for people.
     #[default]
     Text,
-    /// For programs.
+    /// JSON lines for programs.
     Json,
 }
 
@@ -47,9 +47,9 @@ pub enum LogError {
     /// The filter cannot be parsed.
     #[error("{filter:?} is not a log filter such as info or sandgate=debug: {source}")]
     Filter {
-        /// The filter.
+        /// The filter as it was given.
         filter: String,
-        /// What is wrong with it.
+        /// The problem of the filter.
         source: ParseError,
     },
     /// A word of the filter is not a level.
@@ -57,7 +57,7 @@ pub enum LogError {
         "{word:?} is not a log level: use off, error, warn, info, debug or trace, or write {word}=debug for a module"
     )]
     Level {
-        /// The word.
+        /// The word as it was given.
         word: String,
     },
     /// The thread that writes lines cannot be started.
@@ -71,7 +71,7 @@ pub enum LogError {
     Reload(#[from] reload::Error),
 }
 
-/// The running log.
+/// The log of the running program.
 #[derive(Debug)]
 pub struct Logs {
     /// The level of the lines that are written.
@@ -160,7 +160,7 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<Logs, LogError> {
     let (filter, handle) = reload::Layer::new(filter);
     let queue = LogQueue::start(io::stderr())?;
     let out = queue.clone();
-    let lines = fmt::layer().with_ansi(colours).with_writer(move || Lines { out: out.clone(), colours });
+    let lines = fmt::layer().with_ansi(colours).with_writer(move || PlainLines { out: out.clone(), colours });
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(lines).try_init()?,
@@ -188,13 +188,13 @@ impl LogThrottle {
 }
 
 /// Queues each event as one line, whatever names and reasons are in it.
-struct Lines<W> {
+struct PlainLines<W> {
     out: W,
-    /// Whether escape sequences are ours.
+    /// True if the escape sequences are sandgate's own.
     colours: bool,
 }
 
-impl<W: Write> Write for Lines<W> {
+impl<W: Write> Write for PlainLines<W> {
     /// `event` is a whole one: `tracing_subscriber` puts it together first.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);

@@ -15,7 +15,7 @@ use prometheus_client::{
 pub struct ProcessMetrics;
 
 /// The process's figures at one moment.
-struct Reading {
+struct ProcessReading {
     cpu_seconds: f64,
     started_at: f64,
     resident_bytes: u64,
@@ -25,7 +25,7 @@ struct Reading {
     most_files: Option<u64>,
 }
 
-impl Reading {
+impl ProcessReading {
     #[expect(clippy::cast_precision_loss, reason = "2^53 ticks are longer than the process will run")]
     fn take() -> ProcResult<Self> {
         let process = procfs::process::Process::myself()?;
@@ -49,7 +49,7 @@ impl Reading {
 
 impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let Ok(reading) = Reading::take() else { return Ok(()) };
+        let Ok(reading) = ProcessReading::take() else { return Ok(()) };
         let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
         let mut write = |name: &str, help: &str, unit, metric: &dyn EncodeMetric| {
             metric.encode(encoder.encode_descriptor(name, help, unit, metric.metric_type())?)

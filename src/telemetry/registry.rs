@@ -65,7 +65,7 @@ fn of_result(results: &Family<ResultLabels, Counter>, result: &'static str) -> C
 pub struct GaugeGuard<'g>(&'g Gauge);
 
 impl<'g> GaugeGuard<'g> {
-    /// Increments the gauge.
+    /// Increments the gauge until the guard is dropped.
     #[must_use]
     pub fn new(gauge: &'g Gauge) -> Self {
         gauge.inc();
@@ -86,7 +86,7 @@ pub fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     counter
 }
 
-/// Registers a gauge.
+/// Registers a gauge and returns it.
 pub fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     let gauge = Gauge::default();
     registry.register(name, help, gauge.clone());

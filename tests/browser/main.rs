@@ -1,4 +1,4 @@
-//! The audit report in a real browser: what a person meets there, and that it asks nobody for anything.
+//! The audit report in a real browser: what a person meets there, and that it loads nothing from elsewhere.
 //!
 //! `probe.html` opens the report in a frame, looks at it and writes what it found; the browser prints that.
 
@@ -29,12 +29,12 @@ fn main() -> ExitCode {
 
 const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&amp;\u{202e}";
 
-/// What the probe says of the page.
+/// The findings of the probe on the page.
 #[derive(Debug, Deserialize)]
 struct Found {
     width: f64,
-    room: f64,
-    /// What reaches over the right edge.
+    available: f64,
+    /// The elements that reach over the right edge.
     outside: Vec<String>,
     ground: String,
     font: String,
@@ -84,7 +84,7 @@ impl Desk {
         self.0.path().join(name)
     }
 
-    /// Opens a file of the folder, and says what the browser says.
+    /// Opens a file of the folder, and returns the browser's output.
     fn open(&self, file: &str, arguments: &[&str]) -> Output {
         let output = Command::new("chromium")
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
@@ -114,7 +114,7 @@ impl Desk {
     }
 }
 
-/// What stands in the browser's console: scripts, errors, and whatever the policy of the content kept back.
+/// The output of the browser's console: scripts, errors, and everything that the content policy blocked.
 fn complaints(output: &Output) -> Vec<String> {
     let log = String::from_utf8_lossy(&output.stderr);
     log.lines().filter(|line| line.contains("CONSOLE")).map(Into::into).collect()
@@ -150,7 +150,7 @@ fn page_fits_every_screen_light_and_dark() {
     {
         let found = desk.probe(width, scheme);
         assert_eq!(found.font, "15px", "the style is in force");
-        assert!(found.width <= found.room, "{} of {} at {width}", found.width, found.room);
+        assert!(found.width <= found.available, "{} of {} at {width}", found.width, found.available);
         assert_eq!(found.outside, Vec::<String>::new(), "{width}");
         assert_eq!(found.faint, Vec::<String>::new(), "{scheme:?}");
         grounds.push(found.ground);
@@ -168,7 +168,7 @@ fn hostile_names_are_text() {
         assert!(!found.tags.iter().any(|name| name == tag), "{tag}");
     }
     assert_eq!(found.handlers, Vec::<String>::new());
-    assert_eq!(found.columns, 32, "one for each hour in which something was or would be refused");
+    assert_eq!(found.columns, 32, "one for each hour in which something was or would be denied");
     for words in
         [&*shown, "alice@example.com", "مستخدم", "audit.jsonl:41: is cut off", "No container is privileged."]
     {

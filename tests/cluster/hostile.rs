@@ -6,7 +6,7 @@ use crate::{
     examples::{complete_pod, plain_pod},
     sandbox::Sandbox,
 };
-use testbed::Refusal;
+use testbed::Denial;
 
 /// One way out: what it is called, the rule that closes it, and how a pod takes it.
 pub(crate) type Attempt = (&'static str, &'static str, fn(&mut Value));
@@ -54,13 +54,13 @@ async fn attempt(
     sandbox: &Sandbox,
     base: fn(&str) -> Value,
     change: fn(&mut Value),
-) -> Result<Value, Refusal> {
+) -> Result<Value, Denial> {
     let mut pod = base("hostile");
     change(&mut pod);
     sandbox.create(&pod).await
 }
 
-fn describe(name: &str, rule: &str, answer: Result<Value, Refusal>) -> String {
+fn describe(name: &str, rule: &str, answer: Result<Value, Denial>) -> String {
     match answer {
         Ok(pod) => format!("{name} was stored, {rule} should have refused it: {}", pod["spec"]),
         Err(refusal) => format!("{name} was refused, but not by {rule}: {refusal}"),

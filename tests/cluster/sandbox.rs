@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::examples::plain_pod;
-use testbed::{ControlPlane, Output, Refusal, Rest, Sandgate, WebhookKind, eventually, shared};
+use testbed::{ControlPlane, Denial, Output, Rest, Sandgate, WebhookKind, eventually, shared};
 
 /// A namespace with sandgate in front of it.
 pub(crate) struct Sandbox {
@@ -112,7 +112,7 @@ impl Sandbox {
     }
 
     /// Creates a pod by the plain API.
-    pub(crate) async fn create(&self, pod: &Value) -> Result<Value, Refusal> {
+    pub(crate) async fn create(&self, pod: &Value) -> Result<Value, Denial> {
         self.rest.post(&self.pods_path(""), pod).await
     }
 

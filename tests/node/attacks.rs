@@ -20,8 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// What each does, the Pod's spec besides its container, what its container has besides a name and an image, and the
-/// rules that see it.
+/// The attacks: the aim of each, the Pod's spec besides its container, what its container has besides a name and an
+/// image, and the rules that see it.
 fn attacks() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
     let host_root = json!([{"name": "host", "hostPath": {"path": "/"}}]);
     let mounted = json!([{"name": "host", "mountPath": "/host"}]);
@@ -95,10 +95,10 @@ fn attacks() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
             &["service-account", "token-volumes"],
         ),
         (
-            "a token by the back door: a projected volume",
+            "a token in another way: a projected volume",
             json!({"volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]}),
             json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]}),
-            &["volume-types"],
+            &["token-volumes"],
         ),
         (
             "a debug container with all rights, from the start",
@@ -123,7 +123,7 @@ fn pod(spec: &Value, container: &Value) -> Value {
     pod
 }
 
-async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, testbed::Refusal> {
+async fn try_out(rest: &Rest, pod: &Value) -> Result<Value, testbed::Denial> {
     rest.post(&pods_path("?dryRun=All"), pod).await
 }
 
@@ -132,9 +132,9 @@ async fn known_attacks_are_denied_by_name() {
     let strong = json!({"metadata": {"name": "strong"}});
     bed.rest.post(&format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts"), &strong).await.unwrap();
     for (what, spec, container, rules) in attacks() {
-        let refusal = try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
+        let denial = try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
         for rule in rules {
-            assert!(refusal.names(rule), "{what}: {rule} is not named: {refusal}");
+            assert!(denial.names(rule), "{what}: {rule} is not named: {denial}");
         }
     }
 }
@@ -149,8 +149,8 @@ async fn steering_annotations_are_denied() {
     ] {
         let mut pod = pod(&json!({}), &json!({}));
         pod["metadata"]["annotations"] = json!({annotation: "host"});
-        let refusal = try_out(&bed.rest, &pod).await.expect_err(annotation);
-        assert!(refusal.message.contains(annotation) || refusal.message.contains("mirror"), "{refusal}");
+        let denial = try_out(&bed.rest, &pod).await.expect_err(annotation);
+        assert!(denial.message.contains(annotation) || denial.message.contains("mirror"), "{denial}");
     }
 }
 
@@ -170,8 +170,8 @@ async fn ephemeral_container_with_sys_admin_is_denied() {
         "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}},
     }]}});
     let path = pods_path("/target/ephemeralcontainers");
-    let refusal = bed.rest.strategic_merge(&path, &attack).await.unwrap_err();
-    assert!(refusal.names("capabilities"), "{refusal}");
+    let denial = bed.rest.strategic_merge(&path, &attack).await.unwrap_err();
+    assert!(denial.names("capabilities"), "{denial}");
     bed.remove("target").await;
 }
 
@@ -182,11 +182,11 @@ async fn outage_fail_denies_and_ignore_admits() {
         bed.rest.merge("/apis/apps/v1/namespaces/sandgate/deployments/sandgate", &replicas).await.unwrap();
     };
     scale(0).await;
-    let refusals = eventually("nobody answers", async || {
+    let denials = eventually("no webhook answers", async || {
         let answer = try_out(&bed.rest, &pod(&json!({}), &json!({}))).await;
-        Ok(answer.err().filter(|refusal| refusal.message.contains("failed calling webhook")))
+        Ok(answer.err().filter(|denial| denial.message.contains("failed calling webhook")))
     });
-    refusals.await.unwrap();
+    denials.await.unwrap();
     for (what, spec, container, _) in attacks() {
         try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
     }
@@ -216,9 +216,9 @@ async fn outage_fail_denies_and_ignore_admits() {
         metrics.lines().filter(|line| line.starts_with("apiserver_admission_webhook_fail_open_count{"));
     let counts: Vec<&str> = counts.collect();
     let is_ours = |line: &&str| line.contains(r#"name="validate.sandgate.dev""#) && !line.ends_with(" 0");
-    let told = bed.cluster.bed.audit_events(NAMESPACE).unwrap();
-    let told: Vec<_> = told.iter().rev().take(2).map(|event| &event["annotations"]).collect();
-    assert!(counts.iter().any(is_ours), "the API server counts what it let in: {counts:?} {told:#?}");
+    let events = bed.cluster.bed.audit_events(NAMESPACE).unwrap();
+    let events: Vec<_> = events.iter().rev().take(2).map(|event| &event["annotations"]).collect();
+    assert!(counts.iter().any(is_ours), "the API server counts what it let in: {counts:?} {events:#?}");
     try_out(&bed.rest, &attack).await.expect_err("it is guarded again");
 }
 

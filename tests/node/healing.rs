@@ -21,12 +21,12 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![Test::new_async(gate_recovers_without_escapes)]
 }
 
-/// Whether creates may fail meanwhile.
+/// The creates that may fail meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bears {
-    /// None.
+    /// No create may fail.
     Everything,
-    /// Those during which no sandgate runs at all; they are refused, never let in.
+    /// Creates may fail while no sandgate runs at all: they are denied, never admitted.
     AllButAnOutage,
 }
 
@@ -63,8 +63,8 @@ async fn watch<G>(bed: &Bed<G>, what: &str, bears: Bears, change: impl AsyncFnOn
     tokio::time::sleep(Duration::from_secs(2)).await;
     let seen = load.stop().await;
     println!("{what:<44} {seen}");
-    assert_eq!(seen.open, 0, "{what}: pods that nobody judged");
-    assert_eq!(seen.refused, Vec::<String>::new(), "{what}");
+    assert_eq!(seen.open, 0, "{what}: pods that were not evaluated");
+    assert_eq!(seen.denied, Vec::<String>::new(), "{what}");
     assert!(seen.sandboxed > 0, "{what}: creates went on");
     if bears == Bears::Everything {
         assert!(seen.failed.is_empty(), "{what}: {:?}", seen.kinds_of_failure());

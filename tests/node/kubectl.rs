@@ -1,4 +1,4 @@
-//! What developers do with a Pod that runs.
+//! Commands of developers on a Pod that runs.
 
 use serde_json::json;
 
@@ -65,7 +65,7 @@ async fn port_forward_fails_and_exec_reaches_the_port() {
     let log = bed.cluster.folder().join("port-forward.log");
     let failed = eventually("the forwarding fails", async || {
         let answer = plain_http::get(port, "/").await.unwrap_or_default();
-        assert_eq!(answer, "", "gVisor forwards ports now: docs/node.md says that it does not");
+        assert_eq!(answer, "", "gVisor forwards ports now: docs/node.md denies it");
         Ok(std::fs::read_to_string(&log)?.contains("connection refused").then_some(()))
     });
     failed.await.unwrap();
@@ -90,10 +90,10 @@ async fn debug_container_gets_no_extra_rights() {
         bed.cluster.bed.kubectl(&[&usual, ["--"].as_slice(), command].concat()).await
     };
 
-    let refused = debug("sysadmin", &["id"]).await.expect_failure();
-    assert!(refused.contains("(privileged)"), "{refused}");
-    let refused = debug("general", &["id"]).await.expect_failure();
-    assert!(refused.contains("SYS_PTRACE") && refused.contains("(capabilities)"), "{refused}");
+    let denied = debug("sysadmin", &["id"]).await.expect_failure();
+    assert!(denied.contains("(privileged)"), "{denied}");
+    let denied = debug("general", &["id"]).await.expect_failure();
+    assert!(denied.contains("SYS_PTRACE") && denied.contains("(capabilities)"), "{denied}");
     debug("restricted", &["sh", "-c", "cat /proc/version; id -u"]).await.expect_success();
 
     let patient = bed.until("patient", "has been looked at", |pod| {

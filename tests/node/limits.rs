@@ -1,4 +1,4 @@
-//! What ends a Pod, or holds it back.
+//! The limits that end a Pod, or hold it back.
 
 use serde_json::{Value, json};
 
@@ -59,8 +59,8 @@ async fn disk_over_limit_is_evicted() {
     let full = bed.ended("full").await;
 
     assert_eq!(full["status"]["reason"], "Evicted", "{}", full["status"]);
-    let said = full["status"]["message"].as_str().unwrap();
-    assert!(said.contains("20Mi"), "{said}");
+    let message = full["status"]["message"].as_str().unwrap();
+    assert!(message.contains("20Mi"), "{message}");
     bed.remove("full").await;
 }
 

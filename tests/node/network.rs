@@ -1,5 +1,5 @@
-//! What a Pod reaches with the chart's NetworkPolicies, which kube-router enforces here: in gVisor, in runc, and without
-//! the policies.
+//! The reach of a Pod with the chart's NetworkPolicies, which kube-router enforces here: in gVisor, in runc, and
+//! without the policies.
 //!
 //! The policies of a new Pod are in force a moment after the Pod has its address. So a script first waits until the API
 //! server is out of reach, as `docs/node.md` advises, and then tries everything once.
@@ -41,7 +41,7 @@ const TRY: &str = r"
     reaches dns 'nslookup kubernetes.default.svc.cluster.local >/dev/null 2>&1'
 ";
 
-/// What a Pod with the policies prints.
+/// The output of a Pod with the policies.
 const DNS_ALONE: &str = "service closed\napi-server closed\nkubelet closed\ndns-metrics closed\ndns open\n";
 
 async fn sandboxed_pod_reaches_dns_alone() {
@@ -123,8 +123,8 @@ async fn gap_before_the_policies_closes() {
 }
 
 /// Describes the lines of the script: for how long after its start the API server was in reach.
-fn gap(said: &str) -> String {
-    let mut words = said.split_whitespace();
+fn gap(output: &str) -> String {
+    let mut words = output.split_whitespace();
     let begun: f64 = words.next().and_then(|word| word.parse().ok()).unwrap();
     let last: Option<f64> = words.next().and_then(|word| word.parse().ok());
     last.map_or("never in reach".into(), |last| format!("in reach for {:.2} s", last - begun))
@@ -164,7 +164,7 @@ async fn tried<G>(bed: &Bed<G>, namespace: &str, script: &str) -> String {
     bed.rest.post(&pods, &pod).await.unwrap();
     let ended = until(&bed.rest, &format!("{pods}/reach"), "has ended", has_ended).await.unwrap();
     assert_eq!(bed.runtimes(&ended), ["io.containerd.runc.v2"; 2]);
-    let said = bed.cluster.bed.kubectl(&["logs", "reach", "--namespace", namespace]).await.expect_success();
+    let output = bed.cluster.bed.kubectl(&["logs", "reach", "--namespace", namespace]).await.expect_success();
     bed.rest.delete(&format!("{pods}/reach?gracePeriodSeconds=0")).await.unwrap();
-    said
+    output
 }

@@ -1,4 +1,4 @@
-//! What becomes of a Pod.
+//! Helpers to follow a Pod.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(crate) fn container(name: &str, script: &str) -> Value {
     })
 }
 
-/// Where the Pods of users are.
+/// The namespace of the users' Pods.
 pub(crate) fn pods_path(rest: &str) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/pods{rest}")
 }
@@ -49,7 +49,7 @@ impl<G> Bed<G> {
         })
     }
 
-    /// What the Pod's only container, or the named one, has printed.
+    /// Returns the output of the Pod's only container, or of the named one.
     pub(crate) async fn logs(&self, name: &str, container: &str) -> String {
         self.kubectl(&["logs", name, "-c", container]).await
     }
@@ -92,7 +92,7 @@ pub(crate) async fn until(
     found.map_err(|error| format!("{error}; it is {}", last["status"]).into())
 }
 
-/// Whether a Pod has ended.
+/// Returns true if a Pod has ended.
 pub(crate) fn has_ended(pod: &Value) -> bool {
     pod["status"]["phase"] == "Succeeded" || pod["status"]["phase"] == "Failed"
 }

@@ -1,4 +1,4 @@
-//! What `make cluster` says where it cannot work, and what it leaves behind.
+//! The messages of `make cluster` if it cannot work, and the files that it leaves behind.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new(without_root_asks_for_root),
         Test::new(without_packages_names_them),
         Test::new(without_cgroups_names_controllers),
-        Test::new(full_disk_says_how_much_is_needed),
+        Test::new(full_disk_is_an_error_with_the_space_needed),
         Test::new_async(cluster_restarts_after_kill_and_leaves_nothing),
     ]
 }
@@ -30,18 +30,18 @@ fn make_cluster() -> PathBuf {
 /// The last line of its complaint, after a run that must fail.
 #[track_caller]
 fn complaint(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    said.lines().last().unwrap_or_default().to_owned()
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    text.lines().last().unwrap_or_default().to_owned()
 }
 
 fn without_root_asks_for_root() {
-    // Where somebody else may read it.
+    // In a place where another user may read it.
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("cluster");
     fs::copy(make_cluster(), &copy).unwrap();
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let nobody = Command::new("setpriv")
+    let unprivileged = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(copy)
         .arg("up")
@@ -49,7 +49,7 @@ fn without_root_asks_for_root() {
         .output()
         .unwrap();
     assert_eq!(
-        complaint(&nobody),
+        complaint(&unprivileged),
         "cluster: a cluster with gVisor needs root, for namespaces, mounts and cgroups: use sudo"
     );
 }
@@ -62,12 +62,12 @@ fn without_packages_names_them() {
         .env("SANDGATE_CLUSTER", home.path().join("home"))
         .output()
         .unwrap();
-    let said = complaint(&without);
+    let text = complaint(&without);
     assert!(
-        said.starts_with("cluster: packages are missing: apt-get install --no-install-recommends "),
-        "{said}"
+        text.starts_with("cluster: packages are missing: apt-get install --no-install-recommends "),
+        "{text}"
     );
-    assert!(said.contains(" buildah "), "{said}");
+    assert!(text.contains(" buildah "), "{text}");
 }
 
 /// Runs it in a mount namespace of its own, after `change`.
@@ -83,22 +83,22 @@ fn with_other_mounts(change: &str) -> Output {
 }
 
 fn without_cgroups_names_controllers() {
-    let said = complaint(&with_other_mounts("mount -t tmpfs none /sys/fs/cgroup"));
+    let text = complaint(&with_other_mounts("mount -t tmpfs none /sys/fs/cgroup"));
     assert_eq!(
-        said,
+        text,
         "cluster: cgroup controllers are missing under /sys/fs/cgroup: cpu, cpuset, memory, pids"
     );
 }
 
-fn full_disk_says_how_much_is_needed() {
-    let said = complaint(&with_other_mounts("mount -t tmpfs -o size=20m none /mnt && export TMPDIR=/mnt"));
+fn full_disk_is_an_error_with_the_space_needed() {
+    let text = complaint(&with_other_mounts("mount -t tmpfs -o size=20m none /mnt && export TMPDIR=/mnt"));
     assert_eq!(
-        said,
-        "cluster: the disk is too full: /mnt has 20 MiB left, 2048 are needed; make room, or set TMPDIR"
+        text,
+        "cluster: the disk is too full: /mnt has 20 MiB left, 2048 are needed; free some space, or set TMPDIR"
     );
 }
 
-/// What the kubelet would set for the whole machine.
+/// The settings that the kubelet would change for the whole machine.
 fn sysctls() -> Vec<String> {
     let names = ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"];
     names.map(|name| fs::read_to_string(format!("/proc/sys/{name}")).unwrap()).into()
@@ -119,9 +119,9 @@ async fn cluster_restarts_after_kill_and_leaves_nothing() {
     let run = |command: &str| {
         let output =
             Command::new(make_cluster()).arg(command).env("SANDGATE_CLUSTER", &home).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{command}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        said
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{command}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
     };
     let kubectl = || Command::new(home.join("bin/kubectl")).args(["get", "nodes"]).output().unwrap();
 
@@ -131,27 +131,27 @@ async fn cluster_restarts_after_kill_and_leaves_nothing() {
     assert!(kubectl().status.success());
     assert!(run("up").starts_with("The cluster is up already."));
 
-    // Whoever held it is gone, and could clean up nothing.
+    // Its holder was killed, and could clean up nothing.
     let pid = fs::read_to_string(home.join("pid")).unwrap();
     assert!(Command::new("kill").args(["-s", "KILL", &pid]).status().unwrap().success());
     while Path::new("/proc").join(&pid).exists() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let said = String::from_utf8_lossy(&kubectl().stderr).into_owned();
-    assert_eq!(said, "the cluster has ended; make cluster starts another\n");
+    let text = String::from_utf8_lossy(&kubectl().stderr).into_owned();
+    assert_eq!(text, "the cluster has ended; make cluster starts another\n");
     assert!(run("up").starts_with("The cluster is up after "));
     assert_eq!((Path::new(&first).exists(), cgroups_of(&first)), (false, 0));
 
-    // A part that ends takes the rest with it, and its last words are told.
+    // A part that ends takes the rest with it, and the end of its log is shown.
     let second = fs::read_to_string(home.join("work")).unwrap();
     let kubelet = fs::read_to_string(Path::new(&second).join("kubelet.pid")).unwrap();
     assert!(Command::new("kill").args(["-s", "KILL", kubelet.trim()]).status().unwrap().success());
-    let said = eventually("kubectl says so", async || {
-        let said = String::from_utf8_lossy(&kubectl().stderr).into_owned();
-        Ok(said.starts_with("the cluster has ended").then_some(said))
+    let text = eventually("kubectl reports it", async || {
+        let text = String::from_utf8_lossy(&kubectl().stderr).into_owned();
+        Ok(text.starts_with("the cluster has ended").then_some(text))
     });
-    let said = said.await.unwrap();
-    assert!(said.contains("\nkubelet ended (") && said.contains("kubelet.log:\n"), "{said}");
+    let text = text.await.unwrap();
+    assert!(text.contains("\nkubelet ended (") && text.contains("kubelet.log:\n"), "{text}");
     assert_eq!(run("down"), "The cluster is gone, and everything that was in it.\n");
     assert_eq!(run("down"), "No cluster is up.\n");
     assert_eq!((Path::new(&second).exists(), cgroups_of(&second), home.exists()), (false, 0, false));

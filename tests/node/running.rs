@@ -1,4 +1,4 @@
-//! What a Pod sees of the machine that it runs on.
+//! The view of a Pod on the machine that it runs on.
 
 use std::path::Path;
 
@@ -25,10 +25,10 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Says of a kernel whether it is gVisor's, whose version this is on every machine.
+/// The version of gVisor's kernel, which is the same on every machine.
 pub(crate) const KERNEL_OF_GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016";
 
-/// What containerd calls gVisor. Nobody inside a Pod can reach what says so.
+/// The name of gVisor in containerd. Nothing inside a Pod can change it.
 pub(crate) const GVISOR: &str = "io.containerd.runsc.v1";
 
 async fn bare_pod_runs_in_gvisor_unprivileged() {
@@ -90,8 +90,8 @@ async fn sandbox_kernel_is_gvisor() {
     let path = "/api/v1/namespaces/default/pods/banner";
     until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
 
-    let said = bed.cluster.bed.kubectl(&["logs", "banner"]).await.expect_success();
-    assert!(said.contains("Starting gVisor..."), "{said}");
+    let output = bed.cluster.bed.kubectl(&["logs", "banner"]).await.expect_success();
+    assert!(output.contains("Starting gVisor..."), "{output}");
     bed.rest.delete(path).await.unwrap();
 }
 
@@ -106,8 +106,8 @@ async fn unguarded_pod_runs_on_host_kernel() {
     let open =
         until(&bed.rest, path, "has ended", |pod| pod["status"]["phase"] == "Succeeded").await.unwrap();
 
-    let said = bed.cluster.bed.kubectl(&["logs", "open"]).await.expect_success();
-    assert!(!said.contains(KERNEL_OF_GVISOR), "{said}");
+    let output = bed.cluster.bed.kubectl(&["logs", "open"]).await.expect_success();
+    assert!(!output.contains(KERNEL_OF_GVISOR), "{output}");
     assert_eq!(bed.runtimes(&open), ["io.containerd.runc.v2", "io.containerd.runc.v2"]);
     bed.rest.delete(path).await.unwrap();
 }
@@ -200,7 +200,7 @@ async fn secret_is_variable_never_file() {
     let mut file = pod("file", "cat /secret/word");
     file["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "key"}}]);
     file["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "secret", "mountPath": "/secret"}]);
-    let refusal = bed.rest.post(&pods_path(""), &file).await.unwrap_err();
-    assert!(refusal.names("volume-types"), "{refusal}");
+    let denial = bed.rest.post(&pods_path(""), &file).await.unwrap_err();
+    assert!(denial.names("volume-types"), "{denial}");
     bed.remove("variable").await;
 }

@@ -1,4 +1,4 @@
-//! What the metrics of a node say of a sandbox.
+//! The metrics of a node on a sandbox.
 
 use crate::{
     pods::pod,
@@ -66,7 +66,7 @@ async fn sandbox_start_time_is_counted_by_runtime() {
 }
 
 impl<G> Bed<G> {
-    /// What the kubelet answers, by way of the API server.
+    /// Returns the kubelet's answer, by way of the API server.
     async fn kubelet(&self, path: &str) -> String {
         self.kubectl(&["get", "--raw", &format!("/api/v1/nodes/node/proxy{path}")]).await
     }

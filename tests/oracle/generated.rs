@@ -179,7 +179,7 @@ const STRICTER: [&str; 1] = ["pod-schema"];
 /// What is filled belongs to one container.
 fn examine_fill(policy: &Proven, before: &Json, answers: &Answers) -> Result<(), String> {
     let after = &answers.mutate.pod;
-    let is_left_out = known::mounts_an_undeclared_volume(before) || known::has_no_distinct_names(before);
+    let is_left_out = known::has_no_distinct_names(before);
     if !answers.mutate.allowed || !answers.mutate.patches || is_left_out {
         return Ok(());
     }

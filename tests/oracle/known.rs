@@ -9,17 +9,6 @@ use serde_json::{Value as Json, json};
 
 use crate::apiserver::create;
 
-/// Returns true if a container mounts a volume that the Pod does not have. The fill may then add one of that name, whole,
-/// which is also cut into folders for other containers.
-pub(crate) fn mounts_an_undeclared_volume(pod: &Json) -> bool {
-    let names: BTreeSet<&str> =
-        list(&pod["spec"]["volumes"]).filter_map(|volume| volume["name"].as_str()).collect();
-    containers(pod).any(|container| {
-        list(&container["volumeMounts"])
-            .any(|mount| mount["name"].as_str().is_none_or(|name| !names.contains(name)))
-    })
-}
-
 /// Returns true if the memory of an earlier fill is there. A request that was raised since, above its limit, is lowered
 /// to the limit, and in the next round to its share.
 pub(crate) fn remembers_fills(pod: &Json) -> bool {
@@ -39,22 +28,6 @@ fn list(value: &Json) -> impl Iterator<Item = &Json> {
 fn containers(pod: &Json) -> impl Iterator<Item = &Json> {
     let lists = ["initContainers", "containers", "ephemeralContainers"];
     lists.into_iter().flat_map(|name| list(&pod["spec"][name]))
-}
-
-#[test]
-fn filled_volume_is_reached_by_a_mount_that_named_it_before() {
-    let image = "registry.example.com/runner:1";
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [
-        {"name": "user", "image": image, "volumeMounts": [{"name": "tmp", "mountPath": "/tmp/all"}]},
-        {"name": "sidecar", "image": image},
-    ]}});
-    let reply = create(&PolicySet::builtin(), Endpoint::Mutate, &pod);
-    let of_sidecar =
-        list(&reply.pod["spec"]["containers"][1]["volumeMounts"]).find(|mount| mount["name"] == "tmp");
-    assert!(
-        reply.allowed && of_sidecar.is_some(),
-        "it is right now: take mounts_an_undeclared_volume out of the properties"
-    );
 }
 
 #[test]

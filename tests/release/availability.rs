@@ -48,7 +48,7 @@ async fn no_create_is_lost_to_rolls_rotations_and_lost_secrets() {
     let rows = disturb(&release).await;
     print_table(&rows);
     for (what, bears, seen) in &rows {
-        assert_eq!(seen.refused, Vec::<String>::new(), "{what}");
+        assert_eq!(seen.denied, Vec::<String>::new(), "{what}");
         assert_eq!(seen.open, 0, "{what}: Pods admitted without a verdict");
         assert!(seen.sandboxed > 0, "{what}: creates went on");
         if *bears == Everything {

@@ -63,7 +63,7 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
 
     let seen = load.stop().await;
     assert_eq!(seen.failed, Vec::<String>::new());
-    assert_eq!(seen.refused, Vec::<String>::new());
+    assert_eq!(seen.denied, Vec::<String>::new());
     assert!(seen.sandboxed > 0 && seen.open > 0, "before and after it nobody judges: {seen:?}");
 
     // Once more, over what was left.

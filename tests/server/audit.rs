@@ -383,7 +383,7 @@ async fn a_full_disk_stops_no_admission_and_what_was_dropped_is_said() {
     .await;
     let (status, text) = verify(&disk);
     assert!(
-        status == 0 && text.contains(&format!("which say that {lost} records more could not be")),
+        status == 0 && text.contains(&format!("with notices of {lost} records that could not be")),
         "{text}"
     );
     assert_eq!(verdicts(&disk) as u64, metric(&server, r#"sandgate_audit_records_total{result="ok"}"#).await);

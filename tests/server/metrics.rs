@@ -24,7 +24,7 @@ async fn metrics_are_openmetrics_and_count_verdicts_rules_and_bodies() {
     for (line, value) in [
         (&*reviews("mutate", "CREATE", "admitted", "workflow-runner", "enforce"), 1),
         (&*reviews("validate", "CREATE", "denied", "workflow-runner", "enforce"), 1),
-        (&*reviews("validate", "DELETE", "not-judged", "", "none"), 1),
+        (&*reviews("validate", "DELETE", "not-evaluated", "", "none"), 1),
         (r#"sandgate_violations_total{rule="host-namespaces"}"#, 1),
         (r#"sandgate_filled_fields_total{rule="runtime-class"}"#, 1),
         (r#"sandgate_admission_duration_seconds_count{endpoint="mutate"}"#, 1),

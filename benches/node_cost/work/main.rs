@@ -69,8 +69,8 @@ fn touch() -> io::Result<()> {
     Ok(())
 }
 
-/// What a build does to a disk: three hundred sources are written, looked at and read, and as many objects are written
-/// under another name first; then all goes away.
+/// The work of a build on a disk: three hundred sources are written, looked at and read, and as many objects are
+/// written under another name first; then all goes away.
 fn build() -> io::Result<()> {
     let folder = Path::new("/workspace/build");
     let source = [b'x'; 4096];
@@ -108,7 +108,7 @@ fn spawn() -> io::Result<()> {
     for _ in 0..100 {
         let mut child = Command::new("/proc/self/exe");
         // With something to do in between, it is a plain fork. Else the C library calls clone3 and gives up if that is
-        // not permitted, as gVisor says of what a seccomp profile forbids.
+        // not permitted, as gVisor does if a seccomp profile forbids it.
         unsafe { child.arg("nothing").pre_exec(|| Ok(())) };
         let status = child.status()?;
         assert!(status.success(), "{status}");

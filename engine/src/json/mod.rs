@@ -9,7 +9,7 @@ mod read;
 pub(crate) mod steps;
 mod value;
 
-pub(crate) use patch::{Change, JsonStep, each_change};
+pub(crate) use patch::{JsonStep, ValueChange, each_change};
 pub use patch::{is_changed, write_patch};
 pub use read::{MAX_TREE_BYTES, MAX_VALUES, MEMORY_PER_BYTE, PodTree, Text, pod_from_str, value_from_str};
 pub(crate) use value::is_same;

@@ -13,8 +13,8 @@ pub(crate) enum JsonStep<'p> {
 
 /// The change of a value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Change<'v, 'a> {
-    /// It was removed.
+pub(crate) enum ValueChange<'v, 'a> {
+    /// The value was removed.
     Removed,
     /// It was added whole.
     Added(&'v Value<'a>),
@@ -52,7 +52,7 @@ pub fn is_changed(root: &Value) -> bool {
 }
 
 /// Calls `visit` for each change with the steps to it, removals first.
-pub(crate) fn each_change(root: &Value, visit: &mut impl FnMut(&[JsonStep], Change)) {
+pub(crate) fn each_change(root: &Value, visit: &mut impl FnMut(&[JsonStep], ValueChange)) {
     let mut path = Vec::with_capacity(8);
     walk_removed(root, &mut path, visit);
     walk_set(root, &mut path, visit);
@@ -61,7 +61,7 @@ pub(crate) fn each_change(root: &Value, visit: &mut impl FnMut(&[JsonStep], Chan
 fn walk_removed<'p>(
     value: &'p Value,
     path: &mut Vec<JsonStep<'p>>,
-    visit: &mut impl FnMut(&[JsonStep], Change),
+    visit: &mut impl FnMut(&[JsonStep], ValueChange),
 ) {
     match value {
         Value::Object(Object { members }) => {
@@ -75,7 +75,7 @@ fn walk_removed<'p>(
             for (index, (item, state)) in items.iter().enumerate().rev() {
                 path.push(JsonStep::Index(index));
                 match state {
-                    State::Removed => visit(path, Change::Removed),
+                    State::Removed => visit(path, ValueChange::Removed),
                     State::Kept => walk_removed(item, path, visit),
                     State::Added | State::Replaced => {}
                 }
@@ -86,7 +86,11 @@ fn walk_removed<'p>(
     }
 }
 
-fn walk_set<'p>(value: &'p Value, path: &mut Vec<JsonStep<'p>>, visit: &mut impl FnMut(&[JsonStep], Change)) {
+fn walk_set<'p>(
+    value: &'p Value,
+    path: &mut Vec<JsonStep<'p>>,
+    visit: &mut impl FnMut(&[JsonStep], ValueChange),
+) {
     match value {
         Value::Object(Object { members }) => {
             for member in members {
@@ -111,12 +115,12 @@ fn walk_item<'p>(
     value: &'p Value,
     state: State,
     path: &mut Vec<JsonStep<'p>>,
-    visit: &mut impl FnMut(&[JsonStep], Change),
+    visit: &mut impl FnMut(&[JsonStep], ValueChange),
 ) {
     match state {
         State::Kept => walk_set(value, path, visit),
-        State::Added => visit(path, Change::Added(value)),
-        State::Replaced => visit(path, Change::Replaced(value)),
+        State::Added => visit(path, ValueChange::Added(value)),
+        State::Replaced => visit(path, ValueChange::Replaced(value)),
         State::Removed => {}
     }
 }
@@ -128,12 +132,12 @@ struct PatchWriter {
 }
 
 impl PatchWriter {
-    fn write(&mut self, path: &[JsonStep], change: Change) {
+    fn write(&mut self, path: &[JsonStep], change: ValueChange) {
         // In a list "add" at an index inserts there; what was added stands at the end, so this appends.
         let (op, value) = match change {
-            Change::Removed => ("remove", None),
-            Change::Added(value) => ("add", Some(value)),
-            Change::Replaced(value) => ("replace", Some(value)),
+            ValueChange::Removed => ("remove", None),
+            ValueChange::Added(value) => ("add", Some(value)),
+            ValueChange::Replaced(value) => ("replace", Some(value)),
         };
 
         self.out.push(if self.out.is_empty() { b'[' } else { b',' });

@@ -11,36 +11,36 @@ use super::value::{List, Member, Object, State, Value, is_same};
 /// The largest number of values in one tree: objects, lists, strings, numbers, booleans and nulls.
 ///
 /// A tree needs memory by value, not by byte, so a bound on bytes alone lets a body of a few megabytes take a gigabyte.
-/// The densest list that a Pod of 1.5 MiB (the largest that etcd takes) can hold for a purpose, environment variables such
-/// as `{"name":"A1","value":"x"}`, has 181,000.
+/// The densest list that a Pod of 1.5 MiB (the largest that etcd takes) can hold for a purpose, environment variables
+/// such as `{"name":"A1","value":"x"}`, has 181,000.
 pub const MAX_VALUES: usize = 250_000;
 
-/// The largest ratio of the memory for reading a text to the text's length, both in bytes. A list of digits (`[0,0,…]`) comes
-/// closest to it.
+/// The largest ratio of the memory for reading a text to the text's length, both in bytes. A list of digits (`[0,0,…]`)
+/// comes closest to it.
 pub const MEMORY_PER_BYTE: usize = 40;
 
-/// The most memory that one tree takes while it is read, in bytes, without the strings that have escapes: those are copied,
-/// and no longer than their text.
+/// The most memory that one tree takes while it is read, in bytes, without the strings that have escapes: those are
+/// copied, and no longer than their text.
 pub const MAX_TREE_BYTES: usize = MAX_VALUES * 2 * MEMORY_PER_BYTE;
 
 /// Reads a value that borrows from `text`.
 ///
 /// # Errors
-/// If the text is not JSON, names a key twice in one object, nests deeper than 128 levels, or holds more than
-/// [`MAX_VALUES`] values.
+/// Returns an error if the text is not JSON, names a key twice in one object, nests deeper than 128 levels, or holds
+/// more than [`MAX_VALUES`] values.
 pub fn value_from_str(text: &str) -> Result<Value<'_>, serde_json::Error> {
-    read(text, Place::Elsewhere)
+    read(text, DocumentPart::Elsewhere)
 }
 
 /// Reads a Pod without `status` and `metadata.managedFields`, which no rule looks at.
 ///
 /// # Errors
-/// As [`value_from_str`].
+/// Returns the errors of [`value_from_str`].
 pub fn pod_from_str(text: &str) -> Result<Value<'_>, serde_json::Error> {
-    read(text, Place::Pod)
+    read(text, DocumentPart::Pod)
 }
 
-fn read(text: &str, place: Place) -> Result<Value<'_>, serde_json::Error> {
+fn read(text: &str, place: DocumentPart) -> Result<Value<'_>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = place.deserialize(&mut reader)?;
     reader.end()?;
@@ -53,7 +53,7 @@ pub struct PodTree<'a>(pub Value<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for PodTree<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Place::Pod.deserialize(deserializer).map(Self)
+        DocumentPart::Pod.deserialize(deserializer).map(Self)
     }
 }
 
@@ -104,15 +104,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// Where in the document a value stands: what no rule reads is skipped there.
+/// The part of the document that holds a value. Parts that no rule reads are skipped.
 #[derive(Clone, Copy)]
-enum Place {
+enum DocumentPart {
     Pod,
     Metadata,
     Elsewhere,
 }
 
-impl Place {
+impl DocumentPart {
     /// Returns the place of the member `key`, or `None` if the member is to be skipped.
     fn member(self, key: &str) -> Option<Self> {
         match (self, key) {
@@ -123,7 +123,7 @@ impl Place {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Place {
+impl<'de> DeserializeSeed<'de> for DocumentPart {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -132,8 +132,8 @@ impl<'de> DeserializeSeed<'de> for Place {
     }
 }
 
-/// The items and members of the lists and objects that are open, innermost last. Each list and object takes its own out at
-/// its end, so it needs memory for what it holds and none for growing.
+/// The items and members of the lists and objects that are open, innermost last. Each list and object takes its own out
+/// at its end, so it needs memory for what it holds and none for growing.
 #[derive(Default)]
 struct Open<'de> {
     items: Vec<(Value<'de>, State)>,
@@ -145,12 +145,12 @@ struct Open<'de> {
 /// Reads one value at its place.
 #[derive(Clone, Copy)]
 struct Reader<'o, 'de> {
-    place: Place,
+    place: DocumentPart,
     open: &'o RefCell<Open<'de>>,
 }
 
 impl Reader<'_, '_> {
-    fn at(self, place: Place) -> Self {
+    fn at(self, place: DocumentPart) -> Self {
         Self { place, ..self }
     }
 
@@ -211,7 +211,7 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let start = self.open.borrow().items.len();
-        while let Some(item) = access.next_element_seed(self.at(Place::Elsewhere))? {
+        while let Some(item) = access.next_element_seed(self.at(DocumentPart::Elsewhere))? {
             self.open.borrow_mut().items.push((item, State::Kept));
         }
         Ok(Value::List(List { items: self.open.borrow_mut().items.drain(start..).collect() }))
@@ -237,8 +237,8 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 
 /// Two readers may pick different ones of two members with one key, so none of them is right.
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
-    const FEW: usize = 32;
-    if members.len() <= FEW {
+    const MAX_COMPARED_KEYS: usize = 32;
+    if members.len() <= MAX_COMPARED_KEYS {
         let repeats = |(index, member): &(usize, &Member)| {
             members[..*index].iter().any(|m| is_same(&m.key, &member.key))
         };

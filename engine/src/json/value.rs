@@ -11,15 +11,15 @@ use super::steps::step;
 pub enum Value<'a> {
     /// `null`; for Kubernetes the same as absent.
     Null,
-    /// `true` or `false`.
+    /// The value `true` or `false`.
     Bool(bool),
     /// A number, as exact as JSON in Rust gets: `u64`, `i64` or `f64`.
     Number(serde_json::Number),
     /// A string, borrowed unless it had escapes.
     String(Cow<'a, str>),
-    /// A list.
+    /// A list of values.
     List(List<'a>),
-    /// An object.
+    /// An object: values by key.
     Object(Object<'a>),
 }
 
@@ -193,7 +193,7 @@ impl<'a> List<'a> {
         self.iter().next().is_none()
     }
 
-    /// Appends an item.
+    /// Appends an item to the list.
     pub fn push(&mut self, value: impl Into<Value<'a>>) {
         self.items.push((value.into(), State::Added));
     }
@@ -326,8 +326,8 @@ impl Member<'_> {
     }
 }
 
-/// Returns whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several times
-/// faster than a call that compares memory.
+/// Returns whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several
+/// times faster than a call that compares memory.
 pub(crate) fn is_same(left: &str, right: &str) -> bool {
     left.len() == right.len() && left.as_bytes().first() == right.as_bytes().first() && left == right
 }

@@ -21,7 +21,7 @@ static NOTHING: Object<'static> = Object::EMPTY;
 /// The kinds of container a Pod has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerKind {
-    /// One of `spec.containers`.
+    /// A container of the list `spec.containers`.
     App,
     /// One of `spec.initContainers` that runs to its end before the next.
     Init,
@@ -57,7 +57,7 @@ static LIST_PATHS: [LazyPath<'static>; 3] =
 pub struct Container<'p, 'a> {
     /// The kind of the container.
     pub kind: ContainerKind,
-    /// The object itself.
+    /// The object of the container.
     pub object: &'p Object<'a>,
     /// The `securityContext` of the container, empty if it has none.
     pub security: &'p Object<'a>,
@@ -89,7 +89,7 @@ impl<'p, 'a> Container<'p, 'a> {
 /// A Pod to be checked.
 #[derive(Debug)]
 pub struct Pod<'p, 'a> {
-    /// The whole object.
+    /// The whole Pod as an object.
     pub root: &'p Object<'a>,
     /// `metadata`, empty if absent.
     pub metadata: &'p Object<'a>,

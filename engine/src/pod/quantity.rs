@@ -18,7 +18,7 @@ pub enum Grain {
     Mebibyte,
 }
 
-/// Why a text is no quantity.
+/// The reason why a text is not a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// It does not follow the grammar.
@@ -35,10 +35,10 @@ const BINARY: [(&str, i128); 6] =
     [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("Ti", 1 << 40), ("Pi", 1 << 50), ("Ei", 1 << 60)];
 
 impl Quantity {
-    /// Nothing.
+    /// The quantity zero, in nano-units.
     pub const ZERO: Self = Self(0);
 
-    /// Reads a quantity.
+    /// Reads a quantity in the notation of Kubernetes.
     ///
     /// # Errors
     /// Fails if the text is not a quantity, or is one that cannot be compared exactly.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_quantity_are_refused() {
+    fn invalid_quantities_are_rejected() {
         for text in [
             "", " ", "1 ", "1.2.3", ".", "-", "1KI", "1ki", "1K", "1e", "1e+", "1eE", "0x10", "٣", "1i",
             "NaN", "--1", "1_000", "1e1.5",
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_sizes_are_refused_without_work() {
+    fn absurd_sizes_are_rejected_without_work() {
         for text in ["1e999999999", "1e99999999999999999999", &"9".repeat(1_000_000), "9999999999999Ei"] {
             assert_eq!(Quantity::parse(text), Err(QuantityError::OutOfRange));
         }

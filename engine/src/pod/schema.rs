@@ -1,7 +1,7 @@
 //! The fields of a Pod as the Kubernetes API declares them, with the kind of value each takes.
 //!
-//! Written from the OpenAPI documents of Kubernetes 1.36 and 1.37 (`api/openapi-spec/v3/api__v1_openapi.json`), less the
-//! fields that `docs/pod-fields.md` calls unknown. Tests hold this table against that document, and that document
+//! Written from the OpenAPI documents of Kubernetes 1.36 and 1.37 (`api/openapi-spec/v3/api__v1_openapi.json`), less
+//! the fields that `docs/pod-fields.md` calls unknown. Tests hold this table against that document, and that document
 //! against running API servers. A field that is not in this table is one that no rule checks.
 
 use crate::json::is_same;
@@ -12,15 +12,15 @@ pub const VERSIONS: &str = "1.36 and 1.37";
 /// The type of value that a field takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// A string.
+    /// A value that is a string.
     String,
-    /// A whole number.
+    /// A value that is a whole number.
     Integer,
-    /// `true` or `false`.
+    /// The value `true` or `false`.
     Boolean,
     /// A `resource.Quantity`: a string or a number.
     Quantity,
-    /// An `intstr.IntOrString`.
+    /// A value of the type `intstr.IntOrString`.
     IntOrString,
     /// Any value; no rule checks what it contains.
     Any,
@@ -51,7 +51,7 @@ impl Type {
 
 use Kind::{Any, Boolean, IntOrString, Integer, List, Map, Object, Quantity, String};
 
-/// The Pod itself.
+/// The type of a Pod.
 pub static POD: Type = Type {
     name: "Pod",
     fields: &[
@@ -950,7 +950,7 @@ pub fn volume_type(name: &str) -> Option<Kind> {
     VOLUME.field(name).filter(|_| name != "name")
 }
 
-/// Every volume type.
+/// Returns the name of every volume type.
 pub fn volume_types() -> impl Iterator<Item = &'static str> {
     VOLUME.fields.iter().map(|(name, _)| *name).filter(|name| *name != "name")
 }

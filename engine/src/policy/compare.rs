@@ -1,4 +1,4 @@
-//! What one policy allows that another does not, key by key.
+//! The comparison of two policies, key by key: what one allows and the other does not.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,11 +20,11 @@ pub struct Change {
     pub from: String,
     /// The value of the second policy.
     pub to: String,
-    /// Whether the second policy is stricter or weaker.
+    /// The direction of the change: the second policy is stricter or weaker.
     pub direction: Direction,
 }
 
-/// How a change of a key changes what a policy allows.
+/// The effect of a changed key on what a policy allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -36,7 +36,7 @@ pub enum Direction {
     Other,
 }
 
-/// How the values of a key compare.
+/// The way in which two values of a key are compared.
 #[derive(Debug, Clone, Copy)]
 enum Nature {
     /// A list or mapping of what is allowed: more is weaker.
@@ -45,7 +45,7 @@ enum Nature {
     Demands,
     /// A switch that is weaker in this position.
     WeakIf(bool),
-    /// A ceiling: higher is weaker, null is none.
+    /// A ceiling. A higher one is weaker; null stands for no ceiling.
     AtMost,
     /// A range of ids.
     Range,
@@ -147,7 +147,7 @@ pub(super) struct KeyChange {
     pub(super) key: &'static str,
     pub(super) from: String,
     pub(super) to: String,
-    /// What the second value allows and the first does not, if that can be listed.
+    /// The items that the second value allows and the first does not, if they can be listed.
     pub(super) gained: Option<String>,
     pub(super) direction: Direction,
 }

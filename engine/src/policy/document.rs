@@ -23,7 +23,7 @@ pub const API_VERSION: &str = "sandgate.dev/v1beta1";
 /// The kind of a document.
 pub const KIND: &str = "SandboxPolicy";
 
-/// What the policy does with its verdicts.
+/// The effect of the policy's verdicts on requests.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
 )]
@@ -33,13 +33,13 @@ pub enum Mode {
     Audit,
     /// Nothing is denied; violations are warned of and recorded.
     Warn,
-    /// Violations are denied.
+    /// Pods with violations are denied.
     #[default]
     Enforce,
 }
 
 impl Mode {
-    /// Every mode.
+    /// All modes, from the weakest to the strictest.
     pub const ALL: [Self; 3] = [Self::Audit, Self::Warn, Self::Enforce];
 
     /// Returns the word of the policy file.
@@ -53,7 +53,7 @@ impl Mode {
     }
 }
 
-/// When the policy fills what a Pod leaves open.
+/// The condition under which the policy fills unset fields of a Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
@@ -66,17 +66,17 @@ pub enum Fill {
     Never,
 }
 
-/// What the policy does with the violations of one rule.
+/// The effect of the violations of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The rule is not checked.
     Off,
-    /// Violations are recorded.
+    /// Violations are recorded only.
     Audit,
     /// Violations are warned of and recorded.
     Warn,
-    /// Violations are denied.
+    /// Pods with violations are denied.
     Enforce,
 }
 
@@ -103,11 +103,11 @@ impl From<Mode> for Level {
     }
 }
 
-/// What the webhook for workload templates does.
+/// The action of the webhook for workload templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Templates {
-    /// Nothing.
+    /// The webhook does nothing.
     Off,
     /// It warns of what the Pods would be denied for.
     #[default]
@@ -116,7 +116,7 @@ pub enum Templates {
     Fill,
 }
 
-/// Who is exempt. Every use is recorded.
+/// The users and groups that are exempt. Every use is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Exempt {
@@ -151,21 +151,21 @@ pub struct Header {
     pub namespaces: Names,
     /// The namespaces by their labels, instead of `namespaces`.
     pub namespace_selector: Option<LabelSelector>,
-    /// What the policy does with its verdicts.
+    /// The effect of the policy's verdicts on requests.
     pub mode: Mode,
-    /// When the policy fills what a Pod leaves open.
+    /// The condition under which the policy fills unset fields of a Pod.
     pub fill: Fill,
-    /// What the policy does with the violations of single rules, by rule id. The floor rules stay at the mode.
+    /// The effect of the violations of single rules, by rule id. The floor rules stay at the mode.
     pub rules: BTreeMap<String, Level>,
     /// The name of a policy without namespaces that is evaluated beside this one and only recorded.
     pub candidate: String,
-    /// Who is exempt from the policy.
+    /// The users and groups that are exempt from the policy.
     pub exempt: Exempt,
     /// The text that ends every denial, such as where to ask.
     pub help: String,
     /// The warnings that people get whose Pods are admitted.
     pub warnings: Warnings,
-    /// What the webhook for workload templates does.
+    /// The action of the webhook for workload templates.
     pub templates: Templates,
 }
 
@@ -188,7 +188,7 @@ impl Default for Header {
 }
 
 impl Header {
-    /// Returns the namespaces that are patterns, `"*"` left out.
+    /// Returns the namespaces that are patterns, without `"*"`.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
         self.namespaces.iter().filter(|name| !name.is_literal() && !name.is_anything())
     }
@@ -211,14 +211,14 @@ struct Document {
     /// The kind of the document, `SandboxPolicy`.
     #[schemars(extend("const" = KIND))]
     kind: String,
-    /// What names the policy.
+    /// The metadata that name the policy.
     metadata: Metadata,
-    /// What the policy demands; an empty one is the full sandbox.
+    /// The demands of the policy; an empty spec is the full sandbox.
     #[schemars(default)]
     spec: Option<DocumentSpec>,
 }
 
-/// What names the policy.
+/// The metadata that name the policy.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "its fields are the schema")]
@@ -302,7 +302,7 @@ pub fn json_schema() -> Schema {
     schema
 }
 
-/// What a policy leaves out keeps its default, so a mapping that has defaults for all its keys requires none of them.
+/// Unset keys keep their default, so a mapping that has defaults for all its keys requires none of them.
 struct OptionalWithDefault;
 
 /// The properties without which an entry of a list means nothing.

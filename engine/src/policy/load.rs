@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{text::sanitize, yaml};
 
-/// How many policies may extend one another in a row.
+/// The longest chain of policies that extend one another.
 const MAX_EXTENDS: usize = 5;
-/// How `extends` names a preset.
+/// The prefix of a preset's name in `extends`.
 const PRESET_PREFIX: &str = "preset/";
 
 /// One text that policies are read from: a file, or a preset of the program.
@@ -32,13 +32,13 @@ pub struct Source {
 /// Something that is wrong with a policy file, or worth a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError {
-    /// The file.
+    /// The path of the file.
     pub file: String,
     /// The line, from 1; 0 if no line is to blame.
     pub line: u64,
     /// The path inside the document, such as `spec.security.runAsUser.default`.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// The problem, and the value that would be right.
     pub problem: String,
 }
 
@@ -270,7 +270,7 @@ fn document_of(tree: &Tree) -> Result<Document, Vec<Problem>> {
 fn resolve(document: &Document, set: &[Document]) -> Result<Loaded, Vec<Problem>> {
     let mut tree = merged(document, set, &mut vec![document.name.clone()])?;
     let own = |key: &str| document.spec.get(key);
-    // The default namespace is for a policy that says nothing about namespaces.
+    // The default namespace is for a policy without keys about namespaces.
     let written_selector =
         own("namespaceSelector").is_some_and(|selector| !matches!(selector.node, Node::Null));
     if written_selector && own("namespaces").is_none() {

@@ -47,8 +47,8 @@ pub use values::*;
 pub struct Policy {
     /// The name of the policy.
     pub name: String,
-    /// The first 16 hexadecimal digits of the SHA-256 of name and resolved keys, defaults included: the same content has
-    /// the same hash, however it is written.
+    /// The first 16 hexadecimal digits of the SHA-256 of name and resolved keys, defaults included: the same content
+    /// has the same hash, however it is written.
     pub hash: String,
     /// The keys that concern the policy as a whole.
     pub header: Header,
@@ -72,7 +72,7 @@ impl Policy {
         Self::new(name.into(), Header::default(), Profile::of_spec(spec), Vec::new())
     }
 
-    /// Returns the mode.
+    /// Returns the mode of the policy.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.header.mode

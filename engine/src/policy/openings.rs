@@ -1,4 +1,4 @@
-//! What a policy lets through beyond the full sandbox, and who can reach it.
+//! The openings of a policy beyond the full sandbox, and who can reach them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
     compare::{Direction, KeyChange, spec_changes},
 };
 
-/// What a policy lets through beyond the full sandbox.
+/// An opening of a policy beyond the full sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
@@ -32,13 +32,13 @@ pub struct Opening {
     pub exception: String,
     /// The key of the policy, such as `security.root.runtimeClasses`.
     pub key: String,
-    /// What the key lets through.
+    /// The value that the key lets through.
     pub value: String,
-    /// Who can reach it.
+    /// The Pods or containers that can reach it.
     pub reach: Reach,
 }
 
-/// Who can reach an opening.
+/// The Pods or containers that can reach an opening.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reach {

@@ -260,16 +260,16 @@ fn all_kinds() -> Vec<Kind> {
     vec![Kind::Init, Kind::Sidecar, Kind::App]
 }
 
-/// What a profile is chosen by.
+/// The fields of a Pod by which a profile is chosen.
 #[derive(Clone, Copy)]
 pub struct PodFacts<'f> {
     /// The user that creates the Pod; `None` for every operation but CREATE, and where the user is unknown.
     pub creator: Option<Creator<'f>>,
     /// The controller that owns the Pod.
     pub owner: Option<Owner<'f>>,
-    /// `spec.serviceAccountName`.
+    /// The value of `spec.serviceAccountName`.
     pub service_account: Option<&'f str>,
-    /// `spec.runtimeClassName`.
+    /// The value of `spec.runtimeClassName`.
     pub runtime_class: Option<&'f str>,
     /// Returns the value of a label.
     pub label: &'f dyn Fn(&str) -> Option<&'f str>,
@@ -303,7 +303,7 @@ impl<'f> Owner<'f> {
     }
 }
 
-/// What an exception is chosen by.
+/// The fields of a container by which an exception is chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct ContainerFacts<'f> {
     /// The image, or `None` if its reference cannot be read.

@@ -17,7 +17,7 @@ pub struct Security {
     pub fs_group: IdRange,
     /// The value that `supplementalGroupsPolicy` must have; it is filled where unset, and null leaves it to the Pod.
     pub supplemental_groups_policy: Option<SupplementalGroupsPolicy>,
-    /// Where user id 0 is allowed beside `runAsUser`. Containers may set this key.
+    /// The conditions under which user id 0 is allowed beside `runAsUser`. Containers may set this key.
     pub root: Root,
     /// False fills and demands a user namespace (`hostUsers: false`); null leaves it to the Pod.
     pub host_users: Option<bool>,
@@ -61,7 +61,7 @@ pub enum SupplementalGroupsPolicy {
     Strict,
 }
 
-/// Where user id 0 is allowed.
+/// The conditions under which user id 0 is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Root {

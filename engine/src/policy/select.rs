@@ -1,4 +1,5 @@
-//! Which policy a namespace has, and what the webhook configurations must select so that its Pods arrive.
+//! The choice of a namespace's policy, and the selectors that the webhook configurations need so that its Pods
+//! arrive.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,18 +21,18 @@ pub struct LabelSelector {
     /// The labels that a namespace must have with exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// The other requirements.
+    /// The requirements that are not equalities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelRequirement>,
 }
 
-/// A `meta/v1` `LabelSelectorRequirement`.
+/// A requirement of the type `meta/v1` `LabelSelectorRequirement`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequirement {
     /// The label that is compared.
     pub key: String,
-    /// How the label is compared with `values`.
+    /// The operator that compares the label with `values`.
     pub operator: LabelOperator,
     /// The values that the label is compared with, for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -189,9 +190,9 @@ impl PolicySet {
         self
     }
 
-    /// Returns the policy of a namespace: the one that names it, else the one with a pattern for it, else the one that the
-    /// path of the request names and that selects by labels, else the one for `"*"`. The cost depends on the length of
-    /// the name, not on the number of policies.
+    /// Returns the policy of a namespace: the one that names it, else the one with a pattern for it, else the one that
+    /// the path of the request names and that selects by labels, else the one for `"*"`. The cost depends on the length
+    /// of the name, not on the number of policies.
     #[must_use]
     pub fn for_namespace(&self, name: &str, path_policy: Option<&str>) -> Option<&Policy> {
         if let Some(index) = self.by_name.get(name).copied().or_else(|| self.by_pattern(name)) {
@@ -199,7 +200,7 @@ impl PolicySet {
         }
         if let Some(named) = path_policy {
             let policy = self.named(named)?;
-            // The path is believed for what only labels can tell; a policy that names its namespaces is not for others.
+            // The path is trusted only for policies that select by labels; a policy that names its namespaces is not for others.
             let selects = policy.header.namespace_selector.is_some() && !self.is_excluded(name);
             return selects.then_some(policy);
         }
@@ -328,11 +329,11 @@ impl PolicySet {
     }
 }
 
-/// What one webhook of a configuration selects.
+/// The selection of one webhook of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookScope {
-    /// How the webhook selects its namespaces.
+    /// The way in which the webhook selects its namespaces.
     pub kind: WebhookKind,
     /// The policy that the path of the webhook ends in (`/mutate/NAME`), or empty for the path without a policy.
     pub path_policy: String,
@@ -355,7 +356,7 @@ impl WebhookScope {
     }
 }
 
-/// How a webhook selects its namespaces.
+/// The way in which a webhook selects its namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookKind {

@@ -15,7 +15,7 @@ use super::{
 
 pub use super::{security::*, storage::*};
 
-/// What a Pod, or a container of it, must look like: the keys that the policy, a profile or an exception sets, complete.
+/// The demands on a Pod, or on a container of it: the keys that the policy, a profile or an exception sets, complete.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
@@ -185,7 +185,8 @@ pub struct RestartPolicy {
     pub default: RestartPolicyValue,
     /// The values that a Pod may have.
     pub allowed: Vec<RestartPolicyValue>,
-    /// The values that the Pod of a Job may have besides; the Pod's deadline bounds them, since a Pod chooses its owner.
+    /// The values that the Pod of a Job may have besides; the Pod's deadline bounds them, since a Pod chooses its
+    /// owner.
     pub allowed_for_jobs: Vec<RestartPolicyValue>,
 }
 

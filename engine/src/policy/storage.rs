@@ -17,8 +17,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Volumes {
-    /// The `emptyDir` volumes that are filled into every container with a read-only root file system and no mount at the
-    /// path. Containers may set this key.
+    /// The `emptyDir` volumes that are filled into every container with a read-only root file system and no mount at
+    /// the path. Containers may set this key.
     pub filled: Vec<FilledVolume>,
     /// The paths where volumes of the Pod's own may be mounted writable besides those of `filled`. Containers may set
     /// this key.
@@ -144,7 +144,7 @@ pub struct Resources {
     pub container: ContainerResources,
     /// The requests and limits of the whole Pod: the limits are the ceiling of its effective total.
     pub pod: PodResources,
-    /// Where requests and limits are filled; disk is filled into containers always.
+    /// The level at which requests and limits are filled. Disk is always filled into containers.
     pub fill_at: FillAt,
     /// The extended resources that a Pod may ask for, by name.
     pub extended: BTreeMap<String, ExtendedResource>,
@@ -189,17 +189,17 @@ impl Default for PodResources {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PodRequests {
-    /// Processor cores.
+    /// The amount of processor cores.
     pub cpu: Amount,
-    /// Bytes of memory.
+    /// The amount of memory in bytes.
     pub memory: Amount,
 }
 
-/// Where requests and limits are filled.
+/// The level at which requests and limits are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FillAt {
-    /// Into every container.
+    /// They are filled into every container.
     #[default]
     Container,
     /// Into `spec.resources` of the Pod, which Kubernetes has since 1.34.
@@ -217,8 +217,9 @@ pub struct ExtendedResource {
 }
 
 impl Spec {
-    /// Returns true if a volume of the Pod's own may be mounted writable at `path` in a container whose root file system
-    /// is read-only if `read_only_root` is true. Where the root may be written, every path may but the system paths.
+    /// Returns true if a volume of the Pod's own may be mounted writable at `path` in a container whose root file
+    /// system is read-only if `read_only_root` is true. Where the root may be written, every path may but the system
+    /// paths.
     #[must_use]
     pub fn may_mount_writable(&self, path: &str, read_only_root: bool) -> bool {
         let filled = self

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
 use serde_saphyr::Spanned;
 
-/// Where a value is written.
+/// The file and line of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: Arc<str>,

@@ -57,7 +57,7 @@ pub struct Bound {
     pub default: Option<u32>,
     /// The highest number of seconds that a Pod may set; null sets no ceiling.
     pub max: Option<u32>,
-    /// What happens to a number above `max`.
+    /// The treatment of a number above `max`.
     pub on_excess: OnExcess,
 }
 
@@ -73,7 +73,7 @@ impl Default for Bound {
 pub struct Ceiling {
     /// The highest number of seconds that a Pod may set; null sets no ceiling.
     pub max: Option<u32>,
-    /// What happens to a number above `max`.
+    /// The treatment of a number above `max`.
     pub on_excess: OnExcess,
 }
 
@@ -83,7 +83,7 @@ impl Default for Ceiling {
     }
 }
 
-/// What happens to a number above its ceiling.
+/// The treatment of a number above its ceiling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExcess {
@@ -101,7 +101,7 @@ pub enum RestartPolicyValue {
     Always,
     /// Restart after a failure.
     OnFailure,
-    /// Never restart.
+    /// Containers are never restarted.
     Never,
 }
 
@@ -117,13 +117,13 @@ impl RestartPolicyValue {
     }
 }
 
-/// A `core/v1` `NodeSelectorRequirement`.
+/// A requirement of the type `core/v1` `NodeSelectorRequirement`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeRequirement {
     /// The node label that is compared.
     pub key: String,
-    /// How the label is compared with `values`.
+    /// The operator that compares the label with `values`.
     pub operator: NodeOperator,
     /// The values that the label is compared with.
     #[serde(default)]
@@ -157,13 +157,13 @@ impl NodeOperator {
     }
 }
 
-/// A `core/v1` `Toleration`.
+/// A toleration of the type `core/v1` `Toleration`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Toleration {
     /// The key of the taint.
     pub key: String,
-    /// How the value of the taint is compared.
+    /// The operator that compares the value of the taint.
     #[serde(default)]
     pub operator: TolerationOperator,
     /// The value of the taint, if the operator is `Equal`.
@@ -296,16 +296,16 @@ impl JsonSchema for Amount {
 /// The three resources that every container has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
-    /// Processor cores.
+    /// The amount of processor cores.
     Cpu,
-    /// Bytes of memory.
+    /// The amount of memory in bytes.
     Memory,
     /// Bytes of the node's disk.
     EphemeralStorage,
 }
 
 impl Resource {
-    /// All three.
+    /// All three kinds of resources.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::EphemeralStorage];
 
     /// Returns the name in the Pod API.
@@ -323,9 +323,9 @@ impl Resource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Amounts {
-    /// Processor cores.
+    /// The amount of processor cores.
     pub cpu: Amount,
-    /// Bytes of memory.
+    /// The amount of memory in bytes.
     pub memory: Amount,
     /// Bytes of the node's disk: writable layer, logs and emptyDir volumes.
     pub ephemeral_storage: Amount,

@@ -118,10 +118,16 @@ struct Cause {
 impl<'r> Status<'r> {
     fn of(record: &'r Record) -> Self {
         const MAX_CAUSES: usize = 50;
+        const MAX_CAUSES_BYTES: usize = 64 << 10;
+        let mut bytes = 0;
         let causes = record.violations().of_highest().iter().take(MAX_CAUSES).map(|violation| Cause {
             reason: violation.rule.id,
             message: violation.to_string(),
             field: violation.path.to_string(),
+        });
+        let causes = causes.take_while(|cause| {
+            bytes += cause.message.len() + cause.field.len();
+            bytes <= MAX_CAUSES_BYTES
         });
         let message = record.message();
         Self { code: 403, reason: "Forbidden", message, details: Details { causes: causes.collect() } }

@@ -25,8 +25,8 @@ const MAX_TEXTS_BYTES: usize = 32 << 10;
 /// The most bytes of a list of violations in an audit line. What does not fit is counted in the list's last item.
 const MAX_VIOLATIONS_BYTES: usize = 80 << 10;
 
-/// The most bytes of a list of exceptions or lowered numbers in an audit line. What does not fit is counted in the list's
-/// last item.
+/// The most bytes of a list of exceptions or lowered numbers in an audit line. What does not fit is counted in the
+/// list's last item.
 const MAX_SHORT_LIST_BYTES: usize = 8 << 10;
 
 /// The most bytes of an audit line, with its newline and the fields of the chain.
@@ -138,7 +138,8 @@ pub struct AuditClamped<'a> {
 pub struct AuditViolation<'a> {
     /// The id of the violated rule. Empty in the last item of a list that was cut, which counts the rest.
     pub rule: Cow<'a, str>,
-    /// The level of the rule in the policy: enforce, warn or audit. Only violations at the level enforce deny a request.
+    /// The level of the rule in the policy: enforce, warn or audit. Only violations at the level enforce deny a
+    /// request.
     #[serde(default)]
     pub level: Cow<'a, str>,
     /// The path of the field, in the notation of Kubernetes.
@@ -147,12 +148,12 @@ pub struct AuditViolation<'a> {
     pub found: Cow<'a, str>,
     /// The values that the policy allows in the field.
     pub wanted: Cow<'a, str>,
-    /// What to change in the object so that the policy allows it.
+    /// The change of the object after which the policy allows it.
     #[serde(default)]
     pub remedy: Cow<'a, str>,
 }
 
-/// Where an audit record comes from.
+/// The part of sandgate that wrote an audit record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Origin<'a> {
     /// The name of the cluster.
@@ -274,7 +275,7 @@ impl<'a> AuditViolation<'a> {
     }
 }
 
-/// Cuts a text of the record. Every text that somebody else chose goes through it.
+/// Cuts a text of the record. Every text that comes from a request goes through it.
 fn short(text: &str) -> Cow<'_, str> {
     cut(text, MAX_TEXT_CHARS)
 }

@@ -1,7 +1,7 @@
-//! What a fill did beyond adding what was unset: numbers that it lowered, and the token that it removed.
+//! The changes of a fill beyond defaults for unset fields: numbers that it lowered, and the token that it removed.
 
 use crate::{
-    json::{Change, JsonStep, Value, each_change},
+    json::{JsonStep, Value, ValueChange, each_change},
     path::{FieldPath, LazyPath, SPEC},
     pod::{self, Pod},
     policy::{OnExcess, Profile},
@@ -84,7 +84,7 @@ pub(super) fn is_token_removed(pod: &Value) -> bool {
             JsonStep::Key(key) => Some(*key),
             JsonStep::Index(_) => None,
         });
-        removed |= matches!(change, Change::Removed) && matches!(list, Some("volumes" | "volumeMounts"));
+        removed |= matches!(change, ValueChange::Removed) && matches!(list, Some("volumes" | "volumeMounts"));
     });
     removed
 }

@@ -1,4 +1,4 @@
-//! What a policy finds in an object: in a Pod that is created, in an update, in a Binding.
+//! The evaluation of an object by a policy: of a Pod that is created, of an update, of a Binding.
 
 use super::{
     changes::{self, Clamped, Numbers},
@@ -19,14 +19,15 @@ use crate::{
 /// The labels that the API server itself copies from a node into each Binding.
 const TOPOLOGY_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 
-/// What a policy finds in one object, and what it fills.
+/// The violations that a policy finds in one object, and the fields that it fills.
 #[derive(Debug, Default)]
 pub struct Findings<'a> {
     /// The violations of the policy. Of a Pod that is created: those that are left once it is filled.
     pub violations: LeveledViolations,
     /// The violations that the stored Pod had before an update; they do not count against the update.
     pub forgiven: LeveledViolations,
-    /// True if the Pod before the update could not have been created under the enforced rules of the policy, by any user.
+    /// True if the Pod before the update could not have been created under the enforced rules of the policy, by any
+    /// user.
     pub is_escape: bool,
     /// The profile that was chosen for the object, which is the policy's own keys if no profile matches. Absent if the
     /// object could not be read, and for a Binding.
@@ -52,11 +53,11 @@ pub enum Defaults {
     Skip,
 }
 
-/// Fills `pod` if `defaults` and the policy demand it, and returns what violates the policy after that. Only a Pod that is
-/// being created has a `creator`.
+/// Fills `pod` if `defaults` and the policy demand it, and returns what violates the policy after that. Only a Pod that
+/// is being created has a `creator`.
 ///
-/// Rules at the level enforce are checked on the Pod as it goes out. The others are not filled in it, and are checked on a
-/// copy that has every default, so that what is reported of them is what enforcing would deny.
+/// Rules at the level enforce are checked on the Pod as it goes out. The others are not filled in it, and are checked
+/// on a copy that has every default, so that what is reported of them is what enforcing would deny.
 #[must_use]
 pub fn evaluate<'a>(
     policy: &'a Policy,
@@ -112,8 +113,8 @@ impl<'a> Evaluation<'a> {
         let mut would_violate = LeveledViolations::default();
         self.check(&simulated, &mut would_violate.sorted_by(self.policy));
         let is_filled = self.defaults == Defaults::Fill;
-        // Half a repair can make an object that the API server denies with an error of its own, so in the modes that deny
-        // nothing a Pod is filled as a whole or not at all.
+        // Half a repair can make an object that the API server denies with an error of its own, so in the modes that
+        // deny nothing a Pod is filled as a whole or not at all.
         if is_filled && self.policy.fill() == Fill::Always && would_violate.is_empty() {
             *pod = simulated;
             return self.with_changes(Findings { filled: would_fill, ..Findings::default() }, pod);
@@ -174,9 +175,9 @@ fn has_enforced_rules(policy: &Policy) -> bool {
 
 /// Evaluates an update: it is held against the update what the Pod violates now and did not violate before.
 ///
-/// A Pod that is being deleted is no exception: it may run on for as long as the delete allows, and its finalizers can be
-/// removed whatever it violates. Old and new object are each evaluated by their own profile; if an update moves the Pod to
-/// another one, nothing is forgiven, or a Pod could be relabelled into a profile that it does not fit.
+/// A Pod that is being deleted is no exception: it may run on for as long as the delete allows, and its finalizers can
+/// be removed whatever it violates. Old and new object are each evaluated by their own profile; if an update moves the
+/// Pod to another one, nothing is forgiven, or a Pod could be relabelled into a profile that it does not fit.
 pub(super) fn evaluate_update<'a>(policy: &'a Policy, new: &Value<'a>, old: &Value<'a>) -> Findings<'a> {
     let profile = profile_of(policy, new, None);
     let mut findings =
@@ -222,11 +223,11 @@ fn could_be_created_by_a_user(policy: &Policy, pod: &Value) -> bool {
     })
 }
 
-/// Evaluates a Binding by the labels and annotations in it, which go over those of the Pod. It is no Pod, so all that it
-/// violates without them does not count.
+/// Evaluates a Binding by the labels and annotations in it, which go over those of the Pod. It is no Pod, so all that
+/// it violates without them does not count.
 ///
-/// The Pod's profile is not known, so what one profile denies is denied, and so is a label that a profile is chosen by. The
-/// topology labels that the API server copies from the node are chosen by no user, and count for nothing.
+/// The Pod's profile is not known, so what one profile denies is denied, and so is a label that a profile is chosen by.
+/// The topology labels that the API server copies from the node are chosen by no user, and count for nothing.
 pub(super) fn evaluate_binding<'a>(policy: &'a Policy, binding: &Value<'a>) -> Findings<'a> {
     let mut findings = Findings::default();
     let mut sorted = findings.violations.sorted_by(policy);
@@ -299,7 +300,7 @@ fn profile_of<'p>(policy: &'p Policy, pod: &Value, creator: Option<Creator>) -> 
 }
 
 /// Calls `choose` with what a profile is chosen by.
-fn with_facts<T>(pod: &Value, creator: Option<Creator>, choose: impl FnOnce(&PodFacts) -> T) -> T {
+pub(crate) fn with_facts<T>(pod: &Value, creator: Option<Creator>, choose: impl FnOnce(&PodFacts) -> T) -> T {
     let (metadata, spec) = (pod::metadata(pod), pod::spec(pod));
     let owner = pod::controller(metadata)
         .and_then(|owner| Some(Owner::new(owner.str("kind")?, owner.str("apiVersion")?)));

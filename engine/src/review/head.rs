@@ -13,7 +13,7 @@ use crate::json::Text;
 /// The number of bytes that are read of a head. Where `request.uid` is not among them there is no head.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// What the first bytes of a review name. Each field is empty if it does not stand there.
+/// The names in the first bytes of a review. A field is empty if those bytes do not hold it.
 #[derive(Debug, Default)]
 pub struct Head<'a> {
     pub(super) api_version: Text<'a>,
@@ -30,14 +30,14 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads the first [`MAX_HEAD_BYTES`] of `body`, as far as they are JSON. Returns `None` if they name no uid, or if they
-    /// name another kind or version than an `AdmissionReview` that can be answered.
+    /// Reads the first [`MAX_HEAD_BYTES`] of `body`, as far as they are JSON. Returns `None` if they name no uid, or if
+    /// they name another kind or version than an `AdmissionReview` that can be answered.
     #[must_use]
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let mut head = Self::default();
         let bytes = &body[..body.len().min(MAX_HEAD_BYTES)];
-        // The error says where the head ends. What was read before it stands.
-        let reader = HeadReader { level: Level::Review, head: &mut head };
+        // The error marks the end of the head. What was read before it is valid.
+        let reader = HeadReader { part: ReviewPart::Review, head: &mut head };
         let _ = reader.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
         let is_review = matches!(&*head.kind, "AdmissionReview" | "");
         let is_spoken = matches!(&*head.api_version, "admission.k8s.io/v1" | "admission.k8s.io/v1beta1" | "");
@@ -47,7 +47,7 @@ impl<'a> Head<'a> {
 
 /// The objects of a review that are read.
 #[derive(Clone, Copy)]
-enum Level {
+enum ReviewPart {
     Review,
     Request,
     User,
@@ -55,13 +55,13 @@ enum Level {
 
 /// Writes the members of one object into the head, one after the other, so that those before an error are kept.
 struct HeadReader<'h, 'a> {
-    level: Level,
+    part: ReviewPart,
     head: &'h mut Head<'a>,
 }
 
 impl<'de> HeadReader<'_, 'de> {
-    fn enter<A: MapAccess<'de>>(&mut self, level: Level, access: &mut A) -> Result<(), A::Error> {
-        access.next_value_seed(HeadReader { level, head: self.head })
+    fn enter<A: MapAccess<'de>>(&mut self, part: ReviewPart, access: &mut A) -> Result<(), A::Error> {
+        access.next_value_seed(HeadReader { part, head: self.head })
     }
 }
 
@@ -82,20 +82,20 @@ impl<'de> Visitor<'de> for HeadReader<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
         while let Some(key) = access.next_key::<Text>()? {
-            match (self.level, &*key) {
-                (Level::Review, "kind") => self.head.kind = access.next_value()?,
-                (Level::Review, "apiVersion") => self.head.api_version = access.next_value()?,
-                (Level::Review, "request") => self.enter(Level::Request, &mut access)?,
-                (Level::Request, "uid") => self.head.uid = access.next_value()?,
-                (Level::Request, "operation") => self.head.operation = access.next_value()?,
-                (Level::Request, "resource") => self.head.resource = access.next_value()?,
-                (Level::Request, "subResource") => self.head.sub_resource = access.next_value()?,
-                (Level::Request, "namespace") => self.head.namespace = access.next_value()?,
-                (Level::Request, "name") => self.head.name = access.next_value()?,
-                (Level::Request, "dryRun") => self.head.dry_run = access.next_value()?,
-                (Level::Request, "userInfo") => self.enter(Level::User, &mut access)?,
-                (Level::User, "username") => self.head.user = access.next_value()?,
-                (Level::User, "groups") => self.head.groups = access.next_value()?,
+            match (self.part, &*key) {
+                (ReviewPart::Review, "kind") => self.head.kind = access.next_value()?,
+                (ReviewPart::Review, "apiVersion") => self.head.api_version = access.next_value()?,
+                (ReviewPart::Review, "request") => self.enter(ReviewPart::Request, &mut access)?,
+                (ReviewPart::Request, "uid") => self.head.uid = access.next_value()?,
+                (ReviewPart::Request, "operation") => self.head.operation = access.next_value()?,
+                (ReviewPart::Request, "resource") => self.head.resource = access.next_value()?,
+                (ReviewPart::Request, "subResource") => self.head.sub_resource = access.next_value()?,
+                (ReviewPart::Request, "namespace") => self.head.namespace = access.next_value()?,
+                (ReviewPart::Request, "name") => self.head.name = access.next_value()?,
+                (ReviewPart::Request, "dryRun") => self.head.dry_run = access.next_value()?,
+                (ReviewPart::Request, "userInfo") => self.enter(ReviewPart::User, &mut access)?,
+                (ReviewPart::User, "username") => self.head.user = access.next_value()?,
+                (ReviewPart::User, "groups") => self.head.groups = access.next_value()?,
                 _ => drop(access.next_value::<IgnoredAny>()?),
             }
         }

@@ -27,6 +27,7 @@ pub use audit_record::{
     AuditClamped, AuditOwner, AuditRecord, AuditViolation, MAX_LINE_BYTES, MAX_TEXT_CHARS, Origin, rules,
 };
 pub use changes::Clamped;
+pub(crate) use evaluate::with_facts;
 pub use evaluate::{Defaults, Findings, evaluate};
 pub use head::{Head, MAX_HEAD_BYTES};
 pub use levels::LeveledViolations;
@@ -45,18 +46,18 @@ pub struct Evaluator<'a> {
     /// The policy that the path of the call names (`/mutate/NAME`). It holds in namespaces that it selects by their
     /// labels, which a review does not show.
     pub path_policy: Option<&'a str>,
-    /// What happens in a namespace without a policy.
+    /// The answer for a namespace without a policy.
     pub without_policy: WithoutPolicy,
-    /// How the sender proved that it is an API server.
+    /// The proof that the sender is an API server.
     pub caller: Caller,
 }
 
 impl<'a> Evaluator<'a> {
-    /// Answers one review.
+    /// Answers one review with a decision.
     ///
     /// # Errors
-    /// If `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read is no error: it is
-    /// denied, with the reason.
+    /// Returns an error if `body` is not an `AdmissionReview` of a supported version. A review whose Pod cannot be read
+    /// is no error: it is denied, with the reason.
     pub fn answer(self, endpoint: Endpoint, body: &'a [u8]) -> Result<Answer<'a>, ReviewError> {
         Ok(self.answer_request(endpoint, Request::read(body)?))
     }
@@ -75,8 +76,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn decide(self, endpoint: Endpoint, request: &mut Request<'a>) -> Decision<'a> {
-        if !request.is_judged {
-            return Decision::of(Outcome::NotJudged);
+        if !request.is_evaluated {
+            return Decision::of(Outcome::NotEvaluated);
         }
         let Some(policy) = self.policies.for_namespace(&request.info.namespace, self.path_policy) else {
             return self.decide_without_policy(request);
@@ -127,11 +128,11 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Answers one review by `policies`, and denies where no policy covers the namespace. `path_policy` is the policy that the
-/// path of the call names, if it names one.
+/// Answers one review by `policies`, and denies where no policy covers the namespace. `path_policy` is the policy that
+/// the path of the call names, if it names one.
 ///
 /// # Errors
-/// As [`Evaluator::answer`].
+/// Returns the errors of [`Evaluator::answer`].
 pub fn answer<'a>(
     policies: &'a PolicySet,
     endpoint: Endpoint,
@@ -142,7 +143,8 @@ pub fn answer<'a>(
     Evaluator { policies, path_policy, without_policy, caller }.answer(endpoint, body)
 }
 
-/// The rule of a Pod in a namespace without a policy. It is not one of the policy's rules, which cannot be checked there.
+/// The rule of a Pod in a namespace without a policy. It is not one of the policy's rules, which cannot be checked
+/// there.
 pub static NAMESPACE_POLICY: Rule = Rule {
     id: "namespace-policy",
     group: Group::Metadata,
@@ -159,7 +161,7 @@ pub static NAMESPACE_POLICY: Rule = Rule {
 
 static NAMESPACE_PATH: LazyPath<'static> = METADATA.child("namespace");
 
-/// What was decided on a request.
+/// The decision on a request.
 #[derive(Debug)]
 struct Decision<'a> {
     outcome: Outcome,
@@ -174,8 +176,8 @@ impl Decision<'_> {
     }
 }
 
-/// Evaluates what came under a policy that is only recorded: a create where it can still be filled, an update where it is
-/// final. Returns `None` if the candidate has nothing to evaluate there.
+/// Evaluates what came under a policy that is only recorded: a create where it can still be filled, an update where it
+/// is final. Returns `None` if the candidate has nothing to evaluate there.
 fn evaluate_candidate<'a>(
     candidate: &'a Policy,
     endpoint: Endpoint,

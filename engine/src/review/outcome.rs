@@ -13,7 +13,7 @@ pub enum Endpoint {
     Validate,
 }
 
-/// A text that is none of the words of a type.
+/// A text that is not one of the words of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not one of: {1}")]
 pub struct UnknownWord(String, String);
@@ -42,7 +42,7 @@ impl FromStr for Outcome {
 }
 
 impl Endpoint {
-    /// Both endpoints.
+    /// All endpoints, in order of admission.
     pub const ALL: [Self; 2] = [Self::Mutate, Self::Validate];
 
     /// Returns the word in records and metrics.
@@ -71,11 +71,11 @@ pub enum Outcome {
     /// The request is allowed: no policy covers the namespace, and the server is set to admit there.
     NoPolicy,
     /// The request is allowed: no rule checks it (DELETE, CONNECT, another resource).
-    NotJudged,
+    NotEvaluated,
 }
 
 impl Outcome {
-    /// Every verdict.
+    /// All verdicts, as records and metrics list them.
     pub const ALL: [Self; 7] = [
         Self::Admitted,
         Self::Denied,
@@ -83,7 +83,7 @@ impl Outcome {
         Self::WouldDeny,
         Self::Exempt,
         Self::NoPolicy,
-        Self::NotJudged,
+        Self::NotEvaluated,
     ];
 
     /// Returns the outcome of a word in records, if it is one.
@@ -102,12 +102,12 @@ impl Outcome {
             Self::WouldDeny => "would-deny",
             Self::Exempt => "exempt",
             Self::NoPolicy => "no-policy",
-            Self::NotJudged => "not-judged",
+            Self::NotEvaluated => "not-evaluated",
         }
     }
 }
 
-/// What happens to a Pod in a namespace that the webhook selects and no policy covers.
+/// The answer for a Pod in a namespace that the webhook selects and no policy covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WithoutPolicy {
     /// The Pod is denied.

@@ -17,7 +17,7 @@ use crate::{
 /// One verdict, with everything that is reported of it.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// The verdict.
+    /// The verdict on the request.
     pub outcome: Outcome,
     /// The endpoint that was called.
     pub endpoint: Endpoint,
@@ -27,7 +27,7 @@ pub struct Record<'a> {
     pub policy: Option<&'a Policy>,
     /// The object of the request, filled as it goes out.
     pub object: Value<'a>,
-    /// What the policy found.
+    /// The violations that the policy found.
     pub findings: Findings<'a>,
     /// The violations of the candidate policy. They count in no verdict.
     pub candidate: LeveledViolations,
@@ -68,8 +68,8 @@ impl<'a> Record<'a> {
         &self.findings.violations
     }
 
-    /// Returns what kubectl shows of the violations: those of the highest level, and the policy's help if the request is
-    /// denied.
+    /// Returns what kubectl shows of the violations: those of the highest level, and the policy's help if the request
+    /// is denied.
     #[must_use]
     pub fn message(&self) -> &str {
         self.message.get_or_init(|| {
@@ -132,7 +132,7 @@ impl<'a> Record<'a> {
     /// Returns true if the verdict is part of the audit trail: something was evaluated, or should have been.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
-        self.outcome != Outcome::NotJudged
+        self.outcome != Outcome::NotEvaluated
     }
 
     /// Returns the audit record, every text of it cut: no environment values, no secrets, no whole objects.

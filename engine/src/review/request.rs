@@ -10,7 +10,7 @@ use crate::{
 
 /// Bytes that are not an `AdmissionReview` that can be answered. The message is one line.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum ReviewError {
     #[error("not an AdmissionReview: not UTF-8, at byte {0}")]
     NotUtf8(usize),
@@ -24,11 +24,11 @@ pub enum ReviewError {
     NoRequest,
     #[error("not an AdmissionReview that can be answered: request.uid is empty")]
     NoUid,
-    #[error("request.operation {0} is none of CREATE, UPDATE, DELETE, CONNECT")]
+    #[error("request.operation {0} is not one of CREATE, UPDATE, DELETE, CONNECT")]
     UnknownOperation(String),
 }
 
-/// What is done to the object.
+/// The operation on the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[expect(missing_docs, reason = "the words of the Kubernetes API")]
 pub enum Operation {
@@ -40,7 +40,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them.
+    /// All operations of the API.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
 
     fn read(word: &str) -> Result<Self, ReviewError> {
@@ -65,13 +65,13 @@ impl Operation {
     }
 }
 
-/// How the sender of a review proved that it is an API server.
+/// The proof that the sender of a review is an API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Caller {
     /// The server asks for no proof.
     #[default]
     Unasked,
-    /// The server asks for proof, and there was none: what the review says of users and objects may be invented.
+    /// The server asks for proof, and the sender has none: the users and objects of the review may be invented.
     Unverified,
     /// By a client certificate.
     Certificate,
@@ -96,14 +96,14 @@ impl Caller {
         matches!(self, Self::Certificate | Self::Token)
     }
 
-    /// Returns true if Events, escapes and alerts may follow from what the review says.
+    /// Returns true if Events, escapes and alerts may follow from the content of the review.
     #[must_use]
     pub fn is_believed(self) -> bool {
         self != Self::Unverified
     }
 }
 
-/// What a request says about itself, without the object.
+/// The fields of a request, without the object.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "the fields of the Kubernetes API")]
 pub struct RequestInfo<'a> {
@@ -117,26 +117,26 @@ pub struct RequestInfo<'a> {
     pub user: Text<'a>,
     pub groups: Vec<Text<'a>>,
     pub dry_run: bool,
-    /// How the sender proved that it is an API server. It does not stand in the review.
+    /// The proof that the sender is an API server. It is not part of the review.
     pub caller: Caller,
 }
 
 /// A review that can be answered.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// What it says about itself.
+    /// The fields of the request without the object.
     pub info: RequestInfo<'a>,
-    /// Whether a rule judges it: a Pod that is created or updated, or bound to a node.
-    pub is_judged: bool,
-    /// The Pod; null where there is none.
+    /// True if rules evaluate the request: a Pod is created or updated, or bound to a node.
+    pub is_evaluated: bool,
+    /// The Pod; null if the request has none.
     pub object: Value<'a>,
-    /// The Pod before an update; null where there is none.
+    /// The Pod before an update; null if the request has none.
     pub old_object: Value<'a>,
-    /// Why the Pod cannot be evaluated.
+    /// The reason why the Pod cannot be evaluated.
     pub unread: Option<Unread>,
 }
 
-/// Why the Pod of a review cannot be evaluated.
+/// The reason why the Pod of a review cannot be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
     /// The object is missing, is not JSON, or holds too many values.
@@ -151,7 +151,7 @@ pub enum Unread {
     Interrupted,
     /// The evaluation did not end in time.
     NotEvaluated,
-    /// The evaluation panicked.
+    /// The evaluation of the Pod panicked.
     Panicked,
 }
 
@@ -161,7 +161,7 @@ impl Unread {
         let pod = || "a Pod".to_string();
         let in_time = || "evaluated in time".to_string();
         match self {
-            Self::Malformed(problem) => (problem.clone(), pod(), "send a Pod that can be read without doubt"),
+            Self::Malformed(problem) => (problem.clone(), pod(), "fix the JSON of the object"),
             Self::TooLarge(limit) => (
                 format!("in a review of more than {limit} bytes"),
                 format!("in a review of at most {limit} bytes"),
@@ -196,7 +196,7 @@ impl<'a> Request<'a> {
     /// policy is Ignore.
     ///
     /// # Errors
-    /// If `body` is not an `AdmissionReview` of a supported version.
+    /// Returns an error if `body` is not an `AdmissionReview` of a supported version.
     pub fn read(body: &'a [u8]) -> Result<Self, ReviewError> {
         let problem = match Self::read_whole(body) {
             Ok(request) => return Ok(request),
@@ -270,22 +270,23 @@ impl<'a> Request<'a> {
 
     fn new(info: RequestInfo<'a>, object: Value<'a>, old_object: Value<'a>, unread: Option<Unread>) -> Self {
         let is_changed = matches!(info.operation, Operation::Create | Operation::Update);
-        let is_judged = is_changed && is_pod(&info) || is_binding(&info);
-        Self { info, is_judged, object, old_object, unread }
+        let is_evaluated = is_changed && is_pod(&info) || is_binding(&info);
+        Self { info, is_evaluated, object, old_object, unread }
     }
 
-    /// Whether the object is a Binding: the node of a Pod, and labels and annotations that go over the Pod's own.
+    /// Returns true if the object is a Binding: the node of a Pod, and labels and annotations that override the Pod's
+    /// own.
     #[must_use]
     pub fn is_binding(&self) -> bool {
         is_binding(&self.info)
     }
 }
 
-/// Subresources of pods whose object is no Pod. Any other is judged as one, also one we have never heard of.
+/// Subresources of pods whose object is not a Pod. Any other is evaluated as a Pod, also an unknown one.
 const NOT_PODS: [&str; 7] = ["attach", "binding", "eviction", "exec", "log", "portforward", "proxy"];
 
 fn is_pod(info: &RequestInfo) -> bool {
-    // A review that does not name its resource is judged: better too much than too little.
+    // A review that does not name its resource is evaluated: better too much than too little.
     matches!(&*info.resource, "pods" | "") && !NOT_PODS.contains(&&*info.subresource)
 }
 

@@ -15,7 +15,7 @@ const MAX_TOTAL_CHARS: usize = 4096;
 
 /// Returns the warnings of an answer.
 pub(super) fn of(record: &Record) -> Vec<String> {
-    let mut warnings = Warnings::default();
+    let mut warnings = WarningTexts::default();
     if matches!(record.outcome, Outcome::Denied | Outcome::Exempt) {
         return warnings.list;
     }
@@ -56,8 +56,8 @@ fn of_changes(record: &Record, policy: &Policy) -> Vec<String> {
     warnings
 }
 
-/// Returns the warning for a Pod of a Job that got its deadline from the policy. The Job's own deadline does not stand in
-/// its Pods, so whoever set it there expects another end.
+/// Returns the warning for a Pod of a Job that got its deadline from the policy. The Job's own deadline does not stand
+/// in its Pods, so its author expects another end.
 fn deadline_of_job(record: &Record, policy: &Policy) -> Option<String> {
     static DEADLINE: &str = "activeDeadlineSeconds";
     let path = FieldPath::from(SPEC.child(DEADLINE));
@@ -71,10 +71,10 @@ fn deadline_of_job(record: &Record, policy: &Policy) -> Option<String> {
     ))
 }
 
-/// Returns one short line for a person about what was filled: two fields of the Pod itself, the runtime class first, and
-/// the number of further fields. It has only words of the Pod API and the policy's name in it.
+/// Returns one short line for a person about what was filled: two fields of the Pod itself, the runtime class first,
+/// and the number of further fields. It has only words of the Pod API and the policy's name in it.
 fn filled(record: &Record, policy: &Policy, is_patched: bool) -> Option<String> {
-    const NAMED: usize = 2;
+    const MAX_NAMED: usize = 2;
     let verb = if is_patched { "filled" } else { "would fill" };
     let of_object;
     let paths = if is_patched && record.findings.simulated.is_some() {
@@ -85,7 +85,7 @@ fn filled(record: &Record, policy: &Policy, is_patched: bool) -> Option<String> 
     };
     let mut of_pod: Vec<String> = paths.iter().filter_map(field_of_pod).collect();
     of_pod.sort_by_key(|field| field != "runtimeClassName");
-    let named = &of_pod[..of_pod.len().min(NAMED)];
+    let named = &of_pod[..of_pod.len().min(MAX_NAMED)];
     let what = match (named, paths.len() - named.len()) {
         (_, 0) if named.is_empty() => return None,
         ([], more) => format!("{more} fields"),
@@ -109,12 +109,12 @@ fn is_interactive(record: &Record) -> bool {
 
 /// Collects warnings up to what the API server takes.
 #[derive(Default)]
-struct Warnings {
+struct WarningTexts {
     list: Vec<String>,
     chars: usize,
 }
 
-impl Warnings {
+impl WarningTexts {
     /// Adds a warning; returns false if it does not fit.
     fn push(&mut self, warning: String) -> bool {
         let chars = warning.chars().count();
@@ -124,7 +124,7 @@ impl Warnings {
             warning.chars().take(MAX_WARNING_CHARS - 1).chain(['…']).collect()
         };
         let chars = chars.min(MAX_WARNING_CHARS);
-        // The last warning says how many more there are.
+        // The last warning has the number of those that are not shown.
         if self.chars + chars > MAX_TOTAL_CHARS - MAX_WARNING_CHARS {
             return false;
         }

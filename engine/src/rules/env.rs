@@ -50,8 +50,8 @@ fn fill_env<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
     filled
 }
 
-/// Returns for each container whether the policy's HOME would lie on a volume that another container of the Pod reaches,
-/// where that one could leave settings for programs of this one. Empty if the policy has no HOME.
+/// Returns for each container whether the policy's HOME would lie on a volume that another container of the Pod
+/// reaches, where that one could leave settings for programs of this one. Empty if the policy has no HOME.
 fn shared_homes(profile: &Profile, pod: &Value) -> Vec<bool> {
     let mut specs =
         iter::once(&profile.spec).chain(profile.exceptions.iter().map(|exception| &exception.spec));
@@ -83,7 +83,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !matches!(*segment, "" | "."))
 }
 
-/// Which containers reach a part of a volume.
+/// The containers that reach a part of a volume.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Readers {
     One(usize),
@@ -222,7 +222,8 @@ mod tests {
         }
     }
 
-    /// Whether HOME is filled into `main` and `second`, where each has this mount and the policy has this HOME.
+    /// Returns whether HOME is filled into `main` and into `second`, if each has this mount and the policy has this
+    /// HOME.
     fn homes(home: &str, main: &Json, second: &Json) -> [bool; 2] {
         let mut pod = complete_pod_of_three();
         pod["spec"].as_object_mut().unwrap().remove("initContainers");

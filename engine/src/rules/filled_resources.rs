@@ -1,7 +1,7 @@
 //! The memory of filled requests and limits, in an annotation of the Pod.
 //!
-//! What an earlier round of admission filled may be lowered later; what a person wrote may not. The annotation can be
-//! forged, but only ever lets an amount be lowered.
+//! Amounts that an earlier round of admission filled may be lowered later; those that a person wrote may not. The
+//! annotation can be forged, but only ever lets an amount be lowered.
 
 use std::{borrow::Cow, collections::HashMap};
 

@@ -118,7 +118,7 @@ fn place<'a>(needs: &[Need<'a>], pod: &Value<'a>, is_alone: bool) -> Vec<Placed<
         };
         let is_new = !uses.contains_key(name.as_ref());
         // What is placed under a name is no volume for another need.
-        uses.insert(name.clone(), VolumeUse::default());
+        uses.insert(name.clone(), MountedVolume::default());
         placed.push(Placed { volume, name, is_new });
     }
     placed
@@ -136,9 +136,9 @@ fn candidate(volume: &FilledVolume, attempt: usize) -> Cow<'_, str> {
     Cow::Owned(name)
 }
 
-/// How a volume of the Pod is mounted.
+/// The mount of a volume of the Pod.
 #[derive(Default)]
-struct VolumeUse<'p> {
+struct MountedVolume<'p> {
     /// The size, if it is an emptyDir on disk.
     size: Option<Quantity>,
     /// True if a container mounts something else of it than the sub-path of its own name.
@@ -150,7 +150,7 @@ struct VolumeUse<'p> {
     has_several_paths: bool,
 }
 
-impl VolumeUse<'_> {
+impl MountedVolume<'_> {
     /// Returns true if the volume is used as the fill would use it, so that mounting it hands nothing over.
     fn can_be(&self, volume: &FilledVolume, is_alone: bool) -> bool {
         if self.size != Some(volume.size_limit.value) {
@@ -165,19 +165,21 @@ impl VolumeUse<'_> {
     }
 }
 
-fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, VolumeUse<'p>> {
+fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, MountedVolume<'p>> {
     let pod_spec = spec(pod);
-    let mut uses: HashMap<Cow<str>, VolumeUse> = HashMap::new();
+    let mut uses: HashMap<Cow<str>, MountedVolume> = HashMap::new();
     for (_, volume) in pod_spec.objects("volumes") {
         let Some(name) = volume.str("name") else { continue };
         let dir = volume.object("emptyDir").filter(|dir| dir.get("medium").is_none());
         let size = dir.filter(|_| is_empty_dir(volume)).and_then(|dir| amount(dir.get("sizeLimit")));
-        uses.insert(Cow::Owned(name.to_owned()), VolumeUse { size, ..VolumeUse::default() });
+        uses.insert(Cow::Owned(name.to_owned()), MountedVolume { size, ..MountedVolume::default() });
     }
     for container in crate::pod::containers(pod) {
         let own_name = container.str("name");
         for (_, mount) in container.objects("volumeMounts") {
-            let Some(found) = mount.str("name").and_then(|name| uses.get_mut(name)) else { continue };
+            let Some(name) = mount.str("name") else { continue };
+            // A name that is mounted and not declared is taken too: a volume of that name would come under this mount.
+            let found = uses.entry(Cow::Owned(name.to_owned())).or_default();
             let sub_path = mount.str("subPath").filter(|path| !path.is_empty());
             let has_expression = mount.get("subPathExpr").is_some();
             found.is_mixed |= has_expression || sub_path.is_none() || sub_path != own_name;
@@ -202,6 +204,21 @@ mod tests {
         let mut pod = plain_pod();
         pod["spec"]["containers"] = names.iter().map(|name| json!({"name": name, "image": "i"})).collect();
         pod
+    }
+
+    #[test]
+    fn name_that_is_mounted_and_not_declared_is_taken() {
+        let mut pod = bare(&["user", "sidecar"]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "tmp", "mountPath": "/tmp/all"}]);
+        let pod = filled(&pod);
+        assert!(mounts(&pod, "containers", 1).contains(&"sandgate-tmp/sidecar:/tmp".to_string()), "{pod}");
+        let declared: Vec<&str> = pod["spec"]["volumes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|volume| volume["name"].as_str())
+            .collect();
+        assert!(!declared.contains(&"tmp"), "nothing comes under the mount of that name: {declared:?}");
     }
 
     /// The mounts of a container, as `volume:path` or `volume/sub-path:path`.

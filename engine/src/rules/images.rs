@@ -14,7 +14,7 @@ use crate::{
 pub(super) static IMAGES: Rule = Rule {
     id: "images",
     group: Group::Images,
-    title: "Images come from allowed places, pinned if the policy demands it.",
+    title: "Images come from allowed repositories, pinned if the policy demands it.",
     why: "Any image is allowed unless the policy lists some. References are compared as container runtimes read them: \
           nginx is docker.io/library/nginx, and registry.example.com/team does not allow \
           registry.example.com/team-of-others. The image of a volume is code of the sandbox like that of a container.",
@@ -27,7 +27,7 @@ pub(super) static IMAGES: Rule = Rule {
     check: check_images,
 };
 
-/// What an exception opens for a container is no matter here: it is chosen by the image.
+/// Exceptions do not count here: they are themselves chosen by the image.
 fn check_images(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     if spec.images.allowed.allow_anything() && !spec.images.require_digest {
         return;
@@ -57,7 +57,7 @@ fn check_image(path: LazyPath, found: Option<&Value>, settings: &Images, out: &m
     }
 }
 
-/// The allowed places, joined when they are written.
+/// The allowed repositories, joined when they are written.
 struct Places<'p>(&'p ImagePatterns);
 
 impl fmt::Display for Places<'_> {

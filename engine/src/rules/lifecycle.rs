@@ -49,7 +49,7 @@ fn check_restart_policy(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let for_jobs =
         if owner.is_some_and(is_job) { settings.allowed_for_jobs.as_slice() } else { Default::default() };
     let found = pod.spec.get("restartPolicy");
-    // A value that is no text is none of them.
+    // A value that is not a text is not one of them.
     let policy = found.map_or(API_DEFAULT_RESTART_POLICY, |policy| policy.as_str().unwrap_or_default());
     if settings.allowed.iter().chain(for_jobs).any(|allowed| allowed.as_str() == policy) {
         return;
@@ -71,7 +71,7 @@ impl fmt::Display for Values<'_> {
     }
 }
 
-/// What can be done about a restart policy, which depends on what creates the Pod.
+/// The action against a wrong restart policy, which depends on what creates the Pod.
 struct RestartAdvice<'p, 'a> {
     owner: Option<&'p Object<'a>>,
     default: RestartPolicyValue,
@@ -96,8 +96,8 @@ impl fmt::Display for RestartAdvice<'_, '_> {
     }
 }
 
-/// Returns true if an owner is of the kinds that create a new Pod each time one ends, and whose templates take no restart
-/// policy but Always.
+/// Returns true if an owner is of the kinds that create a new Pod each time one ends, and whose templates take no
+/// restart policy but Always.
 fn restarts_pods_for_ever(owner: &Object) -> bool {
     let group =
         owner.str("apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
@@ -360,7 +360,7 @@ mod tests {
         );
     }
 
-    /// Always is the API default, which cannot be told from an unset field: it stays where it is allowed.
+    /// Always is the API default, which cannot be distinguished from an unset field: it stays if it is allowed.
     #[test]
     fn restart_policy_may_be_each_of_the_allowed_values() {
         let spec = spec("{lifecycle: {restartPolicy: {allowed: [Never, OnFailure, Always]}}}");
@@ -504,7 +504,7 @@ mod tests {
         rejects_under(&spec, DEADLINE_AT, deadline(json!(2_147_483_648_i64)));
     }
 
-    /// What GitLab, Tekton and Flyte write: one second too much, no time-out, nanoseconds.
+    /// Deadlines as GitLab, Tekton and Flyte write them: one second too much, no time-out, nanoseconds.
     #[test]
     fn numbers_above_the_ceiling_are_clamped() {
         let spec = spec(

@@ -124,7 +124,7 @@ fn controller_that_creates_pods_again_is_named() {
     has(&owned("Job", json!("Always")), "set it to Never");
 }
 
-/// Nothing is filled for a controller that is no Job, so that the field cannot be left out.
+/// Nothing is filled for a controller that is not a Job, so the field cannot be omitted.
 #[test]
 fn controller_without_a_kind_is_no_job() {
     let found = message(|pod| {

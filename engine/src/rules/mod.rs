@@ -67,7 +67,7 @@ pub struct Rule {
 
 /// The subject of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names describe them")]
 pub enum Group {
     Schema,
     Metadata,
@@ -161,7 +161,7 @@ impl Hash for Rule {
 /// The number of fields that one rule filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filled {
-    /// The rule.
+    /// The rule that is violated.
     pub rule: &'static Rule,
     /// The number of fields that it set.
     pub fields: usize,
@@ -174,9 +174,11 @@ pub struct Filled {
 /// - `pod-schema` reports first: it explains why other rules see nothing in a value of the wrong type.
 /// - `runtime-class` and `host-users` fill before `run-as-non-root` and `run-as-user`: whether a container
 ///   may run as root depends on both.
-/// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it leaves.
+/// - `token-volumes` fills before `empty-dir` and `writable-paths`, which look at the volumes and mounts that it
+///   leaves.
 /// - `empty-dir` fills before `writable-paths`, which adds volumes that have their limit already.
-/// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their mounts.
+/// - `env` fills after `writable-paths`: HOME is not filled on a volume that containers share, so it looks at their
+///   mounts.
 /// - `resource-limits` fills last: its annotation is for the containers as every other rule leaves them.
 pub static ALL: &[&Rule] = &[
     &schema::POD_SCHEMA,
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_says_how_many_fields_it_filled() {
+    fn each_rule_reports_how_many_fields_it_filled() {
         let fields = |pod: &serde_json::Value| {
             let text = pod.to_string();
             let mut tree = crate::json::pod_from_str(&text).unwrap();
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_an_id_of_its_own_and_says_why() {
+    fn every_rule_has_an_id_of_its_own_and_a_reason() {
         for (index, rule) in ALL.iter().enumerate() {
             assert!(ALL[..index].iter().all(|other| other.id != rule.id), "{} stands twice", rule.id);
             assert!(rule.title.ends_with('.') && rule.why.len() > 40, "{} explains itself", rule.id);
@@ -424,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_object_is_refused_without_a_panic() {
+    fn empty_object_is_denied_without_a_panic() {
         for text in ["null", "[]", "{}", r#"{"spec":[]}"#, r#"{"spec":{"containers":[null,1,{}]}}"#] {
             let pod = serde_json::from_str(text).unwrap();
             assert!(!violations(&filled(&pod)).is_empty(), "{text}");

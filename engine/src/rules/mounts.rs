@@ -1,4 +1,4 @@
-//! How volumes are mounted: sub-paths, block devices and mount propagation.
+//! The mounts of volumes: sub-paths, block devices and mount propagation.
 
 use super::{Group, Rule};
 use crate::{

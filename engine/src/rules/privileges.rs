@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn writable_root_is_the_pods_choice_if_the_policy_says_so() {
+    fn writable_root_is_the_pods_choice_if_the_policy_allows_it() {
         let spec = spec("{security: {readOnlyRootFilesystem: false}}");
         for value in [json!(false), json!(true), json!(null)] {
             accepts_under(&spec, |pod| security(pod)["readOnlyRootFilesystem"] = value);

@@ -1,6 +1,6 @@
 //! The fill of requests and limits: each container gets a share of the Pod's budget, or the Pod gets it as a whole.
 //!
-//! What is filled is remembered ([`FilledResources`]). When another webhook adds a sidecar between the two rounds of
+//! Filled amounts are remembered ([`FilledResources`]). When another webhook adds a sidecar between the two rounds of
 //! admission, or raises what was filled, as a vertical autoscaler does, it is lowered to what the budget leaves.
 
 use super::{
@@ -51,7 +51,7 @@ pub(super) fn fill_resource_limits<'a>(profile: &'a Profile, pod: &mut Value<'a>
     filled.changed
 }
 
-/// Returns the request that the policy fills for the Pod as a whole; there is none of disk.
+/// Returns the request that the policy fills for the Pod as a whole. Disk has no such request.
 fn pod_request(resources: &Resources, resource: Resource) -> Option<&Amount> {
     match resource {
         Resource::Cpu => Some(&resources.pod.requests.cpu),
@@ -101,7 +101,7 @@ fn fill_pod<'a>(
 
         let written = of_pod(pod_spec, "requests", resource);
         let remembered = filled.get(POD, AmountKind::Requests, resource);
-        let is_open = origin(written, remembered) == Origin::Open && amount(written) != Some(request);
+        let is_open = origin(written, remembered) == AmountOrigin::Open && amount(written) != Some(request);
         let Some(own) = pod_spec.object_mut("resources") else { continue };
         if own.object_mut("limits").is_some_and(|limits| limits.set_default(name, budget.text.as_str())) {
             filled.put(POD, AmountKind::Limits, resource, &budget.text);
@@ -121,14 +121,14 @@ struct ContainerDemand {
     slots: [ResourceSlot; 3],
 }
 
-/// Who wrote an amount.
+/// The author of an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// A person: it stays.
+enum AmountOrigin {
+    /// A person wrote it: it stays.
     Written,
-    /// Nobody, or an earlier round of this fill: it may be set and lowered.
+    /// The amount is unset, or set by an earlier round of this fill: it may be set and lowered.
     Open,
-    /// An earlier round of this fill, and another webhook raised it since: it may be lowered no more than is needed.
+    /// An earlier round of this fill set it, and another webhook raised it since: it may be lowered as far as needed.
     Raised,
 }
 
@@ -138,8 +138,8 @@ struct ResourceSlot {
     /// The limit and the request as they are; `None` if absent or unreadable.
     limit: Option<Quantity>,
     request: Option<Quantity>,
-    limit_origin: Origin,
-    request_origin: Origin,
+    limit_origin: AmountOrigin,
+    request_origin: AmountOrigin,
     /// The limit to set.
     share: Option<Quantity>,
     /// The amount that the request of the Pod leaves for this one.
@@ -148,28 +148,28 @@ struct ResourceSlot {
 
 impl ResourceSlot {
     fn has_open_limit(&self) -> bool {
-        self.limit_origin != Origin::Written
+        self.limit_origin != AmountOrigin::Written
     }
 
     /// Returns the least limit: a request that a person wrote.
     fn minimum(&self) -> Quantity {
-        self.request.filter(|_| self.request_origin == Origin::Written).unwrap_or_default()
+        self.request.filter(|_| self.request_origin == AmountOrigin::Written).unwrap_or_default()
     }
 
     /// Returns the request that is not to be shared out.
     fn fixed_request(&self) -> Quantity {
-        self.request.filter(|_| self.request_origin != Origin::Open).unwrap_or_default()
+        self.request.filter(|_| self.request_origin != AmountOrigin::Open).unwrap_or_default()
     }
 
     fn leave_alone(&mut self) {
-        (self.limit_origin, self.request_origin) = (Origin::Written, Origin::Written);
+        (self.limit_origin, self.request_origin) = (AmountOrigin::Written, AmountOrigin::Written);
     }
 }
 
 impl ContainerDemand {
     fn is_met(&self) -> bool {
         let is_written =
-            |slot: &ResourceSlot| [slot.limit_origin, slot.request_origin] == [Origin::Written; 2];
+            |slot: &ResourceSlot| [slot.limit_origin, slot.request_origin] == [AmountOrigin::Written; 2];
         self.slots.iter().all(is_written)
     }
 }
@@ -194,17 +194,17 @@ fn demands<'a>(profile: &'a Profile, pod: &mut Value<'a>, earlier: &FilledResour
 }
 
 /// Returns who wrote the amount `found`, of which an earlier round remembers that it filled `remembered`.
-fn origin(found: Option<&Value>, remembered: Option<&str>) -> Origin {
+fn origin(found: Option<&Value>, remembered: Option<&str>) -> AmountOrigin {
     let (Some(found), Some(remembered)) = (found, remembered) else {
-        return if found.is_none() { Origin::Open } else { Origin::Written };
+        return if found.is_none() { AmountOrigin::Open } else { AmountOrigin::Written };
     };
     if found.as_str() == Some(remembered) {
-        return Origin::Open;
+        return AmountOrigin::Open;
     }
     match (amount(Some(found)), Quantity::parse(remembered)) {
-        (Some(found), Ok(remembered)) if found == remembered => Origin::Open,
-        (Some(found), Ok(remembered)) if found > remembered => Origin::Raised,
-        _ => Origin::Written,
+        (Some(found), Ok(remembered)) if found == remembered => AmountOrigin::Open,
+        (Some(found), Ok(remembered)) if found > remembered => AmountOrigin::Raised,
+        _ => AmountOrigin::Written,
     }
 }
 
@@ -260,7 +260,7 @@ fn distribute_requests(demands: &mut [ContainerDemand], resource: Resource, most
     let running =
         || demands.iter().filter(|demand| demand.kind != ContainerKind::Init).map(|demand| demand.slots[at]);
     let left = running().fold(most, |left, slot| left.minus(slot.fixed_request()));
-    let recipients = running().filter(|slot| slot.request_origin == Origin::Open).count();
+    let recipients = running().filter(|slot| slot.request_origin == AmountOrigin::Open).count();
     let equal = left.share(recipients, grain(resource));
     let mut concurrent = Quantity::ZERO;
     for ContainerDemand { kind, slots, .. } in demands {
@@ -271,7 +271,7 @@ fn distribute_requests(demands: &mut [ContainerDemand], resource: Resource, most
         }
         slot.most_request = Some(equal);
         if *kind == ContainerKind::Sidecar {
-            let is_open = slot.request_origin == Origin::Open;
+            let is_open = slot.request_origin == AmountOrigin::Open;
             concurrent = concurrent.plus(if is_open { equal } else { slot.fixed_request() });
         }
     }
@@ -298,9 +298,9 @@ fn write<'a>(
         let Some(ceiling) = limit.or(slot.limit).filter(|ceiling| !ceiling.is_negative()) else { continue };
         let wanted = policy.container.requests.of(resource);
         let request = match slot.request_origin {
-            Origin::Written => continue,
-            Origin::Open => wanted.value.min(ceiling).min(slot.most_request.unwrap_or(ceiling)),
-            Origin::Raised => ceiling,
+            AmountOrigin::Written => continue,
+            AmountOrigin::Open => wanted.value.min(ceiling).min(slot.most_request.unwrap_or(ceiling)),
+            AmountOrigin::Raised => ceiling,
         };
         if lower(slot.request, request) {
             let text = if request == wanted.value { wanted.text.clone() } else { request.to_string() };

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_above_the_ceiling_is_refused() {
+    fn limit_above_the_ceiling_is_denied() {
         for (name, value) in [
             ("cpu", json!("2001m")),
             ("cpu", json!(3)),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_no_limit_is_refused() {
+    fn limit_that_is_no_quantity_is_denied() {
         for value in
             [json!("0"), json!(0), json!("-1"), json!("lots"), json!(""), json!("1e999999999"), json!("0e9")]
         {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_beyond_the_ceiling_is_refused() {
+    fn request_beyond_the_ceiling_is_denied() {
         for value in [json!("3"), json!("x"), json!("-1")] {
             rejects("resource-limits spec.containers[0].resources.requests[cpu]", |pod| {
                 pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = value;

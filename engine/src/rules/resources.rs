@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn other_resources_are_refused() {
+    fn other_resources_are_denied() {
         for name in ["nvidia.com/gpu", "hugepages-2Mi", "CPU"] {
             rejects(&format!("resource-kinds spec.containers[0].resources.limits[{name}]"), |pod| {
                 resources(pod)["limits"][name] = json!("1");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_refused() {
+    fn claims_are_denied() {
         rejects("resource-claims spec.resourceClaims", |pod| {
             pod["spec"]["resourceClaims"] = json!([{"name": "gpu", "resourceClaimName": "g"}]);
         });

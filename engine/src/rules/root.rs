@@ -1,4 +1,5 @@
-//! Where root is allowed: user namespaces, and what keeps a container from running as root.
+//! The conditions under which root is allowed: user namespaces, and fields that keep a container from running as
+//! root.
 
 use super::{
     Group, Rule,
@@ -13,7 +14,7 @@ use crate::{
     violations::{Reporter, show},
 };
 
-/// What of a Pod decides where root is allowed.
+/// The fields of a Pod that decide whether root is allowed.
 #[derive(Clone, Copy)]
 pub(super) struct RootFacts<'p> {
     /// The runtime class of the Pod, if the policy allows it.
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn message_says_how_root_is_allowed() {
+    fn message_names_how_root_is_allowed() {
         let mut pod = complete_pod();
         main_security(&mut pod)["runAsUser"] = json!(0);
         let line = "spec.containers[0].securityContext.runAsUser is 0, must be 1000: set it to 1000 or leave it out on create";

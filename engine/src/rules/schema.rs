@@ -129,7 +129,7 @@ mod tests {
     use super::super::testing::*;
 
     #[test]
-    fn a_field_of_a_newer_kubernetes_is_refused_wherever_it_stands() {
+    fn field_of_a_newer_kubernetes_is_denied_at_any_path() {
         rejects("pod-schema spec.hostEverything", |pod| pod["spec"]["hostEverything"] = json!(true));
         rejects("pod-schema spec.containers[0].securityContext.newDoor", |pod| {
             pod["spec"]["containers"][0]["securityContext"]["newDoor"] = json!({});
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_is_refused() {
+    fn value_of_the_wrong_kind_is_denied() {
         rejects("pod-schema spec.dnsConfig", |pod| pod["spec"]["dnsConfig"] = json!("x"));
         rejects("pod-schema spec.hostAliases[0]", |pod| pod["spec"]["hostAliases"] = json!([null]));
         rejects("pod-schema spec.containers[0].stdin", |pod| {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_too_many_containers_is_refused() {
+    fn pod_of_too_many_containers_is_denied() {
         rejects("pod-schema spec.containers", |pod| {
             let tiny = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
             let container = &mut pod["spec"]["containers"][0];

@@ -72,7 +72,7 @@ fn report(path: LazyPath, found: Option<&Value>, allowed: &Names, key: &str, out
     out.report(path, show(found), wanted, format_args!("{action} (policy key {key})"));
 }
 
-/// What a Secret of a volume is for.
+/// The purpose of a Secret of a volume.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// The files of the volume are the Secret's.
@@ -118,9 +118,10 @@ struct SecretVolume<'p, 'a> {
     is_forbidden: bool,
 }
 
-/// Checks that every Secret of a volume is allowed for each container that mounts the volume. A Secret that no keys allow
-/// is reported at the volume; one that some keys allow is reported at the mounts of the containers with other keys. The
-/// work is linear in the Pod: volumes are found by name, and what the keys allow is decided once for each volume.
+/// Checks that every Secret of a volume is allowed for each container that mounts the volume. A Secret that no keys
+/// allow is reported at the volume; one that some keys allow is reported at the mounts of the containers with other
+/// keys. The work is linear in the Pod: volumes are found by name, and what the keys allow is decided once for each
+/// volume.
 fn check_volumes(pod: &Pod, out: &mut Reporter) {
     let mut keys: Vec<&Spec> = Vec::new();
     let mut volumes: Vec<SecretVolume> = Vec::new();
@@ -473,7 +474,8 @@ mod tests {
         assert_eq!(violations_with_agent(&pod), ["secrets spec.ephemeralContainers[0].volumeMounts[0].name"]);
     }
 
-    /// An update forgives what the Pod violated before, so that the new reader of an old volume needs a path of its own.
+    /// An update forgives what the Pod violated before, so that the new reader of an old volume needs a path of its
+    /// own.
     #[test]
     fn ephemeral_container_that_mounts_a_denied_secret_is_a_violation_of_its_own() {
         let mut pod = pod_with_agent();

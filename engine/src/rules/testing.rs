@@ -1,4 +1,4 @@
-//! What the tests of all rules share: two Pods, and helpers that fill and check them.
+//! Fixtures of the tests of all rules: two Pods, and helpers that fill and check them.
 
 use serde_json::{Value as Json, json};
 
@@ -58,12 +58,12 @@ pub(crate) fn filled_under(profile: &Profile, pod: &Json) -> Json {
         let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
         json_patch::patch(&mut patched, &patch).unwrap();
     }
-    let mut judged = patched.clone();
-    // What the reader skips.
+    let mut expected = patched.clone();
+    // The reader skips these fields.
     for (parent, key) in [("", "status"), ("/metadata", "managedFields")] {
-        judged.pointer_mut(parent).and_then(Json::as_object_mut).map(|object| object.remove(key));
+        expected.pointer_mut(parent).and_then(Json::as_object_mut).map(|object| object.remove(key));
     }
-    assert_eq!(judged, serde_json::to_value(&tree).unwrap(), "the patch makes the filled object");
+    assert_eq!(expected, serde_json::to_value(&tree).unwrap(), "the patch makes the filled object");
     patched
 }
 

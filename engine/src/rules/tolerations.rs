@@ -78,7 +78,7 @@ fn check_tolerations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
-/// What can be done about a toleration that the policy does not allow. The author of the Pod often did not write it.
+/// The action against a toleration that the policy does not allow. Often the author of the Pod did not write it.
 struct ForeignToleration<'p> {
     runtime_class: Option<&'p str>,
 }
@@ -141,7 +141,8 @@ fn operator<'o>(toleration: &'o Object) -> &'o str {
     toleration.str("operator").filter(|operator| !operator.is_empty()).unwrap_or("Equal")
 }
 
-/// Returns true for the two tolerations that the plugin `DefaultTolerationSeconds` adds to every Pod, and for the one that
+/// Returns true for the two tolerations that the plugin `DefaultTolerationSeconds` adds to every Pod, and for the one
+/// that
 /// `PodTolerationRestriction`, on `OpenShift`, adds to every Pod with requests.
 fn is_api_default(toleration: &Object) -> bool {
     let has_seconds = toleration.get("tolerationSeconds").is_some();

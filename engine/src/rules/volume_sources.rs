@@ -1,4 +1,4 @@
-//! The content of volumes whose type alone says too little: generic ephemeral and CSI volumes.
+//! The content of volumes whose type alone does not decide: generic ephemeral and CSI volumes.
 
 use super::{helpers::amount, volume_types::OneOf};
 use crate::{

@@ -141,7 +141,7 @@ impl<'s> AllowedNames<'s> {
         }
     }
 
-    /// Reports a name that is not allowed. An absent name is none.
+    /// Reports a name that is not allowed. An absent name is not reported.
     pub(super) fn check(&self, name: Option<&Value>, path: LazyPath, out: &mut Reporter) {
         let Self { kind, names, key } = self;
         if !name.and_then(Value::as_str).is_some_and(|name| names.allows(name)) {

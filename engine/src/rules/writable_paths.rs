@@ -48,7 +48,7 @@ fn check_writable_paths(_: &Spec, pod: &Pod, out: &mut Reporter) {
                 continue;
             }
             let volume = mount.str("name").and_then(|name| volumes.get(name));
-            if volume.is_some_and(|volume| volume.origin == Origin::ReadOnly) {
+            if volume.is_some_and(|volume| volume.origin == ContentOrigin::ReadOnly) {
                 continue;
             }
             if !is_read_only {
@@ -100,9 +100,9 @@ impl std::fmt::Display for Folders<'_> {
     }
 }
 
-/// Where the content of a volume comes from; what can be written by more comes later.
+/// The source of the content of a volume, in ascending order of how many can write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Origin {
+enum ContentOrigin {
     /// The kubelet mounts it read-only.
     ReadOnly,
     /// The containers of the Pod write it.
@@ -111,9 +111,9 @@ enum Origin {
     Shared,
 }
 
-/// How one volume is used.
+/// The use of one volume.
 struct VolumeUse {
-    origin: Origin,
+    origin: ContentOrigin,
     writer: Writer,
 }
 
@@ -130,7 +130,7 @@ impl VolumeUse {
     /// Returns true if anybody but the container `number` can write the volume.
     fn is_written_beside(&self, number: usize) -> bool {
         match self.writer {
-            _ if self.origin == Origin::Shared => true,
+            _ if self.origin == ContentOrigin::Shared => true,
             Writer::None => false,
             Writer::One(writer) => writer != number,
             Writer::Several => true,
@@ -160,14 +160,14 @@ fn volume_uses<'p>(pod: &Pod<'p, '_>) -> HashMap<&'p str, VolumeUse> {
     uses
 }
 
-fn origin(volume: &Object) -> Origin {
+fn origin(volume: &Object) -> ContentOrigin {
     let of_type = |kind: &str| match kind {
-        kind if READ_ONLY_TYPES.contains(&kind) => Origin::ReadOnly,
-        "emptyDir" | "ephemeral" => Origin::Pod,
-        _ => Origin::Shared,
+        kind if READ_ONLY_TYPES.contains(&kind) => ContentOrigin::ReadOnly,
+        "emptyDir" | "ephemeral" => ContentOrigin::Pod,
+        _ => ContentOrigin::Shared,
     };
     // A volume without a source is an emptyDir.
-    sources(volume).map(|(kind, _)| of_type(kind)).max().unwrap_or(Origin::Pod)
+    sources(volume).map(|(kind, _)| of_type(kind)).max().unwrap_or(ContentOrigin::Pod)
 }
 
 #[cfg(test)]

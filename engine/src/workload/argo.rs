@@ -3,7 +3,7 @@
 use super::{
     build::{Fields, at, child, container, fields, item_of_spec, of_spec, text},
     location::TemplateLocation,
-    template::{Names, Note, PodTemplateRef, Workload, pod},
+    template::{Note, OwnerNames, PodTemplateRef, Workload, pod},
 };
 use crate::{
     json::{Object, Value},
@@ -27,7 +27,7 @@ const OF_TEMPLATE: [&str; 9] = [
 const OF_WORKFLOW: [&str; 4] = ["dnsConfig", "dnsPolicy", "hostNetwork", "imagePullSecrets"];
 
 /// Returns the Pods of the workflow at `base`, as far as they can be seen.
-pub(super) fn workload(object: &Value, names: &Names, base: &str) -> Workload {
+pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Workload {
     let Some(workflow) = at(object, base) else { return Workload::default() };
     let base = &fields(base);
     let mut workload = Workload::default();
@@ -57,7 +57,7 @@ fn unreadable(value: &Value, path: &FieldPath) -> Vec<Note> {
 /// Returns the Pod of a template; steps, DAGs, HTTP requests and suspensions have none.
 fn of_template<'v>(
     workflow: &Value<'v>,
-    names: &Names,
+    names: &OwnerNames,
     base: &FieldPath,
     template: &Value<'v>,
     path: &FieldPath,

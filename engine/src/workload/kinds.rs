@@ -11,13 +11,13 @@ pub struct WorkloadKind {
     pub group: &'static str,
     /// The versions whose paths are known.
     pub versions: &'static [&'static str],
-    /// The kind.
+    /// The kind of the workload.
     pub kind: &'static str,
-    /// Where the Pods come from.
+    /// The source of the workload's Pods.
     pub templates: Templates,
 }
 
-/// Where the Pods of a kind come from.
+/// The source of the Pods of a kind.
 #[derive(Debug)]
 pub enum Templates {
     /// The object is a Pod.
@@ -39,11 +39,11 @@ pub enum Templates {
 pub struct TemplatePath {
     /// The path; `[*]` is every item of a list or every member of a mapping.
     pub path: &'static str,
-    /// What owns the Pods; `None` if the object itself does.
+    /// The kind that owns the Pods; `None` if the object itself does.
     pub(super) controller: Option<Controller>,
-    /// What is added to the template's spec.
+    /// The fields that are added to the template's spec.
     pub(super) addition: Addition,
-    /// Whether the object is invalid without it.
+    /// True if the object is invalid without it.
     pub(super) is_required: bool,
 }
 

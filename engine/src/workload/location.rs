@@ -2,7 +2,7 @@
 
 use crate::path::{FieldPath, SPEC};
 
-/// Where the parts of a Pod are in the object that makes it.
+/// The paths of the parts of a Pod in the object that creates it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TemplateLocation {
     /// Path in the Pod and path in the object; the longest path in the Pod that matches counts.

@@ -1,4 +1,4 @@
-//! What controllers add to the Pods that they create.
+//! The fields that controllers add to the Pods that they create.
 
 use super::build::{Fields, list, object, text};
 use crate::json::Value;
@@ -12,10 +12,11 @@ pub(super) struct Controller {
     pub(super) kind: &'static str,
 }
 
-/// What a controller adds to the Pod's spec, or the API server to its template, where a rule looks at it.
+/// The fields, as far as rules check them, that a controller adds to the Pod's spec, or the API server to its
+/// template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Addition {
-    /// Nothing.
+    /// The controller adds nothing.
     None,
     /// The API server sets `restartPolicy: Always` in the template.
     RestartAlways,

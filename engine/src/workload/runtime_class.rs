@@ -1,4 +1,4 @@
-//! What the API server adds to a Pod of a RuntimeClass.
+//! The fields that the API server adds to a Pod of a RuntimeClass.
 
 use super::build::{Fields, at, child, text};
 use crate::json::{List, Object, Value};
@@ -6,13 +6,13 @@ use crate::json::{List, Object, Value};
 /// A RuntimeClass: its name, and what the API server copies from it into each Pod that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeClass {
-    /// The name.
+    /// The name of the RuntimeClass.
     pub name: String,
     /// The members below as JSON.
     text: String,
 }
 
-/// What is copied.
+/// The fields that are copied into the Pod.
 struct Additions<'t> {
     overhead: Option<Value<'t>>,
     node_selector: Option<Value<'t>>,

@@ -4,7 +4,7 @@ use super::{
     argo::{add_all, add_containers, take, take_as},
     build::{Fields, at, child, container, fields, item_of_spec, text},
     location::TemplateLocation,
-    template::{Names, Note, PodTemplateRef, Workload, pod, pod_templates_at},
+    template::{Note, OwnerNames, PodTemplateRef, Workload, pod, pod_templates_at},
 };
 use crate::{
     json::Value,
@@ -26,7 +26,7 @@ const OF_ROLE: [&str; 10] = [
 ];
 
 /// Returns the driver's Pod and an executor's of the application at `base`, as far as they can be seen.
-pub(super) fn workload(object: &Value, names: &Names, base: &str) -> Workload {
+pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Workload {
     let Some(application) = at(object, base) else { return Workload::default() };
     let base_path = &fields(base);
     let mut workload = Workload::default();
@@ -49,7 +49,7 @@ pub(super) fn workload(object: &Value, names: &Names, base: &str) -> Workload {
 
 fn of_role<'v>(
     application: &Value<'v>,
-    names: &Names,
+    names: &OwnerNames,
     base: &FieldPath,
     role: &Value<'v>,
     path: &FieldPath,

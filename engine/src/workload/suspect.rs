@@ -1,4 +1,4 @@
-//! What in an object of an unknown kind looks like a Pod.
+//! The search for parts that look like a Pod in an object of an unknown kind.
 
 use crate::json::Value;
 

@@ -4,7 +4,7 @@ use super::{
     argo::{add_all, add_containers, take},
     build::{Fields, at, child, container, fields, item_of_spec, text},
     location::TemplateLocation,
-    template::{Names, Note, PodTemplateRef, Workload, expand, pod},
+    template::{Note, OwnerNames, PodTemplateRef, Workload, expand, pod},
 };
 use crate::{
     json::Value,
@@ -30,7 +30,7 @@ const OF_POD_TEMPLATE: [&str; 14] = [
 ];
 
 /// Returns the Pods of the task specs at `paths`, as far as they can be seen.
-pub(super) fn workload(object: &Value, names: &Names, paths: &[&str]) -> Workload {
+pub(super) fn workload(object: &Value, names: &OwnerNames, paths: &[&str]) -> Workload {
     let mut workload = Workload::default();
     for (path, task) in paths.iter().flat_map(|path| expand(object, path)) {
         workload.pods.push(of_task(object, names, task, &path));
@@ -43,7 +43,7 @@ pub(super) fn workload(object: &Value, names: &Names, paths: &[&str]) -> Workloa
     workload
 }
 
-fn of_task(object: &Value, names: &Names, task: &Value, path: &FieldPath) -> PodTemplateRef {
+fn of_task(object: &Value, names: &OwnerNames, task: &Value, path: &FieldPath) -> PodTemplateRef {
     let mut location = TemplateLocation::default();
     let mut spec = Fields::default();
     let defaults = child(task, "stepTemplate").map(container);

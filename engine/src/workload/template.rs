@@ -21,11 +21,11 @@ use crate::{
 pub struct PodTemplateRef {
     /// The Pod as its controller would create it, as JSON.
     pub pod: String,
-    /// Where its fields are in the object.
+    /// The paths of its fields in the object.
     pub location: TemplateLocation,
 }
 
-/// What must be known about the Pods of an object beside the Pods themselves.
+/// Facts about the Pods of an object that are not in the Pods themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// The kind is unknown, and what is at these paths looks like a Pod template, the spec of a Pod or a container.
@@ -64,27 +64,27 @@ impl Note {
 pub struct Workload {
     /// The Pods that can be seen.
     pub pods: Vec<PodTemplateRef>,
-    /// What cannot be seen, and why.
+    /// The parts that cannot be seen, and the reason.
     pub notes: Vec<Note>,
 }
 
 /// The names of an object that its Pods take over.
-pub(super) struct Names<'n> {
+pub(super) struct OwnerNames<'n> {
     api_version: &'n str,
     kind: &'n str,
     name: &'n str,
     namespace: &'n str,
 }
 
-impl Names<'_> {
+impl OwnerNames<'_> {
     pub(super) fn namespace(&self) -> &str {
         self.namespace
     }
 
-    fn of<'n>(object: &'n Value, namespace: &'n str) -> Names<'n> {
+    fn of<'n>(object: &'n Value, namespace: &'n str) -> OwnerNames<'n> {
         let text = |path| at(object, path).and_then(Value::as_str);
         let name = text("metadata.name").or(text("metadata.generateName")).unwrap_or_default();
-        Names {
+        OwnerNames {
             api_version: text("apiVersion").unwrap_or_default(),
             kind: text("kind").unwrap_or_default(),
             name: name.trim_end_matches('-'),
@@ -98,7 +98,7 @@ impl Names<'_> {
 /// # Errors
 /// Returns the path at which a known kind must have a Pod template and has none.
 pub fn pod_templates(object: &Value, namespace: &str) -> Result<Workload, String> {
-    let names = Names::of(object, namespace);
+    let names = OwnerNames::of(object, namespace);
     let (group, version) = names.api_version.split_once('/').unwrap_or(("", names.api_version));
     let Some(known) = WorkloadKind::find(group, names.kind) else {
         let paths = suspects(object);
@@ -130,13 +130,13 @@ pub fn pod_templates(object: &Value, namespace: &str) -> Result<Workload, String
 /// a list or every member of a mapping.
 #[must_use]
 pub fn pod_templates_at(object: &Value, namespace: &str, path: &str) -> Vec<PodTemplateRef> {
-    let names = Names::of(object, namespace);
-    let owner = Owner { api_version: names.api_version, kind: names.kind };
+    let names = OwnerNames::of(object, namespace);
+    let owner = OwnerType { api_version: names.api_version, kind: names.kind };
     let found = expand(object, path).into_iter();
     found.map(|(path, value)| from_template(object, &names, &owner, Addition::None, path, value)).collect()
 }
 
-fn from_paths(object: &Value, names: &Names, paths: &[TemplatePath]) -> Result<Workload, String> {
+fn from_paths(object: &Value, names: &OwnerNames, paths: &[TemplatePath]) -> Result<Workload, String> {
     let mut pods = Vec::new();
     for TemplatePath { path, controller, addition, is_required } in paths {
         let found = expand(object, path);
@@ -144,8 +144,8 @@ fn from_paths(object: &Value, names: &Names, paths: &[TemplatePath]) -> Result<W
             return Err((*path).into());
         }
         let owner = match controller {
-            Some(controller) => Owner { api_version: controller.api_version, kind: controller.kind },
-            None => Owner { api_version: names.api_version, kind: names.kind },
+            Some(controller) => OwnerType { api_version: controller.api_version, kind: controller.kind },
+            None => OwnerType { api_version: names.api_version, kind: names.kind },
         };
         pods.extend(
             found
@@ -156,7 +156,7 @@ fn from_paths(object: &Value, names: &Names, paths: &[TemplatePath]) -> Result<W
     Ok(Workload { pods, notes: Vec::new() })
 }
 
-struct Owner<'o> {
+struct OwnerType<'o> {
     api_version: &'o str,
     kind: &'o str,
 }
@@ -200,8 +200,8 @@ fn whole(object: &Value, namespace: &str) -> PodTemplateRef {
 
 fn from_template(
     object: &Value,
-    names: &Names,
-    owner: &Owner,
+    names: &OwnerNames,
+    owner: &OwnerType,
     addition: Addition,
     path: FieldPath,
     value: &Value,
@@ -234,7 +234,7 @@ fn from_template(
 
 /// Puts a Pod together from the metadata and the spec that a controller gives it.
 pub(super) fn pod<'v>(
-    names: &Names,
+    names: &OwnerNames,
     owner: Option<(&str, &str)>,
     metadata: Option<Value<'v>>,
     spec: Option<Value<'v>>,

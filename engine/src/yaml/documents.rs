@@ -1,4 +1,4 @@
-//! Where the documents of a text begin and end.
+//! The split of a text into its documents.
 
 use serde::de::IgnoredAny;
 
@@ -11,7 +11,7 @@ pub struct Document<'t> {
     pub lines_before: u64,
 }
 
-/// Splits a text into its documents. Documents that hold only comments, directives or markers are left out. A text of
+/// Splits a text into its documents. Documents that hold only comments, directives or markers are skipped. A text of
 /// JSON values, one after the other, has a document for each value.
 #[must_use]
 pub fn documents(text: &str) -> Vec<Document<'_>> {

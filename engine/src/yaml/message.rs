@@ -1,4 +1,4 @@
-//! What is wrong with a text, in the words of its author.
+//! Messages of the YAML reader, in terms of the file.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_saphyr::{Error, UserMessageFormatter, budget::BudgetBreach};
 pub struct ParseError {
     /// The line of the whole text, from 1.
     pub line: u64,
-    /// What is wrong, without the position.
+    /// The problem, without the position.
     pub problem: String,
 }
 
@@ -23,7 +23,7 @@ impl std::error::Error for ParseError {}
 
 const TOO_DEEP: &str = "nested too deeply";
 
-/// Returns what an error of the YAML reader says, without its position and without the words of the reader.
+/// Returns the message of an error of the YAML reader, without its position and without the reader's own terms.
 #[must_use]
 pub fn describe(error: &Error) -> String {
     let mut cause = error;
@@ -54,7 +54,7 @@ impl ParseError {
     }
 }
 
-/// Cuts the position off a message, and says in words of the file what the reader says in its own.
+/// Cuts the position off a message, and replaces the reader's own terms by those of the file.
 fn plain(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
     match &first[..first.find(" at line ").unwrap_or(first.len())] {

@@ -17,7 +17,7 @@ use crate::path::{FieldPath, Step};
 #[derive(Debug, Clone)]
 pub struct Node {
     line: u64,
-    /// The value.
+    /// The value of the node.
     pub value: Value,
 }
 
@@ -26,15 +26,15 @@ pub struct Node {
 pub enum Value {
     /// `null`, which Kubernetes takes for absent.
     Null,
-    /// `true` or `false`.
+    /// The value `true` or `false`.
     Bool(bool),
-    /// A finite number.
+    /// A number that is finite.
     Number(Number),
-    /// A text.
+    /// A value that is text.
     String(String),
-    /// A list.
+    /// A list of nodes.
     List(Vec<Node>),
-    /// A mapping.
+    /// A mapping of keys to nodes.
     Map(Vec<(String, Node)>),
 }
 
@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Vec<Result<Node, ParseError>> {
 }
 
 impl Document<'_> {
-    /// Reads the document.
+    /// Reads the document into a tree of nodes.
     ///
     /// # Errors
     /// Returns what is wrong and the line of the whole text: the syntax, a key that occurs twice, a number that is not

@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 use sandgate_engine::review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, annotations};
 
-/// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), with the fields that are read here.
+/// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), with the fields that are read
+/// here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Event {
+pub(super) struct AuditEvent {
     #[serde(rename = "auditID")]
     audit_id: String,
     #[serde(default)]
@@ -27,7 +28,7 @@ pub(super) struct Event {
     annotations: BTreeMap<String, String>,
     /// Only there at the levels `Request` and `RequestResponse`.
     #[serde(default)]
-    request_object: Object,
+    request_object: RequestObject,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +50,7 @@ struct ObjectRef {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Object {
+struct RequestObject {
     metadata: Metadata,
     spec: Spec,
 }
@@ -83,7 +84,7 @@ struct Container {
     image: String,
 }
 
-impl Event {
+impl AuditEvent {
     /// Returns the verdicts of sandgate's webhooks, one for each that was called.
     pub(super) fn records(&self) -> Vec<AuditRecord<'static>> {
         let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
@@ -112,7 +113,7 @@ impl Event {
             verb => verb.to_uppercase(),
         };
         let user = self.impersonated_user.as_ref().unwrap_or(&self.user);
-        let Object { metadata, spec } = &self.request_object;
+        let RequestObject { metadata, spec } = &self.request_object;
         let owner = metadata.owner_references.iter().find(|reference| reference.controller);
         let containers = spec.init_containers.iter().chain(&spec.containers);
         let violation =
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_denial_is_found_with_its_user_and_its_rules() {
-        let event: Event = serde_json::from_str(DENIED).unwrap();
+        let event: AuditEvent = serde_json::from_str(DENIED).unwrap();
         let [verdict] = event.records().try_into().unwrap();
         assert_eq!((&*verdict.verdict, &*verdict.endpoint, &*verdict.user), ("denied", "mutate", "alice"));
         assert_eq!((&*verdict.operation, verdict.dry_run), ("CREATE", true));
@@ -175,7 +176,7 @@ mod tests {
             ("ci.selector.binding", "validate"),
         ] {
             let event = DENIED.replace("\"mutate.sandgate.dev", &format!("\"{webhook}.sandgate.dev"));
-            let event: Event = serde_json::from_str(&event).unwrap();
+            let event: AuditEvent = serde_json::from_str(&event).unwrap();
             assert_eq!(event.records()[0].endpoint, endpoint, "{webhook}");
         }
     }
@@ -190,7 +191,7 @@ mod tests {
             ("", false),
         ] {
             let event = DENIED.replace("?dryRun=All&fieldManager=x", query);
-            let event: Event = serde_json::from_str(&event).unwrap();
+            let event: AuditEvent = serde_json::from_str(&event).unwrap();
             assert_eq!(event.records()[0].dry_run, is_dry_run, "{query}");
         }
     }
@@ -198,13 +199,13 @@ mod tests {
     #[test]
     fn the_user_is_the_one_that_was_acted_as() {
         let event = DENIED.replace(r#""verb""#, r#""impersonatedUser":{"username":"mallory"},"verb""#);
-        let event: Event = serde_json::from_str(&event).unwrap();
+        let event: AuditEvent = serde_json::from_str(&event).unwrap();
         assert_eq!(event.records()[0].user, "mallory");
     }
 
     #[test]
     fn an_event_without_our_annotations_has_no_verdict() {
         let event = r#"{"auditID":"a","verb":"get","annotations":{"authorization.k8s.io/decision":"allow"}}"#;
-        assert_eq!(serde_json::from_str::<Event>(event).unwrap().records(), []);
+        assert_eq!(serde_json::from_str::<AuditEvent>(event).unwrap().records(), []);
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Counts {
     pub(super) denied: u64,
     /// Verdicts that were admitted, where mode enforce would have denied.
     pub(super) would_deny: u64,
-    /// Every other verdict.
+    /// The number of other verdicts.
     pub(super) other: u64,
 }
 
@@ -52,10 +52,10 @@ impl<K: Eq + Hash + Ord> CountsBy<K> {
     }
 
     pub(super) fn count(&mut self, key: K, outcome: Option<Outcome>) {
-        let has_room = self.all.len() < self.most;
+        let has_capacity = self.all.len() < self.most;
         match self.all.get_mut(&key) {
             Some(counts) => counts.count(outcome),
-            None if has_room => self.all.entry(key).or_default().count(outcome),
+            None if has_capacity => self.all.entry(key).or_default().count(outcome),
             None => self.rest.count(outcome),
         }
     }
@@ -69,12 +69,12 @@ impl<K: Eq + Hash + Ord> CountsBy<K> {
         rows
     }
 
-    /// What was counted together.
+    /// The key of the verdicts that were counted together.
     pub(super) fn rest(&self) -> Counts {
         self.rest
     }
 
-    /// How many verdicts have no key of their own.
+    /// The number of verdicts without a key of their own.
     pub(super) fn uncounted(&self) -> u64 {
         self.rest.total()
     }

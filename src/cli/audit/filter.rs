@@ -1,4 +1,4 @@
-//! Which verdicts are wanted.
+//! The filter of verdicts.
 
 use clap::Args;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
@@ -74,7 +74,7 @@ fn is_any(patterns: &[String], text: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, text))
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for anything.
+/// Returns whether `text` matches `pattern`, in which `*` stands for anything.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };

@@ -16,27 +16,28 @@ use crate::{
     },
 };
 
-/// The API server writes larger events than we do records, with whole objects in them; but none this large.
-pub(super) const LONGEST: usize = 16 << 20;
+/// The longest line that is read. Events of the API server hold whole objects and are longer than records, but
+/// shorter than this.
+pub(super) const MAX_LINE_BYTES: usize = 16 << 20;
 
-/// What stands between two newlines.
+/// The bytes between two newlines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line<'l> {
     Whole(&'l [u8]),
     /// The file ends without a newline.
     Torn(&'l [u8]),
-    /// The line is longer than [`LONGEST`]; only its seal was kept.
+    /// The line is longer than [`MAX_LINE_BYTES`]; only its seal was kept.
     TooLong(Option<Seal>),
     /// The file is compressed, and this is all that is read of it.
     Compressed,
 }
 
-/// What a compressed file is called.
+/// The extension of a compressed file.
 pub(super) const COMPRESSED: &str = "is compressed; unpack it first: zcat FILE | sandgate audit … -";
 
 /// The lines of one file, or of standard input.
 pub(super) struct Lines {
-    /// What messages call it.
+    /// The name of the source in messages.
     pub(super) name: String,
     /// The number of the line that was read last, from 1.
     pub(super) number: u64,
@@ -84,7 +85,7 @@ impl Lines {
     pub(super) fn advance(&mut self) -> Result<bool, CliError> {
         self.text.clear();
         self.text.shrink_to(1 << 20);
-        let read = self.input.by_ref().take(LONGEST as u64 + 1).read_until(b'\n', &mut self.text);
+        let read = self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut self.text);
         if read.map_err(|error| unreadable(&self.name, &error))? == 0 {
             return Ok(false);
         }
@@ -123,12 +124,12 @@ impl Lines {
         match self.text.strip_suffix(b"\n") {
             _ if self.is_compressed => Line::Compressed,
             Some(line) => Line::Whole(line),
-            None if self.text.len() > LONGEST => Line::TooLong(self.seal),
+            None if self.text.len() > MAX_LINE_BYTES => Line::TooLong(self.seal),
             None => Line::Torn(&self.text),
         }
     }
 
-    /// Where the line is that was read last.
+    /// The position of the line that was read last.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.name, self.number)
     }
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_and_a_torn_or_endless_one_is_known() {
-        let text = [b"a\n\nb\n".to_vec(), vec![b'x'; LONGEST + 1], b"\nc".to_vec()].concat();
+        let text = [b"a\n\nb\n".to_vec(), vec![b'x'; MAX_LINE_BYTES + 1], b"\nc".to_vec()].concat();
         let mut lines = Lines::of("x", io::Cursor::new(text));
         for line in
             [Line::Whole(b"a"), Line::Whole(b""), Line::Whole(b"b"), Line::TooLong(None), Line::Torn(b"c")]
@@ -171,9 +172,9 @@ mod tests {
 
     #[test]
     fn the_longest_line_is_read() {
-        let text = [vec![b'x'; LONGEST], b"\ny\n".to_vec()].concat();
+        let text = [vec![b'x'; MAX_LINE_BYTES], b"\ny\n".to_vec()].concat();
         let mut lines = Lines::of("x", io::Cursor::new(text));
-        for line in [Line::Whole(&vec![b'x'; LONGEST]), Line::Whole(b"y")] {
+        for line in [Line::Whole(&vec![b'x'; MAX_LINE_BYTES]), Line::Whole(b"y")] {
             assert!(lines.advance().unwrap());
             assert_eq!(lines.line(), line);
         }

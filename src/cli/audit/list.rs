@@ -19,7 +19,7 @@ use crate::{
 };
 use sandgate_engine::review::{AuditRecord, rules};
 
-/// List verdicts
+/// List the verdicts of an audit trail
 #[derive(Debug, Args)]
 #[command(after_help = super::STATUS)]
 pub(in crate::cli) struct ListArgs {
@@ -27,14 +27,14 @@ pub(in crate::cli) struct ListArgs {
     source: SourceArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// How they are printed
+    /// The output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Output,
+    output: ListFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Output {
-    /// For people
+pub(super) enum ListFormat {
+    /// A table for people
     #[default]
     Table,
     /// For programs: one object a line
@@ -47,9 +47,9 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, CliError> {
     let ListArgs { source, filter, output } = args;
     let mut out = BufWriter::new(io::stdout().lock());
     let header: Vec<u8> = match output {
-        Output::Table => table(&TABLE),
-        Output::Json => Vec::new(),
-        Output::Csv => csv(COLUMNS.map(|(name, _)| name)),
+        ListFormat::Table => table(&TABLE),
+        ListFormat::Json => Vec::new(),
+        ListFormat::Csv => csv(COLUMNS.map(|(name, _)| name)),
     };
     if write(&mut out, &header)?.is_break() {
         return Ok(Status::Fine);
@@ -75,9 +75,9 @@ fn table(cells: &[&str]) -> Vec<u8> {
 }
 
 /// A column of CSV: its name, and its text in a record.
-type Column = (&'static str, for<'r> fn(&'r AuditRecord<'static>) -> Cow<'r, str>);
+type TableColumn = (&'static str, for<'r> fn(&'r AuditRecord<'static>) -> Cow<'r, str>);
 
-const COLUMNS: [Column; 32] = [
+const COLUMNS: [TableColumn; 32] = [
     ("time", |record| (&*record.time).into()),
     ("cluster", |record| (&*record.cluster).into()),
     ("instance", |record| (&*record.instance).into()),
@@ -116,22 +116,22 @@ const COLUMNS: [Column; 32] = [
     ("durationMicros", |record| record.duration_micros.to_string().into()),
 ];
 
-fn line(line: &VerdictLine, output: Output) -> Vec<u8> {
+fn line(line: &VerdictLine, output: ListFormat) -> Vec<u8> {
     let record = &line.record;
     match output {
-        Output::Table => {
+        ListFormat::Table => {
             let AuditRecord { time, verdict, operation, namespace, user, .. } = record;
             // To the second: the rest is in the other formats.
             let time = time.split_once('.').map_or(time.to_string(), |(seconds, _)| format!("{seconds}Z"));
             let rules = record.rules().join(",");
             table(&[&time, verdict, operation, namespace, &name(record), user, &rules])
         }
-        Output::Json => {
+        ListFormat::Json => {
             let mut line = serde_json::to_vec(line).expect("writing JSON to memory cannot fail");
             line.push(b'\n');
             line
         }
-        Output::Csv => csv(COLUMNS.map(|(_, text)| text(record))),
+        ListFormat::Csv => csv(COLUMNS.map(|(_, text)| text(record))),
     }
 }
 

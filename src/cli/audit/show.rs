@@ -22,14 +22,14 @@ pub(in crate::cli) struct ShowArgs {
     uid: String,
     #[command(flatten)]
     source: SourceArgs,
-    /// How it is printed
+    /// The output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Format,
+    output: ShowFormat,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Format {
-    /// For people
+enum ShowFormat {
+    /// A table for people
     #[default]
     Text,
     /// For programs: one object a line
@@ -44,8 +44,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<Status, CliError> {
         }
         is_found = true;
         print(&match args.output {
-            Format::Text => text(&line.record),
-            Format::Json => serde_json::to_string(&line).expect("writing JSON to memory cannot fail") + "\n",
+            ShowFormat::Text => text(&line.record),
+            ShowFormat::Json => {
+                serde_json::to_string(&line).expect("writing JSON to memory cannot fail") + "\n"
+            }
         })?;
         Ok(ControlFlow::Continue(()))
     })?;

@@ -1,4 +1,4 @@
-//! Where verdicts are read from.
+//! The sources of verdicts.
 
 use std::{io, io::Write, ops::ControlFlow, path::PathBuf};
 
@@ -6,9 +6,9 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::{
-    apiserver_event::Event,
+    apiserver_event::AuditEvent,
     filter::FilterArgs,
-    lines::{COMPRESSED, LONGEST, Line, Lines, progress},
+    lines::{COMPRESSED, Line, Lines, MAX_LINE_BYTES, progress},
 };
 use crate::{
     audit::{Notice, TrailLine, VerdictLine},
@@ -30,9 +30,9 @@ pub(super) struct SourceArgs {
     apiserver: Vec<PathBuf>,
 }
 
-/// What the lines of a file are.
+/// The format of the lines of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     Trail,
     ApiServer,
 }
@@ -49,8 +49,8 @@ impl SourceArgs {
         let Self { files, apiserver } = self;
         let bar = progress(&[&files[..], apiserver].concat(), is_quiet);
         let mut reading = Reading::default();
-        let trail = files.iter().map(|path| (path, Kind::Trail));
-        let sources = trail.chain(apiserver.iter().map(|path| (path, Kind::ApiServer)));
+        let trail = files.iter().map(|path| (path, LineKind::Trail));
+        let sources = trail.chain(apiserver.iter().map(|path| (path, LineKind::ApiServer)));
         'all: for (path, kind) in sources {
             let mut lines = Lines::open(path, &bar)?;
             reading.files.push(FileRead { name: lines.name.clone(), kind, lines: 0, verdicts: 0 });
@@ -81,22 +81,22 @@ impl SourceArgs {
     }
 }
 
-/// What a line holds.
+/// The content of a line.
 enum Content {
     Verdicts(Vec<VerdictLine>),
     /// So many records were lost before they could be written.
     Dropped(u64),
 }
 
-fn read(line: Line<'_>, kind: Kind) -> Result<Content, String> {
+fn read(line: Line<'_>, kind: LineKind) -> Result<Content, String> {
     let text = match line {
         Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Content::Verdicts(Vec::new())),
         Line::Whole(text) | Line::Torn(text) => text,
         Line::Compressed => return Err(COMPRESSED.into()),
-        Line::TooLong(_) => return Err(format!("is longer than {} MiB", LONGEST >> 20)),
+        Line::TooLong(_) => return Err(format!("is longer than {} MiB", MAX_LINE_BYTES >> 20)),
     };
     match kind {
-        Kind::Trail => match TrailLine::read(text) {
+        LineKind::Trail => match TrailLine::read(text) {
             Ok(TrailLine::Verdict(verdict)) => Ok(Content::Verdicts(vec![*verdict])),
             Ok(TrailLine::Notice(line)) => match line.notice {
                 Notice::Dropped { records } => Ok(Content::Dropped(records)),
@@ -104,7 +104,7 @@ fn read(line: Line<'_>, kind: Kind) -> Result<Content, String> {
             },
             Err(error) => Err(reason(line, "audit line", &error)),
         },
-        Kind::ApiServer => match serde_json::from_slice::<Event>(text) {
+        LineKind::ApiServer => match serde_json::from_slice::<AuditEvent>(text) {
             Ok(event) => {
                 let lines = event.records().into_iter().map(|record| VerdictLine { record, seal: None });
                 Ok(Content::Verdicts(lines.collect()))
@@ -124,23 +124,23 @@ fn reason(line: Line<'_>, what: &str, error: &serde_json::Error) -> String {
     format!("is no {what}: {error}")
 }
 
-/// What was read, and what could not be.
+/// The number of lines that were read, and of those that could not be.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) files: Vec<FileRead>,
     /// The first lines that could not be read, with place and reason.
     pub(super) problems: Vec<String>,
-    /// How many there are of them in all.
+    /// The number of all such lines.
     pub(super) unread: u64,
     /// The number of records that were lost before they could be written, by the trail's notices.
     pub(super) dropped: u64,
 }
 
-/// How much of a file was read.
+/// The part of a file that was read.
 #[derive(Debug)]
 pub(super) struct FileRead {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: LineKind,
     pub(super) lines: u64,
     /// Those that a filter leaves out included.
     pub(super) verdicts: u64,
@@ -148,7 +148,7 @@ pub(super) struct FileRead {
 
 impl Reading {
     /// The first ones by name: a wrong file has millions.
-    const NAMED: usize = 10;
+    const MAX_NAMED: usize = 10;
 
     pub(super) fn status(&self) -> Status {
         if self.unread > 0 { Status::Violations } else { Status::Fine }
@@ -161,7 +161,7 @@ impl Reading {
 
     fn report(&mut self, bar: &ProgressBar, problem: String) {
         self.unread += 1;
-        if self.problems.len() < Self::NAMED {
+        if self.problems.len() < Self::MAX_NAMED {
             bar.suspend(|| error(&problem));
             self.problems.push(problem);
         }

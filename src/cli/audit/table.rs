@@ -39,12 +39,22 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula_or_leaves_its_row() {
-        let cells =
-            ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1", "a,b", "say \"x\"", "a\nb", "", "plain=1"];
+        let cells = [
+            "=cmd|' /C calc'!A0",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            " =1",
+            "a,b",
+            "quote \"x\"",
+            "a\nb",
+            "",
+            "plain=1",
+        ];
         let row = String::from_utf8(csv(cells)).unwrap();
         assert_eq!(
             row,
-            "'=cmd|' /C calc'!A0,'+1,'-1,'@SUM(A1),' =1,\"a,b\",\"say \"\"x\"\"\",a\u{fffd}b,,plain=1\n"
+            "'=cmd|' /C calc'!A0,'+1,'-1,'@SUM(A1),' =1,\"a,b\",\"quote \"\"x\"\"\",a\u{fffd}b,,plain=1\n"
         );
     }
 

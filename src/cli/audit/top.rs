@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     counts::{Counts, CountsBy},
     filter::FilterArgs,
-    list::Output,
+    list::ListFormat,
     source::SourceArgs,
     table::{csv, row},
 };
@@ -25,44 +25,44 @@ pub(in crate::cli) struct TopArgs {
     source: SourceArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// What to count by
+    /// The key to count by
     #[arg(long, value_enum, default_value_t)]
     by: By,
-    /// How many to print; 0 for all
+    /// The number of rows to print; 0 for all
     #[arg(long, value_name = "N", default_value = "10")]
     limit: usize,
-    /// How they are printed
+    /// The output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Output,
+    output: ListFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum By {
-    /// Who asked
+    /// The user who asked
     User,
-    /// What was violated
+    /// The rule that was violated
     #[default]
     Rule,
-    /// Where
+    /// The namespace of the object
     Namespace,
-    /// What was to run
+    /// The image that was to run
     Image,
-    /// The controller
+    /// The controller that owns the Pod
     Owner,
 }
 
-/// More different ones than this are counted together: their names are chosen by the senders.
-const MOST: usize = 100_000;
+/// The most names that are counted each; others are counted together, since senders choose the names.
+const MAX_NAMES: usize = 100_000;
 
 #[derive(Serialize)]
-struct Row<'r> {
+struct CountRow<'r> {
     name: &'r str,
     #[serde(flatten)]
     counts: Counts,
 }
 
 pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
-    let mut counts_by = CountsBy::new(MOST);
+    let mut counts_by = CountsBy::new(MAX_NAMES);
     let reading = args.source.each(Some(&args.filter), false, |verdict| {
         for name in names(args.by, &verdict.record) {
             counts_by.count(name, verdict.record.outcome());
@@ -73,12 +73,12 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
     if args.limit > 0 {
         rows.truncate(args.limit);
     }
-    let rows: Vec<_> = rows.iter().map(|(name, counts)| Row { name, counts: *counts }).collect();
+    let rows: Vec<_> = rows.iter().map(|(name, counts)| CountRow { name, counts: *counts }).collect();
     print(&text(&rows, args.output))?;
     let uncounted = counts_by.uncounted();
     if uncounted > 0 {
         note(&format!(
-            "{uncounted} verdicts are not counted: more than {MOST} different names; use a filter"
+            "{uncounted} verdicts are not counted: more than {MAX_NAMES} different names; use a filter"
         ));
     }
     Ok(reading.status())
@@ -107,24 +107,24 @@ fn borrowed(cells: &[String; 4]) -> [&str; 4] {
     cells.each_ref().map(String::as_str)
 }
 
-fn text(rows: &[Row], output: Output) -> String {
-    let cells = |Row { name, counts }: &Row| {
+fn text(rows: &[CountRow], output: ListFormat) -> String {
+    let cells = |CountRow { name, counts }: &CountRow| {
         let Counts { denied, would_deny, other } = counts;
         [denied.to_string(), would_deny.to_string(), other.to_string(), (*name).to_string()]
     };
     let cells = rows.iter().map(cells);
     match output {
-        Output::Table => {
+        ListFormat::Table => {
             const HEADER: [&str; 4] = ["DENIED", "WOULD DENY", "OTHER", "NAME"];
             let table = row(&HEADER, &HEADER.map(str::len));
             cells.fold(table, |table, cells| table + &row(&borrowed(&cells), &HEADER.map(str::len)))
         }
-        Output::Csv => {
+        ListFormat::Csv => {
             let header = csv(["denied", "wouldDeny", "other", "name"]);
             let rows = cells.flat_map(|cells| csv(borrowed(&cells)));
             String::from_utf8_lossy(&header.into_iter().chain(rows).collect::<Vec<u8>>()).into_owned()
         }
-        Output::Json => rows.iter().fold(String::new(), |lines, row| {
+        ListFormat::Json => rows.iter().fold(String::new(), |lines, row| {
             lines + &serde_json::to_string(row).expect("writing JSON to memory cannot fail") + "\n"
         }),
     }

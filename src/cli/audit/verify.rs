@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::lines::{COMPRESSED, LONGEST, Line, Lines, progress};
+use super::lines::{COMPRESSED, Line, Lines, MAX_LINE_BYTES, progress};
 use crate::{
     audit::{
         Notice, NoticeLine,
@@ -133,7 +133,7 @@ fn summary(chain: &Chain, last: &Last, problems: usize) -> String {
     }
     if *dropped > 0 {
         let dropped = usize::try_from(*dropped).unwrap_or(usize::MAX);
-        add(format!(", which say that {} more could not be written", count(dropped, "record")));
+        add(format!(", with notices of {} that could not be written", count(dropped, "record")));
     }
     add(format!("; head {}, as a metric {}\n", last.hash, last.hash.short()));
     text
@@ -159,7 +159,7 @@ impl Head {
 #[derive(Default)]
 struct Chain {
     last: Option<Last>,
-    /// A line without a seal, of which the next one may say that it was torn.
+    /// A line without a seal. The next line may have a notice that it was torn.
     unsealed: Option<Unsealed>,
     /// The problems that are not reported yet.
     found: Vec<String>,
@@ -194,7 +194,7 @@ impl Chain {
             Line::TooLong(Some(_)) => b"",
             Line::TooLong(None) | Line::Compressed => {
                 self.end_file();
-                let too_long = format!("is longer than {} MiB and no sealed line", LONGEST >> 20);
+                let too_long = format!("is longer than {} MiB and no sealed line", MAX_LINE_BYTES >> 20);
                 let what = if line == Line::Compressed { COMPRESSED } else { &too_long };
                 self.found.push(format!("{}: {what}", place()));
                 return None;
@@ -368,7 +368,7 @@ mod tests {
     fn a_line_with_a_new_hash_does_not_fit_the_next_one() {
         let mut lines = trail(5);
         let (mut link, mut forged) = (Seal::read(lines[1].as_bytes()).unwrap().link, Vec::new());
-        link.seal(br#"{"user":"nobody"}"#, &mut forged);
+        link.seal(br#"{"user":"forger"}"#, &mut forged);
         lines[2] = String::from_utf8(forged).unwrap().trim_end().into();
         assert_eq!(found(&lines), ["f:4: follows another line than f:3: one of them was replaced"]);
     }
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn a_long_line_of_schema_1_is_part_of_the_chain() {
         let (mut link, mut out) = (Link::default(), Vec::new());
-        for length in [1, LONGEST + 100_000, 1] {
+        for length in [1, MAX_LINE_BYTES + 100_000, 1] {
             link.seal(format!(r#"{{"user":"{}"}}"#, "x".repeat(length)).as_bytes(), &mut out);
         }
         let mut lines = Lines::of("x", std::io::Cursor::new(out));

@@ -11,7 +11,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Returns the context of the request; `None` if it has none, or none that can be read without doubt.
+    /// Returns the context of the request; `None` if it has none, or an invalid one.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all("traceparent").iter();
         match (all.next(), all.next()) {

@@ -22,21 +22,21 @@ use rustls::{
 use serde_json::{Value, json};
 use tokio::{sync::mpsc::Receiver, time::timeout};
 
-use super::{Span, TraceSettings, Verdict};
+use super::{Span, SpanVerdict, TraceSettings};
 use crate::telemetry::{Deliveries, LogThrottle};
 
 /// The most spans in one request.
 const MAX_BATCH_SPANS: usize = 512;
 
-/// How long spans are gathered for it.
+/// The time for which spans are collected into a batch.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the collector may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time-out of an export to the collector.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why traces cannot be sent.
+/// The reason why traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
+#[expect(missing_docs, reason = "the messages describe them")]
 pub enum CollectorError {
     #[error("--otlp-endpoint {0}: not a URL of a collector, such as http://127.0.0.1:4318")]
     Url(Uri),
@@ -102,17 +102,17 @@ impl Exporter {
         }
     }
 
-    /// What cannot be sent is counted, not kept: the next spans come soon enough.
+    /// Spans that cannot be sent are counted, not kept: the next spans come soon enough.
     async fn send(&mut self, spans: &[Span]) {
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
-        let problem = match timeout(TIMEOUT, self.client.request(self.request(spans))).await {
+        let problem = match timeout(EXPORT_TIMEOUT, self.client.request(self.request(spans))).await {
             Ok(Ok(answer)) if answer.status().is_success() => {
                 self.metrics.succeeded.inc_by(count);
                 return;
             }
             Ok(Ok(answer)) => format!("status {}", answer.status()),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("not within {} s", TIMEOUT.as_secs()),
+            Err(_) => format!("not within {} s", EXPORT_TIMEOUT.as_secs()),
         };
         self.metrics.failed.inc_by(count);
         if self.failures.allow() {
@@ -174,7 +174,7 @@ fn span(span: &Span) -> Value {
     if let Some(parent) = span.parent {
         written["parentSpanId"] = format!("{parent:016x}").into();
     }
-    // A refusal is no error.
+    // A denied request is not an error of the span.
     if span.status.is_server_error() {
         written["status"] = json!({"code": STATUS_ERROR});
     }
@@ -187,7 +187,7 @@ fn attributes(span: &Span) -> Vec<Value> {
         text("url.path", &format!("/{}", span.endpoint.as_str())),
         number("http.response.status_code", span.status.as_u16().into()),
     ];
-    if let Some(Verdict { outcome, operation, policy, uid, violations }) = &span.verdict {
+    if let Some(SpanVerdict { outcome, operation, policy, uid, violations }) = &span.verdict {
         attributes.extend([
             text("sandgate.verdict", outcome),
             text("sandgate.operation", operation),

@@ -21,19 +21,19 @@ use sandgate_engine::review::{AuditRecord, Endpoint};
 
 pub use export::CollectorError;
 
-/// As many spans wait to be sent. One that finds no room is dropped and counted.
-const QUEUE: usize = 2048;
+/// The most spans in the queue of the exporter. If the queue is full, spans are dropped and counted.
+const MAX_QUEUED_SPANS: usize = 2048;
 
-/// Where traces go, and of what.
+/// The settings of tracing: the collector, and the traced share of requests.
 #[derive(Debug, Clone)]
 pub struct TraceSettings {
     /// The collector's base URL.
     pub endpoint: Uri,
     /// The CAs that its certificate may be signed by, in PEM.
     pub ca: Option<PathBuf>,
-    /// How many of the requests are traced that come without a trace context, from 0 to 1.
+    /// The share, from 0 to 1, of the requests without a trace context that are traced.
     pub ratio: f64,
-    /// What this replica is called.
+    /// The name of this replica.
     pub instance: String,
 }
 
@@ -62,12 +62,12 @@ pub struct Span {
     clock: Instant,
     took: Duration,
     status: StatusCode,
-    verdict: Option<Verdict>,
+    verdict: Option<SpanVerdict>,
 }
 
-/// What became of a review. Nothing that a person chose but the policy's name: the uid leads to the audit line.
+/// The result of a review. The policy's name is the only text that a person chose: the uid leads to the audit line.
 #[derive(Debug)]
-struct Verdict {
+struct SpanVerdict {
     outcome: String,
     operation: String,
     policy: Option<String>,
@@ -79,13 +79,14 @@ impl Traces {
     /// Starts a task that sends spans for as long as this lives.
     ///
     /// # Errors
-    /// When the collector's URL or CA cannot be used. Whether it answers is found out later.
+    /// Returns an error if the collector's URL or CA cannot be used. Whether the collector answers is not tested
+    /// here.
     pub fn start(
         settings: TraceSettings,
         metrics: Deliveries,
         supervisor: &Supervisor,
     ) -> Result<Self, CollectorError> {
-        let (sender, queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(MAX_QUEUED_SPANS);
         let ratio = settings.ratio;
         let exporter = Exporter::new(settings, queue, metrics.clone())?;
         supervisor.spawn("span exporter", exporter.run());
@@ -129,7 +130,7 @@ impl Traces {
 impl Span {
     /// Notes the verdict of the review.
     pub fn set_verdict(&mut self, record: &AuditRecord, violations: usize) {
-        self.verdict = Some(Verdict {
+        self.verdict = Some(SpanVerdict {
             outcome: record.verdict.to_string(),
             operation: record.operation.to_string(),
             policy: (!record.policy.is_empty()).then(|| record.policy.to_string()),

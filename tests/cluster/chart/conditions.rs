@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::template_least as template;
 use crate::{examples::plain_pod, sandbox::Sandbox};
-use testbed::{Refusal, eventually};
+use testbed::{Denial, eventually};
 
 const JUDGED: [&str; 2] = ["mutate.sandgate.dev", "validate.sandgate.dev"];
 
@@ -204,12 +204,12 @@ impl Guarded {
     }
 
     /// Changes a Pod; `step` is what the audit log knows the request by.
-    async fn change(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Refusal> {
+    async fn change(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Denial> {
         let path = self.sandbox.pods_path(&format!("/{pod}?fieldManager={step}"));
         self.sandbox.rest.strategic_merge(&path, changes).await
     }
 
-    async fn change_status(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Refusal> {
+    async fn change_status(&self, pod: &str, step: &str, changes: &Value) -> Result<Value, Denial> {
         let path = self.sandbox.pods_path(&format!("/{pod}/status?fieldManager={step}"));
         self.sandbox.rest.strategic_merge(&path, changes).await
     }

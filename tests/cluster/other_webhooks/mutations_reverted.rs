@@ -19,7 +19,7 @@ use crate::{
     sandboxed::{assert_confined, assert_sandboxed},
     webhooks::{Injector, Place},
 };
-use testbed::{Refusal, Reinvocation};
+use testbed::{Denial, Reinvocation};
 
 const REINVOCATIONS: [Reinvocation; 2] = [Reinvocation::IfNeeded, Reinvocation::Never];
 
@@ -186,17 +186,17 @@ impl Test {
     }
 
     /// The API server's own plugins run once more before we are asked again, and know these two.
-    fn is_refused_in_tree(&self, answer: &Result<Value, Refusal>) -> bool {
+    fn is_refused_in_tree(&self, answer: &Result<Value, Denial>) -> bool {
         let known = [
             "a mirror pod may not reference service accounts",
             "the integer value of priority (0) must not be provided",
         ];
-        let is_known = |refusal: &Refusal| known.iter().any(|message| refusal.message.contains(message));
+        let is_known = |refusal: &Denial| known.iter().any(|message| refusal.message.contains(message));
         self.place == Place::AfterSandgate && answer.as_ref().is_err_and(is_known)
     }
 
     /// Creates `pod` while the webhook makes this edit.
-    async fn attempt(&self, edit: fn(&mut Value), pod: Value) -> Result<Value, Refusal> {
+    async fn attempt(&self, edit: fn(&mut Value), pod: Value) -> Result<Value, Denial> {
         let before = self.injector.calls();
         self.injector.will(edit);
         let answer = self.sandbox.create(&pod).await;
@@ -205,7 +205,7 @@ impl Test {
     }
 }
 
-fn is_refused(answer: &Result<Value, Refusal>, webhook: &str, rule: &str) -> bool {
+fn is_refused(answer: &Result<Value, Denial>, webhook: &str, rule: &str) -> bool {
     let denied = format!("\"{webhook}\" denied the request");
     answer.as_ref().is_err_and(|refusal| refusal.message.contains(&denied) && refusal.names(rule))
 }

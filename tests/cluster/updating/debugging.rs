@@ -116,7 +116,7 @@ fn harmless(name: &str) -> Value {
     json!({"name": name, "image": "busybox", "securityContext": security})
 }
 
-async fn add(sandbox: &Sandbox, container: &Value) -> Result<Value, testbed::Refusal> {
+async fn add(sandbox: &Sandbox, container: &Value) -> Result<Value, testbed::Denial> {
     let path = sandbox.pods_path("/main/ephemeralcontainers");
     sandbox.rest.strategic_merge(&path, &json!({"spec": {"ephemeralContainers": [container]}})).await
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
-use testbed::Refusal;
+use testbed::Denial;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
@@ -56,7 +56,7 @@ fn ours() -> Value {
     json!({"key": "workload-type", "operator": "In", "values": ["workflow-runner"]})
 }
 
-async fn set_terms(sandbox: &Sandbox, terms: Value) -> Result<Value, Refusal> {
+async fn set_terms(sandbox: &Sandbox, terms: Value) -> Result<Value, Denial> {
     let affinity = json!({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}});
     sandbox.rest.merge(&sandbox.pods_path("/main"), &json!({"spec": {"affinity": affinity}})).await
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{examples::plain_pod, sandbox::Sandbox, sandboxed::assert_sandboxed};
-use testbed::Refusal;
+use testbed::Denial;
 
-type Answer = Result<Value, Refusal>;
+type Answer = Result<Value, Denial>;
 
 #[tokio::test]
 async fn a_strategic_merge_patch_is_judged() {

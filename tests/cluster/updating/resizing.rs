@@ -7,7 +7,7 @@ use crate::{
     sandbox::Sandbox,
     sandboxed::{assert_fields, assert_sandboxed},
 };
-use testbed::Refusal;
+use testbed::Denial;
 
 #[tokio::test]
 async fn a_resize_may_not_pass_the_ceiling() {
@@ -72,14 +72,14 @@ async fn a_resize_of_the_pods_own_resources_may_not_pass_its_budget() {
     assert_fields(&sandbox.stored("main").await, &[("/spec/resources/limits/cpu", json!("2"))]);
 }
 
-async fn resize(sandbox: &Sandbox, list: &str, name: &str, resources: Value) -> Result<Value, Refusal> {
+async fn resize(sandbox: &Sandbox, list: &str, name: &str, resources: Value) -> Result<Value, Denial> {
     let path = sandbox.pods_path("/main/resize");
     let changes = json!({"spec": {list: [{"name": name, "resources": resources}]}});
     sandbox.rest.strategic_merge(&path, &changes).await
 }
 
 #[track_caller]
-fn assert_rule(answer: Result<Value, Refusal>, rule: &str) {
+fn assert_rule(answer: Result<Value, Denial>, rule: &str) {
     let refusal = answer.expect_err("it is refused");
     assert!(refusal.names(rule), "{rule}: {refusal}");
 }

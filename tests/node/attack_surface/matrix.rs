@@ -1,4 +1,4 @@
-//! What the probe said in three Pods, side by side, and as docs/attack-surface.md has it.
+//! The answers of the probe in three Pods, side by side, and as docs/attack-surface.md has them.
 
 use std::{collections::BTreeMap, fmt, fmt::Write};
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::running::{GVISOR, KERNEL_OF_GVISOR};
 
-/// Which vectors were open to which Pod.
+/// The vectors that were open, by Pod.
 pub(super) struct Matrix {
     /// As on the machine itself, to see that the probe notices open vectors.
     pub(super) unconfined: Column,
@@ -18,11 +18,11 @@ pub(super) struct Matrix {
     pub(super) sandboxed: Column,
 }
 
-/// What one Pod found.
+/// The answers in one Pod.
 pub(super) struct Column {
-    /// The runtimes of its containers, as containerd says.
+    /// The runtimes of its containers, as containerd reports them.
     pub(super) runtimes: Vec<String>,
-    /// What its kernel says that it is.
+    /// The version that its kernel reports.
     pub(super) kernel: String,
     pub(super) vectors: Vec<Vector>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Vector {
     open: bool,
 }
 
-/// Where a vector leads to.
+/// The target of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Group {
@@ -48,14 +48,14 @@ pub(super) enum Group {
     Sockets,
     Interfaces,
     Files,
-    /// To the machine, whoever answers.
+    /// To the machine, independent of the kernel that answers.
     Machine,
     /// To what the Pod was given.
     Pod,
     Network,
 }
 
-/// What a Pod found of a vector.
+/// The answer for a vector in a Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Closed,
@@ -76,19 +76,19 @@ impl fmt::Display for Found {
 
 impl Column {
     /// Reads the lines of the probe.
-    pub(super) fn read(said: &str, runtimes: Vec<String>) -> Self {
+    pub(super) fn read(output: &str, runtimes: Vec<String>) -> Self {
         #[derive(Deserialize)]
         struct Kernel {
             kernel: String,
         }
-        let (kernel, vectors) = said.split_once('\n').unwrap();
+        let (kernel, vectors) = output.split_once('\n').unwrap();
         let Kernel { kernel } = serde_json::from_str(kernel).unwrap();
         let vector = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         Self { runtimes, kernel, vectors: vectors.lines().map(vector).collect() }
     }
 
-    /// Whether no system call of this Pod can have been answered by the kernel of the machine. Of the two that say so,
-    /// nobody inside a Pod reaches the first.
+    /// Returns true if no system call of this Pod can have been answered by the kernel of the machine. Of the two signs
+    /// of that, the first is out of reach for processes of a Pod.
     pub(super) fn is_in_gvisor(&self) -> bool {
         self.runtimes.iter().all(|runtime| runtime == GVISOR) && self.kernel == KERNEL_OF_GVISOR
     }
@@ -108,7 +108,7 @@ impl Column {
         open.filter(|vector| vector.group != Group::Network).map(|vector| vector.id.as_str()).collect()
     }
 
-    /// What was found of a vector of the network or any other.
+    /// Returns the answer for a vector of the network or any other.
     pub(super) fn found_by_id(&self, id: &str) -> Found {
         let vector = self.vectors.iter().find(|vector| vector.id == id);
         self.found(vector.unwrap_or_else(|| panic!("the probe knows no vector {id}")))
@@ -127,7 +127,7 @@ impl Matrix {
             .collect()
     }
 
-    /// What stands in the page of vectors to kernel, machine and credentials.
+    /// Returns the part of the page on vectors to kernel, machine and credentials.
     pub(super) fn part_of_kernel(&self) -> String {
         let rows = self.rows_where(|vector| vector.group != Group::Network);
         let (closed, open): (Vec<_>, Vec<_>) =
@@ -138,12 +138,12 @@ impl Matrix {
         format!("{}\n{}\n", table(&open), wrapped(&closed))
     }
 
-    /// What stands in the page of vectors in the network.
+    /// Returns the part of the page on vectors in the network.
     pub(super) fn part_of_network(&self) -> String {
         table(&self.rows_where(|vector| vector.group == Group::Network))
     }
 
-    /// How each was asked and answered, for people.
+    /// Returns the question and the answer of each, for people.
     pub(super) fn answers(&self) -> String {
         let mut text = String::new();
         for (index, vector) in self.plain.vectors.iter().enumerate() {
@@ -161,7 +161,7 @@ impl Matrix {
     }
 }
 
-/// What comes before the vectors that are in no row.
+/// The text before the vectors that are in no row.
 const CLOSED: &str = "Closed to all three: ";
 
 /// In lines as long as those around it.
@@ -189,7 +189,7 @@ fn table(rows: &[(&Vector, [Found; 3])]) -> String {
     text
 }
 
-/// What a part of the page says of each vector.
+/// Returns the statement of a part of the page on each vector.
 pub(super) fn stated(part: &str) -> Rows {
     let mut rows = Rows::new();
     for line in part.lines() {
@@ -204,7 +204,7 @@ pub(super) fn stated(part: &str) -> Rows {
     rows
 }
 
-/// The number in what a kernel says that it is.
+/// Returns the number in the version that a kernel reports.
 pub(super) fn version(kernel: &str) -> &str {
     let number = kernel.trim_start_matches("Linux version ");
     let end = number.find(|letter: char| !letter.is_ascii_digit() && letter != '.');

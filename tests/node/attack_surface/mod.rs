@@ -1,4 +1,4 @@
-//! Which vectors of a node a Pod finds open: asked by a program in it, with and without sandgate.
+//! The attack vectors of a node that are open to a Pod: probed by a program in it, with and without sandgate.
 
 mod matrix;
 mod probed;
@@ -98,7 +98,7 @@ async fn a_privileged_pod_has_open_vectors() {
     assert_eq!(unconfined.found_by_id("node-loopback"), Found::Open);
 }
 
-/// What runc leaves open depends on the kernel and its settings, what sandgate does not.
+/// The vectors that runc leaves open depend on the kernel and its settings, those of sandgate do not.
 async fn page_is_as_measured() {
     let bed = cluster().await;
     let matrix = probed(&bed).await;

@@ -93,8 +93,8 @@ async fn column<G>(bed: &Bed<G>, namespace: &str, pod: Value) -> Column {
     let path = format!("{pods}/{name}");
     let ended = until(&bed.rest, &path, "has ended", has_ended).await.unwrap();
     assert_eq!(ended["status"]["phase"], "Succeeded", "{:#}", ended["status"]);
-    let said = bed.cluster.bed.kubectl(&["logs", name, "--namespace", namespace]).await.expect_success();
-    let column = Column::read(&said, bed.runtimes(&ended));
+    let output = bed.cluster.bed.kubectl(&["logs", name, "--namespace", namespace]).await.expect_success();
+    let column = Column::read(&output, bed.runtimes(&ended));
     bed.rest.delete(&path).await.unwrap();
     column
 }

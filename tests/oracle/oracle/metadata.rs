@@ -43,7 +43,7 @@ fn medium_of(name: &str, spec: &PodSpec) -> Option<bool> {
     if matches!(name, "gke-gcsfuse-tmp" | "gvisorinternaldevshm") {
         return None;
     }
-    let volume = spec.volumes.iter().flatten().filter(|volume| volume.name == name).next_back()?;
+    let volume = spec.volumes.iter().flatten().rfind(|volume| volume.name == name)?;
     volume.empty_dir.as_ref().map(|dir| word(dir.medium.as_ref()) == "Memory")
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use serde_json::Value as Json;
 
 use crate::exhaustive::without_digits;
-use testbed::Refusal;
+use testbed::Denial;
 
 pub(super) enum Answer {
     /// The object as it is stored, or would be.
@@ -14,7 +14,7 @@ pub(super) enum Answer {
         /// Whether it was read back from storage.
         was_read: bool,
     },
-    Refused(Refusal),
+    Refused(Denial),
 }
 
 impl Answer {
@@ -29,7 +29,7 @@ impl Answer {
         matches!(self, Self::Stored { was_read: true, .. })
     }
 
-    pub(super) fn refused(&self) -> Option<(Refuser, &Refusal)> {
+    pub(super) fn refused(&self) -> Option<(Refuser, &Denial)> {
         match self {
             Self::Stored { .. } => None,
             Self::Refused(refusal) => Some((Refuser::of(refusal), refusal)),
@@ -54,7 +54,7 @@ pub(super) enum Refuser {
 }
 
 impl Refuser {
-    fn of(Refusal { code, message, .. }: &Refusal) -> Self {
+    fn of(Denial { code, message, .. }: &Denial) -> Self {
         match code {
             403 if message.starts_with(r#"admission webhook "mutate.sandgate.dev" denied"#) => Self::Mutate,
             403 if message.starts_with(r#"admission webhook "validate.sandgate.dev" denied"#) => {
@@ -88,12 +88,12 @@ impl fmt::Display for Refuser {
 }
 
 /// The rules that sandgate's refusal names.
-pub(super) fn rules(refusal: &Refusal) -> BTreeSet<String> {
+pub(super) fn rules(refusal: &Denial) -> BTreeSet<String> {
     refusal.causes.iter().map(|cause| cause.reason.clone()).collect()
 }
 
 /// Why the API server refuses a Pod, short, and the same for Pods that have the same fault.
-pub(super) fn reason(refusal: &Refusal) -> String {
+pub(super) fn reason(refusal: &Denial) -> String {
     const LONGEST: usize = 110;
     let named = refusal.causes.first().map(|cause| format!("{} at {}", cause.reason, cause.field));
     let reason = named.unwrap_or_else(|| {

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::answers::Answer;
 use crate::{apiserver::policy_with, generator::yaml, policy::Policy};
-use testbed::{ControlPlane, PATIENCE, Refusal, Rest, Sandgate, shared};
+use testbed::{ControlPlane, Denial, Rest, STEP_TIMEOUT, Sandgate, shared};
 
 /// A policy to prove.
 pub(super) struct Proof {
@@ -63,7 +63,7 @@ impl Fixture {
 
     /// Sends `pod` to a namespace.
     pub(super) async fn send(&self, namespace: &str, pod: &Json, how: How) -> Answer {
-        let answer = tokio::time::timeout(PATIENCE, self.send_and_wait(namespace, pod, how)).await;
+        let answer = tokio::time::timeout(STEP_TIMEOUT, self.send_and_wait(namespace, pod, how)).await;
         answer.unwrap_or_else(|_| panic!("no answer to {}", yaml(pod)))
     }
 
@@ -80,7 +80,7 @@ impl Fixture {
         self.read_and_delete(&path, answered).await.unwrap_or_else(Answer::Refused)
     }
 
-    async fn read_and_delete(&self, pods: &str, answered: Json) -> Result<Answer, Refusal> {
+    async fn read_and_delete(&self, pods: &str, answered: Json) -> Result<Answer, Denial> {
         let path = format!("{pods}/{}", answered["metadata"]["name"].as_str().expect("a pod has a name"));
         let is_owned = answered["metadata"]["ownerReferences"].is_array();
         match self.rest.get(&path).await {

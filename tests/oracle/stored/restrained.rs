@@ -55,7 +55,7 @@ fn in_any_order(refusal: &str) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it_is() {
-    let proof = Proof { namespace: "warned", spec: json!({"mode": "warn"}) };
+    let proof = Proof { namespace: "warned", spec: json!({"mode": "warn", "fill": "always"}) };
     let fixture = Fixture::new(proof, PRIVILEGED).await;
     let (mut filled, mut violations) = (0, 0);
     for (case, guarded, open) in compared(&fixture).await {

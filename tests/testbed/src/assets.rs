@@ -1,4 +1,4 @@
-//! Where the programs come from: the folder `KUBEBUILDER_ASSETS`, else a cache, else a build from Go modules into it.
+//! The programs: from the folder `KUBEBUILDER_ASSETS`, else from a cache, else built from Go modules into it.
 
 use std::{
     env, fmt,
@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Result, say};
+use super::{Result, progress};
 
 /// A version of Kubernetes that the testbed builds from a folder with a `go.mod` of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl Version {
     /// Returns the version that `SANDGATE_BED_KUBERNETES` names, for example 1.33, or the usual one without it.
     ///
     /// # Errors
-    /// If the variable has another value: the text lists those that there are.
+    /// Returns an error if the variable has another value: the text lists those that there are.
     pub fn chosen() -> Result<Self> {
         match env::var_os("SANDGATE_BED_KUBERNETES").filter(|wanted| !wanted.is_empty()) {
             None => Ok(Self::USUAL),
@@ -74,7 +74,7 @@ impl fmt::Display for Version {
 #[derive(Clone, Copy)]
 pub(super) struct Assets(pub(super) Version);
 
-/// Where a program is; an error says what to do about one that is missing.
+/// The path of a program; the error for a missing one names the remedy.
 type Found = Result<PathBuf>;
 
 impl Assets {
@@ -160,7 +160,7 @@ pub(super) fn helm3() -> Found {
     tool("helm", package, "helm3", version, stamp).find()
 }
 
-/// What writes the chart's README.
+/// The program that writes the chart's README.
 pub(super) fn helm_docs() -> Found {
     let package = "github.com/norwoodj/helm-docs/cmd/helm-docs";
     let version = required(include_str!("../helm-docs/go.mod"), "github.com/norwoodj/helm-docs");
@@ -199,8 +199,8 @@ pub(super) fn gvisor() -> Found {
     tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
 }
 
-/// The shim wants to be the last that the kernel kills for memory, which takes `CAP_SYS_RESOURCE`, and ends where it may
-/// not. Here it goes on.
+/// The shim wants to be the last that the kernel kills for memory, which takes `CAP_SYS_RESOURCE`, and ends where it
+/// may not. Here it goes on.
 const SHIM_WITHOUT_SYS_RESOURCE: Patch = Patch {
     module: "gvisor.dev/gvisor",
     file: "pkg/shim/v1/service.go",
@@ -208,7 +208,7 @@ const SHIM_WITHOUT_SYS_RESOURCE: Patch = Patch {
     new: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
 };
 
-/// One line of somebody's program that is changed.
+/// A line of a foreign program that is changed.
 struct Patch {
     module: &'static str,
     file: &'static str,
@@ -222,13 +222,13 @@ struct Program {
     package: &'static str,
     /// The folder with `go.mod`, beside this file.
     module: &'static str,
-    /// Where in the cache it is: one for each version.
+    /// The path in the cache: one for each version.
     folder: String,
     /// The variable that holds its version, and the version.
     stamp: String,
-    /// Whether the one of `KUBEBUILDER_ASSETS` does.
+    /// True if the program of `KUBEBUILDER_ASSETS` can be used.
     may_be_given: bool,
-    /// What is changed in it first.
+    /// The changes of its sources before the build.
     patch: Option<Patch>,
 }
 
@@ -252,7 +252,7 @@ impl Program {
         Ok(cached)
     }
 
-    /// The ecosystem's folder seldom has a controller manager: what it lacks comes from here.
+    /// The folder `KUBEBUILDER_ASSETS` usually has no controller manager: missing programs come from here.
     fn given(&self) -> Option<PathBuf> {
         let folder = env::var_os("KUBEBUILDER_ASSETS").filter(|_| self.may_be_given)?;
         Some(Path::new(&folder).join(self.name)).filter(|path| path.is_file())
@@ -262,7 +262,7 @@ impl Program {
     fn build(&self, target: &Path) -> Result<()> {
         let Self { name, package, module, stamp, .. } = self;
         let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
-        say(&format!("building {name} from {package}, once; minutes on a small machine"));
+        progress(&format!("building {name} from {package}, once; minutes on a small machine"));
         let started = Instant::now();
         let unfinished = target.with_extension("unfinished");
         let patched = self.patch.as_ref().map(|patch| patch.apply(&module)).transpose()?;
@@ -287,7 +287,7 @@ impl Program {
             return Err(self.missing(&format!("go build failed ({status})")).into());
         }
         fs::rename(&unfinished, target)?;
-        say(&format!("built {name} in {} s", started.elapsed().as_secs()));
+        progress(&format!("built {name} in {} s", started.elapsed().as_secs()));
         Ok(())
     }
 

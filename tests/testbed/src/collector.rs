@@ -1,4 +1,4 @@
-//! What a collector of traces is to those who send to it: OTLP over HTTP, in JSON.
+//! A collector of traces: OTLP over HTTP, in JSON.
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ type Bodies = Arc<Mutex<Vec<Value>>>;
 
 /// Takes everything; ends when dropped.
 pub struct Collector {
-    /// What `--otlp-endpoint` is to say.
+    /// The value for `--otlp-endpoint`.
     pub url: String,
     bodies: Bodies,
     accepting: JoinHandle<()>,
@@ -88,7 +88,7 @@ impl Drop for Collector {
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, bodies: Bodies) {
     let service = service_fn(|request: Request<Incoming>| take(request, &bodies));
-    // Whoever sends may go away.
+    // The sender may close the connection.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

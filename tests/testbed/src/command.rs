@@ -7,19 +7,19 @@ use std::{
 
 use super::Result;
 
-/// What a command printed and whether it succeeded.
+/// The output of a command, and whether it succeeded.
 #[derive(Debug)]
 pub struct Output {
-    /// Whether it ended with status 0.
+    /// True if the command ended with status 0.
     pub success: bool,
-    /// Its standard output.
+    /// The standard output of the command.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error of the command.
     pub stderr: String,
 }
 
 impl Output {
-    /// What it printed, where it succeeded.
+    /// Returns the standard output; panics if the command failed.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "the assertion may be all that is wanted")]
     pub fn expect_success(self) -> String {
@@ -28,7 +28,7 @@ impl Output {
         stdout
     }
 
-    /// Its complaint, where it failed.
+    /// Returns the standard error; panics if the command succeeded.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "the assertion may be all that is wanted")]
     pub fn expect_failure(self) -> String {

@@ -50,7 +50,7 @@ impl ApiServer {
     /// Starts both, which takes some seconds once the programs are there.
     ///
     /// # Errors
-    /// When a program is missing, or ends, or is not ready in time: with the end of its log.
+    /// Returns an error if a program is missing, or ends, or is not ready in time: with the end of its log.
     pub async fn start(version: Version) -> Result<Self> {
         let (folder, guard) = work_folder()?;
         Self::start_in(Host::Machine, version, folder, guard, Vec::new()).await
@@ -59,7 +59,7 @@ impl ApiServer {
     /// Starts both, and traces every request, for a collector that is not there.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub async fn start_tracing(version: Version) -> Result<Self> {
         let configuration = json!({
             "apiVersion": "apiserver.config.k8s.io/v1",
@@ -110,7 +110,7 @@ impl ApiServer {
     /// Ends it as an upgrade of the control plane does, and starts it again.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     async fn restart(&self) -> Result<()> {
         let slot = || self.process.lock().expect("no holder panics");
         let ending = slot().take().ok_or("it is being restarted")?;
@@ -132,7 +132,7 @@ impl ApiServer {
     /// The API in plain JSON.
     ///
     /// # Errors
-    /// If there is no client for the kubeconfig.
+    /// Returns an error if there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
         self.host.enter()?;
         Ok(Rest::new(client(&self.folder).await?))
@@ -148,7 +148,7 @@ impl ControlPlane {
     /// Starts all of it, of the version that `SANDGATE_BED_KUBERNETES` names.
     ///
     /// # Errors
-    /// As [`ApiServer::start`].
+    /// Returns the errors of [`ApiServer::start`].
     pub async fn start() -> Result<Self> {
         let (folder, guard) = work_folder()?;
         let bed = Self::start_in(Host::Machine, folder, guard).await?;
@@ -174,10 +174,10 @@ impl ControlPlane {
         Ok(Self { kubectl, _controllers: controllers, apiserver })
     }
 
-    /// Restarts the API server; whoever watches it loses his connection.
+    /// Restarts the API server. Its clients lose their connections.
     ///
     /// # Errors
-    /// When it is not ready in time.
+    /// Returns an error if it is not ready in time.
     pub async fn restart_apiserver(&self) -> Result<()> {
         self.apiserver.restart().await
     }
@@ -187,7 +187,7 @@ impl ControlPlane {
         &self.apiserver.folder
     }
 
-    /// The real kubectl.
+    /// Returns the path of the real kubectl.
     pub fn kubectl_program(&self) -> &Path {
         &self.kubectl
     }
@@ -197,10 +197,10 @@ impl ControlPlane {
         self.folder().join(KUBECONFIG)
     }
 
-    /// A kubeconfig for somebody with this token, in the same folder.
+    /// Writes a kubeconfig with this token into the same folder.
     ///
     /// # Errors
-    /// If a kubeconfig cannot be read or written.
+    /// Returns an error if a kubeconfig cannot be read or written.
     pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
         let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(self.kubeconfig())?)?;
         kubeconfig["users"][0]["user"]["token"] = json!(token);
@@ -212,7 +212,7 @@ impl ControlPlane {
     /// A client of one's own: it belongs to the runtime of the test that asks for it.
     ///
     /// # Errors
-    /// If there is no client for the kubeconfig.
+    /// Returns an error if there is no client for the kubeconfig.
     pub async fn client(&self) -> Result<Client> {
         self.apiserver.host.enter()?;
         client(self.folder()).await
@@ -221,7 +221,7 @@ impl ControlPlane {
     /// The API in plain JSON.
     ///
     /// # Errors
-    /// If there is no client for the kubeconfig.
+    /// Returns an error if there is no client for the kubeconfig.
     pub async fn rest(&self) -> Result<Rest> {
         self.apiserver.rest().await
     }
@@ -257,13 +257,13 @@ impl ControlPlane {
     /// with its name, which the API server may have drawn.
     ///
     /// # Errors
-    /// If the API server rejects an object, or the default service account is not there in time.
+    /// Returns an error if the API server rejects an object, or the default service account is not there in time.
     pub async fn namespace(&self, rest: &Rest, metadata: &Value) -> Result<String> {
         let namespace = rest.post("/api/v1/namespaces", &json!({"metadata": metadata})).await?;
         let name = namespace["metadata"]["name"].as_str().ok_or("a namespace has a name")?;
         let account = json!({"metadata": {"name": "workflow-runner"}});
         rest.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await?;
-        // Pods are refused before the controller manager has made it.
+        // Pods are denied before the controller manager has created it.
         eventually("the default service account is there", async || {
             Ok(rest.get(&default_account(name)).await.ok())
         })
@@ -271,10 +271,10 @@ impl ControlPlane {
         Ok(name.to_owned())
     }
 
-    /// What the API server's audit log says so far of pods in `namespace`, in the order of time.
+    /// Returns the events of the API server's audit log on pods in `namespace`, in the order of time.
     ///
     /// # Errors
-    /// If the audit log cannot be read.
+    /// Returns an error if the audit log cannot be read.
     pub fn audit_events(&self, namespace: &str) -> Result<Vec<Value>> {
         let of_pods = |event: &Value| {
             let object = &event["objectRef"];
@@ -283,15 +283,15 @@ impl ControlPlane {
         Ok(self.audit_log(namespace)?.into_iter().filter(of_pods).collect())
     }
 
-    /// Where the API server writes its audit log.
+    /// Returns the path of the API server's audit log.
     pub fn audit_log_file(&self) -> PathBuf {
         self.folder().join(AUDIT_LOG)
     }
 
-    /// What the API server's audit log says so far about anything, where it has this word in it.
+    /// Returns the events of the API server's audit log that contain this word.
     ///
     /// # Errors
-    /// If the audit log cannot be read.
+    /// Returns an error if the audit log cannot be read.
     pub fn audit_log(&self, word: &str) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.audit_log_file())?;
         let lines = log.lines().filter(|line| line.contains(word));
@@ -313,18 +313,18 @@ const CERTIFICATES: &str = "apiserver";
 const AUDIT_POLICY: &str = "audit-policy.yaml";
 const AUDIT_LOG: &str = "audit.log";
 
-/// Nobody else reaches these addresses, and the cluster dies with us.
+/// Only this process reaches these addresses, and the cluster ends with it.
 const TOKEN: &str = "bed-admin";
 pub(super) const NODE_TOKEN: &str = "bed-node";
 
 /// The one node's name, where there is one.
 pub(super) const NODE: &str = "node";
 
-/// `SANDGATE_BED_KEEP=1` keeps the folder, and says where it is.
+/// `SANDGATE_BED_KEEP=1` keeps the folder, and prints its path.
 pub(super) fn work_folder() -> Result<(PathBuf, Option<Child>)> {
     let folder = tempfile::Builder::new().prefix("sandgate-bed-").tempdir()?.keep();
     if env::var_os("SANDGATE_BED_KEEP").is_some() {
-        super::say(&format!("logs are kept in {}", folder.display()));
+        super::progress(&format!("logs are kept in {}", folder.display()));
         return Ok((folder, None));
     }
     let guard = remove_at_the_end(&folder)?;
@@ -338,7 +338,7 @@ fn write_credentials(folder: &Path) -> Result<()> {
     let tokens =
         format!("{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n");
     fs::write(folder.join(TOKENS), tokens)?;
-    // The one that people are told to use.
+    // The version that the documentation recommends.
     fs::write(folder.join(AUDIT_POLICY), include_str!("../../../examples/audit-policy.yaml"))?;
     Ok(())
 }
@@ -382,7 +382,7 @@ fn start_apiserver(
         format!("--audit-log-path={}", file(AUDIT_LOG)),
     ];
     let more: &[&str] = match host {
-        // Loopback addresses may not be endpoints, and nobody routes to a ClusterIP.
+        // Loopback addresses may not be endpoints, and a ClusterIP has no route.
         Host::Machine => &[
             "--authorization-mode=RBAC",
             "--endpoint-reconciler-type=none",

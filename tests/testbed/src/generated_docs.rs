@@ -14,17 +14,17 @@ impl GeneratedDocs {
     /// Reads it; `path` begins at the top of the checkout.
     ///
     /// # Errors
-    /// When it is not there.
+    /// Returns an error if it is not there.
     pub fn read(path: &str) -> Result<Self> {
         let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path);
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self { path, text })
     }
 
-    /// What stands in a part.
+    /// Returns the text of a part.
     ///
     /// # Errors
-    /// When the page has no such part.
+    /// Returns an error if the page has no such part.
     pub fn part(&self, name: &str) -> Result<&str> {
         Ok(&self.text[self.range(name)?])
     }
@@ -32,7 +32,7 @@ impl GeneratedDocs {
     /// Writes a part anew.
     ///
     /// # Errors
-    /// When the page has no such part, or cannot be written.
+    /// Returns an error if the page has no such part, or cannot be written.
     pub fn write(&mut self, name: &str, part: &str) -> Result<()> {
         self.text.replace_range(self.range(name)?, part);
         Ok(fs::write(&self.path, &self.text)?)

@@ -1,8 +1,8 @@
 //! The harness of test programs that need more than a compiler: root, packages, a kernel with certain features.
 //!
 //! The standard harness cannot ignore a test at run time, so a test that returns early looks passed. With this one each
-//! test states its requirement, and a test that cannot run is shown as ignored with the reason. `scripts/test` counts the
-//! ignored tests by reason. Filters and the other flags of `cargo test` work as usual; output is not captured.
+//! test states its requirement, and a test that cannot run is shown as ignored with the reason. `scripts/test` counts
+//! the ignored tests by reason. Filters and the other flags of `cargo test` work as usual; output is not captured.
 //!
 //! ```no_run
 //! use testbed::harness::{Test, missing_program, run};
@@ -45,7 +45,7 @@ impl Test {
         Self { name: name_of::<F>(), missing: None, body: Box::new(blocking) }
     }
 
-    /// Ignores the test if something is missing: the text says what, and how to install it.
+    /// Ignores the test if something is missing: the text names it, and how to install it.
     #[must_use]
     pub fn requires(self, missing: Option<String>) -> Self {
         Self { missing: self.missing.or(missing), ..self }
@@ -66,7 +66,7 @@ pub fn missing_program(program: &str, package: &str) -> Option<String> {
     started.is_err().then(|| format!("{program} is missing: apt-get install {package}"))
 }
 
-/// Runs the tests as the arguments of this process say, and returns the status to end with.
+/// Runs the tests by the arguments of this process, and returns the status to end with.
 #[must_use]
 pub fn run(tests: Vec<Test>) -> ExitCode {
     let trials = tests.into_iter().map(trial).collect();

@@ -12,7 +12,7 @@ use super::{
     host::Host,
 };
 
-/// Which line of Helm.
+/// The major version of Helm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HelmLine {
     /// Helm 3, which applies on the client's side.
@@ -33,7 +33,7 @@ impl HelmLine {
 /// Runs helm where it needs no cluster.
 ///
 /// # Errors
-/// When it is not there.
+/// Returns an error if it is not there.
 pub async fn helm(arguments: &[&str]) -> Result<Output> {
     run(HelmLine::Four, Host::Machine, arguments, None).await
 }
@@ -62,7 +62,7 @@ pub(super) async fn run(
 /// The README of a chart, made from its template and the comments of its values.
 ///
 /// # Errors
-/// When the program is not there, or finds fault with the chart.
+/// Returns an error if the program is not there, or finds fault with the chart.
 pub async fn chart_readme(chart: &Path) -> Result<String> {
     let chart = chart.to_owned();
     let running = tokio::task::spawn_blocking(move || {

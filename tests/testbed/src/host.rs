@@ -1,4 +1,4 @@
-//! Where programs run: on this machine as any other, or enclosed.
+//! The place where programs run: on this machine as any other, or in namespaces.
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -8,7 +8,7 @@ use super::{
     command,
 };
 
-/// Where the control plane runs.
+/// The place where the control plane runs.
 #[derive(Clone)]
 pub(crate) enum Host {
     /// On loopback addresses of this machine.
@@ -18,7 +18,7 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    /// Its address there.
+    /// Returns the address of the control plane.
     pub(super) fn address(&self) -> &'static str {
         match self {
             Self::Machine => "127.0.0.1",
@@ -26,7 +26,7 @@ impl Host {
         }
     }
 
-    /// How to call a program whose sockets are there; the program follows.
+    /// Returns the command line before a program whose sockets are there.
     pub(super) fn prefix(&self) -> Vec<String> {
         match self {
             Self::Machine => Vec::new(),
@@ -42,7 +42,7 @@ impl Host {
     /// Makes the sockets that this thread opens from now on sockets of the host.
     ///
     /// # Errors
-    /// When we may not.
+    /// Returns an error if we may not.
     pub(super) fn enter(&self) -> Result<()> {
         match self {
             Self::Machine => Ok(()),

@@ -1,4 +1,4 @@
-//! The real kubectl.
+//! Commands of the real kubectl.
 
 use std::{path::Path, process::Command};
 

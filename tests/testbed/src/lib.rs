@@ -10,8 +10,8 @@
 //! bed.kubectl(&["run", "hello", "--image=busybox", "-n", "workflows"]).await;
 //! ```
 //!
-//! Its Kubernetes is 1.36. `SANDGATE_BED_KUBERNETES=1.33`, for example, selects another version for everything that starts a
-//! [`ControlPlane`]: those that there is a folder `kubernetes-1.NN` for.
+//! The version of Kubernetes is 1.36. `SANDGATE_BED_KUBERNETES=1.33`, for example, selects another version for
+//! everything that starts a [`ControlPlane`]: those that there is a folder `kubernetes-1.NN` for.
 //!
 //! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
 
@@ -53,26 +53,26 @@ pub use self::{
     node::{Node, NodePod},
     ports::free_port,
     process::Process,
-    rest::{Refusal, Rest, is_ready},
+    rest::{Denial, Rest, is_ready},
     sandgate::{Replica, Sandgate, program},
     service_proxy::ServiceProxy,
     shared::shared,
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 
-/// Whatever goes wrong in the bed; its text is for people.
+/// Any error of the testbed; its text is for people.
 pub type Error = Box<dyn error::Error + Send + Sync>;
 
-/// What the bed's functions return.
+/// The result of the testbed's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// No step of the bed takes as long, on the slowest machine.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+/// The time-out of each step of the testbed, longer than it takes on the slowest machine.
+pub const STEP_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Asks `probe` until it has an answer, and gives up after [`PATIENCE`].
+/// Asks `probe` until it has an answer, and gives up after [`STEP_TIMEOUT`].
 ///
 /// # Errors
-/// What `probe` fails with, or that there is no answer; the text says what was waited for.
+/// Returns the error of `probe`, or a time-out that names what was waited for.
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let asking = async {
         loop {
@@ -82,11 +82,11 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<Op
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let answer = tokio::time::timeout(PATIENCE, asking).await;
-    answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", PATIENCE.as_secs()).into()))
+    let answer = tokio::time::timeout(STEP_TIMEOUT, asking).await;
+    answer.unwrap_or_else(|_| Err(format!("waited {} s in vain until {what}", STEP_TIMEOUT.as_secs()).into()))
 }
 
-/// Tells people what takes so long, past the test harness, which keeps what `eprintln!` prints to itself.
-pub fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "test bed: {line}");
+/// Prints the progress of long steps, past the test harness, which captures what `eprintln!` prints.
+pub fn progress(line: &str) {
+    let _ = writeln!(io::stderr(), "testbed: {line}");
 }

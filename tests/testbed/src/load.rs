@@ -13,15 +13,15 @@ use std::{
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Refusal, Rest};
+use super::{Denial, Rest};
 
-/// How many creates are under way at once.
+/// The number of creates that are under way at once.
 const CLIENTS: u32 = 8;
 
-/// How many are begun each second, by all of them.
+/// The number of creates that are begun each second, by all clients together.
 const RATE: u32 = 120;
 
-/// What becomes of a pod that is let in.
+/// The treatment of a pod that is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creates {
     /// It is stored, and deleted soon after.
@@ -37,20 +37,20 @@ pub struct Load {
     clients: Vec<JoinHandle<()>>,
 }
 
-/// What became of them.
+/// The results of the creates.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// Stored, and sandboxed.
+    /// The number of pods that were stored and sandboxed.
     pub sandboxed: usize,
-    /// Stored as they were: nobody was asked.
+    /// The number of pods that were stored unchanged: sandgate was not asked.
     pub open: usize,
-    /// Refused because no sandgate answered, with the API server's words.
+    /// The errors of the API server for creates that failed because no sandgate answered.
     pub failed: Vec<String>,
-    /// No answer of the API server itself.
+    /// The number of creates without an answer of the API server itself.
     pub unanswered: usize,
-    /// Refused for any other reason, which has no place here.
-    pub refused: Vec<String>,
-    /// How long the answers took.
+    /// The errors of creates that were denied for any other reason, which is unexpected.
+    pub denied: Vec<String>,
+    /// The latencies of the answers.
     pub took: Vec<Duration>,
 }
 
@@ -73,19 +73,19 @@ impl Load {
         Self { seen, is_over, clients }
     }
 
-    /// What became of those so far.
+    /// Returns the results so far.
     #[must_use]
     pub fn so_far(&self) -> Seen {
         self.seen.lock().expect("no holder panics").clone()
     }
 
-    /// Begins no more, waits for those under way, and says what became of all.
+    /// Begins no more creates, waits for those under way, and returns all results.
     pub async fn stop(self) -> Seen {
         self.is_over.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("a client does not panic");
         }
-        Arc::into_inner(self.seen).and_then(|seen| seen.into_inner().ok()).expect("nobody else has it")
+        Arc::into_inner(self.seen).and_then(|seen| seen.into_inner().ok()).expect("no other holder is left")
     }
 }
 
@@ -102,7 +102,7 @@ async fn create(rest: Rest, path: String, seen: Arc<Mutex<Seen>>, is_over: Arc<A
         match answer {
             Ok(pod) if is_sandboxed(&pod) => seen.sandboxed += 1,
             Ok(_) => seen.open += 1,
-            Err(refusal) => seen.note(refusal),
+            Err(denial) => seen.note(denial),
         }
     }
 }
@@ -117,34 +117,33 @@ async fn sweep(rest: Rest, path: String, is_over: Arc<AtomicBool>) {
 }
 
 impl Seen {
-    /// What stands above the columns of [`Seen`]'s own row; times are in milliseconds.
+    /// The heads of the columns of [`Seen`]'s own row; times are in milliseconds.
     pub const HEAD: &str = "   tried  sandboxed  failed   open  unanswered      p50  longest";
 
-    fn note(&mut self, refusal: Refusal) {
-        match refusal {
-            Refusal { code: 0, .. } => self.unanswered += 1,
-            Refusal { message, .. } if message.contains("failed calling webhook") => {
-                self.failed.push(message)
-            }
+    fn note(&mut self, denial: Denial) {
+        match denial {
+            Denial { code: 0, .. } => self.unanswered += 1,
+            Denial { message, .. } if message.contains("failed calling webhook") => self.failed.push(message),
             // The API server is ending, or not ready yet.
-            Refusal { code: 429 | 503 | 504, .. } => self.unanswered += 1,
-            other => self.refused.push(other.to_string()),
+            Denial { code: 429 | 503 | 504, .. } => self.unanswered += 1,
+            other => self.denied.push(other.to_string()),
         }
     }
 
-    /// What the failures say, and how often.
+    /// Returns the messages of the failures, and how often each came.
     #[must_use]
     pub fn kinds_of_failure(&self) -> BTreeMap<&str, usize> {
         let mut kinds = BTreeMap::new();
         for failure in &self.failed {
-            let said =
-                failure.split_once("failed calling webhook ").map_or(failure.as_str(), |(_, said)| said);
-            *kinds.entry(said).or_default() += 1;
+            let message = failure
+                .split_once("failed calling webhook ")
+                .map_or(failure.as_str(), |(_, message)| message);
+            *kinds.entry(message).or_default() += 1;
         }
         kinds
     }
 
-    /// How many were tried.
+    /// Returns the number of creates that were tried.
     #[must_use]
     pub fn all(&self) -> usize {
         self.took.len()
@@ -183,7 +182,7 @@ pub fn plain_pod() -> Value {
     })
 }
 
-/// Whether sandgate has filled it.
+/// Returns true if sandgate has filled the pod.
 #[must_use]
 pub fn is_sandboxed(pod: &Value) -> bool {
     pod["spec"]["runtimeClassName"] == "gvisor"

@@ -10,7 +10,7 @@ use tokio::{
 /// The whole answer, from its status line on.
 ///
 /// # Errors
-/// If nothing listens, or the connection breaks.
+/// Returns an error if nothing listens, or the connection breaks.
 pub async fn get(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let request = format!(
@@ -22,7 +22,7 @@ pub async fn get(port: u16, path: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// Whether the answer is a 200.
+/// Returns true if the answer has the status 200.
 pub(super) async fn is_fine(port: u16, path: &str) -> bool {
     get(port, path).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }

@@ -1,4 +1,4 @@
-//! Ports that nobody uses.
+//! Free ports of the machine.
 
 use std::{
     net::TcpListener,

@@ -40,7 +40,7 @@ impl Process {
     /// Starts `program`; what it prints goes to `NAME.log` in `folder`.
     ///
     /// # Errors
-    /// If the program cannot be started, or the folder cannot be written to.
+    /// Returns an error if the program cannot be started, or the folder cannot be written to.
     pub fn start(name: &str, program: &Path, arguments: &[String], folder: &Path) -> Result<Self> {
         Self::start_with(name, program, arguments, &[], folder)
     }
@@ -63,7 +63,7 @@ impl Process {
     /// The same, with these variables in its environment.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub fn start_with(
         name: &str,
         program: &Path,
@@ -94,17 +94,17 @@ impl Process {
     }
 
     /// # Errors
-    /// When it has ended by itself: with the end of its log.
+    /// Returns an error if it has ended by itself: with the end of its log.
     pub fn check(&mut self) -> Result<()> {
         let Some(status) = self.shell.try_wait()? else { return Ok(()) };
         let (name, log, tail) = (&self.name, self.log.display(), tail(&self.log));
         Err(format!("{name} ended ({status}); the end of {log}:\n{tail}").into())
     }
 
-    /// How it ended, if it has.
+    /// Returns how it ended, if it has.
     ///
     /// # Errors
-    /// If its status cannot be determined.
+    /// Returns an error if its status cannot be determined.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.shell.try_wait()?)
     }
@@ -116,7 +116,7 @@ impl Process {
     }
 }
 
-/// Where signals to a program go: the file with its process id.
+/// The target of signals to a program: the file with its process id.
 #[derive(Debug, Clone)]
 pub struct Signals(PathBuf);
 
@@ -124,7 +124,7 @@ impl Signals {
     /// Sends one, such as `TERM`.
     ///
     /// # Errors
-    /// When the program is not running any more.
+    /// Returns an error if the program is not running any more.
     pub fn send(&self, signal: &str) -> Result<()> {
         let pid = fs::read_to_string(&self.0)?;
         let sent = Command::new("kill").args(["-s", signal, pid.trim()]).output()?;

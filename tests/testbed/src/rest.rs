@@ -4,51 +4,51 @@ use axum::http::{Method, Request, header};
 use kube::Client;
 use serde_json::Value;
 
-/// Sends JSON, and answers with JSON or a refusal.
+/// A client that sends JSON, and answers with JSON or a denial.
 #[derive(Clone)]
 pub struct Rest {
     client: Client,
 }
 
-/// The API server's no.
+/// An error answer of the API server.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Denial {
     /// The HTTP status code.
     pub code: u16,
     /// The reason of the `Status`, such as `Forbidden`.
     pub reason: String,
     /// The message that kubectl shows.
     pub message: String,
-    /// What it finds wrong, piece by piece, where it says so.
+    /// The single causes, if the answer has them.
     pub causes: Vec<Cause>,
 }
 
-impl Refusal {
-    /// Whether sandgate's message names this rule.
+impl Denial {
+    /// Returns true if sandgate's message names this rule.
     #[must_use]
     pub fn names(&self, rule: &str) -> bool {
         self.message.contains(&format!("({rule})"))
     }
 }
 
-/// One piece of what is wrong.
+/// A single cause of a denial.
 #[derive(Debug)]
 pub struct Cause {
-    /// The kind of fault; sandgate names the rule.
+    /// The kind of the cause; sandgate names the rule.
     pub reason: String,
     pub field: String,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for Denial {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let Self { code, reason, message, .. } = self;
         write!(f, "{code} {reason}: {message}")
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Denial {}
 
-impl From<kube::Error> for Refusal {
+impl From<kube::Error> for Denial {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
@@ -69,14 +69,14 @@ impl From<kube::Error> for Refusal {
     }
 }
 
-/// Whether the conditions of a Pod, or of a node, say that it is ready.
+/// Returns true if the conditions of a Pod, or of a node, show that it is ready.
 #[must_use]
 pub fn is_ready(object: &Value) -> bool {
     let conditions = object["status"]["conditions"].as_array();
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
-type Answer = Result<Value, Refusal>;
+type Answer = Result<Value, Denial>;
 
 impl Rest {
     pub(super) fn new(client: Client) -> Self {
@@ -86,15 +86,15 @@ impl Rest {
     /// Reads an object or a list.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, "application/json", None).await
     }
 
-    /// Creates an object.
+    /// Creates an object and returns it.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn post(&self, path: &str, object: &Value) -> Answer {
         self.send(Method::POST, path, "application/json", Some(object)).await
     }
@@ -102,7 +102,7 @@ impl Rest {
     /// Changes an object by a merge patch.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn merge(&self, path: &str, changes: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/merge-patch+json", Some(changes)).await
     }
@@ -110,7 +110,7 @@ impl Rest {
     /// Changes an object by a strategic merge patch, which merges lists by their keys.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn strategic_merge(&self, path: &str, changes: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/strategic-merge-patch+json", Some(changes)).await
     }
@@ -118,7 +118,7 @@ impl Rest {
     /// Changes an object by a JSON patch.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn json_patch(&self, path: &str, operations: &Value) -> Answer {
         self.send(Method::PATCH, path, "application/json-patch+json", Some(operations)).await
     }
@@ -126,7 +126,7 @@ impl Rest {
     /// Applies an object by server-side apply, as the field manager `applier`; `force` takes fields from others.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn apply(&self, path: &str, object: &Value, force: bool) -> Answer {
         self.apply_as("applier", path, object, force).await
     }
@@ -141,18 +141,18 @@ impl Rest {
         self.send(Method::PATCH, &path, "application/apply-patch+yaml", Some(object)).await
     }
 
-    /// Replaces an object.
+    /// Replaces an object and returns it.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn put(&self, path: &str, object: &Value) -> Answer {
         self.send(Method::PUT, path, "application/json", Some(object)).await
     }
 
-    /// Deletes an object.
+    /// Deletes an object by its path.
     ///
     /// # Errors
-    /// If the API server rejects the request, or cannot be reached.
+    /// Returns an error if the API server rejects the request, or cannot be reached.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, "application/json", None).await
     }

@@ -26,7 +26,7 @@ impl Sandgate {
     /// Starts it for `namespaces` with the default policy, and waits until it is ready.
     ///
     /// # Errors
-    /// When it is not built, ends, or is not ready in time.
+    /// Returns an error if it is not built, ends, or is not ready in time.
     pub async fn start(bed: &ControlPlane, namespaces: &[&str]) -> Result<Self> {
         Self::start_with(bed, &json!({"namespaces": namespaces})).await
     }
@@ -34,7 +34,7 @@ impl Sandgate {
     /// Starts it with a policy of this `spec`, whose `namespaces` it will guard.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub async fn start_with(bed: &ControlPlane, spec: &Value) -> Result<Self> {
         Self::start_flagged(bed, spec, &[]).await
     }
@@ -42,7 +42,7 @@ impl Sandgate {
     /// Starts it with further flags.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub async fn start_flagged(bed: &ControlPlane, spec: &Value, flags: &[&str]) -> Result<Self> {
         let mut replica = Replica::start(bed, spec, |folder| {
             let certs = ["--certs", "dev", "--cert-dir", &folder.display().to_string()].map(str::to_owned);
@@ -60,19 +60,19 @@ impl Sandgate {
         })
     }
 
-    /// Where it listens, without a path.
+    /// Returns the URL on which it listens, without a path.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.trim_end_matches('/')
     }
 
-    /// Its process, while it runs.
+    /// Returns its process while it runs.
     #[must_use]
     pub fn replica(&self) -> Option<&Replica> {
         self.replica.as_ref()
     }
 
-    /// What its certificate is signed by, in PEM.
+    /// Returns the CA of its certificate, in PEM.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
@@ -83,7 +83,7 @@ impl Sandgate {
         self.replica.as_ref()?.metric(name).await
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.replica.as_ref().map(Replica::log).unwrap_or_default()
@@ -95,7 +95,7 @@ impl Sandgate {
         format!("sandgate-{}", self.namespaces.join("-"))
     }
 
-    /// How a configuration of the test's own names it.
+    /// Returns the client configuration for a webhook configuration of the test's own.
     #[must_use]
     pub fn client_config(&self, path: &str) -> Value {
         json!({"url": format!("{}{path}", self.url), "caBundle": STANDARD.encode(&self.ca)})
@@ -109,9 +109,9 @@ impl Sandgate {
     /// Puts both webhooks in front of its namespaces, and waits until the API server asks them.
     ///
     /// # Errors
-    /// When the API server does not take a configuration.
+    /// Returns an error if the API server does not take a configuration.
     pub async fn guard(&self, bed: &ControlPlane, rest: &Rest) -> Result<()> {
-        // In this order both are asked about the pod that is tried, also where the policy refuses it.
+        // In this order both are asked about the tested pod, even if the policy denies it.
         self.guard_as(bed, rest, WebhookKind::Validating).await?;
         self.guard_as(bed, rest, WebhookKind::Mutating).await
     }
@@ -119,7 +119,7 @@ impl Sandgate {
     /// Makes both webhooks known to another API server than that of the bed.
     ///
     /// # Errors
-    /// When it does not take a configuration.
+    /// Returns an error if it does not take a configuration.
     pub async fn register(&self, rest: &Rest) -> Result<()> {
         for kind in [WebhookKind::Validating, WebhookKind::Mutating] {
             self.register_one(rest, kind).await?;
@@ -130,7 +130,7 @@ impl Sandgate {
     /// Puts only one of them there.
     ///
     /// # Errors
-    /// As [`Self::guard`].
+    /// Returns the errors of [`Self::guard`].
     pub async fn guard_as(&self, bed: &ControlPlane, rest: &Rest, kind: WebhookKind) -> Result<()> {
         let name = self.register_one(rest, kind).await?;
         for namespace in &self.namespaces {
@@ -165,10 +165,10 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts it with a policy of this `spec`, and a certificate as these arguments say, which may name the folder.
+    /// Starts it with a policy of this `spec` and these arguments for the certificate, which may name the folder.
     ///
     /// # Errors
-    /// When it is not built.
+    /// Returns an error if it is not built.
     pub fn start(
         bed: &ControlPlane,
         spec: &Value,
@@ -180,7 +180,7 @@ impl Replica {
     /// Starts it where another one was, or is expected.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Returns the errors of [`Self::start`].
     pub fn start_at(
         port: u16,
         bed: &ControlPlane,
@@ -202,7 +202,7 @@ impl Replica {
     /// Waits until it is ready.
     ///
     /// # Errors
-    /// When it ends, or is not ready in time.
+    /// Returns an error if it ends, or is not ready in time.
     pub async fn until_ready(&mut self) -> Result<()> {
         eventually("sandgate is ready", async || {
             self.process.check()?;
@@ -211,7 +211,7 @@ impl Replica {
         .await
     }
 
-    /// Whether `/readyz` answers 200.
+    /// Returns true if `/readyz` answers 200.
     pub async fn is_ready(&self) -> bool {
         plain_http::is_fine(self.admin, "/readyz").await
     }
@@ -221,7 +221,7 @@ impl Replica {
         plain_http::metric(self.admin, name).await
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("sandgate.log")).unwrap_or_default()
@@ -233,7 +233,7 @@ impl Replica {
         self.admin
     }
 
-    /// Where it takes reviews.
+    /// Returns the URL for reviews.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -251,7 +251,7 @@ async fn is_asked(bed: &ControlPlane, rest: &Rest, namespace: &str, webhook: &st
     let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
     match rest.post(&path, &pod_to_try()).await {
         // No webhook's work: the namespace is not as it should be.
-        Err(refusal) if !refusal.message.contains("webhook") => return Err(refusal.into()),
+        Err(denial) if !denial.message.contains("webhook") => return Err(denial.into()),
         _ => {}
     }
     let verdict = format!("{webhook}/verdict");
@@ -274,7 +274,7 @@ fn pod_to_try() -> Value {
 /// Cargo puts it beside or above any other program that it builds.
 ///
 /// # Errors
-/// If it is not built.
+/// Returns an error if it is not built.
 pub fn program() -> Result<PathBuf> {
     let me = env::current_exe()?;
     let around = me.ancestors().skip(1).take(2).map(|folder| folder.join("sandgate"));

@@ -1,5 +1,5 @@
-//! What kube-proxy does for a Service, on one loopback port: each new connection goes to the next ready endpoint, and
-//! an open one stays where it is.
+//! A stand-in for kube-proxy for one Service, on one loopback port: each new connection goes to the next ready
+//! endpoint, and an open one stays where it is.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +45,7 @@ impl ServiceProxy {
     /// Listens on a free port, at first without any endpoint: connections are closed at once.
     ///
     /// # Errors
-    /// When there is no port.
+    /// Returns an error if there is no port.
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
@@ -65,7 +65,7 @@ async fn accept(listener: TcpListener, endpoints: Endpoints) {
     while let Ok((mut from, _)) = listener.accept().await {
         let Some(port) = endpoints.next() else { continue };
         tokio::spawn(async move {
-            // A connection to an endpoint that has gone is refused, and a broken one breaks: the caller sees it.
+            // A connection to an endpoint that has gone is reset, and a broken one breaks: the caller sees it.
             let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             let _ = from.set_nodelay(true).and_then(|()| to.set_nodelay(true));
             let _ = copy_bidirectional(&mut from, &mut to).await;

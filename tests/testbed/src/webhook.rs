@@ -1,16 +1,16 @@
-//! How a webhook is made known to the API server.
+//! The registration of a webhook at the API server.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Rest, Result};
 
-/// Which of the two phases of admission.
+/// One of the two phases of admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookKind {
-    /// A `MutatingWebhookConfiguration`.
+    /// A webhook of a `MutatingWebhookConfiguration`.
     Mutating,
-    /// A `ValidatingWebhookConfiguration`.
+    /// A webhook of a `ValidatingWebhookConfiguration`.
     Validating,
 }
 
@@ -24,15 +24,15 @@ pub struct Webhook<'w> {
     pub name: &'w str,
     /// The URL that the API server calls.
     pub url: &'w str,
-    /// What its certificate is signed by, in PEM.
+    /// The CA of its certificate, in PEM.
     pub ca: &'w str,
     /// The namespaces whose Pods it is called for.
     pub namespaces: &'w [String],
-    /// Whether a mutating one is asked again when another changed the object after it.
+    /// The policy on whether a mutating webhook is asked again after another one changed the object.
     pub reinvocation: Reinvocation,
 }
 
-/// `reinvocationPolicy`.
+/// The values of `reinvocationPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reinvocation {
     /// It is called again.
@@ -45,7 +45,7 @@ impl Webhook<'_> {
     /// Registers it. The API server takes notice some moments later.
     ///
     /// # Errors
-    /// When the API server refuses it.
+    /// Returns an error if the API server rejects it.
     pub async fn register(&self, rest: &Rest) -> Result<()> {
         let resource = match self.kind {
             WebhookKind::Mutating => "mutatingwebhookconfigurations",

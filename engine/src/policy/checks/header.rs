@@ -9,7 +9,7 @@ use super::{
         rule_levels::{FLOOR_RULES, RULE_IDS},
         select::{LabelOperator, LabelSelector},
     },
-    Findings, is_dns_label, is_label_key, is_label_value,
+    Problems, is_dns_label, is_label_key, is_label_value,
 };
 
 /// The groups of so many users that an exemption or a profile for them is one for everybody.
@@ -18,7 +18,7 @@ pub(super) const EVERYBODY: [&str; 4] =
 /// The longest text that ends a denial, in bytes.
 const MAX_HELP_BYTES: usize = 500;
 
-pub(super) fn check(policy: &Policy, findings: &mut Findings) {
+pub(super) fn check(policy: &Policy, findings: &mut Problems) {
     let header = &policy.header;
     for (index, namespace) in header.namespaces.iter().enumerate() {
         check_namespace(namespace, index, findings);
@@ -66,7 +66,7 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
     }
 }
 
-fn check_namespace(namespace: &Pattern, index: usize, findings: &mut Findings) {
+fn check_namespace(namespace: &Pattern, index: usize, findings: &mut Problems) {
     let path = format!("namespaces[{index}]");
     let text = namespace.as_str();
     if namespace.is_anything() {
@@ -92,7 +92,7 @@ fn meets_kubernetes(namespace: &Pattern) -> bool {
     Pattern::try_from("kube-*".to_string()).is_ok_and(|kubernetes| namespace.meets(&kubernetes))
 }
 
-fn check_selector(selector: &LabelSelector, findings: &mut Findings) {
+fn check_selector(selector: &LabelSelector, findings: &mut Problems) {
     let requirements = selector.requirements();
     if requirements.is_empty() {
         findings.add(
@@ -207,7 +207,7 @@ fn overlap(one: &Loaded, other: &Loaded, problems: &mut Vec<Problem>) {
 }
 
 /// Reports patterns of one policy that meet each other: the lookup needs each name to fit one of them.
-fn patterns_of_one_policy(policy: &Policy, findings: &mut Findings) {
+fn patterns_of_one_policy(policy: &Policy, findings: &mut Problems) {
     let patterns: Vec<(usize, &Pattern)> =
         policy.header.namespaces.iter().enumerate().filter(|(_, name)| !name.is_literal()).collect();
     for (position, (index, pattern)) in patterns.iter().enumerate() {

@@ -6,13 +6,13 @@ use super::{
         profile::{Exception, PodMatch, Profile},
         spec::Spec,
     },
-    Findings,
+    Problems,
     header::EVERYBODY,
     is_dns_label, is_dns_subdomain, is_label_key, is_label_value,
 };
 use crate::policy::load::repeated;
 
-pub(super) fn check(policy: &Policy, findings: &mut Findings) {
+pub(super) fn check(policy: &Policy, findings: &mut Problems) {
     let base = &policy.base().spec;
     check_exceptions(policy.base(), "", findings);
     for index in repeated(policy.profiles().iter().map(|profile| profile.name.as_str())) {
@@ -41,7 +41,7 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
 }
 
 /// Reports a profile that would be left by its own fill: /validate must choose as /mutate did.
-fn stable_choice(policy: &Policy, profile: &Profile, path: &str, findings: &mut Findings) {
+fn stable_choice(policy: &Policy, profile: &Profile, path: &str, findings: &mut Problems) {
     let base = &policy.base().spec;
     let reads = |read: &dyn Fn(&PodMatch) -> bool| {
         policy.profiles().iter().find(|profile| read(&profile.matcher)).map(|profile| profile.name.as_str())
@@ -72,7 +72,7 @@ fn stable_choice(policy: &Policy, profile: &Profile, path: &str, findings: &mut 
     }
 }
 
-fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findings) {
+fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Problems) {
     let PodMatch { users, groups, owners, service_accounts, labels, runtime_classes, extended_resources } =
         &profile.matcher;
     if profile.matcher.is_empty() {
@@ -155,7 +155,7 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Findin
     }
 }
 
-fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Findings) {
+fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Problems) {
     for index in repeated(profile.exceptions.iter().map(|exception| exception.name.as_str())) {
         findings.add(
             format!("{prefix}containers[{index}].name"),
@@ -175,7 +175,7 @@ fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Findings) {
         for (position, image) in matcher.images.iter().enumerate() {
             if !image.names_repository() {
                 let problem = format!(
-                    "{:?} must name registry and repository, without '*': whoever can push an image that matches would \
+                    "{:?} must name registry and repository, without '*': anyone who can push a matching image would \
                      get the exception",
                     image.as_str()
                 );

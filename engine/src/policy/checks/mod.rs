@@ -1,4 +1,4 @@
-//! What a policy may not contain: contradictions, patterns that can never match, and openings that let through more than
+//! Errors of a policy: contradictions, patterns that can never match, and openings that let through more than
 //! they seem to.
 
 mod header;
@@ -19,9 +19,9 @@ pub(super) use warnings::warnings;
 
 /// Path and text of what is wrong, before it is located.
 #[derive(Debug, Default)]
-struct Findings(Vec<(String, String)>);
+struct Problems(Vec<(String, String)>);
 
-impl Findings {
+impl Problems {
     fn add(&mut self, path: impl Into<String>, problem: impl Into<String>) {
         self.0.push((path.into(), problem.into()));
     }
@@ -37,16 +37,16 @@ impl Findings {
 /// Returns what is wrong with a policy by itself.
 pub(super) fn errors(loaded: &Loaded) -> Vec<Problem> {
     let Loaded { policy, tree, .. } = loaded;
-    let mut findings = Findings::default();
+    let mut findings = Problems::default();
     header::check(policy, &mut findings);
     match_keys::check(policy, &mut findings);
     let mut problems: Vec<Problem> = findings.located(tree, "spec.").collect();
     each_spec(loaded, |_, spec, exception, tree, prefix| {
-        let mut findings = Findings::default();
+        let mut findings = Problems::default();
         check_spec(spec, &mut findings);
         if let Some(base) = exception {
             // What the exception inherits has been reported for the Pod.
-            let mut inherited = Findings::default();
+            let mut inherited = Problems::default();
             check_spec(base, &mut inherited);
             findings.0.retain(|finding| !inherited.0.contains(finding));
         }
@@ -72,7 +72,7 @@ fn each_spec(loaded: &Loaded, mut visit: impl FnMut(&Profile, &Spec, Option<&Spe
     }
 }
 
-fn check_spec(spec: &Spec, findings: &mut Findings) {
+fn check_spec(spec: &Spec, findings: &mut Problems) {
     pod::check(spec, findings);
     storage::check(spec, findings);
 }
@@ -108,7 +108,7 @@ pub(super) fn is_label_value(text: &str) -> bool {
 }
 
 /// Reports each entry that is not the name of an object, such as a pattern where names are exact.
-fn check_exact_names(path: &str, names: &[String], findings: &mut Findings) {
+fn check_exact_names(path: &str, names: &[String], findings: &mut Problems) {
     for (index, name) in names.iter().enumerate() {
         if !is_dns_subdomain(name) {
             findings

@@ -7,7 +7,7 @@ use super::{
         spec::{Annotations, Labels, Lifecycle, Placement, ServiceAccount, Spec, Token},
         values::{Bound, IdRange, NodeOperator, NodeRequirement, OnExcess, Toleration, TolerationOperator},
     },
-    Findings, check_exact_names, is_dns_subdomain, is_label_key, is_label_value,
+    Problems, check_exact_names, is_dns_subdomain, is_label_key, is_label_value,
 };
 
 /// The prefix of the annotations that reconfigure gVisor.
@@ -45,7 +45,7 @@ const SAFE_SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_wmem",
 ];
 
-pub(super) fn check(spec: &Spec, findings: &mut Findings) {
+pub(super) fn check(spec: &Spec, findings: &mut Problems) {
     check_metadata(&spec.labels, &spec.annotations, findings);
     let classes = &spec.runtime_class;
     check_exact_names("runtimeClass.allowed", &classes.allowed, findings);
@@ -62,7 +62,7 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     check_security(spec, findings);
 }
 
-fn check_metadata(labels: &Labels, annotations: &Annotations, findings: &mut Findings) {
+fn check_metadata(labels: &Labels, annotations: &Annotations, findings: &mut Problems) {
     for (key, value) in &labels.required {
         if !is_label_key(key) || !is_label_value(value) {
             findings.add("labels.required", format!("{key}={value} is no valid label"));
@@ -101,7 +101,7 @@ fn check_metadata(labels: &Labels, annotations: &Annotations, findings: &mut Fin
     }
 }
 
-fn check_account(account: &ServiceAccount, findings: &mut Findings) {
+fn check_account(account: &ServiceAccount, findings: &mut Problems) {
     if let Some(default) = &account.default {
         if !is_dns_subdomain(default) {
             findings.add("serviceAccount.default", format!("{default:?} is no name of a service account"));
@@ -156,7 +156,7 @@ fn wrong_audience(audience: &str) -> Option<&'static str> {
     (!in_path).then_some("may have '*' in the path of a spiffe:// id only")
 }
 
-fn check_lifecycle(lifecycle: &Lifecycle, findings: &mut Findings) {
+fn check_lifecycle(lifecycle: &Lifecycle, findings: &mut Problems) {
     let restart = &lifecycle.restart_policy;
     if !restart.allowed.contains(&restart.default) {
         let problem = format!(
@@ -193,7 +193,7 @@ fn check_lifecycle(lifecycle: &Lifecycle, findings: &mut Findings) {
     }
 }
 
-fn check_placement(placement: &Placement, findings: &mut Findings) {
+fn check_placement(placement: &Placement, findings: &mut Problems) {
     for (index, NodeRequirement { key, operator, values }) in placement.node_affinity.iter().enumerate() {
         let path = format!("placement.nodeAffinity[{index}]");
         if !is_label_key(key) {
@@ -236,7 +236,7 @@ fn check_placement(placement: &Placement, findings: &mut Findings) {
     }
 }
 
-fn check_security(spec: &Spec, findings: &mut Findings) {
+fn check_security(spec: &Spec, findings: &mut Problems) {
     let security = &spec.security;
     let ranges = [
         ("runAsUser", &security.run_as_user),
@@ -292,7 +292,7 @@ fn check_security(spec: &Spec, findings: &mut Findings) {
     check_capabilities(spec, findings);
 }
 
-fn check_capabilities(spec: &Spec, findings: &mut Findings) {
+fn check_capabilities(spec: &Spec, findings: &mut Problems) {
     let Capabilities { drop, add, allowed_add } = &spec.security.capabilities;
     for (field, names) in [("drop", drop), ("add", add), ("allowedAdd", allowed_add)] {
         for (index, name) in names.iter().enumerate() {

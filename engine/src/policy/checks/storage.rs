@@ -7,7 +7,7 @@ use super::{
         storage::{FilledVolume, Resources, Volumes},
         values::{Amounts, Resource},
     },
-    Findings, check_exact_names, is_dns_label, is_dns_subdomain, is_label_key,
+    Problems, check_exact_names, is_dns_label, is_dns_subdomain, is_label_key,
 };
 
 /// Variables that make a program run what a path of theirs names.
@@ -26,7 +26,7 @@ const CODE_VARIABLES: [&str; 12] = [
     "GCONV_PATH",
 ];
 
-pub(super) fn check(spec: &Spec, findings: &mut Findings) {
+pub(super) fn check(spec: &Spec, findings: &mut Problems) {
     check_volumes(&spec.volumes, findings);
     check_env(spec, findings);
     check_resources(spec, &spec.resources, findings);
@@ -38,7 +38,7 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     }
 }
 
-fn check_volumes(volumes: &Volumes, findings: &mut Findings) {
+fn check_volumes(volumes: &Volumes, findings: &mut Problems) {
     for (index, FilledVolume { name, mount_path, size_limit, shared: _ }) in volumes.filled.iter().enumerate()
     {
         let path = format!("volumes.filled[{index}]");
@@ -90,7 +90,7 @@ fn check_volumes(volumes: &Volumes, findings: &mut Findings) {
     }
 }
 
-fn check_env(spec: &Spec, findings: &mut Findings) {
+fn check_env(spec: &Spec, findings: &mut Problems) {
     for (name, value) in &spec.env {
         let path = format!("env.{name}");
         let valid = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -137,7 +137,7 @@ fn is_writable(spec: &Spec, path: &str) -> bool {
             || (!spec.security.read_only_root_filesystem && !touches_system_path(path)))
 }
 
-fn check_resources(spec: &Spec, resources: &Resources, findings: &mut Findings) {
+fn check_resources(spec: &Spec, resources: &Resources, findings: &mut Problems) {
     let higher = |low: &Amounts, high: &Amounts| -> Vec<Resource> {
         Resource::ALL
             .into_iter()

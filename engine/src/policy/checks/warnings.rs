@@ -1,4 +1,4 @@
-//! What a policy may contain and probably should not: it is logged, and printed by `policy validate`.
+//! Contents that a policy may have and probably should not. They are logged, and printed by `policy validate`.
 
 use super::{
     super::{
@@ -6,7 +6,7 @@ use super::{
         profile::Profile,
         spec::Spec,
     },
-    Findings, each_spec,
+    Problems, each_spec,
 };
 
 /// The user of the controllers of Kubernetes where they share one.
@@ -15,7 +15,7 @@ const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
 pub(in super::super) fn warnings(loaded: &Loaded) -> Vec<Problem> {
-    let mut findings = Findings::default();
+    let mut findings = Problems::default();
     for (index, user) in loaded.policy.header.exempt.users.iter().enumerate() {
         let controller = user == CONTROLLER_MANAGER || user.starts_with(SERVICE_ACCOUNT_PREFIX);
         if controller {
@@ -27,7 +27,7 @@ pub(in super::super) fn warnings(loaded: &Loaded) -> Vec<Problem> {
     }
     let mut problems: Vec<Problem> = findings.located(&loaded.tree, "spec.").collect();
     each_spec(loaded, |profile, spec, exception, tree, prefix| {
-        let mut findings = Findings::default();
+        let mut findings = Problems::default();
         warn_of_root(spec, profile, exception, &mut findings);
         if exception.is_none() {
             warn_of_spec(spec, &mut findings);
@@ -37,7 +37,7 @@ pub(in super::super) fn warnings(loaded: &Loaded) -> Vec<Problem> {
     problems
 }
 
-fn warn_of_spec(spec: &Spec, findings: &mut Findings) {
+fn warn_of_spec(spec: &Spec, findings: &mut Problems) {
     if !spec.resources.resource_claim_templates.is_empty()
         && spec.runtime_class.allowed.iter().any(|class| class.contains("gvisor") || class.contains("runsc"))
     {
@@ -52,7 +52,7 @@ fn warn_of_spec(spec: &Spec, findings: &mut Findings) {
     }
 }
 
-fn warn_of_root(spec: &Spec, profile: &Profile, exception: Option<&Spec>, findings: &mut Findings) {
+fn warn_of_root(spec: &Spec, profile: &Profile, exception: Option<&Spec>, findings: &mut Problems) {
     let inherited = exception.is_some_and(|base| base.security.root == spec.security.root);
     if !inherited
         && spec.security.root.is_allowed()

@@ -1,4 +1,4 @@
-//! Which profile a Pod has and which keys a container has.
+//! Tests of the profile that a Pod gets and of the keys that a container gets.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a policy opens, and how two policies differ.
+//! Tests of the openings of a policy and of the differences of two policies.
 
 use super::*;
 use crate::policy::compare::compared_keys;

@@ -1,4 +1,4 @@
-//! What is read, and what is an error with which words.
+//! Tests of the policies that load, and of the errors of those that do not.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which namespace has which policy, and what the webhooks select.
+//! Tests of the policy of a namespace, and of what the webhooks select.
 
 use super::*;
 

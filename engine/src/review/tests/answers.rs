@@ -1,4 +1,4 @@
-//! What an answer and its record hold, and which reviews are answered.
+//! Tests of the content of an answer and its record, and of the reviews that are answered.
 
 use super::*;
 
@@ -234,7 +234,7 @@ fn a_review_that_cannot_be_read_is_denied_by_its_head() {
 }
 
 #[test]
-fn every_reason_not_to_evaluate_is_a_denial_that_says_why() {
+fn every_reason_not_to_evaluate_is_a_denial_with_its_reason() {
     let review = create(&complete_pod()).to_string();
     let policies = PolicySet::builtin();
     let evaluator = Evaluator {
@@ -289,7 +289,7 @@ fn the_old_version_of_the_review_is_answered_in_kind() {
 }
 
 #[test]
-fn what_is_no_review_is_an_error_that_says_why() {
+fn anything_but_a_review_is_an_error_with_its_reason() {
     let error =
         |text: &[u8]| answer(&PolicySet::builtin(), Endpoint::Mutate, None, text).unwrap_err().to_string();
     assert_eq!(error(b"hello"), "not an AdmissionReview: expected value at line 1 column 1");
@@ -312,7 +312,7 @@ fn what_is_no_review_is_an_error_that_says_why() {
 #[test]
 fn a_review_with_a_broken_part_is_denied_with_the_reason() {
     for (change, reason) in [
-        (json!({"operation": "create"}), "is none of CREATE"),
+        (json!({"operation": "create"}), "is not one of CREATE"),
         (json!({"userInfo": {"groups": "system:masters"}}), "invalid type: string"),
     ] {
         let mut review = create(&complete_pod());

@@ -1,4 +1,4 @@
-//! What people read: the message of a denial and the warnings of an answer.
+//! Tests of what people read: the message of a denial and the warnings of an answer.
 
 use super::*;
 
@@ -140,4 +140,42 @@ fn a_number_that_is_lowered_is_warned_of_and_recorded() {
 
     let answered = ask(&policies_of(&format!("fill: never, {clamp}")), Endpoint::Mutate, &create(&pod));
     assert_eq!(answered.record["clamped"], json!([]));
+}
+
+/// A create of megabytes comes back neither in the message nor in its causes, one violation or many.
+#[test]
+fn a_denial_of_a_pod_with_long_texts_is_short() {
+    const MAX_ANSWER_BYTES: usize = 96 << 10;
+    let policies = PolicySet::builtin();
+    for character in ["A", "\u{7f}", "\u{202e}", "\"", "沙"] {
+        let long = character.repeat(700_000);
+        let pod = |change: &dyn Fn(&mut Json)| {
+            let mut pod = complete_pod();
+            change(&mut pod);
+            pod
+        };
+        let many: serde_json::Map<_, _> =
+            (0..100).map(|i| (format!("dev.gvisor.{i}{}", character.repeat(7000)), json!("x"))).collect();
+        let pods = [
+            pod(&|pod| pod["metadata"]["annotations"] = json!({format!("dev.gvisor.{long}"): &long})),
+            pod(&|pod| pod["metadata"]["annotations"] = Json::Object(many.clone())),
+            pod(&|pod| pod["spec"][&long] = json!(true)),
+            pod(&|pod| pod["spec"]["containers"][0][&long] = json!({&long: &long})),
+            pod(&|pod| pod["spec"]["runtimeClassName"] = json!(long)),
+            pod(&|pod| pod["spec"]["containers"][0]["resources"]["limits"][&long] = json!("1")),
+            pod(&|pod| pod["spec"]["volumes"] = json!([{"name": long, "hostPath": {"path": long}}])),
+        ];
+        for (number, pod) in pods.iter().enumerate() {
+            for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+                let review = create(pod).to_string();
+                let answer = answer(&policies, endpoint, None, review.as_bytes()).unwrap();
+                let answered: Json = serde_json::from_slice(&answer.body).unwrap();
+                let status = &answered["response"]["status"];
+                assert_eq!(status["code"], 403, "Pod {number} of {character:?}");
+                let bytes = answer.body.len();
+                assert!(bytes < MAX_ANSWER_BYTES, "Pod {number} of {character:?}: {bytes} bytes");
+                assert!(!status["details"]["causes"].as_array().unwrap().is_empty(), "Pod {number}");
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Which profile holds for a create, an update and a Binding, and what a path names.
+//! Tests of the profile for a create, an update and a Binding, and of what a path names.
 
 use super::*;
 

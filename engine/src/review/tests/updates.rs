@@ -37,7 +37,7 @@ fn a_violation_with_another_value_is_a_new_one_however_long_or_deep_it_is() {
     };
     let unknown = |content: &str| {
         let mut pod = plain_pod();
-        pod["spec"]["door"] = json!({"to": content});
+        pod["spec"]["unheardOf"] = json!({"to": content});
         pod
     };
     for (old, new, rule) in [

@@ -19,7 +19,7 @@ fn bare(names: &[&str]) -> Json {
 }
 
 #[test]
-fn what_is_filled_beside_a_wrong_amount_is_not_refused_too() {
+fn amount_filled_beside_a_wrong_one_is_not_denied_too() {
     let mut pod = bare(&["a"]);
     pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "-1"}});
     assert_eq!(violations(&filled(&pod)), ["resource-limits spec.containers[0].resources.limits[cpu]"]);
@@ -273,7 +273,7 @@ fn amount_that_was_not_filled_is_not_lowered_when_it_is_too_high() {
     assert_eq!(limits(&pod, "containers", 0)["cpu"], "2400m");
 }
 
-/// The API server takes what some containers request for the request of the Pod, and then refuses more.
+/// The API server takes the sum that some containers request for the request of the Pod, and then rejects more.
 #[test]
 fn requests_stay_within_the_request_of_the_pod() {
     let mut pod = bare(&["a", "b", "c"]);

@@ -14,7 +14,7 @@ use std::{
 
 use clap::Args;
 
-use self::{output::Output, page::page, summary::Summary};
+use self::{output::Destination, page::page, summary::Summary};
 use super::{filter::FilterArgs, source::SourceArgs};
 use crate::cli::{CliError, Status, input::is_stdin};
 
@@ -25,13 +25,13 @@ use crate::cli::{CliError, Status, input::is_stdin};
 #[derive(Debug, Args)]
 #[command(after_help = super::STATUS)]
 pub(in crate::cli) struct ReportArgs {
-    /// Where the page goes; "-" is standard output. A report that is there is replaced, any other file is not
+    /// The file of the page; "-" is standard output. An existing report is replaced, any other file is not
     #[arg(long, value_name = "FILE")]
     html: PathBuf,
-    /// How many rows a list has at most
+    /// The most rows of a list
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// How many of the newest denials are shown in full
+    /// The number of the newest denials that are shown in full
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(0..=1000))]
     newest: u16,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(in crate::cli) struct ReportArgs {
 pub(super) fn run(args: &ReportArgs) -> Result<Status, CliError> {
     let ReportArgs { html, limit, newest, source, filter } = args;
     // What is wrong with it should be known before gigabytes are read.
-    let output = Output::new(html)?;
+    let output = Destination::new(html)?;
     let mut summary = Summary::new((*newest).into());
     let is_quiet = is_stdin(html) && io::stdout().is_terminal();
     let reading = source.each(Some(filter), is_quiet, |verdict| {

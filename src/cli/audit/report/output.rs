@@ -1,4 +1,4 @@
-//! Where the page is written to.
+//! The destination of the page.
 
 use std::{
     fs::{self, File},
@@ -13,9 +13,9 @@ use crate::cli::{
     print,
 };
 
-/// Where the page goes, known to be fit.
+/// The destination of the page, after its checks.
 #[derive(Debug)]
-pub(super) enum Output {
+pub(super) enum Destination {
     Stdout,
     /// A file that is replaced as a whole, so that half a page is never seen.
     File(PathBuf),
@@ -23,7 +23,7 @@ pub(super) enum Output {
     Stream(PathBuf),
 }
 
-impl Output {
+impl Destination {
     pub(super) fn new(path: &Path) -> Result<Self, CliError> {
         if is_stdin(path) {
             return Ok(Self::Stdout);
@@ -76,7 +76,7 @@ impl Output {
     }
 }
 
-/// Whether nothing is lost with it: it is empty, or a page of ours.
+/// Returns whether the file can be replaced without loss: it is empty, or a report of sandgate.
 fn is_replaceable(path: &Path) -> io::Result<bool> {
     let mut start = Vec::new();
     File::open(path)?.take(DOCTYPE.len() as u64).read_to_end(&mut start)?;

@@ -12,16 +12,16 @@ use sha2::{Digest as _, Sha256};
 use self::chart::Chart;
 use super::{
     sanitized::Sanitized,
-    summary::{DIMENSIONS, Denial, MOST_NAMES, Policy, Summary, Totals, Violated},
+    summary::{DIMENSIONS, Denial, MAX_NAMES, Policy, Summary, Totals, Violated},
 };
 use crate::cli::audit::{
     counts::{Counts, CountsBy},
-    source::{FileRead, Kind, Reading},
+    source::{FileRead, LineKind, Reading},
     top::By,
 };
 use sandgate_engine::rules::{self, Rule};
 
-/// How each page begins, and by what it is known again.
+/// The first bytes of each page, by which a report is recognized.
 pub(super) const DOCTYPE: &str = "<!doctype html>\n<!-- sandgate audit report -->\n";
 
 const STYLE: &str = include_str!("../../../../templates/audit-report.css");
@@ -37,14 +37,14 @@ struct Page<'p> {
     span: Option<[DisplayTime; 2]>,
     filters: Vec<(&'static str, Sanitized)>,
     totals: &'p Totals,
-    /// In percent.
+    /// The share of denials in percent.
     denied_share: String,
     timeless: u64,
     chart: Option<Chart>,
-    denied: Vec<List>,
-    would_deny: Vec<List>,
+    denied: Vec<TopList>,
+    would_deny: Vec<TopList>,
     newest: Vec<DenialRow<'p>>,
-    /// How many denials are older than those.
+    /// The number of denials that are older than those.
     older: u64,
     policies: Vec<PolicyRow<'p>>,
     more_policies: usize,
@@ -61,11 +61,11 @@ struct DisplayTime {
 }
 
 /// The most frequent ones of something.
-struct List {
+struct TopList {
     title: &'static str,
     column: &'static str,
     rows: Vec<Bar>,
-    /// What the list has no room for.
+    /// The number of rows beyond the limit of the list.
     more: usize,
     /// Verdicts of names that were too many to count each.
     uncounted: u64,
@@ -79,7 +79,7 @@ struct Bar {
     percent: String,
 }
 
-/// A denial, with what the rules say of it.
+/// A denial, with the texts of its rules.
 struct DenialRow<'p> {
     time: Option<DisplayTime>,
     denial: &'p Denial,
@@ -109,7 +109,7 @@ pub(super) fn page(
         let lists = DIMENSIONS
             .into_iter()
             .zip(&summary.dimensions)
-            .map(|(by, counts_by)| List::new(by, counts_by, count, limit));
+            .map(|(by, counts_by)| TopList::new(by, counts_by, count, limit));
         lists.collect::<Vec<_>>()
     };
     let denied = lists(|counts| counts.denied);
@@ -144,7 +144,7 @@ pub(super) fn page(
 }
 
 /// The rules that the page names, in their order.
-fn rules_in(lists: &[&[List]], newest: &[DenialRow]) -> Vec<&'static Rule> {
+fn rules_in(lists: &[&[TopList]], newest: &[DenialRow]) -> Vec<&'static Rule> {
     let listed = lists.iter().copied().flatten().flat_map(|list| &list.rows).filter_map(|bar| bar.rule);
     let shown = newest.iter().flat_map(|row| &row.violations).filter_map(|(_, rule)| *rule);
     let named: Vec<&str> = listed.chain(shown).map(|rule| rule.id).collect();
@@ -161,7 +161,7 @@ fn format(time: Timestamp, how: &str) -> String {
     time.to_zoned(TimeZone::UTC).strftime(how).to_string()
 }
 
-impl List {
+impl TopList {
     fn new(by: By, counts_by: &CountsBy<Sanitized>, count: fn(&Counts) -> u64, limit: usize) -> Self {
         let (title, column) = match by {
             By::Rule => ("By rule", "Rule"),
@@ -197,8 +197,8 @@ impl<'p> DenialRow<'p> {
 impl FileRow {
     fn new(file: &FileRead) -> Self {
         let kind = match file.kind {
-            Kind::Trail => "sandgate's audit trail",
-            Kind::ApiServer => "the API server's audit log",
+            LineKind::Trail => "sandgate's audit trail",
+            LineKind::ApiServer => "the API server's audit log",
         };
         Self { name: (&*file.name).into(), kind, lines: file.lines, verdicts: file.verdicts }
     }

@@ -1,4 +1,4 @@
-//! What stands in the page of a text that somebody else chose.
+//! Texts of requests as the page shows them: cut, and without invisible characters.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use sandgate_engine::text::sanitize;
 pub(super) struct Sanitized(String);
 
 impl Sanitized {
-    /// A Kubernetes name has 253 characters at most, but an image or a user may be of any length.
-    const LONGEST: usize = 300;
+    /// The most characters of a text. A Kubernetes name has at most 253, but an image or a user may be of any length.
+    const MAX_CHARS: usize = 300;
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -24,7 +24,7 @@ impl Sanitized {
 
 impl From<&str> for Sanitized {
     fn from(text: &str) -> Self {
-        match text.char_indices().nth(Self::LONGEST) {
+        match text.char_indices().nth(Self::MAX_CHARS) {
             None => Self(sanitize(text)),
             Some((end, _)) => Self(format!("{}… ({} bytes)", sanitize(&text[..end]), text.len())),
         }

@@ -16,12 +16,12 @@ use sandgate_engine::review::{AuditRecord, AuditViolation, Outcome};
 pub(super) const DIMENSIONS: [By; 4] = [By::Rule, By::User, By::Namespace, By::Image];
 
 /// More different names than this are counted together: they are chosen by the senders.
-pub(super) const MOST_NAMES: usize = 10_000;
+pub(super) const MAX_NAMES: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Summary {
     pub(super) totals: Totals,
-    /// When the first and the last one was, by the times that can be read.
+    /// The times of the first and the last one, as far as times can be read.
     pub(super) span: Option<(Timestamp, Timestamp)>,
     /// Verdicts without such a time.
     pub(super) timeless: u64,
@@ -34,7 +34,7 @@ pub(super) struct Summary {
     most_newest: usize,
 }
 
-/// How many verdicts, and what became of the requests.
+/// The number of verdicts, by the outcome of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) verdicts: u64,
@@ -72,7 +72,7 @@ pub(super) struct Denial {
     pub(super) more_violations: usize,
 }
 
-/// What was wrong.
+/// A violation of a denial: the rule, the path and the texts.
 #[derive(Debug)]
 pub(super) struct Violated {
     pub(super) rule: Sanitized,
@@ -88,8 +88,8 @@ impl Summary {
             span: None,
             timeless: 0,
             timeline: Timeline::new(),
-            dimensions: DIMENSIONS.map(|_| CountsBy::new(MOST_NAMES)),
-            policies: CountsBy::new(MOST_NAMES),
+            dimensions: DIMENSIONS.map(|_| CountsBy::new(MAX_NAMES)),
+            policies: CountsBy::new(MAX_NAMES),
             newest: BTreeMap::new(),
             most_newest,
         }
@@ -151,7 +151,7 @@ impl Totals {
             Some(Outcome::WouldDeny) => &mut self.would_deny,
             Some(Outcome::Exempt) => &mut self.exempt,
             Some(Outcome::Admitted) => &mut self.admitted,
-            Some(Outcome::NoPolicy | Outcome::NotJudged) | None => return,
+            Some(Outcome::NoPolicy | Outcome::NotEvaluated) | None => return,
         };
         *counted += 1;
         self.denied_dry_runs += u64::from(record.dry_run && outcome == Some(Outcome::Denied));
@@ -163,8 +163,8 @@ impl Totals {
 }
 
 impl Denial {
-    const MOST_IMAGES: usize = 4;
-    const MOST_VIOLATIONS: usize = 8;
+    const MAX_IMAGES: usize = 4;
+    const MAX_VIOLATIONS: usize = 8;
 
     fn new(time: Option<Timestamp>, verdict: &AuditRecord) -> Self {
         let AuditRecord { uid, dry_run, operation, namespace, user, policy, violations, .. } = verdict;
@@ -183,10 +183,10 @@ impl Denial {
             owner: owner.as_deref().map(Into::into),
             user: (&**user).into(),
             policy: (&**policy).into(),
-            images: images.iter().take(Self::MOST_IMAGES).map(|image| (&**image).into()).collect(),
-            more_images: images.len().saturating_sub(Self::MOST_IMAGES),
-            violations: violations.iter().take(Self::MOST_VIOLATIONS).map(Violated::new).collect(),
-            more_violations: violations.len().saturating_sub(Self::MOST_VIOLATIONS),
+            images: images.iter().take(Self::MAX_IMAGES).map(|image| (&**image).into()).collect(),
+            more_images: images.len().saturating_sub(Self::MAX_IMAGES),
+            violations: violations.iter().take(Self::MAX_VIOLATIONS).map(Violated::new).collect(),
+            more_violations: violations.len().saturating_sub(Self::MAX_VIOLATIONS),
         }
     }
 }

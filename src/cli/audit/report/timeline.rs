@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::cli::audit::counts::Counts;
 use sandgate_engine::review::Outcome;
 
-/// A chart has room for as many columns.
-const MOST: i64 = 90;
+/// The most columns of a chart.
+const MAX_COLUMNS: i64 = 90;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -37,13 +37,13 @@ const MONDAY: i64 = 4 * DAY;
 /// Counts in columns of one width. The width grows with the span, so there is never more than a chart can show.
 #[derive(Debug)]
 pub(super) struct Timeline {
-    /// Which of the widths.
+    /// The index of the width in `WIDTHS`.
     level: usize,
     /// By the number of the column; only those in which something is.
     columns: BTreeMap<i64, Counts>,
 }
 
-/// What happened in a part of the time.
+/// The verdicts in a part of the time.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) begins: Timestamp,
@@ -58,12 +58,12 @@ impl Timeline {
     pub(super) fn count(&mut self, time: Timestamp, outcome: Option<Outcome>) {
         let column = (time.as_second() - MONDAY).div_euclid(width(self.level));
         self.columns.entry(column).or_default().count(outcome);
-        while self.span().is_some_and(|(first, last)| last - first >= MOST) {
+        while self.span().is_some_and(|(first, last)| last - first >= MAX_COLUMNS) {
             self.widen();
         }
     }
 
-    /// What a column stands for.
+    /// The span of a column.
     pub(super) fn unit(&self) -> String {
         match WIDTHS.get(self.level) {
             Some((_, name)) => (*name).into(),

@@ -1,23 +1,24 @@
-//! What an answer of the kernel means.
+//! The meaning of an answer of the kernel.
 
 use crate::system::{self, Errno};
 
-/// Whether a vector is open, and in which words it was said.
+/// The answer whether a vector is open, with the text of the kernel.
 pub(crate) struct Answer {
     pub(crate) open: bool,
-    pub(crate) said: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(crate) fn open(said: impl Into<String>) -> Self {
-        Self { open: true, said: said.into() }
+    pub(crate) fn open(text: impl Into<String>) -> Self {
+        Self { open: true, text: text.into() }
     }
 
-    pub(crate) fn closed(said: impl Into<String>) -> Self {
-        Self { open: false, said: said.into() }
+    pub(crate) fn closed(text: impl Into<String>) -> Self {
+        Self { open: false, text: text.into() }
     }
 
-    /// Of a call that something is wrong with beside the permission. An error that is no refusal came behind the check.
+    /// Of a call that something is wrong with beside the permission. An error that is not a denial came behind the
+    /// check.
     pub(crate) fn of(result: Result<i64, Errno>) -> Self {
         Self::beyond(result, &[])
     }
@@ -26,7 +27,7 @@ impl Answer {
     pub(crate) fn beyond(result: Result<i64, Errno>, passed: &[Errno]) -> Self {
         match result {
             Ok(_) => Self::open("ok"),
-            Err(errno) if !passed.contains(&errno) && REFUSALS.contains(&errno) => {
+            Err(errno) if !passed.contains(&errno) && DENIED.contains(&errno) => {
                 Self::closed(system::name(errno))
             }
             Err(errno) => Self::open(system::name(errno)),
@@ -35,7 +36,7 @@ impl Answer {
 }
 
 /// Not permitted, or not there at all.
-const REFUSALS: [Errno; 12] = [
+const DENIED: [Errno; 12] = [
     system::EPERM,
     system::ENOENT,
     system::ENXIO,
@@ -47,6 +48,6 @@ const REFUSALS: [Errno; 12] = [
     system::ESOCKTNOSUPPORT,
     system::EOPNOTSUPP,
     system::EAFNOSUPPORT,
-    // Nobody listens.
+    // Nothing listens there.
     system::ECONNREFUSED,
 ];

@@ -9,7 +9,7 @@ use std::{
 
 use crate::system::{ENOENT, Errno, call, errno, may_write, number, pointer, text};
 
-/// What a node says: its type, and the device's major and minor number.
+/// The content of a device node: its type, and the device's major and minor number.
 pub(crate) type Node = (i64, i64, i64);
 
 const CHARACTERS: i64 = 0o020_000;
@@ -34,15 +34,15 @@ pub(crate) fn open((path, node): Device) -> Result<i64, Errno> {
     }
 }
 
-/// The same for each disk that the kernel tells of, or what disks mostly are where it tells of none.
+/// The same for each disk that the kernel lists, or for the usual disks if it lists none.
 pub(crate) fn open_any_disk() -> Result<i64, Errno> {
     const USUAL: [Node; 4] = [(BLOCKS, 8, 0), (BLOCKS, 252, 0), (BLOCKS, 254, 0), (BLOCKS, 259, 0)];
     let listed = fs::read_to_string("/proc/partitions").unwrap_or_default();
-    let told = listed.lines().filter_map(|line| {
+    let found = listed.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         Some((BLOCKS, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     });
-    let opened = told.chain(USUAL).map(|disk| with_node(disk, open_to_read));
+    let opened = found.chain(USUAL).map(|disk| with_node(disk, open_to_read));
     // One that opens, or the first error.
     opened.reduce(|first, next| if next.is_ok() { next } else { first }).unwrap_or(Err(ENOENT))
 }

@@ -91,7 +91,7 @@ pub(crate) const VECTORS: &[Vector] = &[
     },
 ];
 
-/// What is masked is a device or an empty folder in the place of the file.
+/// A masked file is replaced by a device or an empty folder.
 pub(crate) fn readable(path: &str) -> Answer {
     match File::open(path).and_then(|file| file.metadata()) {
         Ok(found) if found.is_file() => Answer::open("ok"),
@@ -114,7 +114,7 @@ pub(crate) fn entries(folder: &str) -> Answer {
     }
 }
 
-/// Whether any of the chosen files below could be written to; which, or why the last could not.
+/// Returns whether any of the chosen files below could be written to: which one, or why the last could not.
 fn any_writable(places: &[&str], is_chosen: fn(&Path) -> bool) -> Answer {
     let mut last = Answer::closed("nothing there");
     let mut folders: Vec<_> = places.iter().map(PathBuf::from).collect();

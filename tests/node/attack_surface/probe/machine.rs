@@ -1,4 +1,4 @@
-//! What is the machine's own, whoever's kernel answers.
+//! Vectors to the machine itself, independent of the kernel that answers.
 
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -15,7 +15,7 @@ pub(crate) const VECTORS: &[Vector] = &[
         id: "host-processes",
         what: "sees processes that are not of its Pod",
         how: "/proc/PID/exe that are not this program",
-        ask: strangers,
+        ask: foreign_processes,
     },
     Vector {
         id: "host-root",
@@ -78,7 +78,7 @@ pub(crate) const VECTORS: &[Vector] = &[
 ];
 
 /// Every process of this container runs this program.
-fn strangers() -> Answer {
+fn foreign_processes() -> Answer {
     let own = fs::read_link("/proc/self/exe").ok();
     let Ok(processes) = fs::read_dir("/proc") else { return Answer::closed("no /proc") };
     let processes = processes.filter_map(|entry| {

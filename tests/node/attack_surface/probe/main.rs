@@ -1,11 +1,11 @@
 //! Asks, from inside a container, which of the vectors are open that escapes from containers start with.
 //!
 //! It is harmless. What would do something is called with arguments that no kernel takes, and chosen so that the
-//! permission is looked at first: "not permitted" is then told from "invalid". Files are opened for reading or only
+//! permission is looked at first: "not permitted" is then distinct from "invalid". Files are opened for reading or only
 //! asked about. What succeeds (a socket, a namespace, a device node in a folder for scratch) ends with the process that
 //! asked, or is removed by it. A socket of a rare family may make the kernel load a module, as for any program.
 //!
-//! Without arguments each vector is asked by a process of its own, one JSON line each; `probe DOOR` asks one.
+//! Without arguments each vector is asked by a process of its own, one JSON line each; `probe VECTOR` asks one.
 //!
 //! The build of the tests compiles it by itself, without a crate and for the system calls with `unsafe`.
 
@@ -32,9 +32,9 @@ use answer::Answer;
 /// One way to begin.
 struct Vector {
     id: &'static str,
-    /// What would be possible.
+    /// The attack that would be possible.
     what: &'static str,
-    /// How it is asked.
+    /// The way in which it is probed.
     how: &'static str,
     ask: fn() -> Answer,
 }
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
         eprintln!("there is no vector {id:?}");
         return ExitCode::from(2);
     };
-    let Answer { open, said } = (vector.ask)();
-    println!("{}{said}", if open { "open " } else { "closed " });
+    let Answer { open, text } = (vector.ask)();
+    println!("{}{text}", if open { "open " } else { "closed " });
     ExitCode::SUCCESS
 }
 
@@ -68,29 +68,29 @@ fn ask_all() -> ExitCode {
     println!(r#"{{"kernel": {:?}}}"#, kernel.trim());
     for (group, vectors) in GROUPS {
         for Vector { id, what, how, .. } in vectors {
-            let Answer { open, said } = ask_in_child(id);
+            let Answer { open, text } = ask_in_child(id);
             println!(
-                r#"{{"id": {id:?}, "group": {group:?}, "what": {what:?}, "how": {how:?}, "answer": {said:?}, "open": {open}}}"#
+                r#"{{"id": {id:?}, "group": {group:?}, "what": {what:?}, "how": {how:?}, "answer": {text:?}, "open": {open}}}"#
             );
         }
     }
     ExitCode::SUCCESS
 }
 
-/// What a child makes of itself is gone with it, and one that is killed for asking has got an answer too.
+/// Changes to a child end with it, and a child that is killed for the attempt is an answer too.
 fn ask_in_child(id: &str) -> Answer {
     let mut child = Command::new("/proc/self/exe");
     // With something to do in between, it is a plain fork. Else the C library calls clone3 and gives up if that is not
-    // permitted, as gVisor says of what a seccomp profile forbids.
+    // permitted, as gVisor does if a seccomp profile forbids it.
     unsafe { child.arg(id).pre_exec(|| Ok(())) };
     let child = match child.output() {
         Ok(child) => child,
         Err(error) => return Answer::open(format!("not asked: {error}")),
     };
-    let said = String::from_utf8_lossy(&child.stdout);
-    match said.trim().split_once(' ') {
-        Some(("open", said)) => Answer::open(said),
-        Some(("closed", said)) => Answer::closed(said),
+    let text = String::from_utf8_lossy(&child.stdout);
+    match text.trim().split_once(' ') {
+        Some(("open", text)) => Answer::open(text),
+        Some(("closed", text)) => Answer::closed(text),
         _ => Answer::closed(format!("killed: {}", child.status)),
     }
 }

@@ -1,4 +1,4 @@
-//! What answers in the network.
+//! Vectors in the network: the services that answer.
 
 use std::{
     env, fs, io,
@@ -50,20 +50,20 @@ pub(crate) const VECTORS: &[Vector] = &[
     },
 ];
 
-/// The address of the node, which the Pod says.
+/// The address of the node, from the Pod's environment.
 fn node() -> String {
     env::var("NODE").unwrap_or_default()
 }
 
 fn connect(host: &str, port: &str) -> Answer {
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let addresses = format!("{host}:{port}").to_socket_addrs();
     let Some(address) = addresses.ok().and_then(|mut all| all.next()) else {
         return Answer::closed("no address");
     };
-    match TcpStream::connect_timeout(&address, PATIENCE) {
+    match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
         Ok(_) => Answer::open("connected"),
         Err(error) => Answer::closed(error.raw_os_error().map_or("no answer".into(), crate::system::name)),
     }

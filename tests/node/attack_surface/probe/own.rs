@@ -1,4 +1,4 @@
-//! What the Pod was given, whatever the kernel.
+//! Vectors of the Pod's own settings, whatever the kernel.
 
 use std::{fs, path::Path};
 
@@ -25,11 +25,11 @@ pub(crate) const VECTORS: &[Vector] = &[
         how: "CapEff and CapBnd of /proc/self/status",
         ask: || {
             let sets = [status("CapEff"), status("CapBnd")];
-            let said = sets.join(" ");
+            let text = sets.join(" ");
             if sets.iter().all(|set| set.bytes().all(|digit| digit == b'0')) {
-                Answer::closed(said)
+                Answer::closed(text)
             } else {
-                Answer::open(said)
+                Answer::open(text)
             }
         },
     },
@@ -53,8 +53,8 @@ pub(crate) const VECTORS: &[Vector] = &[
             let places = ["/", "/etc", "/program"];
             let answers = places.map(|place| Answer::of(crate::system::may_write(place)));
             let [first, ..] = &answers;
-            let said = first.said.clone();
-            Answer { open: answers.iter().any(|answer| answer.open), said }
+            let text = first.text.clone();
+            Answer { open: answers.iter().any(|answer| answer.open), text }
         },
     },
     Vector {
@@ -84,7 +84,7 @@ pub(crate) fn zero_is_open(value: &str) -> Answer {
     if value == "0" { Answer::open(value) } else { Answer::closed(value) }
 }
 
-/// A line of what the kernel says about this process.
+/// Returns a line of the kernel's status of this process.
 pub(crate) fn status(name: &str) -> String {
     let all = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

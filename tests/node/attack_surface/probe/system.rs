@@ -46,7 +46,7 @@ const NAMES: [(Errno, &str); 25] = [
     (126, "ENOKEY"),
 ];
 
-/// How an error is called.
+/// Returns the name of an error.
 pub(crate) fn name(errno: Errno) -> String {
     let known = NAMES.iter().find(|(number, _)| *number == errno);
     known.map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_string())
@@ -80,7 +80,7 @@ pub(crate) fn text(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// Whether this process could write to a path, which it leaves alone.
+/// Returns whether this process could write to a path, without a write.
 pub(crate) fn may_write(path: &str) -> Result<i64, Errno> {
     const HERE: i64 = -100;
     const WRITE: i64 = 2;

@@ -33,7 +33,7 @@ const COREFILE: &str = "\
 /// Creates the objects; the Pod starts by itself.
 ///
 /// # Errors
-/// If the API server rejects an object.
+/// Returns an error if the API server rejects an object.
 pub(super) async fn install(rest: &Rest) -> Result<()> {
     let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
@@ -55,7 +55,7 @@ pub(super) async fn install(rest: &Rest) -> Result<()> {
     Ok(())
 }
 
-/// What the plugin `kubernetes` lists and watches.
+/// The resources that the plugin `kubernetes` lists and watches.
 fn rules() -> Value {
     json!([
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},

@@ -9,13 +9,13 @@ use std::{
 
 use super::super::{Output, Result, command};
 
-/// What holds a pod's namespaces.
+/// The image of the process that holds a pod's namespaces.
 pub(super) const PAUSE: &str = "localhost/pause:bed";
 
 /// A shell and its tools.
 pub(crate) const BUSYBOX: &str = "busybox:bed";
 
-/// Where Debian has the static one.
+/// The path of Debian's static program.
 const BUSYBOX_PROGRAM: &str = "/bin/busybox";
 
 /// Puts images on a node.
@@ -95,7 +95,7 @@ fn link_names(busybox: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the dynamic linker loads for a program, and the linker; nothing for a static one.
+/// Returns the libraries that the dynamic linker loads for a program, and the linker; nothing for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let listed = command::run(Command::new("ldd").arg(program), "")?;
     let paths = listed.stdout.split_whitespace().filter(|word| word.starts_with('/'));

@@ -36,15 +36,15 @@ use super::{
     host::Host,
     load::{is_sandboxed, plain_pod},
     process::Process,
+    progress,
     rest::is_ready,
-    say,
 };
 
 /// The cluster; everything of it is gone when it is dropped, or when this process is killed.
 pub struct Cluster {
     // Ends in this order.
     node: tokio::sync::Mutex<Option<Node>>,
-    /// Its control plane.
+    /// The control plane of the cluster.
     pub bed: ControlPlane,
     programs: node::Programs,
     namespaces: Arc<Namespaces>,
@@ -54,17 +54,17 @@ impl Cluster {
     /// Starts all of it, and waits until the node is ready.
     ///
     /// # Errors
-    /// What is missing, or which part ended, with the end of its log.
+    /// Returns an error if something is missing, or if a part ended: with the end of its log.
     pub async fn start() -> Result<Self> {
         if let Some(missing) = missing() {
             return Err(missing.into());
         }
         let programs = tokio::task::spawn_blocking(node::Programs::find).await??;
         let (folder, guard) = work_folder()?;
-        say("starting the namespaces and the control plane …");
+        progress("starting the namespaces and the control plane …");
         let namespaces = Arc::new(Namespaces::start(&folder).await?);
         let bed = ControlPlane::start_in(Host::Namespaces(Arc::clone(&namespaces)), folder, guard).await?;
-        say("starting the node …");
+        progress("starting the node …");
         let node = Node::start(&programs, &namespaces, bed.folder()).await?;
         let cluster = Self { node: Some(node).into(), bed, programs, namespaces };
         cluster.images().import_usual()?;
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     /// # Errors
-    /// When a part of it has ended by itself: with the end of its log.
+    /// Returns an error if a part of it has ended by itself: with the end of its log.
     pub async fn check(&self) -> Result<()> {
         self.namespaces.check()?;
         self.node.lock().await.as_mut().map_or(Ok(()), Node::check)
@@ -103,7 +103,7 @@ impl Cluster {
     /// Puts an image with these files on the node; `NAME:TAG` is how pods name it.
     ///
     /// # Errors
-    /// When it cannot be packed or imported.
+    /// Returns an error if it cannot be packed or imported.
     pub fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
         self.images().import(name, files, entrypoint)
     }
@@ -111,7 +111,7 @@ impl Cluster {
     /// Compiles a program of the tests, whose sources stand around this `main.rs`, and puts an image of it on the node.
     ///
     /// # Errors
-    /// What the compiler says, or as [`Self::import`].
+    /// Returns the compiler's errors, or those of [`Self::import`].
     pub fn import_source(&self, name: &str, source: &Path) -> Result<()> {
         let program = programs::compile(source, self.folder())?;
         self.images().import_program(name, &program)
@@ -121,15 +121,15 @@ impl Cluster {
         Images { ctr: self.containerd_client() }
     }
 
-    /// How to call containerd's client in the node.
+    /// Returns the command line of containerd's client in the node.
     pub fn containerd_client(&self) -> Vec<String> {
         self.programs.containerd_client(&self.namespaces)
     }
 
-    /// What containerd says, asked by its own client.
+    /// Runs containerd's client and returns its output.
     ///
     /// # Errors
-    /// When it says no.
+    /// Returns an error if the client fails.
     pub fn ctr(&self, arguments: &[&str]) -> Result<Output> {
         command::run(command::of(&self.containerd_client()).args(arguments), "")
     }
@@ -137,7 +137,7 @@ impl Cluster {
     /// Runs a program in the node, beside the kubelet.
     ///
     /// # Errors
-    /// When it does not start.
+    /// Returns an error if it does not start.
     pub fn run_in_node(&self, arguments: &[&str]) -> Result<Output> {
         command::run(command::of(&self.namespaces.node()).args(arguments), "")
     }
@@ -145,11 +145,11 @@ impl Cluster {
     /// Kills the kubelet, the proxy, containerd and every container at once, and starts the node again.
     ///
     /// # Errors
-    /// When it is not ready in time.
+    /// Returns an error if it is not ready in time.
     pub async fn restart_node(&self) -> Result<()> {
         let mut slot = self.node.lock().await;
         drop(slot.take());
-        // Whatever is left in the node but its first process and this one.
+        // All processes of the node but its first one and this one.
         let killed = r#"for pid in $(ls /proc); do case $pid in 1|$$|*[!0-9]*) ;; *) kill -KILL "$pid" 2>/dev/null ;; esac; done; :"#;
         self.run_in_node(&["sh", "-c", killed])?;
         *slot = Some(Node::start(&self.programs, &self.namespaces, self.bed.folder()).await?);
@@ -157,26 +157,26 @@ impl Cluster {
         self.until_ready().await
     }
 
-    /// What a pod must tolerate to run on the node.
+    /// Returns the toleration that a pod needs to run on the node.
     #[must_use]
     pub fn toleration() -> Value {
         node::toleration()
     }
 
-    /// Where the parts of it write their logs, and where the kubeconfig is.
+    /// Returns the folder of the logs of its parts and of the kubeconfig.
     pub fn folder(&self) -> &Path {
         self.bed.folder()
     }
 
-    /// How to call a program of the machine so that it sees the cluster's network.
+    /// Returns the command line before a program of the machine, so that it sees the cluster's network.
     pub fn network(&self) -> Vec<String> {
         self.namespaces.network()
     }
 
-    /// The real helm.
+    /// Returns the path of the real helm.
     ///
     /// # Errors
-    /// When it is not there and cannot be built.
+    /// Returns an error if it is not there and cannot be built.
     pub fn helm_program() -> Result<PathBuf> {
         helm()
     }
@@ -184,17 +184,17 @@ impl Cluster {
     /// Starts a kubectl that goes on until it is dropped.
     ///
     /// # Errors
-    /// When it does not start.
+    /// Returns an error if it does not start.
     pub fn start_kubectl(&self, name: &str, arguments: &[String]) -> Result<Process> {
         let kubeconfig = format!("--kubeconfig={}", self.bed.kubeconfig().display());
         let arguments = [&[kubeconfig], arguments].concat();
         Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
     }
 
-    /// Installs the chart with this binary in an image, and waits until it judges.
+    /// Installs the chart with this binary in an image, and waits until pods are evaluated.
     ///
     /// # Errors
-    /// When helm says no.
+    /// Returns an error if helm fails.
     pub async fn install_sandgate(&self, program: &Path) -> Result<()> {
         self.images().import_program(&format!("{}:{}", SANDGATE_IMAGE.0, SANDGATE_IMAGE.1), program)?;
         self.helm_sandgate("install", &[]).await
@@ -203,7 +203,7 @@ impl Cluster {
     /// The same with the image that `make image` has written.
     ///
     /// # Errors
-    /// When it is none, or helm says no.
+    /// Returns an error if the chart is invalid, or helm fails.
     pub async fn install_sandgate_from(&self, archive: &Path) -> Result<()> {
         self.images().import_archive(archive)?;
         self.helm_sandgate("install", &[concat!("--set=image.tag=", env!("CARGO_PKG_VERSION"))]).await
@@ -212,7 +212,7 @@ impl Cluster {
     /// Upgrades it to the same, with these flags besides.
     ///
     /// # Errors
-    /// When helm says no.
+    /// Returns an error if helm fails.
     pub async fn upgrade_sandgate(&self, flags: &[&str]) -> Result<()> {
         self.helm_sandgate("upgrade", flags).await
     }
@@ -234,7 +234,7 @@ impl Cluster {
     /// Waits until the validating webhook is armed too, some seconds after the other.
     ///
     /// # Errors
-    /// When it is not in time.
+    /// Returns an error if it is not in time.
     pub async fn until_validated(&self) -> Result<()> {
         let rest = self.bed.rest().await?;
         let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/sandgate";
@@ -246,13 +246,13 @@ impl Cluster {
         .await
     }
 
-    /// Waits until pods are judged.
+    /// Waits until pods are evaluated.
     ///
     /// # Errors
-    /// When they are not in time, or a part of the cluster has ended.
+    /// Returns an error if they are not in time, or a part of the cluster has ended.
     pub async fn until_guarded(&self) -> Result<()> {
         let rest = self.bed.rest().await?;
-        eventually("pods are judged", async || {
+        eventually("pods are evaluated", async || {
             self.check().await?;
             let answer = rest.post("/api/v1/namespaces/workflows/pods?dryRun=All", &plain_pod()).await;
             Ok(answer.ok().filter(is_sandboxed).map(drop))
@@ -261,10 +261,10 @@ impl Cluster {
     }
 }
 
-/// What the image with the sandgate of this checkout is called.
+/// The name and tag of the image with the sandgate of this checkout.
 const SANDGATE_IMAGE: (&str, &str) = ("localhost/sandgate", "bed");
 
-/// What the chart is told here.
+/// The values of the chart in this cluster.
 fn sandgate_values() -> Value {
     let (repository, tag) = SANDGATE_IMAGE;
     json!({

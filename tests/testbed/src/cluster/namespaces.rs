@@ -22,7 +22,7 @@ use super::super::{
 /// The address of the node, and of everything that listens in it.
 pub(crate) const ADDRESS: &str = "10.99.0.1";
 
-/// Where cgroups are mounted, of either version.
+/// The mount point of cgroups, of either version.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The first process inside. `$1` is the folder of the cluster.
@@ -71,7 +71,7 @@ impl Namespaces {
     /// Makes them. `folder` is where logs go; its name is that of the cgroup too.
     ///
     /// # Errors
-    /// When the kernel refuses: with what the first process said.
+    /// Returns an error if the kernel rejects it: with the output of the first process.
     pub(crate) async fn start(folder: &Path) -> Result<Self> {
         let name = folder.file_name().ok_or("the folder has a name")?.display().to_string();
         for controller in controllers()? {
@@ -96,17 +96,17 @@ impl Namespaces {
     }
 
     /// # Errors
-    /// When it has ended by itself.
+    /// Returns an error if it has ended by itself.
     pub(super) fn check(&self) -> Result<()> {
         self.init.lock().expect("no holder panics").check()
     }
 
-    /// How to call a program whose sockets are inside.
+    /// Returns the command line before a program whose sockets are inside.
     pub(crate) fn network(&self) -> Vec<String> {
         vec!["nsenter".into(), format!("--net={}", self.namespace("net"))]
     }
 
-    /// How to call a program that is inside altogether, and ends with us.
+    /// Returns the command line before a program that is entirely inside, and ends with this process.
     pub(crate) fn node(&self) -> Vec<String> {
         let more = [
             format!("--mount={}", self.namespace("mnt")),
@@ -121,7 +121,7 @@ impl Namespaces {
     /// Makes every socket that this thread opens from now on one of the inside.
     ///
     /// # Errors
-    /// When we are not root.
+    /// Returns an error if we are not root.
     pub(crate) fn enter(&self) -> Result<()> {
         let namespace = fs::File::open(self.namespace("net"))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;

@@ -20,18 +20,18 @@ use super::{
     images::PAUSE,
 };
 
-/// Where containerd listens, inside.
+/// The socket of containerd, inside.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// The addresses of pods.
 const PODS: &str = "10.244.0.0/16";
 
-/// What a sandbox itself needs, as the RuntimeClass says. Measured: see docs/node.md.
+/// The overhead of a sandbox, as in the RuntimeClass. Measured: see docs/node.md.
 pub(super) fn overhead() -> Value {
     json!({"cpu": "50m", "memory": "64Mi"})
 }
 
-/// Where the node's programs are.
+/// The folders of the node's programs.
 #[derive(Clone)]
 pub(super) struct Programs {
     pub(super) containerd: PathBuf,
@@ -58,7 +58,8 @@ impl Programs {
         })
     }
 
-    /// How to call a program in the node. containerd looks for its shims, and the shims for runc and runsc, in PATH.
+    /// Returns the command line before a program in the node. containerd looks for its shims, and the shims for runc
+    /// and runsc, in PATH.
     fn prefix(&self, namespaces: &Namespaces) -> Vec<String> {
         let path = env::var("PATH").unwrap_or_default();
         let shims = [&self.containerd, &self.runsc].map(|program| program.parent().unwrap_or(program));
@@ -66,7 +67,7 @@ impl Programs {
         [namespaces.node(), vec!["env".into(), path]].concat()
     }
 
-    /// How to call containerd's client in the node.
+    /// Returns the command line of containerd's client in the node.
     pub(super) fn containerd_client(&self, namespaces: &Namespaces) -> Vec<String> {
         let ctr = self.containerd.with_file_name("ctr").display().to_string();
         let more = [ctr, "--address".into(), SOCKET.into(), "--namespace".into(), "k8s.io".into()];
@@ -128,7 +129,7 @@ impl Node {
     /// not know the node yet.
     ///
     /// # Errors
-    /// If it does not start.
+    /// Returns an error if it does not start.
     pub(super) fn enforce_policies(
         &mut self,
         programs: &Programs,
@@ -153,13 +154,13 @@ impl Node {
     }
 
     /// # Errors
-    /// When one has ended by itself.
+    /// Returns an error if one has ended by itself.
     pub(super) fn check(&mut self) -> Result<()> {
         self.processes.iter_mut().try_for_each(Process::check)
     }
 }
 
-/// What a pod must tolerate to run on the node.
+/// Returns the toleration that a pod needs to run on the node.
 pub(super) fn toleration() -> Value {
     json!({"key": "sandbox.gke.io/runtime", "operator": "Equal", "value": "gvisor", "effect": "NoSchedule"})
 }

@@ -1,4 +1,4 @@
-//! What a node needs of the machine.
+//! The requirements of a node on the machine.
 
 use std::{env, fs, path::Path};
 
@@ -23,7 +23,7 @@ const PROGRAMS: [(&str, &str); 14] = [
 /// Files, and the Debian packages that have them.
 const FILES: [(&str, &str); 1] = [("/usr/lib/cni/bridge", "containernetworking-plugins")];
 
-/// Why a cluster cannot be started on this machine, in one line; `None` where it can.
+/// Returns the reason, in one line, why a cluster cannot be started on this machine; `None` if it can.
 pub fn missing() -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("a cluster with gVisor needs Linux".into());
@@ -78,7 +78,7 @@ fn missing_space() -> Option<String> {
     (free < NEEDED).then(|| {
         let (free, folder) = (free >> 20, folder.display());
         format!(
-            "the disk is too full: {folder} has {free} MiB left, 2048 are needed; make room, or set TMPDIR"
+            "the disk is too full: {folder} has {free} MiB left, 2048 are needed; free some space, or set TMPDIR"
         )
     })
 }

@@ -1,7 +1,7 @@
-//! What a scheduler and a kubelet do, as far as sandgate's own pods need it: each pod of one namespace is placed, its
-//! program started as a process on loopback, probed, restarted, and ended as the pod says.
+//! A scheduler and a kubelet, as far as sandgate's own pods need them: each pod of one namespace is placed, its
+//! program started as a process on loopback, probed, restarted, and ended by the pod's settings.
 //!
-//! What differs: every pod has the address 127.0.0.1, so each of its ports is a free one; what would be mounted is a
+//! Differences: every pod has the address 127.0.0.1, so each of its ports is a free one; a mount is a
 //! folder elsewhere; and the token of its service account comes in a kubeconfig. Arguments and variables that name one
 //! of these are rewritten. Endpoints follow a moment after the pods, as kube-proxy does.
 
@@ -27,10 +27,10 @@ use super::{
     service_proxy::Endpoints,
 };
 
-/// How long endpoints take to follow: a node of a real cluster hears of a change some moments after it.
+/// The delay of endpoints: a node of a real cluster gets a change some moments after it.
 const ENDPOINT_LAG: Duration = Duration::from_secs(1);
 
-/// How often the node looks at its pods.
+/// The interval at which the node reconciles its pods.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Works until it is dropped; then the programs of its pods end at once.
@@ -47,11 +47,11 @@ type Pods = Arc<Mutex<Vec<NodePod>>>;
 pub struct NodePod {
     /// The name of the Pod.
     pub name: String,
-    /// Whether its readiness probe succeeds.
+    /// True if its readiness probe succeeds.
     pub is_ready: bool,
-    /// Whether it has been deleted and is shutting down.
+    /// True if it has been deleted and is shutting down.
     pub is_ending: bool,
-    /// How often its program was started again.
+    /// The number of restarts of its program.
     pub restarts: u32,
     /// The port of 127.0.0.1 that stands for this one of the container.
     pub ports: BTreeMap<u64, u16>,
@@ -60,19 +60,19 @@ pub struct NodePod {
 }
 
 impl NodePod {
-    /// Where the files are of a volume of its own.
+    /// Returns the folder of a volume of its own.
     #[must_use]
     pub fn volume(&self, name: &str) -> PathBuf {
         self.log.with_file_name(name)
     }
 
-    /// The value of a metric, as the port says that stands for 8080; `None` where nothing answers.
+    /// Returns the value of a metric from the port that stands for 8080; `None` if nothing answers.
     pub async fn metric(&self, name: &str) -> Option<i64> {
         plain_http::metric(*self.ports.get(&8080)?, name).await
     }
 }
 
-/// What the node knows of its cluster.
+/// The connection of the node to its cluster.
 struct Cluster {
     rest: Rest,
     namespace: String,
@@ -86,7 +86,7 @@ impl Node {
     /// port that stands for 10250.
     ///
     /// # Errors
-    /// When sandgate is not built, or the bed cannot be asked.
+    /// Returns an error if sandgate is not built, or the bed cannot be asked.
     pub async fn start(bed: &ControlPlane, namespace: &str, endpoints: Endpoints) -> Result<Self> {
         let folder = bed.folder().join(format!("node-{namespace}"));
         fs::create_dir_all(&folder)?;
@@ -111,14 +111,14 @@ impl Node {
     /// Sends the program of a pod a signal, such as `KILL` or `STOP`.
     ///
     /// # Errors
-    /// When there is no such pod, or its program is not running.
+    /// Returns an error if there is no such pod, or its program is not running.
     pub fn signal(&self, pod: &str, signal: &str) -> Result<()> {
         let pods = self.pods();
         let found = pods.iter().find(|running| running.name == pod);
         found.ok_or_else(|| format!("no pod {pod} runs here"))?.process.send(signal)
     }
 
-    /// What the pods' programs wrote last.
+    /// Returns the last output of the pods' programs.
     #[must_use]
     pub fn logs(&self) -> String {
         let logs = self.pods().into_iter().map(|pod| format!("--- {}\n{}\n", pod.name, tail(&pod.log)));
@@ -134,7 +134,7 @@ impl Drop for Node {
 
 async fn work(cluster: Cluster, pods: Pods, endpoints: Endpoints) {
     let mut running = BTreeMap::new();
-    let mut told = Vec::new();
+    let mut published = Vec::new();
     loop {
         // The API server may be restarting.
         if let Err(error) = look(&cluster, &mut running).await {
@@ -143,8 +143,8 @@ async fn work(cluster: Cluster, pods: Pods, endpoints: Endpoints) {
         let seen: Vec<NodePod> = running.values().map(Running::seen).collect();
         let ready = ready_ports(&seen);
         *pods.lock().expect("no holder panics") = seen;
-        if ready != told {
-            told.clone_from(&ready);
+        if ready != published {
+            published.clone_from(&ready);
             let endpoints = endpoints.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(ENDPOINT_LAG).await;
@@ -155,7 +155,7 @@ async fn work(cluster: Cluster, pods: Pods, endpoints: Endpoints) {
     }
 }
 
-/// Where reviews are taken, of the pods that are ready and not about to end.
+/// Returns the ports for reviews of the pods that are ready and not shutting down.
 fn ready_ports(pods: &[NodePod]) -> Vec<u16> {
     const REVIEWS: u64 = 10250;
     let ready = pods.iter().filter(|pod| pod.is_ready && !pod.is_ending);

@@ -15,7 +15,7 @@ use crate::Result;
 
 /// A volume of a pod, and where its files are.
 pub(super) struct Mount {
-    /// Where the container expects it.
+    /// The path at which the container expects it.
     pub(super) path: String,
     pub(super) folder: PathBuf,
     /// The path of the object in the API; `None` for a folder of the pod's own.
@@ -52,7 +52,7 @@ impl Mount {
     /// Brings the files up to date.
     ///
     /// # Errors
-    /// When the object is not there: a pod does not start without it.
+    /// Returns an error if the object is not there: a pod does not start without it.
     pub(super) async fn refresh(&mut self, cluster: &Cluster) -> Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let files = files(&cluster.rest.get(source).await?)?;

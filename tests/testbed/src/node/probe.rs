@@ -17,12 +17,12 @@ pub(super) struct Probe {
     threshold: u64,
     next: Instant,
     failures: u64,
-    /// Whether it held when last asked; a probe that was never asked has not.
+    /// True if it succeeded when last run; a probe that never ran has not.
     pub(super) holds: bool,
 }
 
 impl Probe {
-    /// Of a container's `startupProbe` and so on; `None` where there is none.
+    /// Reads a container's `startupProbe` and so on; `None` if it has none.
     pub(super) fn of(container: &Value, kind: &str, ports: &BTreeMap<u64, u16>) -> Option<Self> {
         let probe = container.get(kind)?;
         let seconds = |field: &str, default| Duration::from_secs(probe[field].as_u64().unwrap_or(default));
@@ -54,7 +54,7 @@ impl Probe {
         }
     }
 
-    /// Whether it failed as often in a row as it may.
+    /// Returns true if it failed in a row as often as its threshold.
     pub(super) fn has_failed(&self) -> bool {
         self.failures >= self.threshold
     }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{Cluster, NodePod, mounts::Mount, probe::Probe};
 use crate::{Process, Result, free_port};
 
-/// What the container writes its last words to.
+/// The file of the container's termination message.
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 
-/// How long a program that ended stays down; a kubelet begins with 10 s.
+/// The delay before a program that ended is restarted; a kubelet begins with 10 s.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// A pod that was started here.
@@ -32,15 +32,15 @@ pub(super) struct Running {
     process: Process,
     probes: Probes,
     restarts: u32,
-    /// When its program is started again, and how it ended.
+    /// The time of the next start of its program, and how it ended.
     down: Option<(Instant, ExitStatus)>,
-    /// When its program is killed that was asked to end.
+    /// The time at which its terminating program is killed.
     killed_at: Option<Instant>,
-    /// What the API server was told last.
-    told: Value,
+    /// The status that the API server got last.
+    reported: Value,
 }
 
-/// What a kubelet asks a container.
+/// The probes of a container.
 struct Probes {
     startup: Option<Probe>,
     readiness: Option<Probe>,
@@ -111,7 +111,7 @@ impl Running {
             restarts: 0,
             down: None,
             killed_at: None,
-            told: Value::Null,
+            reported: Value::Null,
         })
     }
 
@@ -127,7 +127,7 @@ impl Running {
         if self.down.is_none() {
             self.probes.ask().await;
         }
-        self.tell(cluster, pod).await?;
+        self.report(cluster, pod).await?;
         Ok(true)
     }
 
@@ -170,12 +170,12 @@ impl Running {
         Ok(false)
     }
 
-    /// Tells the API server what has changed.
-    async fn tell(&mut self, cluster: &Cluster, pod: &Value) -> Result<()> {
+    /// Reports a changed status to the API server.
+    async fn report(&mut self, cluster: &Cluster, pod: &Value) -> Result<()> {
         let status = self.status();
-        if status != self.told {
+        if status != self.reported {
             cluster.rest.merge(&cluster.pod_path(pod, "/status"), &json!({"status": status})).await?;
-            self.told = status;
+            self.reported = status;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Running {
         self.down.is_none() && self.probes.is_ready()
     }
 
-    /// What a test sees of it.
+    /// Returns what a test sees of the pod.
     pub(super) fn seen(&self) -> NodePod {
         NodePod {
             name: self.name.clone(),
@@ -266,7 +266,7 @@ fn environment(pod: &Value, container: &Value) -> Result<Vec<(String, String)>> 
         .collect()
 }
 
-/// What an argument says here instead.
+/// Rewrites arguments of a container to the ports and mounts of this node.
 struct Rewrite<'r> {
     ports: &'r BTreeMap<u64, u16>,
     mounts: &'r [Mount],

@@ -13,15 +13,15 @@ use crate::cli::audit::{
 
 /// The height of the columns, in pixels.
 const HEIGHT: u64 = 160;
-/// What is above them, for the words on the topmost line.
-const ABOVE: u64 = 18;
-/// So many words have room under it on a telephone.
-const MOST_LABELS: usize = 4;
+/// The space above the columns, in pixels, for the label of the topmost line.
+const TOP_MARGIN: u64 = 18;
+/// The most labels under the chart, so that they fit on a telephone.
+const MAX_LABELS: usize = 4;
 
 const DAY: i64 = 24 * 60 * 60;
 
 pub(super) struct Chart {
-    /// What a column stands for: hour, day, …
+    /// The span of a column: hour, day, …
     pub(super) unit: String,
     pub(super) baseline: u64,
     pub(super) height: u64,
@@ -73,7 +73,7 @@ impl Chart {
             return None;
         }
         let top = round_top(highest);
-        let baseline = ABOVE + HEIGHT;
+        let baseline = TOP_MARGIN + HEIGHT;
         let lines = [0, top / 2, top].map(|number| Gridline { y: baseline - HEIGHT * number / top, number });
         let most = columns.iter().rev().max_by_key(|column| column.counts.denied);
         let most = most.filter(|column| column.counts.denied > 0);
@@ -110,7 +110,7 @@ fn drawn(columns: &[Column], top: u64) -> Vec<Drawn> {
     let width = (slot * 0.8).min(4.0);
     let percent = |x: f64, width: f64| Extent { x: format!("{x:.3}"), width: format!("{width:.3}") };
     let scale = HEIGHT as f64 / top as f64;
-    let baseline = (ABOVE + HEIGHT) as f64;
+    let baseline = (TOP_MARGIN + HEIGHT) as f64;
     let height = |from: u64, number: u64| Height {
         y: format!("{:.2}", baseline - (from + number) as f64 * scale),
         height: format!("{:.2}", number as f64 * scale),
@@ -132,7 +132,7 @@ fn drawn(columns: &[Column], top: u64) -> Vec<Drawn> {
 #[expect(clippy::cast_precision_loss, reason = "there are less than a hundred columns")]
 fn labels(columns: &[Column], width: i64) -> Vec<Label> {
     let how = notation(columns, width);
-    let step = columns.len().div_ceil(MOST_LABELS);
+    let step = columns.len().div_ceil(MAX_LABELS);
     let labels = columns.iter().enumerate().step_by(step.max(1)).map(|(index, column)| Label {
         x: format!("{:.3}", 100.0 * index as f64 / columns.len() as f64),
         text: format(column.begins, how),
@@ -195,7 +195,7 @@ mod tests {
             );
             assert!(number(&column.denied.y) >= 0.0);
         }
-        assert!(chart.labels.len() <= MOST_LABELS);
+        assert!(chart.labels.len() <= MAX_LABELS);
         assert_eq!(chart.most.unwrap().0, 24);
     }
 }

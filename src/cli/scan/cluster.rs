@@ -1,0 +1,339 @@
+//! What a scan reads from the API server: Pods page by page, the labels of namespaces, the policies of a release.
+
+use std::{collections::HashMap, env, fmt, path::PathBuf};
+
+use axum::http::{Request, StatusCode};
+use clap::Args;
+use http_body_util::{BodyExt, Limited};
+use kube::{
+    Client, Config,
+    client::Body,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    cli::CliError,
+    cluster::{self, Access},
+};
+use sandgate_engine::policy::Source;
+
+/// The API server to ask.
+#[derive(Debug, Args)]
+pub(super) struct ClusterChoice {
+    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
+    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// The number of Pods in one page, as kubectl has it.
+const MAX_PAGE_PODS: usize = 500;
+
+/// The largest page that is kept in memory, in bytes. A larger one is read again in smaller pages.
+const MAX_PAGE_BYTES: usize = 64 << 20;
+
+/// A connection to the API server.
+pub(super) struct Cluster {
+    client: Client,
+    /// The namespace of the context, or of the service account.
+    pub(super) namespace: String,
+}
+
+/// The Pods to list: of one namespace, or of all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'s>(pub(super) Option<&'s str>);
+
+/// The place of the next page.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor {
+    token: String,
+    limit: usize,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self { token: String::new(), limit: MAX_PAGE_PODS }
+    }
+}
+
+/// Some Pods of a list.
+pub(super) struct Page {
+    /// The text of each Pod.
+    pub(super) pods: Vec<Box<RawValue>>,
+    /// The place of the next page; absent after the last one.
+    pub(super) next: Option<Cursor>,
+    /// The number of Pods that come after this page, if the API server knows it.
+    pub(super) left: u64,
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    #[serde(default)]
+    metadata: ListMetadata,
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+    remaining_item_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    metadata: LabelledMetadata,
+}
+
+#[derive(Deserialize)]
+struct LabelledMetadata {
+    name: String,
+    #[serde(default)]
+    labels: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ConfigMap {
+    metadata: LabelledMetadata,
+    #[serde(default)]
+    data: HashMap<String, String>,
+}
+
+/// A list that the API server does not give, with the right that it needs.
+struct Asked<'a> {
+    resource: &'static str,
+    namespace: Option<&'a str>,
+}
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.namespace {
+            Some(namespace) => write!(f, "{} in namespace {namespace}", self.resource),
+            None => write!(f, "{} of the cluster", self.resource),
+        }
+    }
+}
+
+/// The answer of the API server to a list.
+enum Listed {
+    Page(Vec<u8>),
+    /// The list is older than what the API server still has; the token goes on from there with newer Pods.
+    Expired(String),
+    TooLarge,
+}
+
+impl ClusterChoice {
+    pub(super) async fn connect(&self) -> Result<Cluster, CliError> {
+        let access = Access { kubeconfig: self.kubeconfig.clone(), namespace: None }.of_user();
+        let Some(context) = &self.context else {
+            let api = cluster::connect(access).await.map_err(CliError::new)?;
+            return Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() });
+        };
+        let path = access.kubeconfig.unwrap_or_default();
+        let unfit = |problem: String| CliError::new(format_args!("kubeconfig {}: {problem}", path.display()));
+        let mut merged = Kubeconfig::default();
+        for file in env::split_paths(&path) {
+            let next = Kubeconfig::read_from(&file).map_err(|error| unfit(error.to_string()))?;
+            merged = merged.merge(next).map_err(|error| unfit(error.to_string()))?;
+        }
+        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(merged, &options).await;
+        let config = config.map_err(|error| unfit(error.to_string()))?;
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| unfit(error.to_string()))?;
+        Ok(Cluster { client, namespace })
+    }
+}
+
+impl Cluster {
+    /// Reads the Pods at `cursor`.
+    pub(super) async fn pods(&self, scope: Scope<'_>, mut cursor: Cursor) -> Result<Page, CliError> {
+        let asked = Asked { resource: "pods", namespace: scope.0 };
+        loop {
+            let Cursor { token, limit } = &cursor;
+            let query = [("limit", limit.to_string()), ("continue", token.clone())];
+            let body = match self.list(&asked, &query).await? {
+                Listed::Page(body) => body,
+                Listed::Expired(token) => {
+                    cursor.token = token;
+                    continue;
+                }
+                Listed::TooLarge if cursor.limit > 1 => {
+                    cursor.limit /= 2;
+                    continue;
+                }
+                Listed::TooLarge => return Err(too_large(&asked)),
+            };
+            let List { metadata, items } = parse(&asked, &body)?;
+            let left = metadata.remaining_item_count.unwrap_or_default();
+            let token = metadata.next.filter(|token| !token.is_empty());
+            return Ok(Page { pods: items, left, next: token.map(|token| Cursor { token, ..cursor }) });
+        }
+    }
+
+    /// Reads the labels of every namespace, or of one.
+    pub(super) async fn labels(&self, scope: Scope<'_>) -> Result<Labels, CliError> {
+        let asked = Asked { resource: "namespaces", namespace: None };
+        let mut labels = HashMap::new();
+        let mut token = String::new();
+        loop {
+            let mut query = vec![("limit", MAX_PAGE_PODS.to_string()), ("continue", token)];
+            if let Some(name) = scope.0 {
+                query.push(("fieldSelector", format!("metadata.name={name}")));
+            }
+            let body = match self.list(&asked, &query).await? {
+                Listed::Page(body) => body,
+                Listed::Expired(newer) => {
+                    token = newer;
+                    continue;
+                }
+                Listed::TooLarge => return Err(too_large(&asked)),
+            };
+            let List { metadata, items } = parse::<List<Labelled>>(&asked, &body)?;
+            labels.extend(items.into_iter().map(|item| (item.metadata.name, item.metadata.labels)));
+            token = metadata.next.unwrap_or_default();
+            if token.is_empty() {
+                return Ok(Labels(labels));
+            }
+        }
+    }
+
+    /// Reads the policies that the chart installed into a namespace.
+    pub(super) async fn policies(&self, namespace: &str) -> Result<Vec<Source>, CliError> {
+        let asked = Asked { resource: "configmaps", namespace: Some(namespace) };
+        let query = [("labelSelector", "app.kubernetes.io/part-of=sandgate".to_string())];
+        let Listed::Page(body) = self.list(&asked, &query).await? else { return Err(too_large(&asked)) };
+        let List { items, .. } = parse::<List<ConfigMap>>(&asked, &body)?;
+        let mut sources = Vec::new();
+        for ConfigMap { metadata, data } in items.into_iter().filter(|map| is_of_policies(&map.metadata.name))
+        {
+            let files = data.into_iter().map(|(file, text)| Source {
+                name: format!("ConfigMap {namespace}/{} {file}", metadata.name),
+                text,
+            });
+            sources.extend(files);
+        }
+        sources.sort_by(|left, right| left.name.cmp(&right.name));
+        if sources.is_empty() {
+            return Err(CliError::new(format_args!(
+                "namespace {namespace} has no ConfigMap with policies of sandgate's chart: set \
+                 --sandgate-namespace to the namespace of the release, or give the policies by --policy"
+            )));
+        }
+        Ok(sources)
+    }
+
+    async fn list(&self, asked: &Asked<'_>, query: &[(&str, String)]) -> Result<Listed, CliError> {
+        let Asked { resource, namespace } = asked;
+        let path = match namespace {
+            Some(namespace) => format!("/api/v1/namespaces/{namespace}/{resource}"),
+            None => format!("/api/v1/{resource}"),
+        };
+        let query = query.iter().filter(|(_, value)| !value.is_empty());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let request = Request::get(format!("{path}?{query}")).body(Body::empty());
+        let request = request.map_err(|_| {
+            CliError::new(format_args!(
+                "cannot list {asked}: this is no name of a namespace; use one of a cluster"
+            ))
+        })?;
+        let unreachable = |error: &dyn fmt::Display| {
+            CliError::new(format_args!("cannot list {asked}: the API server does not answer: {error}"))
+        };
+        let answer = self.client.send(request).await.map_err(|error| unreachable(&error))?;
+        let (head, body) = answer.into_parts();
+        let body = match Limited::new(body, MAX_PAGE_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(Listed::TooLarge),
+            Err(error) => return Err(unreachable(&error)),
+        };
+        if head.status.is_success() {
+            return Ok(Listed::Page(body.into()));
+        }
+        let status: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match status["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
+            Some(token) if head.status == StatusCode::GONE => Ok(Listed::Expired(token.to_owned())),
+            _ => Err(denied(asked, head.status, &status)),
+        }
+    }
+}
+
+/// The labels of namespaces.
+#[derive(Default)]
+pub(super) struct Labels(HashMap<String, HashMap<String, String>>);
+
+impl Labels {
+    pub(super) fn of(&self, namespace: &str, key: &str) -> Option<&str> {
+        self.0.get(namespace)?.get(key).map(String::as_str)
+    }
+}
+
+/// Returns true for the names that the chart gives to its `ConfigMap`s of policies.
+fn is_of_policies(name: &str) -> bool {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    name.ends_with("-policy") || base.ends_with("-policy-")
+}
+
+fn parse<T: DeserializeOwned>(asked: &Asked, body: &[u8]) -> Result<T, CliError> {
+    serde_json::from_slice(body).map_err(|error| {
+        CliError::new(format_args!(
+            "cannot list {asked}: the answer is no list; check that the address is one of an API server: {error}"
+        ))
+    })
+}
+
+fn too_large(asked: &Asked) -> CliError {
+    let limit = MAX_PAGE_BYTES >> 20;
+    CliError::new(format_args!("cannot list {asked}: a single page is larger than {limit} MiB"))
+}
+
+fn denied(asked: &Asked, status: StatusCode, answer: &Value) -> CliError {
+    let message = answer["message"].as_str().map_or_else(|| format!("status {status}"), str::to_owned);
+    let remedy = match status {
+        StatusCode::FORBIDDEN => {
+            let role = if asked.namespace.is_some() { "Role" } else { "ClusterRole" };
+            let Asked { resource, .. } = asked;
+            format!(
+                "; add a {role} with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"
+            )
+        }
+        StatusCode::UNAUTHORIZED => "; its credentials are not accepted: log in again".into(),
+        _ => String::new(),
+    };
+    CliError::new(format_args!("cannot list {asked}: {message}{remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_named() {
+        let answer = serde_json::json!({"message": "forbidden"});
+        let text = |namespace| {
+            let asked = Asked { resource: "pods", namespace };
+            denied(&asked, StatusCode::FORBIDDEN, &answer).0.remove(0)
+        };
+        assert_eq!(
+            text(Some("ci")),
+            "cannot list pods in namespace ci: forbidden; add a Role with the rule {apiGroups: [\"\"], resources: \
+             [pods], verbs: [list]}"
+        );
+        assert!(text(None).contains("pods of the cluster: forbidden; add a ClusterRole with"));
+    }
+
+    #[test]
+    fn the_policies_of_the_chart_are_known_by_the_name_of_their_map() {
+        for name in ["sandgate-policy", "x-sandgate-policy-1", "sandgate-policy-12"] {
+            assert!(is_of_policies(name), "{name}");
+        }
+        for name in ["sandgate-dashboard", "policy-1", "sandgate-policy-x"] {
+            assert!(!is_of_policies(name), "{name}");
+        }
+    }
+}
