@@ -192,6 +192,12 @@ impl ControlPlane {
         &self.kubectl
     }
 
+    /// Returns the port of the API server.
+    #[must_use]
+    pub fn apiserver_port(&self) -> u16 {
+        self.apiserver.ports.apiserver
+    }
+
     /// For the user's own kubectl.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder().join(KUBECONFIG)

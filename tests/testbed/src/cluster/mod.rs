@@ -222,7 +222,10 @@ impl Cluster {
         let values = self.folder().join("sandgate-values.yaml");
         fs::write(&values, sandgate_values().to_string())?;
         let values = format!("--values={}", values.display());
-        let usual = [command, "sandgate", chart, &values, "--namespace=sandgate", "--wait", "--timeout=110s"];
+        // A policy is enforced behind the translation of the Service's address, so it sees the API server's own port.
+        let port = format!("--set=networkPolicy.apiServerPorts={{{}}}", self.bed.apiserver_port());
+        let usual =
+            [command, "sandgate", chart, &values, &port, "--namespace=sandgate", "--wait", "--timeout=110s"];
         let first: &[&str] = if command == "install" { &["--create-namespace"] } else { &[] };
         let done = self.bed.helm(&[&usual, first, flags].concat()).await;
         if !done.success {
