@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{
     CertError,
-    mint::{self, Validity},
+    issue::{self, Validity},
     now,
 };
 
@@ -39,9 +39,9 @@ impl DevCertificate {
     pub fn new(names: &[String]) -> Result<Self, CertError> {
         let now = now();
         let authority =
-            mint::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
+            issue::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
         let not_after = now + 7 * DAY;
-        let key = mint::leaf(names, &authority, Validity { now, not_after })?;
+        let key = issue::leaf(names, &authority, Validity { now, not_after })?;
         Ok(Self { key, ca_pem: authority.certificate, not_after })
     }
 
@@ -66,8 +66,8 @@ pub fn write_files(folder: &Path, names: &[String], lifetime: i64) -> Result<(),
     let now = now();
     let not_after = now + lifetime.min(CA_LIFETIME);
     let authority =
-        mint::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
-    let leaf = mint::leaf_pem(names, &authority, Validity { now, not_after })?;
+        issue::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
+    let leaf = issue::leaf_pem(names, &authority, Validity { now, not_after })?;
     let failed = |path: &Path, error| CertError::Io { path: path.display().to_string(), error };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     let files = [
@@ -82,7 +82,7 @@ pub fn write_files(folder: &Path, names: &[String], lifetime: i64) -> Result<(),
     Ok(())
 }
 
-/// Replaces a file whole, so that nobody reads one half or with the mode of an older one.
+/// Replaces a file whole, so that no reader sees half of it, or the mode of an older file.
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     match fs::remove_file(&unfinished) {

@@ -1,10 +1,10 @@
 //! The certificate that is served, and where it comes from.
 
-pub mod authority;
+pub mod ca;
 mod dev;
 mod files;
-pub mod mint;
-pub mod peek;
+pub mod inspect;
+pub mod issue;
 pub mod plan;
 
 use std::{sync::Arc, time::SystemTime};
@@ -26,7 +26,7 @@ pub enum CertError {
     Io {
         /// The file.
         path: String,
-        /// What the operating system says.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// What was read is no certificate that can be served.

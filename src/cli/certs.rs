@@ -20,11 +20,11 @@ use super::{
 use crate::{
     certs::{
         self,
-        authority::{Authority, Certificate, State},
-        peek::Served,
+        ca::{Authority, Certificate, State},
+        inspect::Served,
         plan::{self, Due, Kind, LARGEST_SKEW, Lifetimes, Memory, Observed, Rules, Secret, Upkeep},
     },
-    cluster::{self, View, Watched},
+    cluster::{self, Snapshot, Watched},
 };
 
 #[derive(Debug, Subcommand)]
@@ -90,7 +90,7 @@ fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, CliError> {
 async fn report(args: &ShowArgs) -> Result<Report, CliError> {
     let (access, watched) = args.cluster.clone().split();
     let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
-    let view = View::take(&api, &watched).await.map_err(CliError::new)?;
+    let view = Snapshot::take(&api, &watched).await.map_err(CliError::new)?;
     let served = match &args.server {
         Some(address) => Some((address.as_str(), Served::by(address, certs::now()).await)),
         None => None,
@@ -152,7 +152,7 @@ impl Report {
     fn new(
         namespace: &str,
         watched: &Watched,
-        view: &View,
+        view: &Snapshot,
         served: Option<(&str, Result<Served, String>)>,
     ) -> Self {
         let observed = &view.observed;
@@ -164,7 +164,7 @@ impl Report {
             shown
         });
         let mut due = plan::due(observed, &Memory::default(), LIFETIMES);
-        // Some seconds after each change; nobody waits for that who looks from outside.
+        // Some seconds after each change; an outside view does not wait for that.
         due.retain(|due| due.what != Upkeep::Settle);
         problems.extend(due.iter().filter(|due| due.at <= observed.now).map(overdue));
         Self {
@@ -196,7 +196,7 @@ fn secret_problems(observed: &Observed) -> Vec<String> {
     secret.into_iter().chain(skew).collect()
 }
 
-fn configuration_problems(view: &View, watched: &Watched) -> Vec<String> {
+fn configuration_problems(view: &Snapshot, watched: &Watched) -> Vec<String> {
     let name = &watched.configuration;
     let mut problems: Vec<String> = view
         .problems()

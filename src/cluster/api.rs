@@ -1,4 +1,4 @@
-//! Requests to the API server, with answers that say what to do when it says no.
+//! Requests to the API server. Errors name what failed, on which object, and what to do.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -53,24 +53,24 @@ impl fmt::Display for Target<'_> {
 
 /// Why a request did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// Nobody answers.
+pub enum ApiError {
+    /// The API server does not answer.
     #[error("the API server does not answer ({0})")]
     Unreachable(String),
-    /// Somebody else was faster.
+    /// Another writer was faster.
     #[error("{0} has changed in the meantime")]
     Conflict(String),
-    /// The API server says no.
+    /// The API server denies the request.
     #[error("cannot {doing}: {message}{remedy}")]
-    Refused {
+    DeniedPod {
         /// What was tried.
         doing: String,
-        /// What it says.
+        /// Its message.
         message: String,
         /// What to do about it.
         remedy: String,
     },
-    /// It says yes, in words that we do not understand.
+    /// It accepts the request with an answer that cannot be read.
     #[error("cannot {doing}: the answer is no JSON; is this the address of an API server?")]
     Unreadable {
         /// What was tried.
@@ -104,52 +104,52 @@ impl Api {
         &self.namespace
     }
 
-    /// The client, for whoever asks about something else.
+    /// Returns the client, for other requests.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
     /// Reads an object; `None` where there is none.
-    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer, Trouble> {
+    pub(super) async fn get(&self, target: Target<'_>) -> Result<Answer, ApiError> {
         self.send(Method::GET, target.path(), None, ("get", target)).await
     }
 
     /// Creates an object.
-    pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+    pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), ApiError> {
         let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));
         there(answer.await?, target)
     }
 
     /// Creates an object by server-side apply, and returns what is stored: an object that exists already keeps whatever
     /// `object` does not name. Unlike a POST this create has a name that RBAC can restrict it to.
-    pub(super) async fn ensure(&self, target: Target<'_>, object: &Value) -> Result<Value, Trouble> {
+    pub(super) async fn ensure(&self, target: Target<'_>, object: &Value) -> Result<Value, ApiError> {
         let path = format!("{}?fieldManager={MANAGER}&force=true", target.path());
         // JSON is YAML.
         let body = Some(("application/apply-patch+yaml", object));
         let answer = self.send(Method::PATCH, path, body, ("patch", target)).await?;
-        answer.is.ok_or_else(|| Trouble::Conflict(target.to_string()))
+        answer.is.ok_or_else(|| ApiError::Conflict(target.to_string()))
     }
 
     /// Replaces an object, if its `resourceVersion` is still the one that `object` names.
-    pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), Trouble> {
+    pub(super) async fn replace(&self, target: Target<'_>, object: &Value) -> Result<(), ApiError> {
         let path = format!("{}?fieldManager={MANAGER}", target.path());
         let answer = self.send(Method::PUT, path, Some((JSON, object)), ("update", target));
         there(answer.await?, target)
     }
 
     /// Changes fields by a strategic-merge patch, as the field manager `sandgate`, if `resourceVersion` and `uid` still
-    /// are those that `changes` names; [`Trouble::Conflict`] where they are not, or where there is no object. To the API
+    /// are those that `changes` names; [`ApiError::Conflict`] where they are not, or where there is no object. To the API
     /// server this is an update and no apply: of two appliers of one list item neither can remove it, so that Helm 4
     /// could never again take a webhook away.
-    pub(super) async fn update_fields(&self, target: Target<'_>, changes: &Value) -> Result<(), Trouble> {
+    pub(super) async fn update_fields(&self, target: Target<'_>, changes: &Value) -> Result<(), ApiError> {
         let path = format!("{}?fieldManager={MANAGER}", target.path());
         let body = Some(("application/strategic-merge-patch+json", changes));
         there(self.send(Method::PATCH, path, body, ("patch", target)).await?, target)
     }
 
-    /// Changes fields of an object; [`Trouble::Conflict`] where there is none.
-    pub(super) async fn merge(&self, target: Target<'_>, changes: &Value) -> Result<(), Trouble> {
+    /// Changes fields of an object; [`ApiError::Conflict`] where there is none.
+    pub(super) async fn merge(&self, target: Target<'_>, changes: &Value) -> Result<(), ApiError> {
         let body = Some(("application/merge-patch+json", changes));
         there(self.send(Method::PATCH, target.path(), body, ("patch", target)).await?, target)
     }
@@ -160,24 +160,24 @@ impl Api {
         path: String,
         body: Option<(&'static str, &Value)>,
         (verb, target): (&str, Target<'_>),
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, ApiError> {
         let content_type = body.map_or(JSON, |(content_type, _)| content_type);
         let body = body.map(|(_, object)| object.to_string().into_bytes()).unwrap_or_default();
         let asking = async {
             let answer = self.ask(method, &path, content_type, body).await?;
             let (head, body) = answer.into_parts();
-            let body = body.collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
+            let body = body.collect().await.map_err(|error| ApiError::Unreachable(reason(&error)))?;
             Ok((head, body.to_bytes()))
         };
-        let late = || Trouble::Unreachable(format!("not within {} s", PATIENCE.as_secs()));
+        let late = || ApiError::Unreachable(format!("not within {} s", PATIENCE.as_secs()));
         let (head, body) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
         let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(seconds);
         match head.status {
             StatusCode::NOT_FOUND if verb != "create" => Ok(Answer { is: None, date }),
-            StatusCode::CONFLICT => Err(Trouble::Conflict(target.to_string())),
+            StatusCode::CONFLICT => Err(ApiError::Conflict(target.to_string())),
             status if status.is_success() => {
                 let is = serde_json::from_slice(&body)
-                    .map_err(|_| Trouble::Unreadable { doing: format!("{verb} {target}") })?;
+                    .map_err(|_| ApiError::Unreadable { doing: format!("{verb} {target}") })?;
                 Ok(Answer { is: Some(is), date })
             }
             status => Err(refused(status, &body, verb, target)),
@@ -185,7 +185,7 @@ impl Api {
     }
 
     /// Follows every change of one object; each piece of the answer is a sign of one.
-    pub(super) async fn watch(&self, target: Target<'_>, timeout: Duration) -> Result<Body, Trouble> {
+    pub(super) async fn watch(&self, target: Target<'_>, timeout: Duration) -> Result<Body, ApiError> {
         let path = format!(
             "{}?watch=true&fieldSelector=metadata.name%3D{}&timeoutSeconds={}",
             target.collection(),
@@ -198,7 +198,7 @@ impl Api {
             return Ok(answer.into_body());
         }
         let body =
-            answer.into_body().collect().await.map_err(|error| Trouble::Unreachable(reason(&error)))?;
+            answer.into_body().collect().await.map_err(|error| ApiError::Unreachable(reason(&error)))?;
         Err(refused(status, &body.to_bytes(), "watch", target))
     }
 
@@ -208,15 +208,15 @@ impl Api {
         path: &str,
         content_type: &str,
         body: Vec<u8>,
-    ) -> Result<Response<Body>, Trouble> {
-        let uri: Uri = path.parse().map_err(|_| Trouble::Unreachable(format!("{path} is no path")))?;
+    ) -> Result<Response<Body>, ApiError> {
+        let uri: Uri = path.parse().map_err(|_| ApiError::Unreachable(format!("{path} is no path")))?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         if let Ok(content_type) = content_type.parse() {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
-        self.client.send(request).await.map_err(|error| Trouble::Unreachable(reason(&error)))
+        self.client.send(request).await.map_err(|error| ApiError::Unreachable(reason(&error)))
     }
 }
 
@@ -225,23 +225,24 @@ const JSON: &str = "application/json";
 /// Who changes what we change, to the API server.
 pub(super) const MANAGER: &str = "sandgate";
 
-fn there(answer: Answer, target: Target<'_>) -> Result<(), Trouble> {
+fn there(answer: Answer, target: Target<'_>) -> Result<(), ApiError> {
     // What is gone has changed.
-    answer.is.map(drop).ok_or_else(|| Trouble::Conflict(target.to_string()))
+    answer.is.map(drop).ok_or_else(|| ApiError::Conflict(target.to_string()))
 }
 
-fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> Trouble {
-    let told = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    let message = told["message"].as_str().map_or_else(|| format!("status {status}"), str::to_string);
+fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> ApiError {
+    let status_object = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let message =
+        status_object["message"].as_str().map_or_else(|| format!("status {status}"), str::to_string);
     let doing = format!("{verb} {target}");
     // A namespace that is being deleted takes nothing from anybody.
-    let mut causes = told["details"]["causes"].as_array().into_iter().flatten();
+    let mut causes = status_object["details"]["causes"].as_array().into_iter().flatten();
     let is_ending = causes.any(|cause| cause["reason"] == "NamespaceTerminating");
     // A server-side apply that creates needs the right to create beside the one to patch.
     let denied = message.split_once(" cannot ").and_then(|(_, rest)| rest.split_once(" resource "));
     let remedy =
         if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
-    Trouble::Refused { doing, message, remedy }
+    ApiError::DeniedPod { doing, message, remedy }
 }
 
 /// What to do about a refusal.
@@ -265,7 +266,7 @@ fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, n
     }
 }
 
-/// The innermost reason: those around it only say that a request failed.
+/// The innermost reason: the outer ones only report that a request failed.
 fn reason(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -294,39 +295,39 @@ mod tests {
     #[test]
     fn a_missing_permission_is_told_with_the_rule_that_gives_it() {
         let body = br#"{"message": "forbidden"}"#;
-        let told = |verb, target| refused(StatusCode::FORBIDDEN, body, verb, target).to_string();
+        let message = |verb, target| refused(StatusCode::FORBIDDEN, body, verb, target).to_string();
         assert_eq!(
-            told("patch", CONFIGURATION),
+            message("patch", CONFIGURATION),
             "cannot patch mutatingwebhookconfigurations sandgate: forbidden; the ClusterRole of sandgate's service \
              account lacks the rule {apiGroups: [\"admissionregistration.k8s.io\"], resources: \
              [mutatingwebhookconfigurations], resourceNames: [sandgate], verbs: [patch]}"
         );
-        assert!(told("create", SECRET).ends_with(
+        assert!(message("create", SECRET).ends_with(
             "{apiGroups: [\"\"], resources: [secrets], resourceNames: [sandgate-ca], verbs: [create]}"
         ));
         let event = Target { group: "events.k8s.io", resource: "events", ..SECRET };
-        assert!(told("create", event).ends_with("resources: [events], verbs: [create]}"));
-        assert!(told("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
+        assert!(message("create", event).ends_with("resources: [events], verbs: [create]}"));
+        assert!(message("get", SECRET).contains("cannot get secrets sandgate-system/sandgate-ca"));
     }
 
     #[test]
     fn the_missing_verb_is_the_one_that_the_api_server_names() {
         let body = br#"{"message": "User \"x\" cannot create resource \"secrets\" in API group"}"#;
-        let told = refused(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
-        assert!(told.ends_with("verbs: [create]}"), "{told}");
+        let message = refused(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
+        assert!(message.ends_with("verbs: [create]}"), "{message}");
     }
 
     #[test]
     fn a_namespace_that_is_being_deleted_is_no_missing_permission() {
         let body = br#"{"message": "it is being terminated", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
-        let told = refused(StatusCode::FORBIDDEN, body, "create", SECRET).to_string();
-        assert_eq!(told, "cannot create secrets sandgate-system/sandgate-ca: it is being terminated");
+        let message = refused(StatusCode::FORBIDDEN, body, "create", SECRET).to_string();
+        assert_eq!(message, "cannot create secrets sandgate-system/sandgate-ca: it is being terminated");
     }
 
     #[test]
     fn an_answer_that_is_none_of_an_api_server_is_told() {
-        let told = refused(StatusCode::BAD_GATEWAY, b"<html>", "get", SECRET).to_string();
-        assert!(told.contains("status 502"), "{told}");
+        let message = refused(StatusCode::BAD_GATEWAY, b"<html>", "get", SECRET).to_string();
+        assert!(message.contains("status 502"), "{message}");
     }
 
     #[test]

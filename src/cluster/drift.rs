@@ -1,6 +1,6 @@
 //! Drift: how a webhook configuration differs from what the chart rendered.
 //!
-//! The chart writes a digest of each field of each webhook into an annotation of the configuration. Somebody who edits a
+//! The chart writes a digest of each field of each webhook into an annotation of the configuration. Anyone who edits a
 //! selector, a match condition, the failure policy or the timeout leaves the annotation as it is, and so the edit shows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ fn value(webhook: &Value, field: &str) -> Value {
 /// The first digits of the SHA-256 of compact JSON with sorted keys, as Helm's `toRawJson | sha256sum | trunc 16`.
 fn digest(value: &Value) -> String {
     let hash: [u8; 32] = Sha256::digest(sorted(value).to_string()).into();
-    let mut digest = crate::certs::authority::Fingerprint(hash).to_string();
+    let mut digest = crate::certs::ca::Fingerprint(hash).to_string();
     digest.truncate(DIGEST_DIGITS);
     digest
 }
@@ -164,9 +164,9 @@ mod tests {
     fn a_webhook_that_is_missing_or_one_too_many_is_named() {
         let mut object = configuration();
         object["webhooks"][0]["name"] = json!("other");
-        let told = of(&object).join("\n");
+        let lines = of(&object).join("\n");
         assert_eq!(
-            told,
+            lines,
             "other is a webhook that the chart did not render\n\
              validate.sandgate.dev was rendered by the chart and is missing"
         );

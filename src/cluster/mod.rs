@@ -1,14 +1,14 @@
 //! The API server, as far as managed certificates need it, one Secret and two webhook configurations, and Events.
 
 mod api;
-mod configurations;
 mod drift;
 mod events;
-mod keeper;
 mod metrics;
+mod reconciler;
 mod secret;
-mod view;
+mod snapshot;
 mod watch;
+mod webhook_configurations;
 
 use std::{env, path::PathBuf};
 
@@ -17,11 +17,11 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-pub use api::{Api, Trouble};
+pub use api::{Api, ApiError};
 pub use events::Events;
-pub use keeper::{Keeper, Settings};
 pub use metrics::{CertificateMetrics, register_event_metrics};
-pub use view::{View, Watched};
+pub use reconciler::{Reconciler, Settings};
+pub use snapshot::{Snapshot, Watched};
 
 /// Why there is no way to an API server. Whether one answers is found out later.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum ConnectError {
         "no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH"
     )]
     Outside(String),
-    /// What it says of TLS cannot be used.
+    /// Its TLS settings cannot be used.
     #[error("cannot set up the connection to the API server: {0}")]
     Client(String),
 }
@@ -68,7 +68,7 @@ impl Access {
 /// A way to the API server.
 ///
 /// # Errors
-/// When nothing says where the API server is, or what does cannot be used.
+/// Returns an error if no source names the API server, or the source cannot be used.
 pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
     let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => from_files(path).await?,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::api::Target;
 use crate::certs::{
-    authority::{self, Authority},
+    ca::{self, Authority},
     plan::{Kind, Secret},
 };
 
@@ -13,7 +13,7 @@ use crate::certs::{
 const KEY: &str = "authorities.json";
 
 /// The key that records which configurations were armed once: a comma-separated list. It outlives restarts, so that a
-/// configuration that somebody replaces while no replica runs is armed again at once.
+/// configuration that is replaced while no replica runs is armed again at once.
 const ARMED_KEY: &str = "armed";
 
 /// The type of the Secret: what deletes Secrets by type, or mounts them, leaves this one alone.
@@ -33,13 +33,13 @@ pub(super) fn read(object: Option<&Value>) -> Secret {
         return Secret::Corrupt(format!("it has no key {KEY}"));
     };
     let decoded = STANDARD.decode(encoded).map_err(|_| "no base64".to_string());
-    match decoded.and_then(|text| authority::read(&text)) {
+    match decoded.and_then(|text| ca::read(&text)) {
         Ok(authorities) => Secret::Holds(authorities),
         Err(problem) => Secret::Corrupt(format!("{KEY}: {problem}")),
     }
 }
 
-/// Whether the Secret was made and nobody has filled it yet.
+/// Returns true if the Secret was made and is not filled yet.
 pub(super) fn is_empty(object: &Value) -> bool {
     object["data"].as_object().is_none_or(serde_json::Map::is_empty)
 }
@@ -74,7 +74,7 @@ pub(super) fn replaced(object: &Value, authorities: &[Authority], was_armed: [bo
     let armed = armed.collect::<Vec<_>>().join(",");
     let mut object = object.clone();
     object["data"] = json!({
-        KEY: STANDARD.encode(authority::write(authorities)),
+        KEY: STANDARD.encode(ca::write(authorities)),
         ARMED_KEY: STANDARD.encode(armed),
     });
     object
@@ -83,7 +83,7 @@ pub(super) fn replaced(object: &Value, authorities: &[Authority], was_armed: [bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certs::authority::State;
+    use crate::certs::ca::State;
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use super::{
-    api::{Api, Trouble},
-    configurations,
+    api::{Api, ApiError},
+    webhook_configurations,
 };
 use crate::certs::plan::Kind;
 
@@ -28,10 +28,7 @@ pub(super) async fn follow(api: Api, kind: Kind, name: String, changed: Arc<Noti
             Ok(()) => pause = FIRST,
             Err(trouble) => {
                 let configuration = kind.as_str();
-                tracing::warn!(
-                    configuration,
-                    "Cannot follow the configuration, only look now and then: {trouble}"
-                );
+                tracing::warn!(configuration, "Watch failed; falling back to polling: {trouble}");
                 pause = LONGEST.min(pause * 2);
             }
         }
@@ -39,9 +36,9 @@ pub(super) async fn follow(api: Api, kind: Kind, name: String, changed: Arc<Noti
     }
 }
 
-async fn once(api: &Api, kind: Kind, name: &str, changed: &Notify) -> Result<(), Trouble> {
-    let mut events = api.watch(configurations::target(kind, name), LASTS).await?;
-    // A connection that has died says nothing.
+async fn once(api: &Api, kind: Kind, name: &str, changed: &Notify) -> Result<(), ApiError> {
+    let mut events = api.watch(webhook_configurations::target(kind, name), LASTS).await?;
+    // A broken connection reports nothing.
     let _ = timeout(LASTS + Duration::from_secs(10), async {
         while let Some(Ok(_)) = events.frame().await {
             changed.notify_one();

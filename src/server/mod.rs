@@ -38,7 +38,7 @@ use tokio::{
 use crate::{
     audit::Trail,
     certs::{self, CertError, DevCertificate, Pair, Resolver},
-    cluster::{self, ConnectError, Events, Keeper},
+    cluster::{self, ConnectError, Events, Reconciler},
     observe::Observers,
     readiness::Readiness,
     supervisor::{Supervisor, TaskEnded},
@@ -310,7 +310,7 @@ struct Served {
     resolver: Arc<Resolver>,
     /// The files it was made of.
     pair: Option<Pair>,
-    keeper: Option<Keeper>,
+    keeper: Option<Reconciler>,
 }
 
 async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
@@ -333,11 +333,11 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             Ok(serve(loaded.key, loaded.not_after, Some(pair)))
         }
         CertificateSource::Managed { access, settings } => {
-            certs::mint::check_names(&settings.names)?;
+            certs::issue::check_names(&settings.names)?;
             let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
             let (readiness, metrics) = (Arc::clone(&shared.readiness), shared.metrics.certificates.clone());
-            let keeper = Keeper::new(api, settings, Arc::clone(&resolver), readiness, metrics);
+            let keeper = Reconciler::new(api, settings, Arc::clone(&resolver), readiness, metrics);
             Ok(Served { resolver, pair: None, keeper: Some(keeper) })
         }
     }

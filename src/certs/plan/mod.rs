@@ -5,8 +5,8 @@
 //! trusted by what is published:
 //!
 //! - A CA signs only once every configuration is seen to publish it.
-//! - Nothing is taken out of a bundle but what has expired, or what the Secret says has signed nothing for longer than
-//!   a leaf lives. What is published and not in the Secret is somebody's, perhaps of a Secret that was lost: it is
+//! - Nothing is taken out of a bundle but what has expired, or what by the Secret has signed nothing for longer than
+//!   a leaf lives. What is published and not in the Secret belongs to another replica, perhaps by a Secret that was lost: it is
 //!   written into the Secret, without a key, and goes the same way.
 //! - Times are the API server's. It is the one that judges a leaf, and replicas need not agree on anything else.
 
@@ -16,8 +16,8 @@ mod model;
 mod tests;
 
 use super::{
-    authority::{Authority, Certificate, Fingerprint, State, in_order},
-    mint::BACKDATED,
+    ca::{Authority, Certificate, Fingerprint, State, in_order},
+    issue::BACKDATED,
 };
 
 /// A plan that is older, in seconds, is not carried out: the margins allow for no more.
@@ -323,7 +323,7 @@ impl Memory {
         self.leaf.as_ref().filter(|leaf| leaf.not_after > now)
     }
 
-    /// What a lost Secret held. Whoever has not seen it for as long as a leaf lives may not know what has become of a CA
+    /// Returns what a lost Secret held. A replica that has not seen it for as long as a leaf lives may not know the state of a CA
     /// in the meantime, and then has no live leaf either.
     fn lost(&self, now: i64) -> &[Authority] {
         if self.live_leaf(now).is_some() { &self.authorities } else { &[] }
@@ -362,7 +362,7 @@ impl Planner<'_> {
         let known = held.unwrap_or_else(|| self.memory.lost(self.observed.now));
         let mut authorities: Vec<Authority> =
             known.iter().filter(|authority| !self.is_forgotten(authority)).cloned().collect();
-        authorities.extend(self.strangers(known));
+        authorities.extend(self.unknown_cas(known));
         self.leave_one_of(State::Active, &mut authorities);
         self.leave_one_of(State::Pending, &mut authorities);
         self.promote(&mut authorities);
@@ -398,12 +398,15 @@ impl Planner<'_> {
     }
 
     /// What is trusted, by us or by what is published, and not `known`.
-    fn strangers(self, known: &[Authority]) -> Vec<Authority> {
+    fn unknown_cas(self, known: &[Authority]) -> Vec<Authority> {
         let trusted = self.observed.published().chain(self.leaf_issuer());
         let is_known = |id| known.iter().any(|authority| authority.certificate.id == id);
-        let strangers = trusted.filter(|certificate| !is_known(certificate.id)).cloned();
+        let unknown_cas = trusted.filter(|certificate| !is_known(certificate.id)).cloned();
         let now = self.observed.now;
-        in_order(strangers).into_iter().map(|certificate| Authority::trusted_only(certificate, now)).collect()
+        in_order(unknown_cas)
+            .into_iter()
+            .map(|certificate| Authority::trusted_only(certificate, now))
+            .collect()
     }
 
     /// The newest one with a key keeps `state`; any other retires.
@@ -473,7 +476,7 @@ impl Planner<'_> {
         wanted.collect()
     }
 
-    /// Whether a configuration was armed before, and so somebody has replaced it: each moment without rules is one in
+    /// Returns true if a configuration was armed before, and so has been replaced: each moment without rules is one in
     /// which Pods are admitted without a review. Its rules come in the same write as the bundle, which trusts every leaf
     /// that the Secret's CAs have signed; where no replica answers, requests fail as the failure policy says.
     fn must_rearm(self, kind: Kind) -> bool {
@@ -481,8 +484,8 @@ impl Planner<'_> {
         can_sign && self.was_armed()[kind as usize]
     }
 
-    /// Whether a configuration may be armed for the first time: somebody answers, and whoever fills is asked already, for
-    /// what nobody has filled would be refused.
+    /// Returns true if a configuration may be armed for the first time: a replica answers, and the mutating webhook is called already, for
+    /// a Pod that was not filled would be denied.
     fn may_arm(self, kind: Kind) -> bool {
         let [mutating, _] = &self.observed.configurations;
         let is_filled = mutating.as_ref().is_none_or(|mutating| {

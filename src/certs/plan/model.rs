@@ -12,7 +12,7 @@ use super::*;
 /// A CA lives for fifteen leaves; a plan may still be as old as in earnest.
 const LIFETIMES: Lifetimes = Lifetimes { authority: 3000, leaf: 200, promote_after: 30 };
 
-/// How long an API server may go on with what a configuration said before.
+/// How long an API server may go on with an earlier version of a configuration.
 const LAG: i64 = 4;
 
 const REPLICAS: usize = 3;
@@ -69,7 +69,7 @@ struct Registered {
     is: Configuration,
     /// What it was before, and until when.
     before: Vec<(Configuration, i64)>,
-    /// Somebody else has changed it, and sandgate not yet after that.
+    /// Another writer has changed it, and sandgate not yet after that.
     tampered: bool,
     /// Nor is every leaf trusted again.
     mending: bool,
@@ -241,11 +241,11 @@ impl World {
     fn mint(&mut self, state: State, now: i64) -> Authority {
         self.minted += 1;
         let mut id = [0; 32];
-        // Their order says nothing of their age.
+        // Their order does not follow their age.
         id[..4].copy_from_slice(&self.minted.reverse_bits().to_be_bytes());
         let (not_before, not_after) = (now - BACKDATED, now + LIFETIMES.authority);
         let certificate = Certificate { id: Fingerprint(id), pem: String::new(), not_before, not_after };
-        let key = Some(super::super::authority::PrivateKey(String::new()));
+        let key = Some(super::super::ca::PrivateKey(String::new()));
         Authority { certificate, key, state, since: now }
     }
 
@@ -256,7 +256,7 @@ impl World {
         if Some(registered.version) != seen {
             return;
         }
-        // What somebody else has made of it is not held against us.
+        // A state that another writer has made does not count against the plan.
         if !registered.tampered {
             registered.before.push((registered.is.clone(), now));
         }
@@ -292,7 +292,7 @@ impl World {
             held.iter().any(|authority| authority.certificate.id == *id)
                 || registered.any(|registered| registered.is.publishes(*id))
         };
-        // Only who serves it knows that CA. Whoever arms a configuration before that one looks cannot publish it.
+        // Only the replica that serves it knows that CA. Another one that arms a configuration first cannot publish it.
         let is_lost = !leaves.iter().all(is_named);
         let is_secret_lost = self.secret.is_none();
         for Registered { is, before, tampered, mending, .. } in self.configurations.iter_mut().flatten() {

@@ -1,7 +1,7 @@
 //! The planner, case by case.
 
 use super::*;
-use crate::certs::authority::PrivateKey;
+use crate::certs::ca::PrivateKey;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 24 * 3600;

@@ -1,7 +1,7 @@
-//! Kubernetes Events for Pods that were refused: a refused Pod does not exist, so its controller has to say why.
+//! Kubernetes Events for denied Pods. A denied Pod does not exist, so the Event is about its controller.
 
-mod refused;
-mod series;
+mod aggregator;
+mod denial;
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use self::{
-    refused::Refused,
-    series::{Book, Now, Write},
+    aggregator::{Aggregator, Now, Write},
+    denial::DeniedPod,
 };
-use super::api::{Api, Target, Trouble};
+use super::api::{Api, ApiError, Target};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{Deliveries, LogThrottle};
 use sandgate_engine::review::Record;
@@ -26,10 +26,10 @@ const QUEUE: usize = 1024;
 /// The time from one write to the next: at most ten a second, whatever happens.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Where refusals are reported. Nobody who reports waits.
+/// Takes denials to report. Reporting never waits.
 #[derive(Debug)]
 pub struct Events {
-    queue: Sender<Refused>,
+    queue: Sender<DeniedPod>,
     metrics: Deliveries,
 }
 
@@ -41,7 +41,7 @@ impl Events {
         let writer = Writer {
             api,
             queue,
-            book: Book::new(instance),
+            book: Aggregator::new(instance),
             metrics: metrics.clone(),
             failures: LogThrottle::default(),
         };
@@ -51,7 +51,7 @@ impl Events {
 
     /// Reports a verdict, if it is one that an Event is for.
     pub fn report(&self, record: &Record) {
-        let Some(refused) = Refused::of(record) else { return };
+        let Some(refused) = DeniedPod::of(record) else { return };
         if self.queue.try_send(refused).is_err() {
             self.metrics.dropped.inc();
         }
@@ -61,8 +61,8 @@ impl Events {
 /// Writes what is due.
 struct Writer {
     api: Api,
-    queue: Receiver<Refused>,
-    book: Book,
+    queue: Receiver<DeniedPod>,
+    book: Aggregator,
     metrics: Deliveries,
     failures: LogThrottle,
 }
@@ -107,17 +107,19 @@ impl Writer {
             Ok(()) => {
                 self.metrics.succeeded.inc();
             }
-            // Events live an hour, or less if somebody deletes them: the series goes on in a new one.
-            Err(Trouble::Conflict(_)) if !is_new => return self.book.lost(&key, now().at),
+            // Events live an hour, or less if they are deleted: the series goes on in a new one.
+            Err(ApiError::Conflict(_)) if !is_new => return self.book.lost(&key, now().at),
             Err(trouble) => self.failed(trouble),
         }
         self.book.written(&key, written.is_ok(), now().at);
     }
 
-    fn failed(&mut self, trouble: &Trouble) {
+    fn failed(&mut self, trouble: &ApiError) {
         self.metrics.failed.inc();
         if self.failures.allow() {
-            tracing::warn!("No Event for a refused Pod: {trouble}; it is tried again in a minute");
+            tracing::warn!(
+                "Failed to write the Event for a denied Pod: {trouble}; it is tried again in a minute"
+            );
         }
     }
 }

@@ -9,17 +9,17 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::refused::Refused;
+use super::denial::DeniedPod;
 use sandgate_engine::hash::short_hash;
 
 /// As many series are kept.
 const MOST: usize = 1024;
 
-/// As many of them may be in one namespace: owners are what a Pod says, and who makes them up shall not silence others.
+/// As many of them may be in one namespace: a Pod names its owner itself, and invented owners must not silence others.
 const MOST_OF_NAMESPACE: usize = 128;
 
-/// As many of them may be about one object: whoever is refused for ever new reasons shall not bury what else there is to
-/// say of it.
+/// As many of them may be about one object: a sender that is denied for ever new reasons must not hide the other Events
+/// of the object.
 const MOST_OF_ONE: usize = 10;
 
 /// A series ends when nothing was added to it for so long, as in client-go.
@@ -31,7 +31,7 @@ const GATHER: Duration = Duration::from_secs(5);
 /// How long nothing is tried again after a failure.
 const REST: Duration = Duration::from_mins(1);
 
-/// The time, to measure with and to tell.
+/// The time: a monotonic instant, and the time of the day.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) at: Instant,
@@ -42,7 +42,7 @@ pub(super) struct Now {
 #[derive(Debug)]
 pub(super) struct Write {
     /// The series that it is of.
-    pub(super) key: Refused,
+    pub(super) key: DeniedPod,
     /// The name of the Event.
     pub(super) name: String,
     /// The Event, or what changes in it.
@@ -53,9 +53,9 @@ pub(super) struct Write {
 
 /// Every series that has not ended.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct Aggregator {
     instance: String,
-    series: HashMap<Refused, Series>,
+    series: HashMap<DeniedPod, Series>,
 }
 
 /// One refusal, again and again.
@@ -82,7 +82,7 @@ impl Series {
     }
 }
 
-impl Book {
+impl Aggregator {
     /// Nothing yet, of the replica `instance`.
     pub(super) fn new(instance: String) -> Self {
         Self { instance, series: HashMap::new() }
@@ -90,7 +90,7 @@ impl Book {
 
     /// Counts a refusal; `false` if there is no room for it.
     #[must_use]
-    pub(super) fn take(&mut self, refused: Refused, now: Now) -> bool {
+    pub(super) fn take(&mut self, refused: DeniedPod, now: Now) -> bool {
         let is_known = self.series.get(&refused).is_some_and(|series| !series.has_ended(now.at));
         if !is_known && !self.make_room(&refused, now.at) {
             return false;
@@ -102,9 +102,9 @@ impl Book {
         true
     }
 
-    fn make_room(&mut self, refused: &Refused, now: Instant) -> bool {
+    fn make_room(&mut self, refused: &DeniedPod, now: Instant) -> bool {
         self.series.retain(|_, series| !series.has_ended(now));
-        let Refused { regarding, .. } = refused;
+        let DeniedPod { regarding, .. } = refused;
         let in_namespace = self.series.keys().filter(|key| key.regarding.namespace == regarding.namespace);
         let of_one = in_namespace.clone().filter(|key| key.regarding == *regarding).count();
         self.series.len() < MOST && in_namespace.count() < MOST_OF_NAMESPACE && of_one < MOST_OF_ONE
@@ -125,7 +125,7 @@ impl Book {
     }
 
     /// Notes whether it was written.
-    pub(super) fn written(&mut self, key: &Refused, is_stored: bool, now: Instant) {
+    pub(super) fn written(&mut self, key: &DeniedPod, is_stored: bool, now: Instant) {
         let Some(series) = self.series.get_mut(key) else { return };
         series.due = now + if is_stored { GATHER } else { REST };
         if is_stored {
@@ -135,7 +135,7 @@ impl Book {
     }
 
     /// Notes that the Event is gone: what was not written of it becomes a new one.
-    pub(super) fn lost(&mut self, key: &Refused, now: Instant) {
+    pub(super) fn lost(&mut self, key: &DeniedPod, now: Instant) {
         let Some(series) = self.series.get_mut(key) else { return };
         series.is_stored = false;
         series.first = series.last;
@@ -143,13 +143,13 @@ impl Book {
         series.due = now;
     }
 
-    /// Nobody else has it, no replica and no series before this one.
-    fn name(&self, key: &Refused, series: &Series) -> String {
+    /// The name is unique among replicas and among earlier series.
+    fn name(&self, key: &DeniedPod, series: &Series) -> String {
         let content = format!("{key:?}\n{}\n{}", self.instance, series.first.time.as_nanosecond());
         format!("sandgate.{}", short_hash(content.as_bytes()))
     }
 
-    fn event(&self, name: &str, Refused { regarding, note }: &Refused, series: &Series) -> Value {
+    fn event(&self, name: &str, DeniedPod { regarding, note }: &DeniedPod, series: &Series) -> Value {
         let mut event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -181,30 +181,30 @@ fn time(now: Now) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::refused::Regarding, *};
+    use super::{super::denial::Regarding, *};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn refused(name: &str, note: &str) -> Refused {
+    fn refused(name: &str, note: &str) -> DeniedPod {
         refused_in("workflows", name, note)
     }
 
-    fn refused_in(namespace: &str, name: &str, note: &str) -> Refused {
+    fn refused_in(namespace: &str, name: &str, note: &str) -> DeniedPod {
         let [api_version, kind, namespace] = ["batch/v1", "Job", namespace].map(str::to_owned);
         let regarding = Regarding { api_version, kind, namespace, name: name.into(), uid: "1".into() };
-        Refused { regarding, note: note.into() }
+        DeniedPod { regarding, note: note.into() }
     }
 
     /// A book, and a clock that only this moves.
     struct Trial {
-        book: Book,
+        book: Aggregator,
         now: Now,
     }
 
     impl Trial {
         fn new() -> Self {
             let now = Now { at: Instant::now(), time: "2026-11-25T00:00:00Z".parse().unwrap() };
-            Self { book: Book::new("sandgate-0".into()), now }
+            Self { book: Aggregator::new("sandgate-0".into()), now }
         }
 
         fn pass(&mut self, time: Duration) {
@@ -242,7 +242,7 @@ mod tests {
                 "note": "why",
             })
         );
-        assert!(trial.write(true).is_none(), "there is nothing more to say");
+        assert!(trial.write(true).is_none(), "nothing is left to write");
         assert_eq!(trial.book.due(), None);
     }
 

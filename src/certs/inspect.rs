@@ -1,4 +1,4 @@
-//! What somebody serves, and who signed it.
+//! The certificate that a server presents, and its issuer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    authority::{Certificate, Fingerprint},
+    ca::{Certificate, Fingerprint},
     files::inspect,
     provider,
 };
 
-/// A certificate that somebody serves.
+/// A certificate that a server presents.
 #[derive(Debug, Clone)]
 pub struct Served {
     /// As it came, the others of its chain after it.
@@ -131,8 +131,8 @@ impl ServerCertVerifier for AnyIssuer {
 mod tests {
     use super::*;
     use crate::certs::{
-        authority::{Authority, State, read_bundle, write_bundle},
-        mint::{self, Validity},
+        ca::{Authority, State, read_bundle, write_bundle},
+        issue::{self, Validity},
     };
 
     const NOW: i64 = 1_800_000_000;
@@ -144,7 +144,7 @@ mod tests {
     fn leaf(authority: &Authority) -> Served {
         let names = ["sandgate.sandgate-system.svc".to_string(), "127.0.0.1".to_string()];
         let signer = authority.signer().unwrap();
-        let key = mint::leaf(&names, &signer, Validity { now: NOW, not_after: NOW + 500 }).unwrap();
+        let key = issue::leaf(&names, &signer, Validity { now: NOW, not_after: NOW + 500 }).unwrap();
         Served::read(key.cert, NOW).unwrap()
     }
 

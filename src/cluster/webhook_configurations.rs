@@ -1,7 +1,7 @@
 //! The webhook configurations: what they publish and match, and what is applied to them.
 //!
 //! The chart leaves `rules` and `caBundle` to us. What a webhook is to match stands in an annotation; without rules it
-//! matches nothing, and so nobody waits for a sandgate that does not answer yet.
+//! matches nothing, so no request waits for a sandgate that does not answer yet.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
     drift,
 };
 use crate::certs::{
-    authority,
+    ca,
     plan::{self, Configuration, Kind, Publish, Rules},
 };
 
@@ -36,7 +36,7 @@ pub(super) fn target(kind: Kind, name: &str) -> Target<'_> {
 pub(super) struct Registered {
     /// What the planner sees of it.
     pub(super) seen: Configuration,
-    /// What somebody has to put right.
+    /// What must be corrected.
     pub(super) problem: Option<String>,
     /// How it differs from what the chart rendered, a sentence for each difference.
     pub(super) drift: Vec<String>,
@@ -55,7 +55,7 @@ pub(super) struct Registered {
 struct Named {
     name: String,
     rules: Value,
-    /// What the annotation says, if anything.
+    /// The content of the annotation, if there is one.
     wanted: Option<Value>,
 }
 
@@ -133,7 +133,7 @@ impl Registered {
     /// The strategic-merge patch that publishes: only what is ours, and only to this very object at this version. Where an
     /// earlier version of sandgate has applied fields, its ownership ends with the same write.
     pub(super) fn patch(&self, Publish { bundle, arm, .. }: &Publish) -> Value {
-        let bundle = STANDARD.encode(authority::write_bundle(bundle));
+        let bundle = STANDARD.encode(ca::write_bundle(bundle));
         let webhooks = self.webhooks.iter().map(|named| {
             let mut webhook = json!({"name": named.name, "clientConfig": {"caBundle": bundle}});
             let rules = named.wanted.as_ref().filter(|_| *arm).unwrap_or(&named.rules);
@@ -186,9 +186,9 @@ fn is_empty(rules: &Value) -> bool {
     rules.as_array().is_none_or(Vec::is_empty)
 }
 
-fn bundle(encoded: &Value) -> Vec<authority::Certificate> {
+fn bundle(encoded: &Value) -> Vec<ca::Certificate> {
     let decoded = encoded.as_str().and_then(|encoded| STANDARD.decode(encoded).ok());
-    authority::read_bundle(&decoded.unwrap_or_default())
+    ca::read_bundle(&decoded.unwrap_or_default())
 }
 
 fn is_ours(entry: &Value) -> bool {
@@ -215,7 +215,7 @@ fn last_manager(managed_fields: &[Value]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certs::authority::{Authority, State};
+    use crate::certs::ca::{Authority, State};
 
     fn rule(resource: &str) -> Value {
         json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]})

@@ -1,4 +1,4 @@
-//! What an Event is to say of a refusal, and of whom.
+//! A denial as an Event reports it: its note, and the object that it is about.
 
 use serde::Serialize;
 
@@ -23,12 +23,12 @@ pub(super) struct Regarding {
 
 /// A refusal: of whose Pod, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Refused {
+pub(super) struct DeniedPod {
     pub(super) regarding: Regarding,
     pub(super) note: String,
 }
 
-impl Refused {
+impl DeniedPod {
     /// The refusal of a Pod that was to be created, and by no dry run. Who is refused an update has the Pod, and the
     /// answer.
     pub(super) fn of(record: &Record) -> Option<Self> {
@@ -84,7 +84,7 @@ fn fits(text: &str) -> bool {
     (1..=LONGEST).contains(&text.len()) && !text.chars().any(is_unsafe_for_display)
 }
 
-/// What kubectl shows, on one line, and no longer than an Event may say.
+/// Returns what kubectl shows, on one line, and no longer than the note of an Event may be.
 fn note(message: &str) -> String {
     const LONGEST: usize = 1024;
     const MORE: &str = "…";
@@ -106,12 +106,12 @@ mod tests {
         review::{Endpoint, answer},
     };
 
-    /// What is told of a review with these fields of the request.
-    fn told(fields: &Value) -> Option<Refused> {
+    /// Returns the denial that is reported of a review with these fields of the request.
+    fn reported(fields: &Value) -> Option<DeniedPod> {
         told_by(&PolicySet::builtin(), fields)
     }
 
-    fn told_by(policies: &PolicySet, fields: &Value) -> Option<Refused> {
+    fn told_by(policies: &PolicySet, fields: &Value) -> Option<DeniedPod> {
         let mut request = json!({
             "uid": "u", "operation": "CREATE", "namespace": "workflows", "resource": {"resource": "pods"},
             "object": {"spec": {"hostPID": true, "containers": [{"name": "main", "image": "x"}]}},
@@ -122,7 +122,7 @@ mod tests {
         let review =
             json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request});
         let review = review.to_string();
-        Refused::of(&answer(policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record)
+        DeniedPod::of(&answer(policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record)
     }
 
     fn owned(owner: &Value) -> Value {
@@ -136,7 +136,7 @@ mod tests {
     fn a_refusal_is_about_the_controller_that_made_the_pod() {
         let owner =
             json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
-        let refused = told(&owned(&owner)).unwrap();
+        let refused = reported(&owned(&owner)).unwrap();
         let regarding = serde_json::to_value(&refused.regarding).unwrap();
         let wanted = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "workflows", "name": "j", "uid": "1"});
         assert_eq!(regarding, wanted);
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn without_a_controller_it_is_about_the_namespace() {
         let namespace = Regarding::namespace("workflows");
-        assert_eq!(told(&json!({})).unwrap().regarding, namespace);
+        assert_eq!(reported(&json!({})).unwrap().regarding, namespace);
         let good = json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1", "controller": true});
         for (key, value) in [
             ("controller", json!(false)),
@@ -161,7 +161,7 @@ mod tests {
         ] {
             let mut owner = good.clone();
             owner[key] = value;
-            assert_eq!(told(&owned(&owner)).unwrap().regarding, namespace, "{owner}");
+            assert_eq!(reported(&owned(&owner)).unwrap().regarding, namespace, "{owner}");
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
             json!({"resource": {"resource": "bindings"}}),
             json!({"object": {"spec": {"containers": [{"name": "main", "image": "x"}]}}}),
         ] {
-            assert_eq!(told(&fields), None, "{fields}");
+            assert_eq!(reported(&fields), None, "{fields}");
         }
     }
 

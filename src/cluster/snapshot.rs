@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{
-    api::{Answer, Api, Trouble},
-    configurations::{self, Registered},
+    api::{Answer, Api, ApiError},
     secret,
+    webhook_configurations::{self, Registered},
 };
 use crate::certs::{
     self,
@@ -25,7 +25,7 @@ pub struct Watched {
 
 /// What was seen, and the versions that it was seen in.
 #[derive(Debug)]
-pub struct View {
+pub struct Snapshot {
     /// What the planner sees.
     pub observed: Observed,
     pub(super) secret: Option<Value>,
@@ -33,12 +33,12 @@ pub struct View {
     at: Instant,
 }
 
-impl View {
+impl Snapshot {
     /// Looks.
     ///
     /// # Errors
     /// When one of the objects cannot be read.
-    pub async fn take(api: &Api, watched: &Watched) -> Result<Self, Trouble> {
+    pub async fn take(api: &Api, watched: &Watched) -> Result<Self, ApiError> {
         let at = Instant::now();
         let Watched { secret, configuration } = watched;
         let Answer { is: stored, date } = api.get(secret::target(api.namespace(), secret)).await?;
@@ -46,7 +46,7 @@ impl View {
         // The clock of the first answer: a plan must not believe that what it saw is younger than it is.
         let now = date.unwrap_or(here);
         let [mutating, validating] =
-            Kind::ALL.map(|kind| api.get(configurations::target(kind, configuration)));
+            Kind::ALL.map(|kind| api.get(webhook_configurations::target(kind, configuration)));
         let registered = [mutating.await?.is, validating.await?.is];
         let registered = registered.map(|object| object.as_ref().map(Registered::read));
         let seen = registered.each_ref().map(|found| found.as_ref().map(|found| found.seen.clone()));
@@ -56,7 +56,7 @@ impl View {
         Ok(Self { observed, secret: stored, registered, at })
     }
 
-    /// What somebody has to put right in the configurations.
+    /// Returns what must be corrected in the configurations.
     pub fn problems(&self) -> impl Iterator<Item = (Kind, &str)> {
         let found = Kind::ALL.into_iter().zip(&self.registered);
         found.filter_map(|(kind, found)| Some((kind, found.as_ref()?.problem.as_deref()?)))
@@ -70,7 +70,7 @@ impl View {
         })
     }
 
-    /// Which configurations lack rules although they were armed once: somebody replaced them.
+    /// Returns the configurations that lack rules although they were armed once: they have been replaced.
     pub fn disarmed(&self) -> impl Iterator<Item = Kind> {
         let Observed { configurations, was_armed, .. } = &self.observed;
         let found = Kind::ALL.into_iter().zip(configurations).zip(was_armed);

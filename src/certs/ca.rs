@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     CertError,
-    mint::{self, Pem, Validity},
+    issue::{self, Pem, Validity},
 };
 
 /// The SHA-256 of a certificate: what people compare, and what makes two of them the same.
@@ -20,7 +20,7 @@ use super::{
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Its first digits, enough for a person to tell CAs apart.
+    /// Returns its first digits, enough to distinguish CAs.
     #[must_use]
     pub fn short(self) -> String {
         self.to_string()[..8].to_string()
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-/// A private key in PEM. It shows itself to nobody.
+/// A private key in PEM. Its `Debug` form does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey(pub String);
 
@@ -127,10 +127,10 @@ impl Authority {
     /// Makes a new one that holds for `lifetime` seconds from `now` on.
     ///
     /// # Errors
-    /// As [`mint::authority`].
+    /// As [`issue::authority`].
     pub fn mint(state: State, now: i64, lifetime: i64) -> Result<Self, CertError> {
         let Pem { certificate, key } =
-            mint::authority("sandgate CA", Validity { now, not_after: now + lifetime })?;
+            issue::authority("sandgate CA", Validity { now, not_after: now + lifetime })?;
         let unfit = |problem| CertError::Unfit { path: "the new CA".into(), problem };
         let der = CertificateDer::from_pem_slice(certificate.as_bytes());
         let der = der.map_err(|error| unfit(format!("{error:?}")))?;

@@ -17,18 +17,18 @@ use tokio::{
 };
 
 use super::{
-    api::{Api, Target, Trouble},
-    configurations::{self, Registered},
+    api::{Api, ApiError, Target},
     metrics::CertificateMetrics,
     secret,
-    view::{View, Watched},
+    snapshot::{Snapshot, Watched},
     watch,
+    webhook_configurations::{self, Registered},
 };
 use crate::{
     certs::{
         CertError, Resolver,
-        authority::{Authority, State},
-        mint::{self, Validity},
+        ca::{Authority, State},
+        issue::{self, Validity},
         plan::{self, Kind, LARGEST_SKEW, Leaf, Lifetimes, Memory, Plan, Publish, Secret, Sign, Write},
     },
     readiness::Readiness,
@@ -52,7 +52,7 @@ pub struct Settings {
 }
 
 /// Keeps this replica's leaf and its share of the cluster's CAs in order.
-pub struct Keeper {
+pub struct Reconciler {
     api: Api,
     settings: Settings,
     resolver: Arc<Resolver>,
@@ -65,15 +65,15 @@ pub struct Keeper {
     armed_webhooks: [BTreeSet<String>; 2],
     /// The UID of our namespace, once it owns the configurations.
     namespace: Option<Value>,
-    /// What was said last, so that it is not said each time.
-    said: Vec<String>,
+    /// The lines that were logged last, so that they are not repeated.
+    logged: Vec<String>,
 }
 
 /// Why a part of a plan was not carried out.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Trouble(#[from] Trouble),
+    ApiError(#[from] ApiError),
     #[error(transparent)]
     Certificate(#[from] CertError),
 }
@@ -88,7 +88,7 @@ enum Round {
     Failed(Vec<String>),
 }
 
-impl Keeper {
+impl Reconciler {
     /// One that has not looked yet, and serves nothing so far.
     #[must_use]
     pub fn new(
@@ -109,7 +109,7 @@ impl Keeper {
             changed: Arc::default(),
             armed_webhooks: Default::default(),
             namespace: None,
-            said: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -146,7 +146,7 @@ impl Keeper {
                 Round::Failed(problems) => {
                     self.metrics.renewals.failed.inc();
                     self.metrics.failing.set(1);
-                    self.say(problems, |problem| tracing::error!("{problem}; trying again"));
+                    self.log_changes(problems, |problem| tracing::error!("{problem}; trying again"));
                     sleep(pause.longer().min(self.settings.check_interval)).await;
                 }
             }
@@ -173,7 +173,7 @@ impl Keeper {
     }
 
     async fn round(&mut self) -> Round {
-        let view = match View::take(&self.api, &self.settings.watched).await {
+        let view = match Snapshot::take(&self.api, &self.settings.watched).await {
             Ok(view) => view,
             Err(trouble) => return Round::Failed(vec![trouble.to_string()]),
         };
@@ -198,14 +198,14 @@ impl Keeper {
         }
         problems.extend(self.own(&view).await);
         problems.extend(self.remarks(&view));
-        self.say(problems, |remark| tracing::warn!("{remark}"));
+        self.log_changes(problems, |remark| tracing::warn!("{remark}"));
         let now = view.observed.now;
         let due = plan::due(&view.observed, &self.memory, self.settings.lifetimes);
         Round::Quiet(due.iter().map(|due| due.at - now).find(|wait| *wait > 0).unwrap_or(i64::MAX))
     }
 
     /// Each part stands for itself: what fails does not hold up the others.
-    async fn carry_out(&mut self, view: &View, Plan { write, publish, sign }: Plan) -> Vec<String> {
+    async fn carry_out(&mut self, view: &Snapshot, Plan { write, publish, sign }: Plan) -> Vec<String> {
         let mut failures = Vec::new();
         if let Some(write) = write {
             failures.extend(self.write(view, write).await.err());
@@ -216,14 +216,14 @@ impl Keeper {
         if let Some(sign) = sign {
             failures.extend(self.sign(view, &sign).err());
         }
-        // Somebody else was faster: that is seen at the next look.
-        failures.retain(|failure| !matches!(failure, Failure::Trouble(Trouble::Conflict(_))));
+        // Another writer was faster: the next round sees that.
+        failures.retain(|failure| !matches!(failure, Failure::ApiError(ApiError::Conflict(_))));
         failures.iter().map(ToString::to_string).collect()
     }
 
     async fn write(
         &self,
-        view: &View,
+        view: &Snapshot,
         Write { mut authorities, mint, was_armed }: Write,
     ) -> Result<(), Failure> {
         if view.is_stale() {
@@ -246,7 +246,7 @@ impl Keeper {
         };
         // Another replica has made and filled it meanwhile.
         if made.as_ref().is_some_and(|made| !secret::is_empty(made)) {
-            return Err(Trouble::Conflict(format!("secrets {namespace}/{name}")).into());
+            return Err(ApiError::Conflict(format!("secrets {namespace}/{name}")).into());
         }
         if let Some(object) = view.secret.as_ref().or(made.as_ref()) {
             self.api.replace(target, &secret::replaced(object, &authorities, was_armed)).await?;
@@ -258,14 +258,14 @@ impl Keeper {
         Ok(())
     }
 
-    async fn publish(&self, view: &View, publish: &Publish) -> Result<(), Failure> {
+    async fn publish(&self, view: &Snapshot, publish: &Publish) -> Result<(), Failure> {
         let Some(registered) = &view.registered[publish.kind as usize] else { return Ok(()) };
         if view.is_stale() {
             return Ok(());
         }
         let name = &self.settings.watched.configuration;
         let patch = registered.patch(publish);
-        self.api.update_fields(configurations::target(publish.kind, name), &patch).await?;
+        self.api.update_fields(webhook_configurations::target(publish.kind, name), &patch).await?;
         let (configuration, authorities, armed) = (publish.kind.as_str(), publish.bundle.len(), publish.arm);
         if self.has_lost_rules(publish.kind, registered) {
             let manager = registered.last_manager.as_deref().unwrap_or("unknown");
@@ -280,7 +280,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether somebody has removed rules: of the whole configuration, or of a webhook that had some. One that an upgrade
+    /// Returns true if rules were removed: of the whole configuration, or of a webhook that had some. One that an upgrade
     /// adds has none yet.
     fn has_lost_rules(&self, kind: Kind, registered: &Registered) -> bool {
         let known = &self.armed_webhooks[kind as usize];
@@ -291,7 +291,7 @@ impl Keeper {
     }
 
     /// Remembers which webhooks have rules.
-    fn remember_webhooks(&mut self, view: &View) {
+    fn remember_webhooks(&mut self, view: &Snapshot) {
         for (known, found) in self.armed_webhooks.iter_mut().zip(&view.registered) {
             let Some(found) = found else { continue };
             known.retain(|name| found.has_webhook(name));
@@ -301,7 +301,7 @@ impl Keeper {
 
     /// Makes the Namespace of the release the owner of its configurations, so that they go with it. What is in the way of
     /// that hinders nothing else: clusters that enforce permissions on owner references may forbid it.
-    async fn own(&mut self, view: &View) -> Vec<String> {
+    async fn own(&mut self, view: &Snapshot) -> Vec<String> {
         let missing = |uid: &Value| view.registered.iter().flatten().any(|found| !found.is_owned_by(uid));
         if view.is_stale() || self.namespace.as_ref().is_some_and(|uid| !missing(uid)) {
             return Vec::new();
@@ -309,7 +309,7 @@ impl Keeper {
         if view.registered.iter().all(Option::is_none) {
             return Vec::new();
         }
-        self.try_own(view).await.err().filter(|trouble| !matches!(trouble, Trouble::Conflict(_))).map_or_else(
+        self.try_own(view).await.err().filter(|trouble| !matches!(trouble, ApiError::Conflict(_))).map_or_else(
             Vec::new,
             |trouble| {
                 vec![format!(
@@ -320,7 +320,7 @@ impl Keeper {
         )
     }
 
-    async fn try_own(&mut self, view: &View) -> Result<(), Trouble> {
+    async fn try_own(&mut self, view: &Snapshot) -> Result<(), ApiError> {
         let namespace = self.api.namespace().to_owned();
         let uid = match &self.namespace {
             Some(uid) => uid.clone(),
@@ -335,21 +335,21 @@ impl Keeper {
         }
         for (kind, found) in Kind::ALL.into_iter().zip(&view.registered) {
             let Some(found) = found.as_ref().filter(|found| !found.is_owned_by(&uid)) else { continue };
-            let target = configurations::target(kind, &self.settings.watched.configuration);
+            let target = webhook_configurations::target(kind, &self.settings.watched.configuration);
             self.api.update_fields(target, &found.owned_by(&namespace, &uid)).await?;
         }
         self.namespace = Some(uid);
         Ok(())
     }
 
-    fn sign(&mut self, view: &View, Sign { issuer, not_after }: &Sign) -> Result<(), Failure> {
+    fn sign(&mut self, view: &Snapshot, Sign { issuer, not_after }: &Sign) -> Result<(), Failure> {
         // A plan is made for who has a key.
         let Some(signer) = issuer.signer() else { return Ok(()) };
         if view.is_stale() {
             return Ok(());
         }
         let (issued, not_after) = (view.observed.now, *not_after);
-        let key = mint::leaf(&self.settings.names, &signer, Validity { now: issued, not_after })?;
+        let key = issue::leaf(&self.settings.names, &signer, Validity { now: issued, not_after })?;
         self.resolver.replace(key);
         self.metrics.served_expiry.set(not_after);
         self.metrics.renewals.succeeded.inc();
@@ -358,7 +358,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn measure(&self, view: &View) {
+    fn measure(&self, view: &Snapshot) {
         let observed = &view.observed;
         let active = observed.authorities().iter().find(|authority| authority.state == State::Active);
         let issuer = self.memory.leaf.as_ref().map(|leaf| leaf.issuer.id);
@@ -377,7 +377,7 @@ impl Keeper {
     }
 
     /// What hinders nothing that we can do, and should be known.
-    fn remarks(&self, view: &View) -> Vec<String> {
+    fn remarks(&self, view: &Snapshot) -> Vec<String> {
         let name = &self.settings.watched.configuration;
         let absent = Kind::ALL.into_iter().zip(&view.registered).filter(|(_, found)| found.is_none());
         let absent = absent.map(|(kind, _)| {
@@ -404,13 +404,13 @@ impl Keeper {
         absent.chain(problems).chain(drift).chain(skew).collect()
     }
 
-    /// Says what has not been said the last time.
-    fn say(&mut self, lines: Vec<String>, how: impl Fn(&str)) {
-        lines.iter().filter(|line| !self.said.contains(line)).for_each(|line| how(line));
-        if lines.is_empty() && !self.said.is_empty() {
+    /// Logs the lines that were not logged the last time.
+    fn log_changes(&mut self, lines: Vec<String>, how: impl Fn(&str)) {
+        lines.iter().filter(|line| !self.logged.contains(line)).for_each(|line| how(line));
+        if lines.is_empty() && !self.logged.is_empty() {
             tracing::info!("Certificates, Secret and configurations are in order again");
         }
-        self.said = lines;
+        self.logged = lines;
     }
 }
 
@@ -419,7 +419,7 @@ impl Keeper {
 struct Pause(u32);
 
 impl Pause {
-    /// A start is a handful of changes, one upon the other. Who changes more fights with somebody, or fails.
+    /// A start is a handful of changes, one upon the other. More changes mean a conflict with another writer, or a failure.
     fn longer(&mut self) -> Duration {
         const FIRST: Duration = Duration::from_millis(200);
         const PATIENT: u32 = 5;
