@@ -163,7 +163,7 @@ pub async fn serve(
         supervisor: supervisor.clone(),
         ..Shared::new(policies, metrics, observers, settings.limits)
     });
-    let Served { resolver, pair, keeper } = certificate(&settings.certificate, &shared).await?;
+    let Served { resolver, pair, reconciler } = certificate(&settings.certificate, &shared).await?;
     let client_ca = settings.client_auth.as_ref().map(ClientAuthSettings::read).transpose()?;
     let tls = tls_config(&settings, &resolver, client_ca.as_deref())?;
     let tls = Arc::new(ArcSwap::from_pointee(tls));
@@ -176,8 +176,8 @@ pub async fn serve(
     serve_probes(&shared, probes, log_level)?;
     let (end, ended) = watch::channel(false);
     let reviews = serve_reviews(&settings, &shared, reviews, tls, ended)?;
-    match keeper {
-        Some(keeper) => keeper.start(&supervisor),
+    match reconciler {
+        Some(reconciler) => reconciler.start(&supervisor),
         None => shared.readiness.set(),
     }
 
@@ -310,13 +310,13 @@ struct Served {
     resolver: Arc<Resolver>,
     /// The files it was made of.
     pair: Option<Pair>,
-    keeper: Option<Reconciler>,
+    reconciler: Option<Reconciler>,
 }
 
 async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
     let serve = |key, not_after, pair| {
         shared.metrics.certificates.served_expiry.set(not_after);
-        Served { resolver: Resolver::new(key), pair, keeper: None }
+        Served { resolver: Resolver::new(key), pair, reconciler: None }
     };
     match source {
         CertificateSource::Dev { folder, names } => {
@@ -337,8 +337,8 @@ async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Serv
             let (api, settings) = (cluster::connect(access.clone()).await?, settings.clone());
             let resolver = Arc::<Resolver>::default();
             let (readiness, metrics) = (Arc::clone(&shared.readiness), shared.metrics.certificates.clone());
-            let keeper = Reconciler::new(api, settings, Arc::clone(&resolver), readiness, metrics);
-            Ok(Served { resolver, pair: None, keeper: Some(keeper) })
+            let reconciler = Reconciler::new(api, settings, Arc::clone(&resolver), readiness, metrics);
+            Ok(Served { resolver, pair: None, reconciler: Some(reconciler) })
         }
     }
 }
