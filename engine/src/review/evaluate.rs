@@ -16,6 +16,22 @@ use crate::{
     violations::{Baseline, Ratchet, Report, Reporter, Sink, show},
 };
 
+/// The part of a Pod that an update is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The Pod, a resize, or its ephemeral containers.
+    Pod,
+    /// `pods/status`, which kubelets and the agents of a network write.
+    Status,
+}
+
+impl Part {
+    /// Returns the part that the update of a request is for.
+    pub(super) fn of(request: &Request) -> Self {
+        if &*request.info.subresource == "status" { Self::Status } else { Self::Pod }
+    }
+}
+
 /// The labels that the API server itself copies from a node into each Binding.
 const TOPOLOGY_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 
@@ -178,11 +194,21 @@ fn has_enforced_rules(policy: &Policy) -> bool {
 /// A Pod that is being deleted is no exception: it may run on for as long as the delete allows, and its finalizers can
 /// be removed whatever it violates. Old and new object are each evaluated by their own profile; if an update moves the
 /// Pod to another one, nothing is forgiven, or a Pod could be relabelled into a profile that it does not fit.
-pub(super) fn evaluate_update<'a>(policy: &'a Policy, new: &Value<'a>, old: &Value<'a>) -> Findings<'a> {
+pub(super) fn evaluate_update<'a>(
+    policy: &'a Policy,
+    new: &Value<'a>,
+    old: &Value<'a>,
+    part: Part,
+) -> Findings<'a> {
     let profile = profile_of(policy, new, None);
+    let is_wanted: fn(&Rule) -> bool = match part {
+        Part::Pod => |_| true,
+        Part::Status => |rule| rule != rules::WRITTEN_WITH_STATUS,
+    };
     let mut findings =
         Findings { profile: Some(profile), exceptions: exceptions_in(new, profile), ..Findings::default() };
-    rules::check_into(profile, new, &mut findings.violations.sorted_by(policy));
+    let mut violations = findings.violations.sorted_by(policy);
+    rules::check_into(profile, new, &mut Filtered { sink: &mut violations, is_wanted });
     if *old == Value::Null {
         return findings;
     }
@@ -200,10 +226,14 @@ pub(super) fn evaluate_update<'a>(policy: &'a Policy, new: &Value<'a>, old: &Val
         let mut forgiven = findings.forgiven.sorted_by(policy);
         let mut forgiven = Filtered { sink: &mut forgiven, is_wanted: |rule| rule != rules::ONLY_ON_CREATE };
         let mut new_violations = findings.violations.sorted_by(policy);
+        let mut new_violations = Filtered { sink: &mut new_violations, is_wanted };
         rules::check_into(profile, new, &mut Ratchet::new(&baseline, &mut new_violations, &mut forgiven));
     }
     provenance::check_update(old, new, &mut findings.violations.sorted_by(policy));
-    findings.is_escape = !findings.forgiven.enforce.is_empty() && !could_be_created_by_a_user(policy, old);
+    // What an agent of the network recorded in the Pod makes it no escape.
+    let mut forgiven = findings.forgiven.enforce.iter();
+    findings.is_escape = forgiven.any(|violation| violation.rule != rules::WRITTEN_WITH_STATUS)
+        && !could_be_created_by_a_user(policy, old);
     findings
 }
 

@@ -36,7 +36,7 @@ pub use provenance::{HASH_ANNOTATION, POLICY_ANNOTATION, PROVENANCE};
 pub use record::Record;
 pub use request::{Caller, Operation, Request, RequestInfo, ReviewError, Unread};
 
-use evaluate::{evaluate_binding, evaluate_update, not_evaluated, report_unread};
+use evaluate::{Part, evaluate_binding, evaluate_update, not_evaluated, report_unread};
 
 /// Answers reviews by the policies in force.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +86,9 @@ impl<'a> Evaluator<'a> {
         let candidate = candidate.and_then(|candidate| evaluate_candidate(candidate, endpoint, request));
         let findings = match (&request.unread, request.info.operation) {
             (Some(_), _) => not_evaluated(policy, request),
-            (None, Operation::Update) => evaluate_update(policy, &request.object, &request.old_object),
+            (None, Operation::Update) => {
+                evaluate_update(policy, &request.object, &request.old_object, Part::of(request))
+            }
             (None, _) if request.is_binding() => evaluate_binding(policy, &request.object),
             (None, _) => {
                 let defaults = if endpoint == Endpoint::Mutate { Defaults::Fill } else { Defaults::Skip };
@@ -192,7 +194,7 @@ fn evaluate_candidate<'a>(
             evaluate(candidate, &mut pod, Some(creator(&request.info)), Defaults::Fill)
         }
         (Operation::Update, Endpoint::Validate) => {
-            evaluate_update(candidate, &request.object, &request.old_object)
+            evaluate_update(candidate, &request.object, &request.old_object, Part::of(request))
         }
         _ => return None,
     };

@@ -217,3 +217,21 @@ fn an_escape_that_is_only_tried_or_not_enforced_or_mended_does_not_count() {
     let review = update(&escaped(), &complete_pod());
     assert!(!findings(&PolicySet::builtin(), Endpoint::Validate, &review).2);
 }
+
+/// Multus, Calico and OVN-Kubernetes record their work in annotations, by an update of `pods/status`.
+#[test]
+fn an_agent_of_the_network_may_write_its_annotation_with_the_status() {
+    let old = complete_pod();
+    let mut new = old.clone();
+    new["metadata"]["annotations"] = json!({"cni.projectcalico.org/podIP": "10.0.0.7/32"});
+    let mut review = update(&old, &new);
+    review["request"]["subResource"] = json!("status");
+    assert!(validate(&review).response["allowed"] == true, "with the status");
+    let review = update(&old, &new);
+    assert!(validate(&review).response["allowed"] == false, "without it");
+    let mut hostile = new.clone();
+    hostile["metadata"]["annotations"]["dev.gvisor.flag.debug"] = json!("true");
+    let mut review = update(&new, &hostile);
+    review["request"]["subResource"] = json!("status");
+    assert!(validate(&review).response["allowed"] == false, "no other rule is left out");
+}
