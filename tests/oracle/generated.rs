@@ -10,7 +10,7 @@ use crate::{
     cases, draw_as, draw_seeded,
     exhaustive::{Answers, examine_as, is_sound, is_sound_under, without_digits},
     generator::{self, Case, yaml},
-    in_parallel, known, oracle,
+    in_parallel, oracle,
     policies::{self, Proven},
     policy::Creator,
     schema::Dice,
@@ -179,14 +179,21 @@ const STRICTER: [&str; 1] = ["pod-schema"];
 /// What is filled belongs to one container.
 fn examine_fill(policy: &Proven, before: &Json, answers: &Answers) -> Result<(), String> {
     let after = &answers.mutate.pod;
-    let is_left_out = known::has_no_distinct_names(before);
-    if !answers.mutate.allowed || !answers.mutate.patches || is_left_out {
+    if !answers.mutate.allowed || !answers.mutate.patches || has_no_distinct_names(before) {
         return Ok(());
     }
     for mount in new_mounts(before, after) {
         mount.is_private_in(after, policy)?;
     }
     Ok(())
+}
+
+/// Returns true if two containers have one name, or none: the API server refuses such a Pod.
+fn has_no_distinct_names(pod: &Json) -> bool {
+    let mut seen = BTreeSet::new();
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let mut containers = lists.iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    containers.any(|container| container["name"].as_str().is_none_or(|name| !seen.insert(name)))
 }
 
 /// A mount that was filled.

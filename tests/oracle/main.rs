@@ -14,7 +14,6 @@ mod edits;
 mod exhaustive;
 mod generated;
 mod generator;
-mod known;
 mod oracle;
 mod patterns;
 mod policies;

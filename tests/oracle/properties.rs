@@ -15,7 +15,7 @@ use crate::{
     exhaustive::is_sound,
     generator,
     generator::yaml,
-    known, oracle,
+    oracle,
     quantity::Nanos,
     shrink,
 };
@@ -163,7 +163,7 @@ fn audit_and_warn_refuse_nothing() {
 #[test]
 fn filling_twice_is_filling_once() {
     let policies = PolicySet::builtin();
-    let cases = draw(generator::cases(), fewer_cases()).filter(|case| !known::remembers_fills(&case.pod()));
+    let cases = draw(generator::cases(), fewer_cases());
     for case in cases {
         let once = create(&policies, Endpoint::Mutate, &case.pod());
         if once.allowed {

@@ -304,6 +304,13 @@ fn write<'a>(
         };
         if lower(slot.request, request) {
             let text = if request == wanted.value { wanted.text.clone() } else { request.to_string() };
+            if slot.request_origin == AmountOrigin::Raised {
+                // The memory of the first fill stays, so that the next round still sees a raised request.
+                if let Some(requests) = resources.object_mut(AmountKind::Requests.as_str()) {
+                    requests.set(resource.as_str(), text);
+                }
+                continue;
+            }
             set(resources, AmountKind::Requests, resource, text, demand, filled);
         }
     }

@@ -262,6 +262,18 @@ fn raised_request_is_lowered_to_the_limit() {
     assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"]["cpu"], "1");
     assert_eq!(pod["spec"]["containers"][1]["resources"]["requests"]["cpu"], "0");
     assert_eq!(violations(&pod), Vec::<String>::new());
+    assert_eq!(filled(&pod), pod, "a second round changes nothing");
+}
+
+#[test]
+fn request_that_was_raised_above_an_unchanged_limit_is_lowered_once() {
+    let mut pod = filled(&bare(&["a", "b"]));
+    pod["spec"]["containers"][0]["resources"]["requests"]["memory"] = json!("4G");
+    let pod = filled(&pod);
+    let resources = &pod["spec"]["containers"][0]["resources"];
+    assert_eq!(resources["requests"]["memory"], resources["limits"]["memory"]);
+    assert_eq!(violations(&pod), Vec::<String>::new());
+    assert_eq!(filled(&pod), pod, "a second round changes nothing");
 }
 
 #[test]
