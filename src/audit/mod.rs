@@ -205,29 +205,13 @@ impl<S: Sink> WriterLoop<S> {
 mod tests {
     use std::{
         io::Write,
-        sync::{
-            Mutex,
-            atomic::{AtomicBool, Ordering},
-        },
+        sync::atomic::{AtomicBool, Ordering},
     };
 
     use super::*;
+    use crate::telemetry::testing::MemorySink;
 
     const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-    #[derive(Clone, Default)]
-    struct MemorySink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for MemorySink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// A sink that takes nothing until the sender is dropped, and then fails.
     struct StalledSink(mpsc::Receiver<()>);

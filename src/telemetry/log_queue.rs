@@ -92,21 +92,7 @@ impl Write for LogQueue {
 mod tests {
     use std::sync::Mutex;
 
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct MemorySink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for MemorySink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use super::{super::testing::MemorySink, *};
 
     /// Takes nothing until the lock is released.
     struct StalledSink(Arc<Mutex<()>>, MemorySink);

@@ -4,6 +4,8 @@ mod log_queue;
 mod logs;
 mod process;
 pub mod registry;
+#[cfg(test)]
+pub(crate) mod testing;
 mod traces;
 
 pub use logs::{DroppedLines, LogError, LogFormat, LogLevel, LogThrottle, Logs, start_logs};
