@@ -14,7 +14,7 @@ async fn the_account_may_write_bundles_and_the_charts_rules_and_nothing_else() {
     let release = Installed::before(bed, "sandgate-self").await.expect("what there is before an install");
     release.install(CHART, &["--set=replicas=1"]).await.expect_success();
     until_armed(&release, false).await;
-    // So that nobody else writes meanwhile.
+    // No other writer may interfere meanwhile.
     release.kubectl(&["scale", "deployment", &release.name, "--replicas=0"]).await.expect_success();
     release.until_ready(0).await;
 

@@ -34,14 +34,14 @@ async fn only_clients_with_a_certificate_of_the_ca_are_served() {
     // In TLS 1.3 the client learns of it with its first read.
     let _ = target.connect_as(crate::client::BOTH_TLS, &["http/1.1"]).await;
     until("no certificate is a failure", async || failures().await == 1).await;
-    let stranger = other.leaf(1);
-    let _ = target.connect_with(&stranger.certificate, &stranger.key).await;
+    let untrusted = other.leaf(1);
+    let _ = target.connect_with(&untrusted.certificate, &untrusted.key).await;
     until("a certificate of another CA is a failure", async || failures().await == 2).await;
 
     // The new CA takes the place of the old one.
     std::fs::write(&file, other.pem()).unwrap();
     server.logged("Client CA reloaded");
-    let stream = target.connect_with(&stranger.certificate, &stranger.key).await.unwrap();
+    let stream = target.connect_with(&untrusted.certificate, &untrusted.key).await.unwrap();
     let answer = Http1::over(stream).await.send(post("/mutate", review("CREATE", &plain_pod()))).await;
     assert_eq!(answer.status, StatusCode::OK);
     let before = failures().await;

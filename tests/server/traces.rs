@@ -134,7 +134,7 @@ async fn a_collector_that_hangs_holds_up_no_answer() {
         let answer = connection.send(post("/validate", review.clone())).await;
         assert_eq!(answer.status, StatusCode::OK);
     }
-    // On a slow machine some were given up by then, and made room.
+    // On a slow machine some requests were abandoned by then and freed their places.
     until("a span is dropped", async || {
         for _ in 0..512 {
             connection.send(post("/validate", review.clone())).await;
