@@ -161,7 +161,7 @@ async fn without_the_right_to_write_events_pods_are_judged_all_the_same() {
     assert_eq!(failed.await.expect("a failure"), 1, "nothing is tried again at once");
     assert_eq!(told(&sandbox).await, Vec::<Value>::new());
     let log = sandbox.sandgate.log();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("No Event")).collect();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("Failed to write the Event")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains("resources: [events], verbs: [create]}"), "{log}");
 }

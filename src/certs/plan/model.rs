@@ -73,6 +73,8 @@ struct Registered {
     tampered: bool,
     /// Nor is every leaf trusted again.
     mending: bool,
+    /// Until when an API server may follow a version with rules which no Secret records.
+    unrecorded_until: i64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -158,14 +160,23 @@ impl World {
         let version = self.next_version();
         let webhooks = vec![Webhook { bundle: Vec::new(), rules: Rules::Missing }];
         let is = Configuration { webhooks, changed: None, is_applied: false };
-        self.configurations[kind] =
-            Some(Registered { version, is, before: Vec::new(), tampered: false, mending: false });
+        self.configurations[kind] = Some(Registered {
+            version,
+            is,
+            before: Vec::new(),
+            tampered: false,
+            mending: false,
+            unrecorded_until: 0,
+        });
     }
 
     fn tamper(&mut self, kind: usize, change: impl Fn(&mut Webhook)) {
         let (version, now) = (self.next_version(), self.now);
         let Some(registered) = &mut self.configurations[kind] else { return };
-        registered.before.push((registered.is.clone(), now));
+        // A state that another writer has made does not count against the plan.
+        if !registered.tampered {
+            registered.before.push((registered.is.clone(), now));
+        }
         change(&mut registered.is.webhooks[0]);
         (registered.tampered, registered.mending) = (true, true);
         registered.version = version;
@@ -256,7 +267,6 @@ impl World {
         if Some(registered.version) != seen {
             return;
         }
-        // A state that another writer has made does not count against the plan.
         if !registered.tampered {
             registered.before.push((registered.is.clone(), now));
         }
@@ -294,11 +304,16 @@ impl World {
         };
         // Only the replica that serves it knows that CA. Another one that arms a configuration first cannot publish it.
         let is_lost = !leaves.iter().all(is_named);
-        let is_secret_lost = self.secret.is_none();
-        for Registered { is, before, tampered, mending, .. } in self.configurations.iter_mut().flatten() {
+        let is_secret_lost = !matches!(&self.secret, Some(Versioned { is: Ok(_), .. }));
+        for registered in self.configurations.iter_mut().flatten() {
+            let Registered { is, before, tampered, mending, unrecorded_until, .. } = registered;
             // So it is if a configuration is replaced and the Secret is lost at the same time: nothing is left that names
             // the CAs which other replicas serve. Until each has looked, requests fail, and fail closed.
             *mending |= (is_lost || is_secret_lost) && !is.is_armed();
+            // Nothing says any more that it was ever armed either, so nothing waits for an API server that is behind.
+            if is_secret_lost && !is.is_armed() {
+                *unrecorded_until = now + LAG;
+            }
             before.retain(|(_, until)| until + LAG >= now);
             let in_force = before.iter().map(|(before, _)| before).chain([&*is]);
             let distrusts = |configuration: &Configuration| {
@@ -306,7 +321,7 @@ impl World {
             };
             match in_force.into_iter().find(|configuration| distrusts(configuration)) {
                 None => *mending &= *tampered || !leaves.iter().all(|id| is.publishes(*id)),
-                Some(_) if *mending => {}
+                Some(_) if *mending || now <= *unrecorded_until => {}
                 Some(configuration) => panic!("of {leaves:?} not all are trusted by {configuration:?}"),
             }
         }
