@@ -234,8 +234,13 @@ impl World {
             Some(Step::Publish(publish)) => self.apply(&seen, publish),
             Some(Step::Sign(Sign { issuer, not_after })) => {
                 assert!(issuer.key.is_some() && not_after <= issuer.certificate.not_after);
+                let id = issuer.certificate.id;
                 let leaf = Leaf { issuer: issuer.certificate, issued: seen.at, not_after };
                 replica.memory.leaf = Some(leaf);
+                // The Secret and the bundles may have been lost since the plan was made, and made anew by others.
+                if !self.is_named(id) {
+                    self.configurations.iter_mut().flatten().for_each(|registered| registered.mending = true);
+                }
             }
         }
     }
@@ -293,17 +298,8 @@ impl World {
         let now = self.now;
         let leaves = self.replicas.iter().filter_map(|replica| replica.memory.live_leaf(now));
         let leaves: Vec<Fingerprint> = leaves.map(|leaf| leaf.issuer.id).collect();
-        let held: &[Authority] = match &self.secret {
-            Some(Versioned { is: Ok(held), .. }) => &held.authorities,
-            _ => &[],
-        };
-        let is_named = |id: &Fingerprint| {
-            let mut registered = self.configurations.iter().flatten();
-            held.iter().any(|authority| authority.certificate.id == *id)
-                || registered.any(|registered| registered.is.publishes(*id))
-        };
         // Only the replica that serves it knows that CA. Another one that arms a configuration first cannot publish it.
-        let is_lost = !leaves.iter().all(is_named);
+        let is_lost = !leaves.iter().all(|id| self.is_named(*id));
         let is_secret_lost = !matches!(&self.secret, Some(Versioned { is: Ok(_), .. }));
         for registered in self.configurations.iter_mut().flatten() {
             let Registered { is, before, tampered, mending, unrecorded_until, .. } = registered;
@@ -325,6 +321,17 @@ impl World {
                 Some(configuration) => panic!("of {leaves:?} not all are trusted by {configuration:?}"),
             }
         }
+    }
+
+    /// Whether the Secret holds this CA or a configuration publishes it.
+    fn is_named(&self, id: Fingerprint) -> bool {
+        let held = match &self.secret {
+            Some(Versioned { is: Ok(held), .. }) => held.authorities.as_slice(),
+            _ => &[],
+        };
+        let mut registered = self.configurations.iter().flatten();
+        held.iter().any(|authority| authority.certificate.id == id)
+            || registered.any(|registered| registered.is.publishes(id))
     }
 
     /// Nothing disturbs it any more: it comes to rest, whole.
