@@ -73,7 +73,7 @@ const ROOT_AGENTS: &str = "extends: preset/agent-sandbox, containers: [], securi
     runAsGroup: {default: null, min: 0}, root: {runtimeClasses: [gvisor], userNamespace: true}, \
     capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]}, readOnlyRootFilesystem: false}";
 
-const FIXTURES: [Fixture; 57] = [
+const FIXTURES: [Fixture; 62] = [
     admitted("engines/airflow-executor", AIRFLOW),
     admitted("engines/airflow-kpo-plain", AIRFLOW),
     admitted("engines/airflow-kpo-xcom", AIRFLOW),
@@ -109,6 +109,11 @@ const FIXTURES: [Fixture; 57] = [
     admitted("agents/07-devworkspace", CODER),
     admitted("agents/08-coder", CODER),
     opening("agents/09-envbuilder", CODER, Opens::Root),
+    admitted("agents/10-notebook-sandbox", AGENTS),
+    admitted("agents/11-ssh-sandbox", AGENTS),
+    admitted("agents/12-kata-sandbox", AGENTS),
+    admitted("agents/13-writable-root", AGENTS),
+    admitted("agents/14-team-sandbox", AGENTS),
     admitted(
         "capabilities/01-writable",
         "volumes: {writablePaths: [/home], persistentVolumeClaim: {names: ['home-*']}, configMap: {names: [app]}}",
