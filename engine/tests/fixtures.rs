@@ -59,12 +59,16 @@ const ARGO_SETTINGS: &str =
 const ARGO_EKS: &str = "extends: preset/argo-workflows, \
     serviceAccount: {tokens: [{audience: sts.amazonaws.com, maxExpirationSeconds: 86400}]}";
 const AGENTS: &str = "extends: preset/agent-sandbox";
+const BUILDKITE: &str = "extends: preset/buildkite";
 const CODER: &str = "extends: preset/coder";
+const DAGSTER: &str = "extends: preset/dagster-prefect-flyte";
+const DRONE: &str = "extends: preset/drone-woodpecker";
 const GITLAB: &str = "extends: preset/gitlab-runner";
 const JENKINS: &str = "extends: preset/jenkins";
 const JOBS: &str = "extends: preset/jobs";
 const JUPYTERHUB: &str = "extends: preset/jupyterhub";
 const KANIKO: &str = "extends: preset/kaniko";
+const RAY: &str = "extends: preset/ray";
 const TEKTON: &str = "extends: preset/tekton";
 /// The spec of the full sandbox, which is empty.
 const SANDBOX: &str = "";
@@ -73,7 +77,7 @@ const ROOT_AGENTS: &str = "extends: preset/agent-sandbox, containers: [], securi
     runAsGroup: {default: null, min: 0}, root: {runtimeClasses: [gvisor], userNamespace: true}, \
     capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]}, readOnlyRootFilesystem: false}";
 
-const FIXTURES: [Fixture; 62] = [
+const FIXTURES: [Fixture; 81] = [
     admitted("engines/airflow-executor", AIRFLOW),
     admitted("engines/airflow-kpo-plain", AIRFLOW),
     admitted("engines/airflow-kpo-xcom", AIRFLOW),
@@ -87,19 +91,35 @@ const FIXTURES: [Fixture; 62] = [
     admitted("engines/argo-exec-sa-token", ARGO),
     admitted("engines/argo-hello", ARGO),
     admitted("engines/argo-irsa", ARGO_EKS),
+    admitted("engines/argo-initless", ARGO),
     admitted("engines/argo-script", ARGO),
+    opening("engines/buildkite-default", BUILDKITE, Opens::Root),
+    opening("engines/buildkite-git-credentials", BUILDKITE, Opens::Root),
+    opening("engines/buildkite-uid1000", BUILDKITE, Opens::Root),
+    opening("engines/dagster-run", DAGSTER, Opens::Token),
+    admitted("engines/drone-4-steps", DRONE),
+    admitted("engines/flyte-copilot", DAGSTER),
+    admitted("engines/flyte-python", DAGSTER),
     admitted("engines/gitlab-build", GITLAB),
+    admitted("engines/gitlab-default-service", GITLAB),
     admitted("engines/gitlab-tuned", GITLAB),
     admitted("engines/jenkins-agent-injection", JENKINS),
     admitted("engines/jenkins-maven", JENKINS),
     admitted("engines/job-gpu", "extends: preset/gpu-jobs"),
+    admitted("engines/job-gpu-least", "extends: preset/gpu-jobs"),
     admitted("engines/job-pgdump-pvc", JOBS),
     admitted("engines/job-pi", JOBS),
+    admitted("engines/job-renovate", JOBS),
     opening("engines/kaniko", KANIKO, Opens::Root),
+    opening("engines/kubeflow-v2", "extends: preset/kubeflow-pipelines", Opens::Token),
+    admitted("engines/prefect", DAGSTER),
+    opening("engines/spark-driver", "extends: preset/spark", Opens::Token),
+    admitted("engines/spark-executor", "extends: preset/spark"),
     admitted("engines/tekton-no-timeout", TEKTON),
     admitted("engines/tekton-sidecar", TEKTON),
     admitted("engines/tekton-taskrun", TEKTON),
     admitted("engines/tekton-workspace-pvc", TEKTON),
+    admitted("engines/woodpecker", DRONE),
     admitted("agents/01-agent-sandbox", AGENTS),
     admitted("agents/02-agent-sandbox-warm", AGENTS),
     opening("agents/03-openhands", AGENTS, Opens::Root),
@@ -114,6 +134,9 @@ const FIXTURES: [Fixture; 62] = [
     admitted("agents/12-kata-sandbox", AGENTS),
     admitted("agents/13-writable-root", AGENTS),
     admitted("agents/14-team-sandbox", AGENTS),
+    admitted("agents/15-ray-head", RAY),
+    admitted("agents/16-ray-worker-gpu", RAY),
+    admitted("agents/17-knative-revision", "extends: preset/knative"),
     admitted(
         "capabilities/01-writable",
         "volumes: {writablePaths: [/home], persistentVolumeClaim: {names: ['home-*']}, configMap: {names: [app]}}",

@@ -172,7 +172,7 @@ pub async fn serve(
     let probes = bind(settings.admin)?;
     let loaded = LoadedFiles { sources, pair, client_ca, keys };
     watch_files(&settings, &shared, loaded, &resolver, &tls)?;
-    tracing::info!(listen = %reviews.local_addr()?, admin = %probes.local_addr()?, "Serving");
+    let (listen, admin) = (reviews.local_addr()?, probes.local_addr()?);
     serve_probes(&shared, probes, log_level)?;
     let (end, ended) = watch::channel(false);
     let reviews = serve_reviews(&settings, &shared, reviews, tls, ended)?;
@@ -180,6 +180,7 @@ pub async fn serve(
         Some(reconciler) => reconciler.start(&supervisor),
         None => shared.readiness.set(),
     }
+    tracing::info!(%listen, %admin, "Serving");
 
     tokio::select! {
         () = signals.next() => {}

@@ -14,7 +14,8 @@ use crate::policy::load::repeated;
 
 pub(super) fn check(policy: &Policy, findings: &mut Problems) {
     let base = &policy.base().spec;
-    check_exceptions(policy.base(), "", findings);
+    let is_extended = !policy.header.extends.is_empty();
+    check_exceptions(policy.base(), "", is_extended, findings);
     for index in repeated(policy.profiles().iter().map(|profile| profile.name.as_str())) {
         findings.add(format!("profiles[{index}].name"), "is the name of an earlier profile: choose another");
     }
@@ -35,7 +36,7 @@ pub(super) fn check(policy: &Policy, findings: &mut Problems) {
         stable_choice(policy, profile, &path, findings);
         let inherited = profile.exceptions == policy.base().exceptions;
         if !inherited {
-            check_exceptions(profile, &format!("{path}.spec."), findings);
+            check_exceptions(profile, &format!("{path}.spec."), is_extended, findings);
         }
     }
 }
@@ -155,7 +156,7 @@ fn check_match(profile: &Profile, base: &Spec, path: &str, findings: &mut Proble
     }
 }
 
-fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Problems) {
+fn check_exceptions(profile: &Profile, prefix: &str, is_extended: bool, findings: &mut Problems) {
     for index in repeated(profile.exceptions.iter().map(|exception| exception.name.as_str())) {
         findings.add(
             format!("{prefix}containers[{index}].name"),
@@ -195,7 +196,8 @@ fn check_exceptions(profile: &Profile, prefix: &str, findings: &mut Problems) {
                 findings.add(format!("{path}.match.names[{position}]"), problem);
             }
         }
-        if *spec == profile.spec {
+        // One that a preset brings may have become needless by what the policy itself opens.
+        if *spec == profile.spec && !is_extended {
             findings
                 .add(format!("{path}.spec"), "changes nothing: set what differs, or remove the exception");
         }

@@ -445,6 +445,11 @@ fn exception_takes_keys_of_containers_only() {
 }
 
 #[test]
+fn exception_of_a_preset_that_the_policy_makes_needless_is_no_error() {
+    load(&with_spec("extends: preset/agent-sandbox\nsecurity: {readOnlyRootFilesystem: false}")).unwrap();
+}
+
+#[test]
 fn all_that_is_wrong_is_reported_at_once_and_only_once() {
     let error = load(&with_spec(
         "placement: {schedulerNames: []}\nserviceAccount: {allowed: []}\nprofiles: [{name: a, match: {labels: {x: y}}}]",
