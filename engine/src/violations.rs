@@ -57,6 +57,13 @@ pub(crate) struct Report<'r> {
     remedy: &'r dyn fmt::Display,
 }
 
+impl<'r> Report<'r> {
+    /// Returns the path of the field.
+    pub(crate) fn path(&self) -> LazyPath<'r> {
+        self.path
+    }
+}
+
 /// Takes the reports of all rules.
 pub(crate) trait Sink {
     /// Takes the next report.

@@ -2,6 +2,7 @@
 
 use super::{
     changes::{self, Clamped, Numbers},
+    debug_mounts,
     levels::LeveledViolations,
     provenance,
     request::Request,
@@ -228,6 +229,7 @@ pub(super) fn evaluate_update<'a>(
         let mut new_violations = findings.violations.sorted_by(policy);
         let mut new_violations = Filtered { sink: &mut new_violations, is_wanted };
         rules::check_into(profile, new, &mut Ratchet::new(&baseline, &mut new_violations, &mut forgiven));
+        debug_mounts::check(profile, new, old, &mut findings.violations.sorted_by(policy));
     }
     provenance::check_update(old, new, &mut findings.violations.sorted_by(policy));
     // What an agent of the network recorded in the Pod makes it no escape.

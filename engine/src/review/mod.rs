@@ -4,6 +4,7 @@ pub mod annotations;
 mod answer;
 mod audit_record;
 mod changes;
+mod debug_mounts;
 mod evaluate;
 mod head;
 mod levels;

@@ -247,6 +247,9 @@ pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
 /// OVN-Kubernetes write their annotations by an update of `pods/status`, which authors of Pods have no right to.
 pub static WRITTEN_WITH_STATUS: &Rule = &metadata::FORBIDDEN_ANNOTATIONS;
 
+/// The rule about the size of volumes, and not about what is in them.
+pub(crate) static SIZE_OF_VOLUMES: &Rule = &empty_dir::EMPTY_DIR;
+
 /// Returns the rule with this id.
 #[must_use]
 pub fn by_id(id: &str) -> Option<&'static Rule> {

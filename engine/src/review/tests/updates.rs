@@ -96,6 +96,43 @@ fn an_ephemeral_container_and_a_resize_are_evaluated() {
     assert_eq!(validate(&review).response["allowed"], false);
 }
 
+/// Creates the review of an update that adds an ephemeral container which mounts `volume` to a Pod that has it.
+fn debug_with(volume: &Json) -> Json {
+    let mut old = complete_pod();
+    old["spec"]["volumes"].as_array_mut().unwrap().push(volume.clone());
+    let mount = json!({"name": volume["name"], "mountPath": "/tmp/seen", "readOnly": true});
+    let mut new = old.clone();
+    new["spec"]["ephemeralContainers"] = json!([{
+        "name": "debugger", "image": "i", "volumeMounts": [mount],
+        "securityContext": complete_pod()["spec"]["containers"][0]["securityContext"],
+    }]);
+    let mut review = update(&old, &new);
+    review["request"]["subResource"] = json!("ephemeralcontainers");
+    review
+}
+
+#[test]
+fn ephemeral_container_does_not_get_a_denied_volume_of_an_older_pod() {
+    let token = json!([{"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}]);
+    for (volume, rule) in [
+        (json!({"name": "kube-api-access-abcde", "projected": {"sources": token}}), "token-volumes"),
+        (json!({"name": "disk", "hostPath": {"path": "/var/log"}}), "volume-types"),
+        (json!({"name": "keys", "secret": {"secretName": "keys"}}), "secrets,volume-types"),
+    ] {
+        let answered = validate(&debug_with(&volume));
+        assert_eq!(answered.response["allowed"], false, "{volume}");
+        assert_eq!(answered.response["auditAnnotations"]["rules"], rule, "{volume}");
+        let message = answered.response["status"]["message"].as_str().unwrap();
+        assert!(message.contains("spec.ephemeralContainers[0].volumeMounts[0].name"), "{message}");
+        // The container that is there already stays what it is.
+        let mut again = debug_with(&volume);
+        again["request"]["oldObject"] = again["request"]["object"].clone();
+        assert_eq!(validate(&again).response["allowed"], true, "{volume}");
+    }
+    let large = json!({"name": "cache", "emptyDir": {"sizeLimit": "100Gi"}});
+    assert_eq!(validate(&debug_with(&large)).response["allowed"], true);
+}
+
 /// More violations than are kept must not hide the ones that an update adds.
 #[test]
 fn an_update_of_a_pod_with_thousands_of_violations_adds_none() {
