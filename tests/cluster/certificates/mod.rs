@@ -6,6 +6,7 @@ pub(crate) mod installation;
 
 use std::{process::Command, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use self::installation::{Installation, KINDS};
@@ -44,6 +45,21 @@ async fn the_first_replica_makes_the_ca_and_arms_the_webhooks_and_the_second_joi
     for configuration in ["mutating", "validating"] {
         let metric = format!("sandgate_ca_bundle_published{{configuration=\"{configuration}\"}}");
         assert_eq!(first.metric(&metric).await, Some(1), "{configuration}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_first_replicas_at_once_one_makes_the_ca_and_both_serve_by_it() {
+    for _ in 0..3 {
+        let (installation, replicas) = Installation::running(&[]).await;
+        let authorities = installation.authorities().await.expect("CAs");
+        assert_eq!(authorities.len(), 1, "the Secret was filled twice");
+        assert!(replicas.iter().all(|replica| replica.log().contains("Certificate signed")));
+        for index in [0, 1] {
+            let bundle = installation.webhook(index).await["clientConfig"]["caBundle"].clone();
+            let bundle = STANDARD.decode(bundle.as_str().expect("a bundle")).expect("Base64");
+            assert_eq!(String::from_utf8(bundle).ok().as_deref(), authorities[0]["cert"].as_str());
+        }
     }
 }
 
