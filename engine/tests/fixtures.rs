@@ -77,7 +77,7 @@ const ROOT_AGENTS: &str = "extends: preset/agent-sandbox, containers: [], securi
     runAsGroup: {default: null, min: 0}, root: {runtimeClasses: [gvisor], userNamespace: true}, \
     capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]}, readOnlyRootFilesystem: false}";
 
-const FIXTURES: [Fixture; 81] = [
+const FIXTURES: [Fixture; 88] = [
     admitted("engines/airflow-executor", AIRFLOW),
     admitted("engines/airflow-kpo-plain", AIRFLOW),
     admitted("engines/airflow-kpo-xcom", AIRFLOW),
@@ -137,6 +137,13 @@ const FIXTURES: [Fixture; 81] = [
     admitted("agents/15-ray-head", RAY),
     admitted("agents/16-ray-worker-gpu", RAY),
     admitted("agents/17-knative-revision", "extends: preset/knative"),
+    admitted("addons/aks-workload-identity", "extends: preset/aks-identity"),
+    admitted("addons/eks-irsa", "extends: preset/eks-identity"),
+    admitted("addons/eks-pod-identity", "extends: preset/eks-identity"),
+    admitted("addons/istio-classic", "extends: preset/istio-cni"),
+    admitted("addons/istio-native", "extends: preset/istio-cni"),
+    admitted("addons/linkerd", "extends: preset/linkerd"),
+    admitted("addons/openshift", "extends: preset/openshift"),
     admitted(
         "capabilities/01-writable",
         "volumes: {writablePaths: [/home], persistentVolumeClaim: {names: ['home-*']}, configMap: {names: [app]}}",

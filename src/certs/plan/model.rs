@@ -301,16 +301,22 @@ impl World {
         // Only the replica that serves it knows that CA. Another one that arms a configuration first cannot publish it.
         let is_lost = !leaves.iter().all(|id| self.is_named(*id));
         let is_secret_lost = !matches!(&self.secret, Some(Versioned { is: Ok(_), .. }));
-        for registered in self.configurations.iter_mut().flatten() {
+        let recorded = match &self.secret {
+            Some(Versioned { is: Ok(held), .. }) => held.was_armed,
+            _ => [false; 2],
+        };
+        for (registered, is_recorded) in self.configurations.iter_mut().zip(recorded) {
+            let Some(registered) = registered else { continue };
             let Registered { is, before, tampered, mending, unrecorded_until, .. } = registered;
             // So it is if a configuration is replaced and the Secret is lost at the same time: nothing is left that names
             // the CAs which other replicas serve. Until each has looked, requests fail, and fail closed.
             *mending |= (is_lost || is_secret_lost) && !is.is_armed();
-            // Nothing says any more that it was ever armed either, so nothing waits for an API server that is behind.
-            if is_secret_lost && !is.is_armed() {
+            before.retain(|(_, until)| until + LAG >= now);
+            // Nothing says that it was ever armed, so nothing waits for an API server that is behind.
+            let was_armed = before.iter().any(|(before, _)| before.is_armed());
+            if !is_recorded && was_armed && !is.is_armed() {
                 *unrecorded_until = now + LAG;
             }
-            before.retain(|(_, until)| until + LAG >= now);
             let in_force = before.iter().map(|(before, _)| before).chain([&*is]);
             let distrusts = |configuration: &Configuration| {
                 configuration.is_armed() && leaves.iter().any(|id| !configuration.publishes(*id))
