@@ -13,7 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use super::{CliError, PolicyArgs, Status, print, wait_for};
-use cluster::{Cluster, ClusterChoice, Cursor, Labels, Page, Scope};
+pub(super) use cluster::{Cluster, ClusterChoice};
+use cluster::{Cursor, Labels, Page, Scope};
 use sandgate_engine::{
     json::pod_from_str,
     policy::{Policy, PolicySet},
