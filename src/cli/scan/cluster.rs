@@ -233,6 +233,14 @@ impl Cluster {
         Ok(sources)
     }
 
+    /// Sends a request, and returns the status and the body of the answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), String> {
+        let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_PAGE_BYTES).collect().await.map_err(|error| error.to_string())?;
+        Ok((head.status, body.to_bytes().into()))
+    }
+
     async fn list(&self, asked: &Asked<'_>, query: &[(&str, String)]) -> Result<Listed, CliError> {
         let Asked { resource, namespace } = asked;
         let path = match namespace {
@@ -297,8 +305,17 @@ fn too_large(asked: &Asked) -> CliError {
     CliError::new(format_args!("cannot list {asked}: a single page is larger than {limit} MiB"))
 }
 
+/// Returns the message of a `Status`, or the status code.
+pub(super) fn message(status: StatusCode, body: &[u8]) -> String {
+    of_status(status, &serde_json::from_slice(body).unwrap_or_default())
+}
+
+fn of_status(status: StatusCode, answer: &Value) -> String {
+    answer["message"].as_str().map_or_else(|| format!("status {status}"), str::to_owned)
+}
+
 fn denied(asked: &Asked, status: StatusCode, answer: &Value) -> CliError {
-    let message = answer["message"].as_str().map_or_else(|| format!("status {status}"), str::to_owned);
+    let message = of_status(status, answer);
     let remedy = match status {
         StatusCode::FORBIDDEN => {
             let role = if asked.namespace.is_some() { "Role" } else { "ClusterRole" };
