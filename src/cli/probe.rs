@@ -45,13 +45,23 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
     wait_for(probe(args))
 }
 
+/// What became of a Pod, as a sentence; an error if it should not be so.
+type Reading = fn(Tried) -> Result<String, String>;
+
 async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
     let cluster = args.cluster.connect().await?;
     let client = cluster.client();
     let mut findings: Vec<Result<String, String>> =
         missing_rules(client, args).await.into_iter().map(Err).collect();
-    findings.push(plain(tried(client, args, &plain_pod(&args.image)).await?));
-    findings.push(hostile(tried(client, args, &hostile_pod(&args.image)).await?));
+    let has_rules = findings.is_empty();
+    for (pod, read) in [(plain_pod(&args.image), plain as Reading), (hostile_pod(&args.image), hostile)] {
+        match tried(client, args, &pod).await {
+            Ok(tried) => findings.push(read(tried)),
+            Err(error) if has_rules => return Err(error),
+            // The reason is known.
+            Err(error) => findings.push(Err(error.0.join("; "))),
+        }
+    }
     let mut status = Status::Fine;
     for finding in findings {
         let (word, text) = match finding {

@@ -2,9 +2,8 @@
 //!
 //! Nodes and the Pods of sandgate are objects only: there is no kubelet. The webhook is a real one.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
-use assert_cmd::Command;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -50,6 +49,7 @@ impl Clinic {
         let bed = shared().await;
         let rest = bed.rest().await.unwrap();
         make_nodes(&rest).await;
+        remove_configurations(&rest).await;
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
         let metadata = json!({"generateName": "guarded-", "labels": labels});
         let namespace = bed.namespace(&rest, &metadata).await.unwrap();
@@ -102,16 +102,21 @@ impl Clinic {
 
     /// Runs the doctor with a kubeconfig.
     pub(crate) fn doctor_as(&self, kubeconfig: &Path, args: &[&str]) -> Run {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"));
-        command.env_clear().args(["doctor", "--kubeconfig"]).arg(kubeconfig);
-        command.args(["--namespace", &self.namespace, "--sandgate-namespace", &self.release]);
-        command.args(["--webhook-configuration", &self.sandgate.configuration()]).args(args);
-        let output = command.output().unwrap();
+        let output = self.command(kubeconfig, args).output().unwrap();
         Run {
             status: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Returns the command of a run.
+    pub(crate) fn command(&self, kubeconfig: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"));
+        command.env_clear().args(["doctor", "--kubeconfig"]).arg(kubeconfig);
+        command.args(["--namespace", &self.namespace, "--sandgate-namespace", &self.release]);
+        command.args(["--webhook-configuration", &self.sandgate.configuration()]).args(args);
+        command
     }
 
     /// Runs the doctor, and returns its findings.
@@ -224,6 +229,17 @@ async fn make_nodes(rest: &Rest) {
     let sets = "/apis/apps/v1/namespaces/kube-system/daemonsets";
     if rest.get(&format!("{sets}/calico-node")).await.is_err() {
         rest.post(sets, &set).await.unwrap();
+    }
+}
+
+/// Removes what earlier tests registered.
+async fn remove_configurations(rest: &Rest) {
+    for kind in ["mutating", "validating"] {
+        let path = format!("{ADMISSION}/{kind}webhookconfigurations");
+        let list = rest.get(&path).await.unwrap();
+        for object in list["items"].as_array().unwrap() {
+            rest.delete(&format!("{path}/{}", object["metadata"]["name"].as_str().unwrap())).await.unwrap();
+        }
     }
 }
 

@@ -192,7 +192,10 @@ async fn a_plain_pod_that_is_not_filled_and_a_hostile_one_that_is_admitted() {
 #[tokio::test]
 async fn what_a_policy_opens_shows_in_the_boxes() {
     let spec = json!({
-        "lifecycle": {"activeDeadlineSeconds": {"default": null, "max": null}},
+        "lifecycle": {
+            "activeDeadlineSeconds": {"default": null, "max": null},
+            "restartPolicy": {"allowedForJobs": []},
+        },
         "secrets": {"volumes": ["ci-*"]},
         "exempt": {"users": ["break-glass"]},
     });

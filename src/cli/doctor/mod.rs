@@ -27,7 +27,12 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{CliError, PolicyArgs, Status, input, print, scan::ClusterChoice, terminal::note, wait_for};
+use super::{
+    CliError, PolicyArgs, Status, input, print,
+    scan::ClusterChoice,
+    terminal::{count, note},
+    wait_for,
+};
 use facts::{Facts, Questions};
 use finding::{Answer, Check, Finding, Section, Severity};
 use namespaces::Guarded;
@@ -124,7 +129,8 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
         if fails == 0 || start.elapsed() + RETRY_DELAY > patience {
             return result;
         }
-        note(&format!("{fails} checks fail; checking again in {} s", RETRY_DELAY.as_secs()));
+        let verb = if fails == 1 { "fails" } else { "fail" };
+        note(&format!("{} {verb}; checking again in {} s", count(fails, "check"), RETRY_DELAY.as_secs()));
         tokio::time::sleep(RETRY_DELAY).await;
     }
 }

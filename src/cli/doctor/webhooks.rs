@@ -221,6 +221,16 @@ fn plain<'f>(guarded: &Guarded<'f>) -> Answer<'f> {
                 "if the image is what is denied, name one that the policy allows by --image",
             ));
         }
+        // What sandgate fills passes Pod Security, unless the policy opens more.
+        Tried::Failed { message, .. } if message.contains("violates PodSecurity") => {
+            return Ok(not_enforced(
+                guarded,
+                Verdict::fail(
+                    "Pod Security denies a plain Pod: sandgate did not fill it",
+                    "see mutating-webhook and namespace-selected; or lower the level, if the policy opens more",
+                ),
+            ));
+        }
         Tried::Failed { message, .. } => return Ok(failed("a plain Pod", message)),
     };
     let policy = pod["metadata"]["annotations"][POLICY_ANNOTATION].as_str();
