@@ -1,14 +1,16 @@
 //! The state of a stored Pod under a policy: whether it conforms as it runs, and whether it would be admitted anew.
 //!
 //! A stored Pod is checked like the final object of a create, without [`rules::ONLY_ON_CREATE`]: the scheduler sets what
-//! that rule denies.
+//! that rule denies. Annotations in which the agents of a network record their work are no violation either: an update
+//! of `pods/status` may write them.
 
 use crate::{
     json::{Object, Value},
-    pod::{controller, metadata},
+    path::{LazyPath, Step},
+    pod::{controller, metadata, spec},
     policy::{Level, PodMatch, Policy, Profile},
     review::{Defaults, HASH_ANNOTATION, evaluate, with_facts},
-    rules::{self, Rule},
+    rules,
     violations::{Report, Sink, Violations},
 };
 
@@ -119,6 +121,21 @@ pub fn owner(pod: &Value) -> Owner {
     }
 }
 
+/// The annotations in which Calico, Multus and OVN-Kubernetes record what they gave a Pod. Those by which an author asks
+/// for something, such as another network, are none of them.
+const NETWORK_RECORDS: [&str; 6] = [
+    "cni.projectcalico.org/containerID",
+    "cni.projectcalico.org/podIP",
+    "cni.projectcalico.org/podIPs",
+    "k8s.ovn.org/pod-networks",
+    "k8s.v1.cni.cncf.io/network-status",
+    "k8s.v1.cni.cncf.io/networks-status",
+];
+
+fn is_of_network_agent(path: &LazyPath) -> bool {
+    matches!(path.steps().last(), Some(Step::Key(key)) if NETWORK_RECORDS.contains(key))
+}
+
 /// Returns true for the minutes since 1970 that the controller of a `CronJob` ends the names of its Jobs with.
 fn is_minute(text: &str) -> bool {
     text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -154,7 +171,8 @@ fn conforms_for_a_user(policy: &Policy, pod: &Value) -> bool {
 
 /// Returns what a stored Pod violates of the rules that are not off.
 fn check(policy: &Policy, profile: &Profile, pod: &Value) -> Violations {
-    let mut stored = Stored { policy, violations: Violations::default() };
+    let is_wired = spec(pod).str("nodeName").is_some();
+    let mut stored = Stored { policy, is_wired, violations: Violations::default() };
     rules::check_into(profile, pod, &mut stored);
     stored.violations
 }
@@ -162,18 +180,23 @@ fn check(policy: &Policy, profile: &Profile, pod: &Value) -> Violations {
 /// Keeps the violations that count for a stored Pod.
 struct Stored<'p> {
     policy: &'p Policy,
+    /// True if the Pod is on a node, so that agents of the network had to do with it.
+    is_wired: bool,
     violations: Violations,
 }
 
 impl Stored<'_> {
-    fn counts(&self, rule: &Rule) -> bool {
-        rule != rules::ONLY_ON_CREATE && self.policy.level_of(rule.id) != Level::Off
+    fn counts(&self, report: &Report) -> bool {
+        let Report { rule, path, .. } = report;
+        *rule != rules::ONLY_ON_CREATE
+            && self.policy.level_of(rule.id) != Level::Off
+            && !(self.is_wired && *rule == rules::WRITTEN_WITH_STATUS && is_of_network_agent(path))
     }
 }
 
 impl Sink for Stored<'_> {
     fn take(&mut self, report: &Report) {
-        if self.counts(report.rule) {
+        if self.counts(report) {
             self.violations.take(report);
         }
     }

@@ -51,7 +51,7 @@ pub struct Reporter<'s> {
 /// The finding of a rule on one field, before a message is made of it.
 pub(crate) struct Report<'r> {
     pub(crate) rule: &'static Rule,
-    path: LazyPath<'r>,
+    pub(crate) path: LazyPath<'r>,
     found: &'r dyn fmt::Display,
     wanted: &'r dyn fmt::Display,
     remedy: &'r dyn fmt::Display,

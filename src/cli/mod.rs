@@ -7,6 +7,8 @@ mod certs;
 mod check;
 mod cluster_args;
 mod completion;
+mod doctor;
+mod dry_run;
 mod evaluation;
 mod explain;
 mod fix;
@@ -18,6 +20,7 @@ mod policy;
 mod probe;
 mod render;
 mod review;
+mod rules_gone;
 mod scan;
 pub mod serve;
 mod terminal;
@@ -68,6 +71,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     Probe(probe::ProbeArgs),
+    Doctor(Box<doctor::DoctorArgs>),
     Scan(scan::ScanArgs),
     LogLevel(log_level::LogLevelArgs),
     Completion(completion::CompletionArgs),
@@ -96,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Certs(command) => certs::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Probe(args) => probe::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::LogLevel(args) => log_level::run(&args),
         Command::Completion(args) => completion::run(&args),

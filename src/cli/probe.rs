@@ -1,23 +1,24 @@
 //! `sandgate probe`: whether a cluster enforces the policy, seen from outside.
 
-use std::path::PathBuf;
-
-use axum::http::{Request, header};
 use clap::Args;
-use kube::{Client, core::Status as ApiStatus};
-use serde_json::{Value, json};
+use kube::Client;
+use serde_json::Value;
 
-use super::{CliError, Status, print, wait_for};
-use crate::cluster::{self, Access};
-use sandgate_engine::{
-    review::{POLICY_ANNOTATION, annotations},
-    text::sanitize,
+use super::{
+    CliError, Status,
+    dry_run::{Tried, hostile_pod, plain_pod, try_pod},
+    print,
+    rules_gone::{describe, rules_of},
+    scan::ClusterChoice,
+    wait_for,
 };
+use crate::{certs::plan::Kind, cluster};
+use sandgate_engine::{review::POLICY_ANNOTATION, text::sanitize};
 
 /// Try a plain and a hostile Pod on a cluster, without running either
 ///
 /// Asks the API server for a dry run of two creates: the plain Pod must be admitted and sandboxed, the hostile one must
-/// be denied by sandgate.
+/// be denied by sandgate. Where the rights allow it, webhook configurations that lost their rules are named as the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 enforcing, 1 not enforcing, 2 could not be determined.")]
 pub(super) struct ProbeArgs {
@@ -27,23 +28,42 @@ pub(super) struct ProbeArgs {
     /// Image of the plain Pod, if the policy does not allow every image
     #[arg(long, default_value = "busybox")]
     image: String,
-    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
-    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    /// Namespace of sandgate itself
+    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
+    sandgate_namespace: String,
+    /// Name of both webhook configurations
+    #[arg(long, value_name = "NAME", default_value = "sandgate")]
+    webhook_configuration: String,
+    /// Name of the Secret with the CAs, which records whether the configurations were armed once
+    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
+    ca_secret: String,
+    #[command(flatten)]
+    cluster: ClusterChoice,
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
     wait_for(probe(args))
 }
 
+/// What became of a Pod, as a sentence; an error if it should not be so.
+type Reading = fn(Tried) -> Result<String, String>;
+
 async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
-    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: Some(args.namespace.clone()) };
-    let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
-    let client = api.client();
-    let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
-    let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);
+    let cluster = args.cluster.connect().await?;
+    let client = cluster.client();
+    let mut findings: Vec<Result<String, String>> =
+        missing_rules(client, args).await.into_iter().map(Err).collect();
+    let has_rules = findings.is_empty();
+    for (pod, read) in [(plain_pod(&args.image), plain as Reading), (hostile_pod(&args.image), hostile)] {
+        match tried(client, args, &pod).await {
+            Ok(tried) => findings.push(read(tried)),
+            Err(error) if has_rules => return Err(error),
+            // The reason is known.
+            Err(error) => findings.push(Err(error.0.join("; "))),
+        }
+    }
     let mut status = Status::Fine;
-    for finding in [plain, hostile] {
+    for finding in findings {
         let (word, text) = match finding {
             Ok(text) => ("ok", text),
             Err(text) => {
@@ -56,46 +76,46 @@ async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
     Ok(status)
 }
 
-/// What became of a Pod.
-enum Outcome {
-    /// As it would be stored.
-    Admitted(Value),
-    /// Denied by this webhook, with this message.
-    Denied { webhook: String, message: String },
+/// Returns a sentence for each webhook configuration that has no rules. One that cannot be read is left to the dry runs.
+async fn missing_rules(client: &Client, args: &ProbeArgs) -> Vec<String> {
+    let ProbeArgs { sandgate_namespace, webhook_configuration, ca_secret, .. } = args;
+    let mut missing = Vec::new();
+    for (index, kind) in Kind::ALL.into_iter().enumerate() {
+        let path = format!(
+            "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/{webhook_configuration}",
+            kind.as_str()
+        );
+        let Some(configuration) = read(client, &path).await else { continue };
+        let rules = rules_of(&configuration);
+        let secret =
+            read(client, &format!("/api/v1/namespaces/{sandgate_namespace}/secrets/{ca_secret}")).await;
+        let was_armed = secret.map(|secret| cluster::was_armed(Some(&secret))[index]);
+        missing.extend(describe(kind, webhook_configuration, rules, was_armed));
+    }
+    missing
 }
 
-async fn try_pod(client: &Client, namespace: &str, pod: &Value) -> Result<Outcome, CliError> {
-    let request = Request::post(format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(pod.to_string().into_bytes());
-    let request = request.map_err(|_| {
-        CliError::new(format_args!("{namespace} is no name of a namespace: use one of a policy"))
-    })?;
-    match client.request::<Value>(request).await {
-        Ok(pod) => Ok(Outcome::Admitted(pod)),
-        Err(kube::Error::Api(status)) => denied(*status, namespace),
-        Err(error) => Err(CliError::new(format_args!("the API server does not answer: {error}"))),
+/// Reads an object; none if it is not there, or the right to read it is missing.
+async fn read(client: &Client, path: &str) -> Option<Value> {
+    let request = axum::http::Request::get(path).body(Vec::new()).ok()?;
+    client.request(request).await.ok()
+}
+
+/// Tries a Pod; an answer that shows nothing about sandgate is an error.
+async fn tried(client: &Client, args: &ProbeArgs, pod: &Value) -> Result<Tried, CliError> {
+    let namespace = &args.namespace;
+    match try_pod(client, namespace, pod).await.map_err(CliError::new)? {
+        Tried::Failed { message, .. } => {
+            Err(CliError::new(format_args!("no Pod can be tried in {namespace}: {message}")))
+        }
+        tried => Ok(tried),
     }
 }
 
-/// A denial by sandgate is an answer; any other shows nothing about sandgate.
-fn denied(status: ApiStatus, namespace: &str) -> Result<Outcome, CliError> {
-    let message = status.message;
-    let webhook = message.split_once("admission webhook \"").and_then(|(_, rest)| {
-        let (name, rest) = rest.split_once('"')?;
-        (annotations::endpoint_of(name).is_some() && rest.starts_with(" denied the request"))
-            .then(|| name.to_owned())
-    });
-    match webhook {
-        Some(webhook) => Ok(Outcome::Denied { webhook, message }),
-        None => Err(CliError::new(format_args!("no Pod can be tried in {namespace}: {message}"))),
-    }
-}
-
-fn plain(outcome: Outcome) -> Result<String, String> {
-    let pod = match outcome {
-        Outcome::Admitted(pod) => pod,
-        Outcome::Denied { message, .. } => {
+fn plain(tried: Tried) -> Result<String, String> {
+    let pod = match tried {
+        Tried::Admitted(pod) => pod,
+        Tried::Denied { message, .. } | Tried::Failed { message, .. } => {
             return Err(format!("a plain Pod is denied: {}", message.replace('\n', " ")));
         }
     };
@@ -110,22 +130,10 @@ fn plain(outcome: Outcome) -> Result<String, String> {
     }
 }
 
-fn hostile(outcome: Outcome) -> Result<String, String> {
-    match outcome {
-        Outcome::Denied { webhook, .. } => Ok(format!("a hostile Pod is denied by {webhook}")),
-        Outcome::Admitted(_) => Err("a hostile Pod is admitted".into()),
+fn hostile(tried: Tried) -> Result<String, String> {
+    match tried {
+        Tried::Denied { webhook, .. } => Ok(format!("a hostile Pod is denied by {webhook}")),
+        Tried::Admitted(_) => Err("a hostile Pod is admitted".into()),
+        Tried::Failed { message, .. } => Err(format!("a hostile Pod cannot be tried: {message}")),
     }
-}
-
-fn plain_pod(image: &str) -> Value {
-    pod(&json!({"containers": [{"name": "main", "image": image}]}))
-}
-
-fn hostile_pod(image: &str) -> Value {
-    let container = json!({"name": "main", "image": image, "securityContext": {"privileged": true}});
-    pod(&json!({"hostPID": true, "hostNetwork": true, "containers": [container]}))
-}
-
-fn pod(spec: &Value) -> Value {
-    json!({"metadata": {"generateName": "sandgate-probe-"}, "spec": spec})
 }

@@ -16,8 +16,9 @@ const DIGEST_DIGITS: usize = 16;
 
 type Rendered = BTreeMap<String, BTreeMap<String, String>>;
 
-/// A sentence for each difference; none where the chart wrote no digests.
-pub(super) fn of(object: &Value) -> Vec<String> {
+/// Returns a sentence for each difference; none if the chart wrote no digests.
+#[must_use]
+pub fn of(object: &Value) -> Vec<String> {
     let Some(annotation) = object["metadata"]["annotations"][ANNOTATION].as_str() else { return Vec::new() };
     let rendered: Rendered = match serde_json::from_str(annotation) {
         Ok(rendered) => rendered,

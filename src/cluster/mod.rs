@@ -18,9 +18,11 @@ use kube::{
 };
 
 pub use api::{Api, ApiError};
+pub use drift::of as configuration_drift;
 pub use events::Events;
 pub use metrics::{CertificateMetrics, register_event_metrics};
 pub use reconciler::{Reconciler, Settings};
+pub use secret::was_armed;
 pub use snapshot::{Snapshot, Watched};
 
 /// Why there is no way to an API server. Whether one answers is found out later.

@@ -44,8 +44,9 @@ pub(super) fn is_empty(object: &Value) -> bool {
     object["data"].as_object().is_none_or(serde_json::Map::is_empty)
 }
 
-/// Which configurations the Secret records as having been armed once, in the order of [`Kind::ALL`].
-pub(super) fn was_armed(object: Option<&Value>) -> [bool; 2] {
+/// Returns which configurations the Secret records as having been armed once, in the order of [`Kind::ALL`].
+#[must_use]
+pub fn was_armed(object: Option<&Value>) -> [bool; 2] {
     let encoded = object.and_then(|object| object["data"][ARMED_KEY].as_str());
     let decoded = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).unwrap_or_default();
     let kinds = String::from_utf8(decoded).unwrap_or_default();

@@ -7,6 +7,7 @@
 
 mod attack_surface;
 mod attacks;
+mod doctor;
 mod healing;
 mod kubectl;
 mod limits;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let modules = [
         attack_surface::tests(),
         attacks::tests(),
+        doctor::tests(),
         healing::tests(),
         kubectl::tests(),
         limits::tests(),

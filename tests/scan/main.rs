@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
+mod reports;
+
 use std::path::PathBuf;
 
 use assert_cmd::Command;
@@ -63,6 +65,13 @@ impl Scanned {
 
     fn run(&self, args: &[&str]) -> Run {
         self.run_as(self.bed.kubeconfig(), args)
+    }
+
+    /// Returns a kubeconfig of the service account `default` of the namespace.
+    async fn kubeconfig_of_default_account(&self) -> PathBuf {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/default/token", self.namespace);
+        let token = self.rest.post(&path, &json!({"spec": {}})).await.unwrap();
+        self.bed.kubeconfig_of(&self.namespace, token["status"]["token"].as_str().unwrap()).unwrap()
     }
 
     fn run_as(&self, kubeconfig: PathBuf, args: &[&str]) -> Run {
@@ -206,10 +215,7 @@ async fn policies_are_read_from_the_cluster() {
 #[tokio::test]
 async fn a_missing_right_is_named() {
     let scanned = Scanned::new().await;
-    let path = format!("/api/v1/namespaces/{}/serviceaccounts/default/token", scanned.namespace);
-    let token = scanned.rest.post(&path, &json!({"spec": {}})).await.unwrap();
-    let kubeconfig =
-        scanned.bed.kubeconfig_of(&scanned.namespace, token["status"]["token"].as_str().unwrap()).unwrap();
+    let kubeconfig = scanned.kubeconfig_of_default_account().await;
     let policy = scanned.policy.display().to_string();
     let run = scanned.run_as(kubeconfig, &["-n", &scanned.namespace, "--policy", &policy]);
     assert_eq!(run.status, 2);

@@ -9,6 +9,9 @@ use crate::json::is_same;
 /// The versions of Kubernetes whose Pod API the table holds.
 pub const VERSIONS: &str = "1.36 and 1.37";
 
+/// The newest of them, as the minor version of Kubernetes 1.
+pub const NEWEST_MINOR: u32 = 37;
+
 /// The type of value that a field takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {

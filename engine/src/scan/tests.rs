@@ -184,3 +184,27 @@ fn json_that_is_no_pod_is_a_finding_and_no_panic() {
         assert_eq!(owner(&pod).kind, "Pod");
     }
 }
+
+#[test]
+fn what_the_agents_of_a_network_record_in_a_placed_pod_is_no_finding() {
+    let mut pod = stored(complete_pod());
+    pod["metadata"]["annotations"] = json!({
+        "cni.projectcalico.org/podIP": "10.0.0.7/32",
+        "k8s.v1.cni.cncf.io/network-status": "[]",
+        "k8s.ovn.org/pod-networks": "{}",
+    });
+    assert_eq!(class(&Policy::default(), &pod), Class::Conforms);
+    pod["spec"]["nodeName"] = Json::Null;
+    assert_eq!(class(&Policy::default(), &pod), Class::Older, "no agent has seen a Pod that is on no node");
+}
+
+#[test]
+fn an_annotation_by_which_an_author_asks_for_a_network_is_a_finding() {
+    for key in
+        ["k8s.v1.cni.cncf.io/networks", "cni.projectcalico.org/ipAddrs", "v1.multus-cni.io/default-network"]
+    {
+        let mut pod = stored(complete_pod());
+        pod["metadata"]["annotations"] = json!({key: "x"});
+        assert_eq!(scan(&Policy::default(), &pod, "Running").1, ["annotations"], "{key}");
+    }
+}

@@ -21,7 +21,7 @@ use sandgate_engine::policy::Source;
 
 /// The API server to ask.
 #[derive(Debug, Args)]
-pub(super) struct ClusterChoice {
+pub(in crate::cli) struct ClusterChoice {
     /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
     #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
@@ -37,7 +37,7 @@ const MAX_PAGE_PODS: usize = 500;
 const MAX_PAGE_BYTES: usize = 64 << 20;
 
 /// A connection to the API server.
-pub(super) struct Cluster {
+pub(in crate::cli) struct Cluster {
     client: Client,
     /// The namespace of the context, or of the service account.
     pub(super) namespace: String,
@@ -128,7 +128,7 @@ enum Listed {
 }
 
 impl ClusterChoice {
-    pub(super) async fn connect(&self) -> Result<Cluster, CliError> {
+    pub(in crate::cli) async fn connect(&self) -> Result<Cluster, CliError> {
         let access = Access { kubeconfig: self.kubeconfig.clone(), namespace: None }.of_user();
         let Some(context) = &self.context else {
             let api = cluster::connect(access).await.map_err(CliError::new)?;
@@ -151,6 +151,11 @@ impl ClusterChoice {
 }
 
 impl Cluster {
+    /// Returns the client, for other requests.
+    pub(in crate::cli) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Reads the Pods at `cursor`.
     pub(super) async fn pods(&self, scope: Scope<'_>, mut cursor: Cursor) -> Result<Page, CliError> {
         let asked = Asked { resource: "pods", namespace: scope.0 };
@@ -204,7 +209,7 @@ impl Cluster {
     }
 
     /// Reads the policies that the chart installed into a namespace.
-    pub(super) async fn policies(&self, namespace: &str) -> Result<Vec<Source>, CliError> {
+    pub(in crate::cli) async fn policies(&self, namespace: &str) -> Result<Vec<Source>, CliError> {
         let asked = Asked { resource: "configmaps", namespace: Some(namespace) };
         let query = [("labelSelector", "app.kubernetes.io/part-of=sandgate".to_string())];
         let Listed::Page(body) = self.list(&asked, &query).await? else { return Err(too_large(&asked)) };
@@ -226,6 +231,14 @@ impl Cluster {
             )));
         }
         Ok(sources)
+    }
+
+    /// Sends a request, and returns the status and the body of the answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), String> {
+        let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_PAGE_BYTES).collect().await.map_err(|error| error.to_string())?;
+        Ok((head.status, body.to_bytes().into()))
     }
 
     async fn list(&self, asked: &Asked<'_>, query: &[(&str, String)]) -> Result<Listed, CliError> {
@@ -292,8 +305,17 @@ fn too_large(asked: &Asked) -> CliError {
     CliError::new(format_args!("cannot list {asked}: a single page is larger than {limit} MiB"))
 }
 
+/// Returns the message of a `Status`, or the status code.
+pub(super) fn message(status: StatusCode, body: &[u8]) -> String {
+    of_status(status, &serde_json::from_slice(body).unwrap_or_default())
+}
+
+fn of_status(status: StatusCode, answer: &Value) -> String {
+    answer["message"].as_str().map_or_else(|| format!("status {status}"), str::to_owned)
+}
+
 fn denied(asked: &Asked, status: StatusCode, answer: &Value) -> CliError {
-    let message = answer["message"].as_str().map_or_else(|| format!("status {status}"), str::to_owned);
+    let message = of_status(status, answer);
     let remedy = match status {
         StatusCode::FORBIDDEN => {
             let role = if asked.namespace.is_some() { "Role" } else { "ClusterRole" };

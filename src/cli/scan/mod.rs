@@ -3,6 +3,7 @@
 mod cluster;
 mod json;
 mod junit;
+mod reports;
 mod tally;
 mod text;
 
@@ -12,8 +13,14 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
-use super::{CliError, PolicyArgs, Status, print, wait_for};
-use cluster::{Cluster, ClusterChoice, Cursor, Labels, Page, Scope};
+use super::{
+    CliError, PolicyArgs, Status, print,
+    terminal::{count, note},
+    wait_for,
+};
+pub(super) use cluster::{Cluster, ClusterChoice};
+use cluster::{Cursor, Labels, Page, Scope};
+use reports::{ReportChoice, ReportKind, Reports};
 use sandgate_engine::{
     json::pod_from_str,
     policy::{Policy, PolicySet},
@@ -23,7 +30,7 @@ use tally::Tally;
 
 /// Find running Pods that violate their policy
 ///
-/// Lists the Pods of a cluster and checks each as the webhook checks a final object. Changes nothing. What the scheduler
+/// Lists the Pods of a cluster and checks each as the webhook checks a final object. Changes no Pod. What the scheduler
 /// and the API server add to Pods is no finding. Pods that have ended and static Pods are counted, not checked.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 no Pod violates its policy, 1 violations found, 2 could not run.")]
@@ -45,6 +52,12 @@ pub(super) struct ScanArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output: Format,
+    /// Write the result into the namespaces, as a report for each policy
+    #[arg(long, value_enum, value_name = "KIND")]
+    write_reports: Option<ReportChoice>,
+    /// Exit with 0 although Pods violate their policy
+    #[arg(long)]
+    exit_zero: bool,
     #[command(flatten)]
     cluster: ClusterChoice,
 }
@@ -75,6 +88,16 @@ struct PodMetadata<'p> {
     name: Cow<'p, str>,
     #[serde(borrow)]
     namespace: Cow<'p, str>,
+    #[serde(borrow, default)]
+    uid: Option<Cow<'p, str>>,
+}
+
+/// The results of a scan.
+#[derive(Default)]
+struct Results {
+    tally: Tally,
+    /// The reports, if some are to be written.
+    reports: Option<Reports>,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,7 +113,7 @@ pub(super) fn run(args: &ScanArgs) -> Result<Status, CliError> {
         Format::Json => json::write(&tally),
         Format::Junit => junit::write(&tally)?,
     })?;
-    Ok(if tally.findings() > 0 { Status::Violations } else { Status::Fine })
+    Ok(if tally.findings() > 0 && !args.exit_zero { Status::Violations } else { Status::Fine })
 }
 
 async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
@@ -112,9 +135,13 @@ async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
     } else {
         namespaces.iter().map(|name| Scope(Some(name))).collect()
     };
+    let report_kind = match args.write_reports {
+        Some(choice) => Some(ReportKind::find(&cluster, choice).await?),
+        None => None,
+    };
     let progress = progress();
-    let mut tally = Tally::default();
-    for scope in scopes {
+    let mut results = Results { tally: Tally::default(), reports: report_kind.map(|_| Reports::default()) };
+    for scope in scopes.iter().copied() {
         let labels = labels(&cluster, &policies, scope).await?;
         // Nothing is found where nothing is demanded, and that must not look like a clean namespace.
         if let Some(name) = scope.0
@@ -125,13 +152,18 @@ async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
                  or --from-cluster, or scan another namespace by -n"
             )));
         }
-        scan_pods(&cluster, scope, &policies, &labels, &mut tally, &progress).await?;
+        scan_pods(&cluster, scope, &policies, &labels, &mut results, &progress).await?;
     }
     progress.finish_and_clear();
+    let Results { tally, reports } = results;
     if tally.no_policy > 0 && tally.classes.is_empty() {
         return Err(CliError::new(
             "no Pod is in a namespace that a policy covers: give the policies by --policy or --from-cluster",
         ));
+    }
+    if let (Some(kind), Some(reports)) = (report_kind, reports) {
+        let written = reports.write(&cluster, kind, &scopes).await?;
+        note(&format!("{} written", count(written, "report")));
     }
     Ok(tally)
 }
@@ -141,14 +173,14 @@ async fn scan_pods(
     scope: Scope<'_>,
     policies: &PolicySet,
     labels: &Labels,
-    tally: &mut Tally,
+    results: &mut Results,
     progress: &ProgressBar,
 ) -> Result<(), CliError> {
     let mut next = Some(Cursor::default());
     while let Some(cursor) = next {
         let Page { pods, left, next: following } = cluster.pods(scope, cursor).await?;
         for pod in &pods {
-            add(pod.get(), policies, labels, tally)?;
+            add(pod.get(), policies, labels, results)?;
             progress.inc(1);
         }
         progress.set_length(progress.position() + left);
@@ -157,22 +189,26 @@ async fn scan_pods(
     Ok(())
 }
 
-/// Classifies one Pod, and adds it to `tally`.
-fn add(text: &str, policies: &PolicySet, labels: &Labels, tally: &mut Tally) -> Result<(), CliError> {
+/// Classifies one Pod, and adds it to `results`.
+fn add(text: &str, policies: &PolicySet, labels: &Labels, results: &mut Results) -> Result<(), CliError> {
     let unreadable = |pod: &str, error: serde_json::Error| {
         CliError::new(format_args!(
             "{pod} cannot be read: {error}; report it with the version of the API server"
         ))
     };
     let head: PodHead = serde_json::from_str(text).map_err(|error| unreadable("a Pod", error))?;
-    let PodMetadata { name, namespace } = &head.metadata;
+    let PodMetadata { name, namespace, uid } = &head.metadata;
     let Some(policy) = policy_of(policies, labels, namespace) else {
-        tally.add_without_policy(namespace);
+        results.tally.add_without_policy(namespace);
         return Ok(());
     };
     let pod = pod_from_str(text).map_err(|error| unreadable(&format!("Pod {namespace}/{name}"), error))?;
     let scanned = classify(policy, &pod, head.status.phase.as_deref());
-    tally.add(policy, namespace, name, owner(&pod), &scanned);
+    let owner = owner(&pod);
+    if let Some(reports) = &mut results.reports {
+        reports.add(policy, (namespace, name, uid.as_deref()), &owner, &scanned);
+    }
+    results.tally.add(policy, namespace, name, owner, &scanned);
     Ok(())
 }
 

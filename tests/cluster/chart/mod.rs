@@ -50,7 +50,7 @@ pub(crate) async fn render(flags: &[&str]) -> Objects {
 
 /// The rules of what sandgate may do where it only writes Events.
 pub(crate) async fn rules_for_events() -> Value {
-    render_scenario(&scenario("audit-file")).await.one("ClusterRole")["rules"].clone()
+    render_scenario(&scenario("audit-file")).await.cluster_role()["rules"].clone()
 }
 
 /// The objects of one scenario.
@@ -88,6 +88,20 @@ impl Objects {
         let first = found.next().unwrap_or_else(|| panic!("there is a {kind}"));
         assert!(found.next().is_none(), "there is one {kind}");
         first
+    }
+
+    /// The ClusterRole of sandgate itself.
+    #[track_caller]
+    fn cluster_role(&self) -> &Value {
+        self.of_webhook("ClusterRole").next().expect("there is a ClusterRole of the webhook")
+    }
+
+    /// The objects of a kind that are for sandgate itself, not for its test and its doctor.
+    fn of_webhook(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.all(kind).filter(|object| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            !name.ends_with("-test") && !name.ends_with("-doctor")
+        })
     }
 
     pub(crate) fn all(&self, kind: &str) -> impl Iterator<Item = &Value> {

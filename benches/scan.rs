@@ -1,0 +1,139 @@
+//! `sandgate scan` of many Pods of a real API server: time, memory and requests.
+//!
+//! `SANDGATE_SCAN_PODS` sets how many, 5000 by default. Half of them conform, a half violates the policy.
+
+use std::{
+    env, fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Rest};
+
+const DEFAULT_PODS: usize = 5_000;
+/// How many creates are under way at once.
+const CREATORS: usize = 8;
+const NAMESPACES: usize = 10;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let pods = env::var("SANDGATE_SCAN_PODS").ok().and_then(|pods| pods.parse().ok()).unwrap_or(DEFAULT_PODS);
+    let bed = ControlPlane::start().await.expect("a control plane");
+    let rest = bed.rest().await.expect("a client");
+    for index in 0..NAMESPACES {
+        let metadata = json!({"name": namespace(index)});
+        bed.namespace(&rest, &metadata).await.expect("a namespace");
+    }
+    let policy = bed.folder().join("scanned.yaml");
+    let text = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: scanned}\n\
+                spec: {namespaces: [scan-*]}\n";
+    fs::write(&policy, text).expect("a policy file");
+    let conforming = rendered(&policy);
+    let creating = Instant::now();
+    create(&rest, pods, &conforming).await;
+    println!("{pods} Pods created in {:.0} s", creating.elapsed().as_secs_f64());
+    for round in 1..=3 {
+        let before = requests(&bed).await;
+        let (elapsed, peak, summary) = scan(&bed, &policy);
+        let asked = requests(&bed).await - before;
+        println!(
+            "round {round}: {:.2} s, peak {} MiB, {asked} lists of Pods; {summary}",
+            elapsed.as_secs_f64(),
+            peak >> 20
+        );
+    }
+}
+
+fn namespace(index: usize) -> String {
+    format!("scan-{}", index % NAMESPACES)
+}
+
+/// A plain Pod as the policy fills it.
+fn rendered(policy: &std::path::Path) -> Value {
+    let manifest = policy.with_file_name("plain.json");
+    fs::write(&manifest, plain().to_string()).expect("a manifest");
+    let output = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+        .args(["render", "-o", "json", "--namespace", "scan-0", "--policy"])
+        .args([policy, &manifest])
+        .output()
+        .expect("sandgate starts");
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn plain() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]},
+    })
+}
+
+async fn create(rest: &Rest, pods: usize, conforming: &Value) {
+    let mut creators = Vec::new();
+    for creator in 0..CREATORS {
+        let (rest, conforming) = (rest.clone(), conforming.clone());
+        creators.push(async move {
+            for number in (creator..pods).step_by(CREATORS) {
+                let mut pod = if number % 2 == 0 { conforming.clone() } else { plain() };
+                if number % 20 == 1 {
+                    pod["spec"]["hostNetwork"] = json!(true);
+                }
+                pod["metadata"]["name"] = json!(format!("pod-{number}"));
+                pod["metadata"]["namespace"] = Value::Null;
+                let path = format!("/api/v1/namespaces/{}/pods", namespace(number));
+                rest.post(&path, &pod).await.unwrap_or_else(|denial| panic!("{denial}"));
+            }
+        });
+    }
+    futures::future::join_all(creators).await;
+}
+
+/// Runs the scan; how long it took, the most memory that it used in bytes, and the last line but one.
+fn scan(bed: &ControlPlane, policy: &std::path::Path) -> (Duration, u64, String) {
+    let start = Instant::now();
+    let out = bed.folder().join("scan.txt");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sandgate"))
+        .env_clear()
+        .args(["scan", "--all-namespaces", "--exit-zero", "--kubeconfig"])
+        .arg(bed.kubeconfig())
+        .arg("--policy")
+        .arg(policy)
+        .stdout(Stdio::from(fs::File::create(&out).expect("a file")))
+        .spawn()
+        .expect("sandgate starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        peak = peak.max(high_water(&status));
+        if let Some(ended) = child.try_wait().expect("a child of this process") {
+            assert!(ended.success(), "{ended}");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let elapsed = start.elapsed();
+    let text = fs::read_to_string(&out).expect("the output");
+    let summary =
+        text.lines().find(|line| line.contains(" violate their policy")).unwrap_or_default().to_owned();
+    (elapsed, peak, summary)
+}
+
+/// The most memory that a process has had so far, in bytes.
+fn high_water(status: &str) -> u64 {
+    let text = fs::read_to_string(status).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or_default() << 10
+}
+
+/// How many lists of Pods the API server has answered.
+async fn requests(bed: &ControlPlane) -> u64 {
+    let metrics = bed.kubectl(&["get", "--raw", "/metrics"]).await.expect_success();
+    let lists = metrics.lines().filter(|line| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("resource=\"pods\"")
+            && line.contains("verb=\"LIST\"")
+    });
+    lists.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}

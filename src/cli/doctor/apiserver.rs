@@ -1,0 +1,258 @@
+//! The API server: its version, the fields of its Pods, what its metrics show.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    facts::Facts,
+    finding::{Answer, Check, Section, Severity, Verdict},
+    reader::{items, name, some},
+};
+use sandgate_engine::pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS};
+
+/// The oldest minor version of Kubernetes 1 that sandgate runs on.
+const OLDEST_MINOR: u32 = 30;
+
+pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+    (Check::new(Section::Cluster, Severity::High, "kubernetes-version"), version),
+    (Check::new(Section::Cluster, Severity::Medium, "pod-schema"), pod_schema),
+];
+
+pub(super) const METRIC_CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+    (Check::new(Section::Webhooks, Severity::Critical, "fail-open"), fail_open),
+    (Check::new(Section::Webhooks, Severity::Medium, "backstop"), backstop),
+    (Check::new(Section::Webhooks, Severity::High, "backstop-caught"), backstop_caught),
+    (Check::new(Section::Webhooks, Severity::Low, "mutating-policies"), mutating_policies),
+    (Check::new(Section::Cluster, Severity::Medium, "apiserver-audit"), audit),
+];
+
+/// The minor version, without the `+` that some clouds add.
+fn minor(version: &Value) -> Option<u32> {
+    version["minor"].as_str()?.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
+}
+
+fn version(facts: &Facts) -> Answer<'_> {
+    let text = facts.version["gitVersion"].as_str().unwrap_or("an unknown version");
+    match minor(&facts.version) {
+        Some(minor) if minor < OLDEST_MINOR => Ok(Verdict::fail(
+            format!("Kubernetes {text} is older than 1.{OLDEST_MINOR}"),
+            format!("upgrade Kubernetes to 1.{OLDEST_MINOR} or newer"),
+        )),
+        Some(_) => Ok(Verdict::ok(format!("Kubernetes {text}"))),
+        None => Ok(Verdict::unknown(format!("Kubernetes {text}"), "check the address of the API server")),
+    }
+}
+
+fn pod_schema(facts: &Facts) -> Answer<'_> {
+    let schemas = facts.schemas.as_ref()?;
+    if !schemas["io.k8s.api.core.v1.Pod"].is_object() {
+        return Ok(Verdict::unknown(
+            "the API server does not describe its Pods (/openapi/v3/api/v1)",
+            "give the document of its version by --openapi",
+        ));
+    }
+    let unknown: Vec<String> = unknown_fields(schemas).into_iter().collect();
+    let server = minor(&facts.version).unwrap_or_default();
+    if unknown.is_empty() {
+        return Ok(Verdict::ok(format!("sandgate knows every field of its Pods (Kubernetes {VERSIONS})")));
+    }
+    // The table leaves fields of the versions that it was written from unknown on purpose.
+    if server <= NEWEST_MINOR && !facts.has_other_schemas {
+        return Ok(Verdict::ok(format!("fields that are denied on purpose: {}", some(&unknown))));
+    }
+    Ok(Verdict::fail(
+        format!("fields of its Pods that sandgate does not know, and denies: {}", some(&unknown)),
+        format!("upgrade sandgate before Kubernetes: this version was written for {VERSIONS}"),
+    ))
+}
+
+/// Returns the fields of a Pod that the API server knows and sandgate does not, each as `Type.field`.
+fn unknown_fields(schemas: &Value) -> BTreeSet<String> {
+    let mut unknown = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    compare(&POD, "io.k8s.api.core.v1.Pod", schemas, &mut seen, &mut unknown);
+    unknown
+}
+
+fn compare(
+    ours: &'static Type,
+    theirs: &str,
+    schemas: &Value,
+    seen: &mut BTreeSet<String>,
+    unknown: &mut BTreeSet<String>,
+) {
+    if !seen.insert(theirs.to_owned()) {
+        return;
+    }
+    for (field, value) in schemas[theirs]["properties"].as_object().into_iter().flatten() {
+        match ours.field(field) {
+            None => {
+                unknown.insert(format!("{}.{field}", ours.name));
+            }
+            Some(kind) => {
+                if let (Some(of), Some(name)) = (object(kind), reference(value)) {
+                    compare(of, name, schemas, seen, unknown);
+                }
+            }
+        }
+    }
+}
+
+/// The type of the objects that a field has, itself or as items.
+fn object(kind: Kind) -> Option<&'static Type> {
+    match kind {
+        Kind::Object(of) => Some(of),
+        Kind::List(items) => object(*items),
+        Kind::Map(values) => object(*values),
+        _ => None,
+    }
+}
+
+/// The name of the type that a value, or an item of it, has; it may stand in an `allOf` beside a default.
+fn reference(value: &Value) -> Option<&str> {
+    let inner = [&value["items"], &value["additionalProperties"]].into_iter().find(|inner| inner.is_object());
+    let value = inner.unwrap_or(value);
+    let reference = value["$ref"].as_str().or_else(|| value.pointer("/allOf/0/$ref")?.as_str())?;
+    reference.rsplit('/').next()
+}
+
+/// The lines of a metric with all of these texts, and their sum.
+fn sum<'m>(metrics: &'m str, metric: &str, texts: &[&str]) -> Option<(f64, Vec<&'m str>)> {
+    let is_it = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let mut lines = metrics.lines().filter(is_it).peekable();
+    lines.peek()?;
+    let lines: Vec<&str> = lines.filter(|line| texts.iter().all(|text| line.contains(text))).collect();
+    let values = lines.iter().filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Some((values.sum(), lines))
+}
+
+fn fail_open(facts: &Facts) -> Answer<'_> {
+    let metrics = facts.apiserver_metrics.as_ref()?;
+    let found = sum(metrics, "apiserver_admission_webhook_fail_open_count", &["sandgate.dev\""]);
+    match found {
+        Some((count, _)) if count > 0.0 => Ok(Verdict::fail(
+            format!("{count} requests were admitted because sandgate did not answer"),
+            "set webhook.failurePolicy=Fail; sandgate scan finds what came in",
+        )),
+        _ => Ok(Verdict::ok("no request was admitted because sandgate did not answer")),
+    }
+}
+
+fn backstop_caught(facts: &Facts) -> Answer<'_> {
+    let metrics = facts.apiserver_metrics.as_ref()?;
+    let texts = ["policy=\"sandgate-", "enforcement_action=\"deny\""];
+    match sum(metrics, "apiserver_validating_admission_policy_check_total", &texts) {
+        Some((count, _)) if count > 0.0 => Ok(Verdict::fail(
+            format!(
+                "the API server's own policies of sandgate denied {count} requests: Pods came past the webhook"
+            ),
+            "find out why the webhook was not asked: the API server's audit log has each denial",
+        )),
+        _ => Ok(Verdict::ok("the API server's own policies of sandgate had nothing to deny")),
+    }
+}
+
+fn audit(facts: &Facts) -> Answer<'_> {
+    let metrics = facts.apiserver_metrics.as_ref()?;
+    match sum(metrics, "apiserver_audit_event_total", &[]) {
+        Some((count, _)) if count > 0.0 => Ok(Verdict::ok("the API server writes an audit log")),
+        _ => Ok(Verdict::fail(
+            "the API server writes no audit log: changes of webhook configurations leave no trace",
+            "start it with examples/audit-policy.yaml, or switch on audit logs of your cloud",
+        )),
+    }
+}
+
+fn backstop(facts: &Facts) -> Answer<'_> {
+    const HASH: &str = "sandgate.dev/policy-hash";
+    let (policies, bindings) = (facts.admission_policies.as_ref()?, facts.admission_bindings.as_ref()?);
+    let ours = facts.policies.as_ref()?;
+    let is_ours = |object: &&Value| {
+        object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "sandgate"
+            && object["metadata"]["annotations"][HASH].is_string()
+    };
+    let stored: Vec<&Value> = policies.iter().filter(is_ours).collect();
+    if stored.is_empty() {
+        let fail = Verdict::fail(
+            "no backstop: while sandgate is not asked, Pods are stored as they come",
+            "sandgate backstop render prints ValidatingAdmissionPolicies of the same policies",
+        );
+        return Ok(fail.of_severity(Severity::Info));
+    }
+    for policy in ours.policies().iter().filter(|policy| !policy.header.is_for_no_namespace()) {
+        let wanted = format!("sandgate-{}", policy.name);
+        let Some(found) = stored.iter().find(|object| name(object) == wanted) else {
+            return Ok(Verdict::fail(
+                format!("policy {} has no backstop", policy.name),
+                "render it again (sandgate backstop render)",
+            ));
+        };
+        if found["metadata"]["annotations"][HASH] != policy.hash.as_str() {
+            return Ok(Verdict::fail(
+                format!("the backstop {wanted} is of another content of policy {}", policy.name),
+                "render it again (sandgate backstop render)",
+            ));
+        }
+        let denies = |binding: &&Value| {
+            binding["spec"]["policyName"] == wanted.as_str()
+                && items(&binding["spec"]["validationActions"]).iter().any(|action| action == "Deny")
+        };
+        let is_enforced = policy.mode() == sandgate_engine::policy::Mode::Enforce;
+        if is_enforced && !bindings.iter().any(|binding| denies(&binding)) {
+            return Ok(Verdict::fail(
+                format!("no binding of the backstop {wanted} denies"),
+                "bind it with validationActions [Deny, Audit]",
+            ));
+        }
+    }
+    Ok(Verdict::ok(format!("{} backstops, of the policies in force", stored.len())))
+}
+
+fn mutating_policies(facts: &Facts) -> Answer<'_> {
+    let of_pods = |policy: &&Value| {
+        let rules = items(&policy["spec"]["matchConstraints"]["resourceRules"]).iter();
+        let mut resources = rules.flat_map(|rule| items(&rule["resources"]));
+        resources.any(|resource| {
+            resource.as_str().is_some_and(|name| name.starts_with("pods") || name.starts_with('*'))
+        }) && policy["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "sandgate"
+    };
+    let found: Vec<&str> = facts.mutating_policies.as_ref()?.iter().filter(of_pods).map(name).collect();
+    if found.is_empty() {
+        return Ok(Verdict::ok("no MutatingAdmissionPolicy changes Pods"));
+    }
+    Ok(Verdict::fail(
+        format!("MutatingAdmissionPolicies that change Pods before sandgate: {}", some(&found)),
+        "nothing, if Pods are admitted: what they write looks like the author's own choice",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_sandgate_does_not_know_is_named_with_its_type() {
+        let schemas = json!({
+            "io.k8s.api.core.v1.Pod": {"properties": {"spec": {"allOf": [{"$ref": "#/components/schemas/Spec"}]}}},
+            "Spec": {"properties": {
+                "hostNetwork": {},
+                "escape": {},
+                "containers": {"items": {"$ref": "#/x/Container"}},
+            }},
+            "Container": {"properties": {"image": {}, "door": {}}},
+        });
+        let unknown: Vec<String> = unknown_fields(&schemas).into_iter().collect();
+        assert_eq!(unknown, ["Container.door", "PodSpec.escape"]);
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels() {
+        let metrics = "# TYPE a counter\na{x=\"1\"} 2\na{x=\"2\"} 3\nab 7\n";
+        assert_eq!(sum(metrics, "a", &[]).unwrap().0.to_string(), "5");
+        assert_eq!(sum(metrics, "a", &["x=\"2\""]).unwrap().1, ["a{x=\"2\"} 3"]);
+        assert_eq!(sum(metrics, "b", &[]), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! The Pods of sandgate itself.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    facts::Facts,
+    finding::{Answer, Check, Section, Severity, Verdict},
+    reader::{Read, has, items, name, some},
+};
+
+pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+    (Check::new(Section::Sandgate, Severity::High, "replicas"), replicas),
+    (Check::new(Section::Sandgate, Severity::Medium, "replica-nodes"), nodes),
+    (Check::new(Section::Sandgate, Severity::Medium, "disruption-budget"), budget),
+    (Check::new(Section::Sandgate, Severity::High, "policy-loaded"), policy_loaded),
+    (Check::new(Section::Sandgate, Severity::Medium, "certificate"), certificate),
+    (Check::new(Section::Sandgate, Severity::Low, "version"), version),
+];
+
+/// How long before its end a certificate that was not renewed is a finding, in seconds.
+const CERTIFICATE_MARGIN: f64 = 86_400.0;
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = items(&pod["status"]["conditions"]);
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+fn replicas(facts: &Facts) -> Answer<'_> {
+    let (deployments, pods) = (facts.release.deployments.as_ref()?, facts.release.pods.as_ref()?);
+    let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+    let namespace = &facts.release.namespace;
+    if deployments.is_empty() {
+        return Ok(Verdict::fail(
+            format!("namespace {namespace} has no Deployment of sandgate"),
+            "install the chart, or name its namespace by --sandgate-namespace",
+        ));
+    }
+    if ready < 2 {
+        return Ok(Verdict::fail(
+            format!("{ready} replicas are ready: a restart or an eviction denies every Pod meanwhile"),
+            format!("set replicas=3; kubectl -n {namespace} get pods"),
+        ));
+    }
+    Ok(Verdict::ok(format!("{ready} replicas are ready")))
+}
+
+fn nodes(facts: &Facts) -> Answer<'_> {
+    let pods = facts.release.pods.as_ref()?;
+    let nodes: BTreeSet<&str> = pods.iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();
+    if nodes.len() < 2 {
+        return Ok(Verdict::fail(
+            format!("all replicas run on {} node", nodes.len()),
+            "add a node, or set spread.nodes=DoNotSchedule",
+        ));
+    }
+    Ok(Verdict::ok(format!("replicas run on {} nodes", nodes.len())))
+}
+
+fn budget(facts: &Facts) -> Answer<'_> {
+    let (budgets, pods) = (facts.release.budgets.as_ref()?, facts.release.pods.as_ref()?);
+    let covers = |budget: &&Value| {
+        let labels = budget["spec"]["selector"]["matchLabels"].as_object();
+        labels.is_some_and(|labels| {
+            !pods.is_empty()
+                && pods.iter().all(|pod| {
+                    labels.iter().all(|(key, value)| pod["metadata"]["labels"][key.as_str()] == *value)
+                })
+        })
+    };
+    match budgets.iter().find(covers) {
+        Some(budget) => Ok(Verdict::ok(format!("PodDisruptionBudget {}", name(budget)))),
+        None => Ok(Verdict::fail(
+            "no PodDisruptionBudget selects sandgate: a drain may evict all replicas at once",
+            "set podDisruptionBudget.enabled=true",
+        )),
+    }
+}
+
+/// The values of a label in the lines of a metric.
+fn label_values<'m>(metrics: &'m str, metric: &str, label: &str) -> BTreeSet<&'m str> {
+    let lines =
+        metrics.lines().filter_map(|line| line.strip_prefix(metric)).filter(|rest| rest.starts_with('{'));
+    lines
+        .filter_map(|rest| {
+            let (_, value) = rest.split_once(&format!("{label}=\""))?;
+            value.split('"').next()
+        })
+        .collect()
+}
+
+/// The metrics of each replica that could be read.
+fn metrics(facts: &Facts) -> Result<Vec<(&str, &str)>, &super::reader::Unread> {
+    facts.release.pods.as_ref()?;
+    let mut found = Vec::new();
+    for (pod, metrics) in &facts.release.metrics {
+        found.push((pod.as_str(), Read::as_ref(metrics)?.as_str()));
+    }
+    Ok(found)
+}
+
+const NO_REPLICA: (&str, &str) = ("there is no replica to ask", "see replicas");
+
+fn policy_loaded(facts: &Facts) -> Answer<'_> {
+    let policies = facts.policies.as_ref()?;
+    let replicas = metrics(facts)?;
+    if replicas.is_empty() {
+        return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
+    }
+    let wanted: BTreeSet<&str> = policies.policies().iter().map(|policy| policy.hash.as_str()).collect();
+    let other: Vec<&str> = replicas
+        .iter()
+        .filter(|(_, metrics)| label_values(metrics, "sandgate_policy_info", "hash") != wanted)
+        .map(|(pod, _)| *pod)
+        .collect();
+    if other.is_empty() {
+        return Ok(Verdict::ok(format!(
+            "{} replicas have loaded these {} policies",
+            replicas.len(),
+            wanted.len()
+        )));
+    }
+    Ok(Verdict::fail(
+        format!("replicas with other policies than these: {}", some(&other)),
+        "wait a minute for the ConfigMap; if it stays so, their log says why the policy was not loaded",
+    ))
+}
+
+fn value_of(metrics: &str, metric: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+fn certificate(facts: &Facts) -> Answer<'_> {
+    let replicas = metrics(facts)?;
+    let ends = replicas
+        .iter()
+        .filter_map(|(_, metrics)| value_of(metrics, "sandgate_certificate_not_after_timestamp_seconds"));
+    let Some(first) = ends.min_by(f64::total_cmp) else {
+        return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
+    };
+    let left = first - facts.now as f64;
+    if left < CERTIFICATE_MARGIN {
+        let hours = (left / 3600.0).floor();
+        return Ok(Verdict::fail(
+            format!("a served certificate expires in {hours} hours"),
+            "sandgate certs show; renew it in mode files",
+        ));
+    }
+    Ok(Verdict::ok(format!("served certificates are valid for {} days", (left / 86_400.0).floor())))
+}
+
+fn version(facts: &Facts) -> Answer<'_> {
+    const OWN: &str = env!("CARGO_PKG_VERSION");
+    let replicas = metrics(facts)?;
+    if replicas.is_empty() {
+        return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
+    }
+    let versions: BTreeSet<&str> = replicas
+        .iter()
+        .flat_map(|(_, metrics)| label_values(metrics, "sandgate_build_info", "version"))
+        .collect();
+    let versions: Vec<&str> = versions.into_iter().collect();
+    if versions == [OWN] {
+        return Ok(Verdict::ok(format!("this program and all replicas are {OWN}")));
+    }
+    Ok(Verdict::fail(
+        format!("this program is {OWN}, the replicas are {}", some(&versions)),
+        "use the program of the release: other versions know other rules",
+    ))
+}
+
+/// Returns true if a rule of a role gives one of these verbs on a resource.
+pub(super) fn gives(rule: &Value, group: &str, resource: &str, verbs: &[&str]) -> bool {
+    let lists = |field: &str, text: &str| has(&rule[field], text) || has(&rule[field], "*");
+    lists("apiGroups", group) && lists("resources", resource) && verbs.iter().any(|verb| lists("verbs", verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_values_of_metrics_are_read() {
+        let metrics = "sandgate_policy_info{policy=\"a\",hash=\"1f\",mode=\"enforce\"} 1\n\
+                       sandgate_policy_info{policy=\"b\",hash=\"2e\",mode=\"audit\"} 1\nx 3.5\n";
+        let hashes: Vec<&str> = label_values(metrics, "sandgate_policy_info", "hash").into_iter().collect();
+        assert_eq!(hashes, ["1f", "2e"]);
+        assert_eq!(value_of(metrics, "x"), Some(3.5));
+        assert_eq!(value_of(metrics, "y"), None);
+    }
+}
