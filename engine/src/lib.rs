@@ -15,6 +15,7 @@ pub mod policy;
 pub mod review;
 pub mod rules;
 pub mod scan;
+pub mod suggest;
 pub mod text;
 pub mod violations;
 pub mod workload;

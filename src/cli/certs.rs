@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use axum::http::Request;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -89,13 +90,31 @@ fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, CliError> {
 
 async fn report(args: &ShowArgs) -> Result<Report, CliError> {
     let (access, watched) = args.cluster.clone().split();
-    let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
+    let mut api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
+    if !args.cluster.names_namespace()
+        && let Some(namespace) = release_namespace(&api, &watched).await
+    {
+        api = api.in_namespace(namespace);
+    }
     let view = Snapshot::take(&api, &watched).await.map_err(CliError::new)?;
     let served = match &args.server {
         Some(address) => Some((address.as_str(), Served::by(address, certs::now()).await)),
         None => None,
     };
     Ok(Report::new(api.namespace(), &watched, &view, served))
+}
+
+/// Returns the namespace of the Service that the webhook configuration names, where the Secret is; `None` if the
+/// configuration cannot be read or names a URL.
+async fn release_namespace(api: &cluster::Api, watched: &Watched) -> Option<String> {
+    let path = format!(
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{}",
+        watched.configuration
+    );
+    let request = Request::get(path).body(Vec::new()).ok()?;
+    let found: serde_json::Value = api.client().request(request).await.ok()?;
+    let namespace = found["webhooks"][0]["clientConfig"]["service"]["namespace"].as_str();
+    namespace.map(str::to_owned)
 }
 
 /// All that is shown.

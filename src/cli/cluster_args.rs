@@ -24,6 +24,11 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// Returns true if the namespace was named, by its flag or in the environment.
+    pub(super) fn names_namespace(&self) -> bool {
+        self.namespace.is_some()
+    }
+
     pub(super) fn split(self) -> (Access, Watched) {
         let Self { kubeconfig, namespace, ca_secret, webhook_configuration } = self;
         (

@@ -67,6 +67,20 @@ pub(super) struct WorkloadArgs {
 }
 
 impl WorkloadArgs {
+    /// Returns the arguments for these files.
+    pub(super) fn of_files(files: &[PathBuf], namespace: Option<&str>, exclude: &[String]) -> Self {
+        Self {
+            files: files.to_vec(),
+            policy: PolicyArgs { policy: None },
+            namespace: namespace.map(str::to_owned),
+            paths: Vec::new(),
+            exclude: exclude.to_vec(),
+            runtime_class: None,
+            user: None,
+            groups: Vec::new(),
+        }
+    }
+
     /// Returns what evaluates the Pods, with the namespaces that were found among the files.
     pub(super) fn evaluator<'a>(&self, policies: &'a PolicySet, namespaces: Namespaces) -> Evaluator<'a> {
         let user = self.user.as_ref().map(|user| User::new(user, &self.groups));

@@ -98,6 +98,12 @@ impl Api {
         Self { client, namespace }
     }
 
+    /// Returns the same client for another namespace.
+    #[must_use]
+    pub fn in_namespace(self, namespace: String) -> Self {
+        Self { namespace, ..self }
+    }
+
     /// The namespace that we are in.
     #[must_use]
     pub fn namespace(&self) -> &str {

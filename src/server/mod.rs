@@ -150,7 +150,7 @@ pub async fn serve(
     // As process 1 a signal without a handler is ignored, so they are installed before anything else.
     let mut signals = Signals::install()?;
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
-    tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy loaded");
+    tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), set_hash = policies.hash(), "Policy loaded");
     let observers = observers(&settings, &metrics, trail, &supervisor).await?;
     let keys = settings.tokens.as_ref().map(|tokens| tokens.read()).transpose()?;
     let tokens = match (&settings.tokens, &keys) {

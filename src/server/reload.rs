@@ -33,7 +33,7 @@ pub(super) fn watch_policy(
     let shared = Arc::clone(shared);
     let apply = move |sources: &Vec<Source>| {
         let policies = PolicySet::from_sources(sources).map_err(|errors| errors.to_string())?;
-        tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), hash = policies.hash(), "Policy reloaded");
+        tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), set_hash = policies.hash(), "Policy reloaded");
         shared.metrics.reviews.set_policies(&policies, jiff::Timestamp::now());
         shared.policies.store(Arc::new(policies));
         shared.no_policy.clear();

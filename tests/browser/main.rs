@@ -123,7 +123,8 @@ fn complaints(output: &Output) -> Vec<String> {
 fn trail() -> String {
     let record = |number: usize, verdict: &str, user: &str| {
         json!({
-            "time": format!("2026-11-{}T{:02}:00:00Z", 24 + number / 24, number % 24), "verdict": verdict, "endpoint": "mutate",
+            "time": format!("2026-11-{}T{:02}:00:00Z", 24 + number / 24, number % 24), "verdict": verdict,
+            "endpoint": if verdict == "denied" { "mutate" } else { "validate" },
             "uid": format!("uid-{number}"), "dryRun": true, "operation": "CREATE", "resource": "pods",
             "subresource": "", "namespace": "n".repeat(253), "name": "p".repeat(253), "generateName": "",
             "owner": {"kind": "Job", "name": user}, "user": user, "groups": [], "serviceAccount": "",

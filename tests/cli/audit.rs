@@ -18,7 +18,7 @@ pub(crate) fn verdict(user: &str, outcome: &str) -> Value {
     };
     json!({
         "time": "2026-11-24T12:00:00.5Z", "cluster": "east", "instance": "gate-1", "verdict": outcome,
-        "endpoint": "mutate", "authenticated": false, "uid": format!("uid-{user}"), "dryRun": false,
+        "endpoint": if outcome == "denied" { "mutate" } else { "validate" }, "authenticated": false, "uid": format!("uid-{user}"), "dryRun": false,
         "operation": "CREATE", "resource": "pods", "subresource": "", "namespace": "workflows", "name": "",
         "generateName": "step-", "owner": {"kind": "Job", "name": "train"}, "user": user, "groups": ["dev"],
         "serviceAccount": "runner", "policy": "workflow-runner", "profile": null, "exceptions": [],

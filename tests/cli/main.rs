@@ -12,9 +12,11 @@ mod hostile;
 mod levels;
 mod policy;
 mod render;
+mod replay;
 mod report;
 mod review;
 mod streams;
+mod suggest;
 
 use std::{
     fs,

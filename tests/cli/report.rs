@@ -40,7 +40,12 @@ fn trail(requests: &[Request]) -> String {
             time,
             9,
         );
-        link.seal(&record, &mut trail);
+        // What /mutate admits ends at /validate, and requests are counted.
+        let mut line = String::from_utf8(record).unwrap();
+        if !line.contains(r#""verdict":"denied""#) {
+            line = line.replace(r#""endpoint":"mutate""#, r#""endpoint":"validate""#);
+        }
+        link.seal(line.as_bytes(), &mut trail);
     }
     String::from_utf8(trail).unwrap()
 }
@@ -87,7 +92,7 @@ fn the_page_shows_who_was_denied_and_what_to_change() {
     let page = report(some(), &[]);
     assert!(page.starts_with("<!doctype html>\n"), "{}", &page[..80]);
     assert_has(&page, &["24 Nov 2026, 08:00:00</time> to <time", "24 Nov 2026, 12:30:00</time> UTC"]);
-    assert_has(&page, &["<dt>Verdicts</dt><dd>5</dd>", "<dt>Denied</dt><dd>2</dd>", "40.0 % of all"]);
+    assert_has(&page, &["<dt>Requests</dt><dd>5</dd>", "<dt>Denied</dt><dd>2</dd>", "40.0 % of all"]);
     let denied = section(&page, "denied");
     assert_has(denied, &["host-namespaces</a>", "node-name</a>", "<bdi>alice</bdi>", "<bdi>busybox</bdi>"]);
     assert!(!denied.contains("carol") && !denied.contains("dave") && !denied.contains("bob"), "{denied}");
@@ -208,7 +213,7 @@ fn a_list_that_is_cut_says_so() {
 fn the_page_says_which_filters_it_was_made_with() {
     let page = report(some(), &["--user", "c*", "--user", "dave", "--since", "2026-11-24"]);
     assert_has(&page, &["since <bdi>2026-11-24T00:00:00Z</bdi>", "user <bdi>c* or dave</bdi>"]);
-    assert_has(&page, &["<dt>Verdicts</dt><dd>2</dd>"]);
+    assert_has(&page, &["<dt>Requests</dt><dd>2</dd>"]);
     assert!(!page.contains("alice") && !page.contains("id=\"denied\""));
     assert_has(
         &report(some(), &["--user", "nobody"]),
@@ -225,7 +230,7 @@ fn what_could_not_be_read_is_named_in_the_page_too() {
         run.stderr,
         "error: standard input:6: is no audit line: expected value\nerror: standard input:7: is cut off\n"
     );
-    assert_has(&run.stdout, &["<strong>2 lines could not be read.</strong>", "<dt>Verdicts</dt><dd>5</dd>"]);
+    assert_has(&run.stdout, &["<strong>2 lines could not be read.</strong>", "<dt>Requests</dt><dd>5</dd>"]);
     assert_has(
         section(&run.stdout, "read"),
         &["standard input:6: is no audit line: expected value", "standard input:7: is cut off"],
@@ -272,7 +277,7 @@ fn the_api_servers_own_log_makes_a_page_too() {
 
 #[test]
 fn an_empty_trail_makes_a_page_that_says_so() {
-    assert_has(&report("", &[]), &["There is no verdict in what was read.", "<dt>Verdicts</dt><dd>0</dd>"]);
+    assert_has(&report("", &[]), &["There is no request in what was read.", "<dt>Requests</dt><dd>0</dd>"]);
 }
 
 #[test]

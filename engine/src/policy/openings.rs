@@ -48,6 +48,16 @@ pub enum Reach {
     Users(String),
 }
 
+impl Opening {
+    /// Returns how dangerous the opening is beside others. What only authenticated users or certain images reach weighs
+    /// half.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        let is_narrow = !self.exception.is_empty() || matches!(self.reach, Reach::Users(_));
+        weight(&self.key) * if is_narrow { 1 } else { 2 }
+    }
+}
+
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {

@@ -23,6 +23,9 @@ pub(super) struct FilterArgs {
     /// Only of this namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Vec<String>,
+    /// Only of this cluster, as --cluster-name of the server has it
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Vec<String>,
     /// Only of this user
     #[arg(long, value_name = "USER")]
     user: Vec<String>,
@@ -33,10 +36,11 @@ pub(super) struct FilterArgs {
 
 impl FilterArgs {
     pub(super) fn wants(&self, record: &AuditRecord) -> bool {
-        let Self { since, until, verdict: verdicts, rule, namespace, user, image } = self;
+        let Self { since, until, verdict: verdicts, rule, namespace, cluster, user, image } = self;
         let rules = record.rules();
         (verdicts.is_empty() || verdicts.iter().any(|verdict| *verdict == record.verdict))
             && is_any(namespace, &record.namespace)
+            && is_any(cluster, &record.cluster)
             && is_any(user, &record.user)
             && (rule.is_empty() || rules.iter().any(|id| is_any(rule, id)))
             && (image.is_empty() || record.images.iter().any(|name| is_any(image, name)))
@@ -45,7 +49,7 @@ impl FilterArgs {
 
     /// Returns each filter that was given, with its values.
     pub(super) fn described(&self) -> Vec<(&'static str, String)> {
-        let Self { since, until, verdict, rule, namespace, user, image } = self;
+        let Self { since, until, verdict, rule, namespace, cluster, user, image } = self;
         let time = |time: &Option<Timestamp>| time.iter().map(ToString::to_string).collect::<Vec<_>>();
         let filters = [
             ("since", time(since)),
@@ -53,6 +57,7 @@ impl FilterArgs {
             ("verdict", verdict.clone()),
             ("rule", rule.clone()),
             ("namespace", namespace.clone()),
+            ("cluster", cluster.clone()),
             ("user", user.clone()),
             ("image", image.clone()),
         ];

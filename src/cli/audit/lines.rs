@@ -7,6 +7,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
 
 use crate::{
     audit::chain::{Seal, SealReader},
@@ -135,6 +136,28 @@ impl Lines {
     }
 }
 
+/// Returns true for a line of sandgate's own log, as text or JSON: in the output of a Pod it stands between the records.
+pub(super) fn is_log_line(text: &[u8]) -> bool {
+    const LEVELS: [&str; 5] = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+    const BEGIN: &[u8] = br#"{"timestamp":""#;
+    #[derive(Deserialize)]
+    struct LogLine<'l> {
+        timestamp: &'l str,
+        level: &'l str,
+    }
+    if text.starts_with(BEGIN) {
+        let line: Option<LogLine> = serde_json::from_slice(text).ok();
+        return line.is_some_and(|line| is_time(line.timestamp) && LEVELS.contains(&line.level));
+    }
+    let Ok(text) = str::from_utf8(text) else { return false };
+    let mut words = text.split_ascii_whitespace();
+    words.next().is_some_and(is_time) && words.next().is_some_and(|level| LEVELS.contains(&level))
+}
+
+fn is_time(text: &str) -> bool {
+    text.parse::<jiff::Timestamp>().is_ok()
+}
+
 fn unreadable(name: &str, error: &io::Error) -> CliError {
     CliError::new(format_args!("{name}: cannot be read: {}", reason(error)))
 }
@@ -168,6 +191,26 @@ mod tests {
         }
         assert_eq!(lines.place(), "x:5");
         assert!(!lines.advance().unwrap());
+    }
+
+    #[test]
+    fn lines_of_the_log_are_known() {
+        for line in [
+            "2026-11-24T12:00:00.123456Z  INFO sandgate::cli::serve: Serving listen=0.0.0.0:10250",
+            r#"{"timestamp":"2026-11-24T12:00:00.123456Z","level":"INFO","message":"Serving","target":"sandgate"}"#,
+        ] {
+            assert!(is_log_line(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "",
+            "{}",
+            "hello",
+            r#"{"time":"2026-11-24T12:00:00Z","verdict":"denied"}"#,
+            r#"{"timestamp":"2026-11-24T12:00:00Z","level":"denied"}"#,
+            "2026-11-24T12:00:00Z denied",
+        ] {
+            assert!(!is_log_line(line.as_bytes()), "{line}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `sandgate audit`: reads the audit trail, and the API server's audit log.
 
 mod apiserver_event;
+mod chains;
 mod counts;
 mod filter;
 mod lines;
 mod list;
+pub(super) mod pod_creates;
 mod report;
 mod show;
 mod source;

@@ -7,8 +7,10 @@ use indicatif::ProgressBar;
 
 use super::{
     apiserver_event::AuditEvent,
+    chains::Chains,
     filter::FilterArgs,
-    lines::{COMPRESSED, Line, Lines, MAX_LINE_BYTES, progress},
+    lines::{COMPRESSED, Line, Lines, MAX_LINE_BYTES, is_log_line, progress},
+    verify::in_order,
 };
 use crate::{
     audit::{Notice, TrailLine, VerdictLine},
@@ -44,9 +46,22 @@ impl SourceArgs {
         &self,
         filter: Option<&FilterArgs>,
         is_quiet: bool,
+        take: impl FnMut(VerdictLine) -> Result<ControlFlow<()>, CliError>,
+    ) -> Result<Reading, CliError> {
+        self.each_verified(filter, is_quiet, None, take)
+    }
+
+    /// Does the same, and follows the chains of the trail in `chains`. Several files are then read in the order of their
+    /// first records.
+    pub(super) fn each_verified(
+        &self,
+        filter: Option<&FilterArgs>,
+        is_quiet: bool,
+        mut chains: Option<&mut Chains>,
         mut take: impl FnMut(VerdictLine) -> Result<ControlFlow<()>, CliError>,
     ) -> Result<Reading, CliError> {
         let Self { files, apiserver } = self;
+        let files = &if chains.is_some() && !files.is_empty() { in_order(files)? } else { files.clone() };
         let bar = progress(&[&files[..], apiserver].concat(), is_quiet);
         let mut reading = Reading::default();
         let trail = files.iter().map(|path| (path, LineKind::Trail));
@@ -55,6 +70,10 @@ impl SourceArgs {
             let mut lines = Lines::open(path, &bar)?;
             reading.files.push(FileRead { name: lines.name.clone(), kind, lines: 0, verdicts: 0 });
             while lines.advance()? {
+                if let (Some(chains), LineKind::Trail) = (&mut chains, kind) {
+                    chains.read(lines.line(), &|| lines.place());
+                    chains.limit_problems();
+                }
                 let verdicts = match read(lines.line(), kind) {
                     Ok(Content::Verdicts(verdicts)) => verdicts,
                     Ok(Content::Dropped(records)) => {
@@ -73,6 +92,9 @@ impl SourceArgs {
                         break 'all;
                     }
                 }
+            }
+            if let Some(chains) = &mut chains {
+                chains.end_file();
             }
         }
         bar.finish_and_clear();
@@ -102,6 +124,7 @@ fn read(line: Line<'_>, kind: LineKind) -> Result<Content, String> {
                 Notice::Dropped { records } => Ok(Content::Dropped(records)),
                 Notice::Started { .. } | Notice::Torn { .. } => Ok(Content::Verdicts(Vec::new())),
             },
+            Err(_) if is_log_line(text) => Ok(Content::Verdicts(Vec::new())),
             Err(error) => Err(reason(line, "audit line", &error)),
         },
         LineKind::ApiServer => match serde_json::from_slice::<AuditEvent>(text) {

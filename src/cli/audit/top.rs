@@ -8,16 +8,17 @@ use serde::Serialize;
 use super::{
     counts::{Counts, CountsBy},
     filter::FilterArgs,
-    list::ListFormat,
+    list::{ListFormat, name},
     source::SourceArgs,
     table::{csv, row},
 };
 use crate::cli::{CliError, Status, print, terminal::note};
-use sandgate_engine::review::AuditRecord;
+use sandgate_engine::review::{AuditRecord, Endpoint, Outcome};
 
 /// Count verdicts by user, rule, namespace, image or owner
 ///
-/// Those with the most denials come first, then those that would be denied if their policy were enforced.
+/// Those with the most denials come first, then those that would be denied if their policy were enforced. Requests are
+/// counted: of the two records of an admitted create only the one of /validate.
 #[derive(Debug, Args)]
 #[command(after_help = super::STATUS)]
 pub(in crate::cli) struct TopArgs {
@@ -25,9 +26,9 @@ pub(in crate::cli) struct TopArgs {
     source: SourceArgs,
     #[command(flatten)]
     filter: FilterArgs,
-    /// The key to count by
-    #[arg(long, value_enum, default_value_t)]
-    by: By,
+    /// The key to count by; several count each combination, such as --by rule,owner
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [By::default()])]
+    by: Vec<By>,
     /// The number of rows to print; 0 for all
     #[arg(long, value_name = "N", default_value = "10")]
     limit: usize,
@@ -47,7 +48,7 @@ pub(super) enum By {
     Namespace,
     /// The image that was to run
     Image,
-    /// The controller that owns the Pod
+    /// The controller that owns the Pod, or the Pod itself
     Owner,
 }
 
@@ -64,8 +65,10 @@ struct CountRow<'r> {
 pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
     let mut counts_by = CountsBy::new(MAX_NAMES);
     let reading = args.source.each(Some(&args.filter), false, |verdict| {
-        for name in names(args.by, &verdict.record) {
-            counts_by.count(name, verdict.record.outcome());
+        if is_final(&verdict.record) {
+            for name in combinations(&args.by, &verdict.record) {
+                counts_by.count(name, verdict.record.outcome());
+            }
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -84,6 +87,20 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
     Ok(reading.status())
 }
 
+/// Returns true for the record that counts for a request. What /mutate admits comes again to /validate.
+pub(super) fn is_final(record: &AuditRecord) -> bool {
+    record.endpoint != Endpoint::Mutate.as_str() || record.outcome() == Some(Outcome::Denied)
+}
+
+/// Returns what a verdict is counted under if it is counted by several keys.
+fn combinations(by: &[By], record: &AuditRecord) -> Vec<String> {
+    let Some((first, others)) = by.split_first() else { return Vec::new() };
+    others.iter().fold(names(*first, record), |combined, by| {
+        let next = names(*by, record);
+        combined.iter().flat_map(|name| next.iter().map(move |other| format!("{name}  {other}"))).collect()
+    })
+}
+
 /// Returns what a verdict is counted under, each once.
 pub(super) fn names(by: By, record: &AuditRecord) -> Vec<String> {
     match by {
@@ -97,8 +114,9 @@ pub(super) fn names(by: By, record: &AuditRecord) -> Vec<String> {
             images
         }
         By::Owner => {
-            let owner = record.owner.iter();
-            owner.map(|owner| format!("{}/{}/{}", record.namespace, owner.kind, owner.name)).collect()
+            let owner = record.owner.as_ref().map(|owner| format!("{}/{}", owner.kind, owner.name));
+            let owner = owner.unwrap_or_else(|| format!("Pod/{}", name(record)));
+            vec![format!("{}/{owner}", record.namespace)]
         }
     }
 }

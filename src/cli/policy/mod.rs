@@ -1,9 +1,11 @@
-//! `sandgate policy`: the policies in force, how two versions differ, the presets, whether policy files are right, and
-//! their JSON schema.
+//! `sandgate policy`: the policies in force, how two versions differ, the presets, a policy for what is there, what a
+//! policy would have denied, whether policy files are right, and their JSON schema.
 
 mod diff;
 mod preset;
+mod replay;
 mod show;
+mod suggest;
 
 use std::{fmt::Write, path::PathBuf};
 
@@ -21,6 +23,8 @@ pub(super) enum PolicyCommand {
     Validate(ValidateArgs),
     Diff(diff::DiffArgs),
     Preset(preset::PresetArgs),
+    Suggest(Box<suggest::SuggestArgs>),
+    Replay(replay::ReplayArgs),
     /// Print the JSON schema of a policy file
     Schema,
 }
@@ -45,6 +49,8 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Status, CliError> {
         PolicyCommand::Validate(args) => validate(args),
         PolicyCommand::Diff(args) => diff::run(args),
         PolicyCommand::Preset(args) => preset::run(args),
+        PolicyCommand::Suggest(args) => suggest::run(args),
+        PolicyCommand::Replay(args) => replay::run(args),
         PolicyCommand::Schema => schema(),
     }
 }

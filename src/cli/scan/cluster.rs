@@ -40,16 +40,16 @@ const MAX_PAGE_BYTES: usize = 64 << 20;
 pub(in crate::cli) struct Cluster {
     client: Client,
     /// The namespace of the context, or of the service account.
-    pub(super) namespace: String,
+    pub(in crate::cli) namespace: String,
 }
 
 /// The Pods to list: of one namespace, or of all.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'s>(pub(super) Option<&'s str>);
+pub(in crate::cli) struct Scope<'s>(pub(in crate::cli) Option<&'s str>);
 
 /// The place of the next page.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
+pub(in crate::cli) struct Cursor {
     token: String,
     limit: usize,
 }
@@ -61,11 +61,11 @@ impl Default for Cursor {
 }
 
 /// Some Pods of a list.
-pub(super) struct Page {
+pub(in crate::cli) struct Page {
     /// The text of each Pod.
-    pub(super) pods: Vec<Box<RawValue>>,
+    pub(in crate::cli) pods: Vec<Box<RawValue>>,
     /// The place of the next page; absent after the last one.
-    pub(super) next: Option<Cursor>,
+    pub(in crate::cli) next: Option<Cursor>,
     /// The number of Pods that come after this page, if the API server knows it.
     pub(super) left: u64,
 }
@@ -157,11 +157,25 @@ impl Cluster {
     }
 
     /// Reads the Pods at `cursor`.
-    pub(super) async fn pods(&self, scope: Scope<'_>, mut cursor: Cursor) -> Result<Page, CliError> {
+    pub(super) async fn pods(&self, scope: Scope<'_>, cursor: Cursor) -> Result<Page, CliError> {
+        self.selected_pods(scope, "", cursor).await
+    }
+
+    /// Reads the Pods at `cursor` whose labels fit `selector`; an empty one fits all.
+    pub(in crate::cli) async fn selected_pods(
+        &self,
+        scope: Scope<'_>,
+        selector: &str,
+        mut cursor: Cursor,
+    ) -> Result<Page, CliError> {
         let asked = Asked { resource: "pods", namespace: scope.0 };
         loop {
             let Cursor { token, limit } = &cursor;
-            let query = [("limit", limit.to_string()), ("continue", token.clone())];
+            let query = [
+                ("limit", limit.to_string()),
+                ("continue", token.clone()),
+                ("labelSelector", selector.to_owned()),
+            ];
             let body = match self.list(&asked, &query).await? {
                 Listed::Page(body) => body,
                 Listed::Expired(token) => {

@@ -1,6 +1,6 @@
 //! `sandgate scan`: which running Pods violate their policy.
 
-mod cluster;
+pub(super) mod cluster;
 mod json;
 mod junit;
 mod reports;

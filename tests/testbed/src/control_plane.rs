@@ -316,6 +316,9 @@ const TOKENS: &str = "tokens.csv";
 const ACCOUNT_KEY: &str = "sa.key";
 const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 const CERTIFICATES: &str = "apiserver";
+/// The namespace in which the API server's audit log has the Pods that are created.
+pub const RECORDED_NAMESPACE: &str = "recorded";
+
 const AUDIT_POLICY: &str = "audit-policy.yaml";
 const AUDIT_LOG: &str = "audit.log";
 
@@ -344,8 +347,13 @@ fn write_credentials(folder: &Path) -> Result<()> {
     let tokens =
         format!("{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:{NODE},node,system:nodes\n");
     fs::write(folder.join(TOKENS), tokens)?;
-    // The version that the documentation recommends.
-    fs::write(folder.join(AUDIT_POLICY), include_str!("../../../examples/audit-policy.yaml"))?;
+    // The version that the documentation recommends, and whole requests of one namespace.
+    let policy = include_str!("../../../examples/audit-policy.yaml");
+    let whole = format!(
+        "rules:\n- level: Request\n  verbs: [create]\n  namespaces: [{RECORDED_NAMESPACE}]\n  resources:\n  \
+         - {{group: \"\", resources: [pods]}}\n"
+    );
+    fs::write(folder.join(AUDIT_POLICY), policy.replacen("rules:\n", &whole, 1))?;
     Ok(())
 }
 

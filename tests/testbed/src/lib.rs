@@ -47,7 +47,7 @@ pub use self::{
     cluster::{Cluster, missing as cannot_run},
     collector::{Collector, attribute},
     command::Output,
-    control_plane::{ApiServer, ControlPlane},
+    control_plane::{ApiServer, ControlPlane, RECORDED_NAMESPACE},
     generated_docs::GeneratedDocs,
     helm::{HelmLine, chart_readme, helm},
     node::{Node, NodePod},

@@ -2,7 +2,7 @@
 
 mod chart;
 
-use std::{cmp::Reverse, fmt::Display};
+use std::{cmp::Reverse, collections::BTreeSet, fmt::Display};
 
 use askama::Template;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -11,10 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use self::chart::Chart;
 use super::{
+    controls::controls_of,
     sanitized::Sanitized,
-    summary::{DIMENSIONS, Denial, MAX_NAMES, Policy, Summary, Totals, Violated},
+    summary::{Appendix, DIMENSIONS, Denial, MAX_NAMES, Policy, Summary, Totals, Violated},
 };
 use crate::cli::audit::{
+    chains::{Chain, Chains},
     counts::{Counts, CountsBy},
     source::{FileRead, LineKind, Reading},
     top::By,
@@ -34,6 +36,13 @@ struct Page<'p> {
     /// The policy of the page's content allows this style and nothing else.
     style_hash: String,
     version: &'static str,
+    title: Sanitized,
+    scope: Vec<(&'static str, Names)>,
+    gaps: Vec<[DisplayTime; 2]>,
+    more_gaps: usize,
+    integrity: Integrity,
+    exemptions: &'p Appendix,
+    denials: &'p Appendix,
     span: Option<[DisplayTime; 2]>,
     filters: Vec<(&'static str, Sanitized)>,
     totals: &'p Totals,
@@ -89,6 +98,40 @@ struct DenialRow<'p> {
 struct PolicyRow<'p> {
     policy: &'p Policy,
     counts: Counts,
+    /// The times of its first and its last request.
+    span: Option<[DisplayTime; 2]>,
+}
+
+/// The first names of a set, and the number of the others.
+struct Names {
+    names: Vec<Sanitized>,
+    more: usize,
+}
+
+/// The state of the hash chains.
+struct Integrity {
+    /// False if no line of sandgate's trail was read.
+    is_checked: bool,
+    lines: usize,
+    problems: Vec<Sanitized>,
+    more_problems: usize,
+    chains: Vec<ChainRow>,
+    more_chains: usize,
+}
+
+struct ChainRow {
+    writer: Sanitized,
+    begins: u64,
+    ends: u64,
+    head: String,
+}
+
+/// What the page is made of.
+pub(super) struct Facts<'f> {
+    pub(super) summary: &'f Summary,
+    pub(super) reading: &'f Reading,
+    pub(super) chains: &'f Chains,
+    pub(super) title: &'f str,
 }
 
 struct FileRow {
@@ -99,12 +142,8 @@ struct FileRow {
 }
 
 /// The whole page. A list has at most `limit` rows.
-pub(super) fn page(
-    summary: &Summary,
-    reading: &Reading,
-    filters: &[(&'static str, String)],
-    limit: usize,
-) -> String {
+pub(super) fn page(facts: &Facts, filters: &[(&'static str, String)], limit: usize) -> String {
+    let Facts { summary, reading, chains, title } = *facts;
     let lists = |count: fn(&Counts) -> u64| {
         let lists = DIMENSIONS
             .into_iter()
@@ -118,7 +157,23 @@ pub(super) fn page(
     let mut policies = summary.policies.rows(|counts| Reverse(*counts));
     let more_policies = policies.len().saturating_sub(limit);
     policies.truncate(limit);
+    let mut gaps = summary.timeline.gaps();
+    let more_gaps = gaps.len().saturating_sub(MAX_GAPS);
+    gaps.truncate(MAX_GAPS);
+    let between = |(from, to): (Timestamp, Timestamp)| [DisplayTime::new(from), DisplayTime::new(to)];
     let page = Page {
+        title: title.into(),
+        scope: [
+            ("Clusters", Names::new(&summary.scope.clusters)),
+            ("Replicas", Names::new(&summary.scope.instances)),
+            ("Namespaces", Names::new(&summary.scope.namespaces)),
+        ]
+        .into(),
+        gaps: gaps.into_iter().map(between).collect(),
+        more_gaps,
+        integrity: Integrity::new(chains),
+        exemptions: &summary.exemptions,
+        denials: &summary.denials,
         style: STYLE,
         style_hash: BASE64_STANDARD.encode(Sha256::digest(STYLE)),
         version: env!("CARGO_PKG_VERSION"),
@@ -133,7 +188,13 @@ pub(super) fn page(
         would_deny,
         older: summary.totals.denied - newest.len() as u64,
         newest,
-        policies: policies.into_iter().map(|(policy, counts)| PolicyRow { policy, counts }).collect(),
+        policies: policies
+            .into_iter()
+            .map(|(policy, counts)| {
+                let span = summary.policy_spans.get(policy).copied().map(between);
+                PolicyRow { policy, counts, span }
+            })
+            .collect(),
         more_policies,
         files: reading.files.iter().map(FileRow::new).collect(),
         problems: reading.problems.iter().map(|problem| (&**problem).into()).collect(),
@@ -141,6 +202,40 @@ pub(super) fn page(
     };
     let page = page.render().expect("writing to memory cannot fail");
     DOCTYPE.to_string() + &page
+}
+
+/// The most gaps, names of a scope, chains and problems that are listed.
+const MAX_GAPS: usize = 20;
+const MAX_SCOPE_NAMES: usize = 50;
+const MAX_CHAINS: usize = 50;
+const MAX_PROBLEMS: usize = 50;
+
+impl Names {
+    fn new(names: &BTreeSet<Sanitized>) -> Self {
+        Self {
+            names: names.iter().take(MAX_SCOPE_NAMES).cloned().collect(),
+            more: names.len().saturating_sub(MAX_SCOPE_NAMES),
+        }
+    }
+}
+
+impl Integrity {
+    fn new(chains: &Chains) -> Self {
+        let row = |chain: &Chain| ChainRow {
+            writer: chain.writer.as_ref().map(|writer| (&*writer.to_string()).into()).unwrap_or_default(),
+            begins: chain.begins,
+            ends: chain.last.seq,
+            head: chain.last.hash.to_string(),
+        };
+        Self {
+            is_checked: chains.lines > 0,
+            lines: chains.lines,
+            problems: chains.found.iter().take(MAX_PROBLEMS).map(|problem| (&**problem).into()).collect(),
+            more_problems: chains.found.len().saturating_sub(MAX_PROBLEMS) + chains.omitted,
+            chains: chains.all.iter().take(MAX_CHAINS).map(row).collect(),
+            more_chains: chains.all.len().saturating_sub(MAX_CHAINS),
+        }
+    }
 }
 
 /// The rules that the page names, in their order.

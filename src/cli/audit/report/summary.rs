@@ -1,6 +1,6 @@
 //! The summary of the verdicts that the page shows, gathered as they stream by, in bounded memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use super::{sanitized::Sanitized, timeline::Timeline};
 use crate::cli::audit::{
     counts::CountsBy,
     list::name,
-    top::{By, names},
+    top::{By, is_final, names},
 };
 use sandgate_engine::review::{AuditRecord, AuditViolation, Outcome};
 
@@ -29,8 +29,14 @@ pub(super) struct Summary {
     /// Of denials and would-be denials, in the order of [`DIMENSIONS`].
     pub(super) dimensions: [CountsBy<Sanitized>; 4],
     pub(super) policies: CountsBy<Policy>,
+    /// The times of the first and the last request under each policy.
+    pub(super) policy_spans: BTreeMap<Policy, (Timestamp, Timestamp)>,
+    pub(super) scope: Scope,
     /// The newest denials, by time and by their place among the verdicts.
     pub(super) newest: BTreeMap<(Timestamp, u64), Denial>,
+    /// Every denial, and every request that was admitted by exemption or without a policy, in the order of the files.
+    pub(super) denials: Appendix,
+    pub(super) exemptions: Appendix,
     most_newest: usize,
 }
 
@@ -44,9 +50,76 @@ pub(super) struct Totals {
     pub(super) would_deny: u64,
     pub(super) admitted: u64,
     pub(super) exempt: u64,
+    pub(super) no_policy: u64,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Where the records come from.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    pub(super) clusters: BTreeSet<Sanitized>,
+    pub(super) instances: BTreeSet<Sanitized>,
+    pub(super) namespaces: BTreeSet<Sanitized>,
+}
+
+/// Requests in a line each, in bounded memory.
+#[derive(Debug, Default)]
+pub(super) struct Appendix {
+    pub(super) lines: Vec<RequestLine>,
+    /// The number of requests that are not listed.
+    pub(super) more: u64,
+}
+
+/// A request in one line.
+#[derive(Debug)]
+pub(super) struct RequestLine {
+    pub(super) time: Sanitized,
+    pub(super) verdict: Sanitized,
+    pub(super) object: Sanitized,
+    pub(super) user: Sanitized,
+    pub(super) policy: Sanitized,
+    /// The rules that are violated, each once.
+    pub(super) rules: Sanitized,
+    pub(super) uid: Sanitized,
+}
+
+impl Scope {
+    fn add(&mut self, record: &AuditRecord) {
+        let sets = [
+            (&mut self.clusters, &record.cluster),
+            (&mut self.instances, &record.instance),
+            (&mut self.namespaces, &record.namespace),
+        ];
+        for (set, name) in sets {
+            if !name.is_empty() && set.len() < MAX_NAMES {
+                set.insert((&**name).into());
+            }
+        }
+    }
+}
+
+impl Appendix {
+    /// A line has at most some kilobytes, so this is the bound of the memory.
+    const MAX_LINES: usize = 20_000;
+
+    fn add(&mut self, record: &AuditRecord) {
+        if self.lines.len() == Self::MAX_LINES {
+            self.more += 1;
+            return;
+        }
+        let dry_run = if record.dry_run { " (dry run)" } else { "" };
+        self.lines.push(RequestLine {
+            time: (&*record.time).into(),
+            verdict: (&*format!("{}{dry_run}", record.verdict)).into(),
+            object: (&*format!("{}/{}", record.namespace, name(record))).into(),
+            user: (&*record.user).into(),
+            policy: (&*record.policy).into(),
+            rules: (&*record.rules().join(", ")).into(),
+            uid: (&*record.uid).into(),
+        });
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Policy {
     pub(super) name: Sanitized,
     pub(super) mode: Sanitized,
@@ -79,6 +152,7 @@ pub(super) struct Violated {
     pub(super) path: Sanitized,
     pub(super) found: Sanitized,
     pub(super) wanted: Sanitized,
+    pub(super) remedy: Sanitized,
 }
 
 impl Summary {
@@ -90,14 +164,23 @@ impl Summary {
             timeline: Timeline::new(),
             dimensions: DIMENSIONS.map(|_| CountsBy::new(MAX_NAMES)),
             policies: CountsBy::new(MAX_NAMES),
+            policy_spans: BTreeMap::new(),
+            scope: Scope::default(),
+            denials: Appendix::default(),
+            exemptions: Appendix::default(),
             newest: BTreeMap::new(),
             most_newest,
         }
     }
 
+    /// Takes the next record. Requests are counted, so a record of /mutate counts only if it ends its request.
     pub(super) fn take(&mut self, verdict: &AuditRecord) {
+        self.scope.add(verdict);
+        if !is_final(verdict) {
+            return;
+        }
         self.totals.count(verdict);
-        let time = verdict.time.parse().ok();
+        let time: Option<Timestamp> = verdict.time.parse().ok();
         match time {
             Some(time) => self.see(time, verdict),
             None => self.timeless += 1,
@@ -105,7 +188,13 @@ impl Summary {
         let AuditRecord { policy, policy_hash, mode, .. } = verdict;
         let policy =
             Policy { name: (&**policy).into(), mode: (&**mode).into(), hash: (&**policy_hash).into() };
+        self.see_policy(&policy, time);
         self.policies.count(policy, verdict.outcome());
+        match verdict.outcome() {
+            Some(Outcome::Denied) => self.denials.add(verdict),
+            Some(Outcome::Exempt | Outcome::NoPolicy) => self.exemptions.add(verdict),
+            _ => {}
+        }
         if matches!(verdict.outcome(), Some(Outcome::Denied | Outcome::Warned | Outcome::WouldDeny)) {
             self.count(verdict);
         }
@@ -118,6 +207,16 @@ impl Summary {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
         self.timeline.count(time, verdict.outcome());
+    }
+
+    fn see_policy(&mut self, policy: &Policy, time: Option<Timestamp>) {
+        let Some(time) = time else { return };
+        let has_capacity = self.policy_spans.len() < MAX_NAMES;
+        match self.policy_spans.get_mut(policy) {
+            Some((first, last)) => (*first, *last) = ((*first).min(time), (*last).max(time)),
+            None if has_capacity => _ = self.policy_spans.insert(policy.clone(), (time, time)),
+            None => {}
+        }
     }
 
     fn count(&mut self, verdict: &AuditRecord) {
@@ -151,7 +250,8 @@ impl Totals {
             Some(Outcome::WouldDeny) => &mut self.would_deny,
             Some(Outcome::Exempt) => &mut self.exempt,
             Some(Outcome::Admitted) => &mut self.admitted,
-            Some(Outcome::NoPolicy | Outcome::NotEvaluated) | None => return,
+            Some(Outcome::NoPolicy) => &mut self.no_policy,
+            Some(Outcome::NotEvaluated) | None => return,
         };
         *counted += 1;
         self.denied_dry_runs += u64::from(record.dry_run && outcome == Some(Outcome::Denied));
@@ -192,12 +292,13 @@ impl Denial {
 }
 
 impl Violated {
-    fn new(AuditViolation { rule, path, found, wanted, remedy: _, level: _ }: &AuditViolation) -> Self {
+    fn new(AuditViolation { rule, path, found, wanted, remedy, level: _ }: &AuditViolation) -> Self {
         Self {
             rule: (&**rule).into(),
             path: (&**path).into(),
             found: (&**found).into(),
             wanted: (&**wanted).into(),
+            remedy: (&**remedy).into(),
         }
     }
 }

@@ -86,6 +86,15 @@ impl Timeline {
         columns.collect()
     }
 
+    /// Returns the spans of an hour or more between two columns in which nothing happened.
+    pub(super) fn gaps(&self) -> Vec<(Timestamp, Timestamp)> {
+        let at =
+            |number: i64| Timestamp::from_second(number * self.width() + MONDAY).unwrap_or(Timestamp::MIN);
+        let pairs = self.columns.keys().zip(self.columns.keys().skip(1));
+        let gaps = pairs.filter(|(one, next)| (*next - *one - 1) * self.width() >= HOUR);
+        gaps.map(|(one, next)| (at(one + 1), at(*next))).collect()
+    }
+
     fn span(&self) -> Option<(i64, i64)> {
         Some((*self.columns.first_key_value()?.0, *self.columns.last_key_value()?.0))
     }
@@ -146,6 +155,17 @@ mod tests {
         let columns = timeline.columns();
         assert!(columns.len() <= 90, "{}", columns.len());
         assert_eq!(columns.iter().map(|column| column.counts.denied).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn an_hour_without_records_is_a_gap() {
+        let gaps = |times: &[&str]| {
+            let gaps = timeline(times).gaps();
+            gaps.iter().map(|(from, to)| format!("{from} {to}")).collect::<Vec<_>>()
+        };
+        assert_eq!(gaps(&["2026-11-24T12:00:00Z", "2026-11-24T12:30:00Z"]), Vec::<String>::new());
+        let times = ["2026-11-24T08:10:00Z", "2026-11-24T12:00:00Z", "2026-11-24T12:30:00Z"];
+        assert_eq!(gaps(&times), ["2026-11-24T08:15:00Z 2026-11-24T12:00:00Z"]);
     }
 
     #[test]

@@ -1,0 +1,411 @@
+//! The chains of a trail: each replica, and each start of one that writes to standard output, has its own.
+
+use std::{borrow::Cow, fmt};
+
+use serde::Deserialize;
+
+use super::lines::{COMPRESSED, Line, MAX_LINE_BYTES, is_log_line};
+use crate::audit::{
+    Notice, NoticeLine,
+    chain::{Hash, Seal},
+};
+
+/// Follows several chains from line to line. A line belongs to the chain whose last line it carries the hash of; one that
+/// follows no line belongs to the chain of its replica, where something is missing, or begins one.
+#[derive(Default)]
+pub(super) struct Chains {
+    pub(super) all: Vec<Chain>,
+    /// The place of the chain of the line before.
+    latest: usize,
+    /// A line without a seal. The next line may have a notice that it was torn.
+    unsealed: Option<Unsealed>,
+    /// The problems that are not reported yet.
+    pub(super) found: Vec<String>,
+    /// The number of problems that were not kept.
+    pub(super) omitted: usize,
+    pub(super) lines: usize,
+    /// The number of records that could not be written, by the trail's notices.
+    pub(super) dropped: u64,
+    /// The number of lines of sandgate's own log.
+    pub(super) log_lines: usize,
+}
+
+/// One chain.
+pub(super) struct Chain {
+    /// The replica that wrote it, once a line has named it.
+    pub(super) writer: Option<Writer>,
+    /// The number of the first line.
+    pub(super) begins: u64,
+    pub(super) last: Last,
+}
+
+/// The replica that wrote a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Writer {
+    cluster: String,
+    instance: String,
+}
+
+/// The line with the highest number so far.
+pub(super) struct Last {
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
+    /// It was edited, so the hash that it should have is unknown.
+    is_edited: bool,
+    place: String,
+}
+
+struct Unsealed {
+    place: String,
+    bytes: usize,
+}
+
+/// The most chains that are told apart: a hostile stream could begin one with each line.
+const MAX_CHAINS: usize = 10_000;
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { cluster, instance } = self;
+        if cluster.is_empty() { f.write_str(instance) } else { write!(f, "{cluster}/{instance}") }
+    }
+}
+
+impl Writer {
+    /// Returns the replica that a line names; `None` for notices and for lines of schema 1.
+    fn of(text: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Origin<'l> {
+            #[serde(borrow, default)]
+            cluster: Cow<'l, str>,
+            #[serde(borrow, default)]
+            instance: Cow<'l, str>,
+        }
+        let Origin { cluster, instance } = serde_json::from_slice(text).ok()?;
+        let is_named = !instance.is_empty() || !cluster.is_empty();
+        is_named.then(|| Self { cluster: cluster.into(), instance: instance.into() })
+    }
+}
+
+/// Returns the seal of a line.
+pub(super) fn sealed(line: Line<'_>) -> Option<Seal> {
+    match line {
+        Line::Whole(text) => Seal::read(text),
+        // A line of schema 1 could be of any length; it is part of the chain all the same.
+        Line::TooLong(seal) => seal,
+        Line::Torn(_) | Line::Compressed => None,
+    }
+}
+
+impl Chains {
+    /// Takes the next line; its seal, if that holds.
+    pub(super) fn read(&mut self, line: Line<'_>, place: &dyn Fn() -> String) -> Option<Seal> {
+        let text = match line {
+            Line::Whole(b"") => return None,
+            Line::Whole(text) | Line::Torn(text) => text,
+            Line::TooLong(Some(_)) => b"",
+            Line::TooLong(None) | Line::Compressed => {
+                self.end_file();
+                let too_long = format!("is longer than {} MiB and no sealed line", MAX_LINE_BYTES >> 20);
+                let what = if line == Line::Compressed { COMPRESSED } else { &too_long };
+                self.found.push(format!("{}: {what}", place()));
+                return None;
+            }
+        };
+        let Some(seal) = sealed(line) else {
+            if is_log_line(text) {
+                self.log_lines += 1;
+                return None;
+            }
+            self.end_file();
+            self.unsealed = Some(Unsealed { place: place(), bytes: text.len() });
+            return None;
+        };
+        self.lines += 1;
+        self.handle_notice(text);
+        self.end_file();
+        if !seal.holds {
+            self.found.push(format!("{}: was edited: its hash is not that of its bytes", place()));
+        }
+        self.append(seal, text, place);
+        seal.holds.then_some(seal)
+    }
+
+    /// Drops the problems beyond the first thousand, and counts them: a reader that reports at the end has no bound else.
+    pub(super) fn limit_problems(&mut self) {
+        const MAX_KEPT: usize = 1000;
+        self.omitted += self.found.len().saturating_sub(MAX_KEPT);
+        self.found.truncate(MAX_KEPT);
+    }
+
+    /// Nothing more can explain a line without a seal.
+    pub(super) fn end_file(&mut self) {
+        if let Some(Unsealed { place, .. }) = self.unsealed.take() {
+            self.found.push(format!("{place}: is no whole audit line: cut off, edited or from elsewhere"));
+        }
+    }
+
+    fn handle_notice(&mut self, text: &[u8]) {
+        match notice(text) {
+            Some(Notice::Dropped { records }) => self.dropped += records,
+            Some(Notice::Torn { bytes }) => {
+                if let Some(Unsealed { place, .. }) = self.unsealed.take_if(|torn| torn.bytes as u64 == bytes)
+                {
+                    self.found.push(format!(
+                        "{place}: was cut off when its process ended; the next line reports it"
+                    ));
+                }
+            }
+            Some(Notice::Started { .. }) | None => {}
+        }
+    }
+
+    fn append(&mut self, seal: Seal, text: &[u8], place: &dyn Fn() -> String) {
+        let here = Last { seq: seal.link.seq, hash: seal.link.hash, is_edited: !seal.holds, place: place() };
+        match self.chain_of(seal, text) {
+            Some(position) => {
+                self.latest = position;
+                let chain = &mut self.all[position];
+                if chain.writer.is_none() {
+                    chain.writer = Writer::of(text);
+                }
+                self.found.extend(chain.append(seal, here));
+            }
+            None if self.all.len() == MAX_CHAINS => {
+                self.found.push(format!("{}: begins chain {}, too many", here.place, MAX_CHAINS + 1));
+            }
+            None => {
+                self.latest = self.all.len();
+                self.all.push(Chain { writer: Writer::of(text), begins: seal.link.seq, last: here });
+            }
+        }
+    }
+
+    /// Returns the place of the chain that a line belongs to; `None` if it begins one.
+    fn chain_of(&self, seal: Seal, text: &[u8]) -> Option<usize> {
+        let follows =
+            |position: &usize| self.all.get(*position).is_some_and(|chain| chain.last.hash == seal.previous);
+        let is_first = seal.holds && seal.is_first();
+        if self.all.is_empty() || is_first {
+            return None;
+        }
+        let connected = Some(self.latest).filter(follows);
+        if let Some(position) = connected.or_else(|| (0..self.all.len()).rev().find(|it| follows(it))) {
+            return Some(position);
+        }
+        let Some(writer) = Writer::of(text) else { return Some(self.latest) };
+        let is_of = |chain: &Chain| chain.writer.as_ref() == Some(&writer);
+        match self.all.iter().rposition(is_of) {
+            Some(position) => Some(position),
+            // Chains that no line has named yet may be this one's.
+            None => self.all.iter().rposition(|chain| chain.writer.is_none()),
+        }
+    }
+}
+
+impl Chain {
+    /// Takes the next line, and returns what is wrong with its place.
+    fn append(&mut self, seal: Seal, here: Last) -> Option<String> {
+        let Seal { link, previous, holds } = seal;
+        let last = &self.last;
+        let next = last.seq + 1;
+        if previous == last.hash && (!holds || last.is_edited) {
+            // Whatever number an edited line has, this is its place.
+            self.last = Last { seq: if holds { link.seq } else { next }, ..here };
+            return None;
+        }
+        if link.seq < next {
+            let (at, seq, after) = (here.place, link.seq, last.seq);
+            return Some(format!(
+                "{at}: number {seq} stands behind number {after}: it was moved or repeated"
+            ));
+        }
+        let mut problem = None;
+        if link.seq > next {
+            let missing = match link.seq - 1 {
+                one if one == next => format!("number {one} is"),
+                up_to => format!("numbers {next} to {up_to} are"),
+            };
+            problem = Some(format!("{}: {missing} missing before this line", here.place));
+        } else if holds && !last.is_edited && previous != last.hash {
+            let (at, before) = (&here.place, &last.place);
+            problem = Some(format!("{at}: follows another line than {before}: one of them was replaced"));
+        }
+        self.last = here;
+        problem
+    }
+}
+
+/// The line as one that is no verdict.
+fn notice(text: &[u8]) -> Option<Notice> {
+    // Verdicts are many and long, and begin otherwise.
+    const MARK: &[u8] = br#","notice":"#;
+    let is_notice = text.get(..64)?.windows(MARK.len()).any(|part| part == MARK);
+    let line: NoticeLine = is_notice.then(|| serde_json::from_slice(text).ok())??;
+    Some(line.notice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{audit::chain::Link, cli::audit::lines::Lines};
+
+    fn trail(records: usize) -> Vec<String> {
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        for number in 1..=records {
+            link.seal(format!(r#"{{"user":"u{number}"}}"#).as_bytes(), &mut out);
+        }
+        String::from_utf8(out).unwrap().lines().map(Into::into).collect()
+    }
+
+    fn found(lines: &[String]) -> Vec<String> {
+        let (mut chain, mut found) = (Chains::default(), Vec::new());
+        for (index, line) in lines.iter().enumerate() {
+            chain.read(Line::Whole(line.as_bytes()), &|| format!("f:{}", index + 1));
+            found.append(&mut chain.found);
+        }
+        chain.end_file();
+        found.append(&mut chain.found);
+        found
+    }
+
+    #[test]
+    fn a_chain_is_whole_wherever_it_begins_and_ends() {
+        let lines = trail(9);
+        for (from, to) in [(0, 9), (3, 9), (0, 5), (4, 5)] {
+            assert_eq!(found(&lines[from..to]), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn every_line_that_is_removed_is_named() {
+        for gone in 1..8 {
+            let mut lines = trail(9);
+            lines.remove(gone);
+            let number = gone + 1;
+            assert_eq!(found(&lines), [format!("f:{number}: number {number} is missing before this line")]);
+        }
+        let mut lines = trail(9);
+        lines.drain(2..5);
+        assert_eq!(found(&lines), ["f:3: numbers 3 to 5 are missing before this line"]);
+    }
+
+    #[test]
+    fn every_line_that_is_edited_is_named_and_no_other() {
+        for edited in 0..9 {
+            for (from, to) in [("user", "USER"), ("\"seq\":", "\"seq\":1"), ("\"schema\":2", "\"schema\":3")]
+            {
+                let mut lines = trail(9);
+                lines[edited] = lines[edited].replacen(from, to, 1);
+                let at = edited + 1;
+                assert_eq!(
+                    found(&lines),
+                    [format!("f:{at}: was edited: its hash is not that of its bytes")],
+                    "{from}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_moved_or_repeated_is_named() {
+        let mut lines = trail(6);
+        lines.swap(3, 4);
+        assert_eq!(
+            found(&lines),
+            [
+                "f:4: number 4 is missing before this line",
+                "f:5: number 4 stands behind number 5: it was moved or repeated"
+            ]
+        );
+        let mut lines = trail(3);
+        lines.insert(2, lines[1].clone());
+        assert_eq!(found(&lines), ["f:3: number 2 stands behind number 2: it was moved or repeated"]);
+    }
+
+    #[test]
+    fn a_line_with_a_new_hash_does_not_fit_the_next_one() {
+        let mut lines = trail(5);
+        let (mut link, mut forged) = (Seal::read(lines[1].as_bytes()).unwrap().link, Vec::new());
+        link.seal(br#"{"user":"forger"}"#, &mut forged);
+        lines[2] = String::from_utf8(forged).unwrap().trim_end().into();
+        assert_eq!(found(&lines), ["f:4: follows another line than f:3: one of them was replaced"]);
+    }
+
+    #[test]
+    fn a_long_line_of_schema_1_is_part_of_the_chain() {
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        for length in [1, MAX_LINE_BYTES + 100_000, 1] {
+            link.seal(format!(r#"{{"user":"{}"}}"#, "x".repeat(length)).as_bytes(), &mut out);
+        }
+        let mut lines = Lines::of("x", std::io::Cursor::new(out));
+        let mut chain = Chains::default();
+        while lines.advance().unwrap() {
+            chain.read(lines.line(), &|| String::new());
+        }
+        assert_eq!((chain.found.len(), chain.lines), (0, 3), "{:?}", chain.found);
+    }
+
+    #[test]
+    fn what_is_no_line_of_the_trail_is_named() {
+        for foreign in ["{}", "hello", "\0\0\0"] {
+            let mut lines = trail(4);
+            lines.insert(2, foreign.into());
+            assert_eq!(found(&lines), ["f:3: is no whole audit line: cut off, edited or from elsewhere"]);
+        }
+    }
+
+    /// The lines of a replica, which begin with a notice as those of a process on standard output do.
+    fn trail_of(instance: &str, records: usize) -> Vec<String> {
+        let (mut link, mut out) = (Link::default(), Vec::new());
+        link.seal(br#"{"time":"2026-11-24T12:00:00Z","notice":"started","version":"1"}"#, &mut out);
+        for number in 1..=records {
+            let record = format!(r#"{{"cluster":"eu","instance":"{instance}","user":"u{number}"}}"#);
+            link.seal(record.as_bytes(), &mut out);
+        }
+        String::from_utf8(out).unwrap().lines().map(Into::into).collect()
+    }
+
+    /// Mixes two trails as a log collector does, with a line of the log between.
+    fn mixed(one: &[String], other: &[String]) -> Vec<String> {
+        let log = "2026-11-24T12:00:00Z  INFO sandgate: Serving";
+        let pairs = one.iter().zip(other);
+        pairs.flat_map(|(one, other)| [one.clone(), log.into(), other.clone()]).collect()
+    }
+
+    #[test]
+    fn replicas_in_one_stream_are_told_apart() {
+        let (one, other) = (trail_of("a", 5), trail_of("b", 5));
+        for (one, other) in [(&one[..], &other[..]), (&one[3..], &other[2..])] {
+            let lines = mixed(one, other);
+            assert_eq!(found(&lines), Vec::<String>::new());
+        }
+        let mut chains = Chains::default();
+        for line in mixed(&one, &other) {
+            chains.read(Line::Whole(line.as_bytes()), &String::new);
+        }
+        let writers: Vec<String> =
+            chains.all.iter().map(|chain| chain.writer.as_ref().unwrap().to_string()).collect();
+        assert_eq!((writers, chains.log_lines, chains.lines), (vec!["eu/a".into(), "eu/b".into()], 6, 12));
+    }
+
+    #[test]
+    fn what_one_of_two_replicas_lost_is_named() {
+        let (one, other) = (trail_of("a", 5), trail_of("b", 5));
+        let lines = mixed(&one, &other);
+        for gone in [3, 5, 6, 8, 9] {
+            let mut lines = lines.clone();
+            lines.remove(gone);
+            let found = found(&lines);
+            assert!(
+                matches!(&found[..], [one] if one.ends_with("is missing before this line")),
+                "{gone}: {found:?}"
+            );
+        }
+        let mut edited = lines.clone();
+        edited[8] = edited[8].replace("\"u2\"", "\"U2\"");
+        assert_eq!(found(&edited), ["f:9: was edited: its hash is not that of its bytes"]);
+        let mut repeated = lines;
+        repeated.push(one[2].clone());
+        assert_eq!(found(&repeated), ["f:19: number 3 stands behind number 6: it was moved or repeated"]);
+    }
+}

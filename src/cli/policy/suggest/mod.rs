@@ -1,0 +1,251 @@
+//! `sandgate policy suggest`: the smallest policy that admits the Pods that are there.
+
+mod subjects;
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::cli::{
+    CliError, Status,
+    audit::pod_creates::{self, PodCreate},
+    print,
+    scan::cluster::{ClusterChoice, Cursor, Page, Scope},
+    terminal::{count, note},
+    wait_for,
+    workload_pods::{Collected, WorkloadArgs},
+};
+use crate::policy_files::unknown_preset;
+use sandgate_engine::{
+    policy::{Mode, PRESETS, PolicySet},
+    scan::Owner,
+    suggest::{Start, Subject, Suggestion, Wanted, suggest},
+    text::sanitize,
+};
+use subjects::Subjects;
+
+/// Suggest the smallest policy that admits the Pods that are there
+///
+/// Reads the Pods of a cluster, of manifests, or of the API server's audit log, and prints a policy for each namespace: a
+/// preset, if one is meant for the engine that makes the Pods, and for every further opening which Pods ask for it and what
+/// it lets through. Whether a Pod is admitted is decided by the engine, under the policy that is printed. Privileged
+/// containers, privilege escalation, namespaces and folders of the host and runtime classes without gVisor are never
+/// opened: the Pods that need them are listed with what to change. Changes nothing.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 the policies admit every Pod, 1 some Pods cannot be admitted, 2 could not run, or not \
+                        every Pod could be read."
+)]
+pub(in crate::cli) struct SuggestArgs {
+    /// Manifests: files of YAML or JSON, folders of them, or "-" for standard input [default: the Pods of the cluster]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Read the Pods that were created from the API server's audit log of level Request or RequestResponse, refused ones
+    /// included; may be given several times
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    apiserver: Vec<PathBuf>,
+
+    /// Namespaces of the Pods [default: the namespace of the context; for files, their own, else "workflows"]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    namespace: Vec<String>,
+
+    /// The Pods of every namespace but kube-* and sandgate's own; a policy for each namespace
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "files"])]
+    all_namespaces: bool,
+
+    /// Only Pods of the cluster with these labels, such as app=web
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["files", "apiserver"])]
+    selector: Option<String>,
+
+    /// Files and folders to leave out of the folders, as in .gitignore; may be repeated
+    #[arg(long, value_name = "GLOB", requires = "files")]
+    exclude: Vec<String>,
+
+    /// Begin from this preset, or from "none" [default: what needs the fewest openings]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Runtime class besides "gvisor" whose handler runs gVisor; may be repeated. No other class is opened
+    #[arg(long, value_name = "CLASS")]
+    gvisor_class: Vec<String>,
+
+    /// Name of the policy [default: the name of the namespace]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Mode of the policy: audit changes and denies nothing
+    #[arg(long, value_name = "MODE", default_value = "audit", value_parser = parse_mode)]
+    mode: Mode,
+
+    /// Namespace of sandgate itself, which --all-namespaces leaves out
+    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
+    sandgate_namespace: String,
+
+    #[command(flatten)]
+    cluster: ClusterChoice,
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    let mode = Mode::ALL.into_iter().find(|mode| mode.as_str() == text);
+    mode.ok_or_else(|| "write audit, warn or enforce".into())
+}
+
+/// The head of a Pod of the cluster.
+#[derive(Deserialize)]
+struct PodHead {
+    metadata: PodMetadata,
+}
+
+#[derive(Deserialize)]
+struct PodMetadata {
+    namespace: String,
+}
+
+pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
+    let start = start(args.preset.as_deref())?;
+    let mut subjects = Subjects::default();
+    let mut status = Status::Fine;
+    if !args.files.is_empty() {
+        status = add_files(args, &mut subjects)?;
+    } else if !args.apiserver.is_empty() {
+        status = add_creates(args, &mut subjects)?;
+    } else {
+        wait_for(add_live(args, &mut subjects))?;
+    }
+    let mut documents = Vec::new();
+    for (namespace, pods) in subjects.by_namespace() {
+        let wanted = Wanted {
+            name: args.name.clone().unwrap_or_else(|| namespace.to_owned()),
+            namespaces: vec![namespace.to_owned()],
+            mode: args.mode,
+            start,
+            gvisor_classes: args.gvisor_class.clone(),
+        };
+        let suggestion = suggest(&pods, &wanted)?;
+        if !suggestion.unadmitted.is_empty() {
+            status = status.max(Status::Violations);
+        }
+        documents.push(text(namespace, &pods, &suggestion));
+    }
+    if documents.is_empty() {
+        return Err(CliError::new(
+            "no Pod to suggest a policy for: name their namespaces by -n, use -A, or give manifests",
+        ));
+    }
+    print(&documents.join("---\n"))?;
+    if subjects.left_out > 0 {
+        note(&format!(
+            "{} are not looked at: their namespaces have too many different Pods; choose some by -l",
+            count(subjects.left_out, "Pod")
+        ));
+        status = Status::Failed;
+    }
+    Ok(status)
+}
+
+fn start(preset: Option<&str>) -> Result<Start, CliError> {
+    let Some(name) = preset else { return Ok(Start::Anywhere) };
+    let name = name.strip_prefix("preset/").unwrap_or(name);
+    if name == "none" {
+        return Ok(Start::Sandbox);
+    }
+    let known = PRESETS.iter().find(|(known, _)| *known == name);
+    known.map(|(name, _)| Start::Preset(name)).ok_or_else(|| CliError::new(unknown_preset(name)))
+}
+
+/// Adds the Pods that manifests would make.
+fn add_files(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliError> {
+    let ([] | [_]) = args.namespace.as_slice() else {
+        return Err(CliError::new("files take one --namespace, for the objects that name none"));
+    };
+    let namespace = args.namespace.first().map(String::as_str);
+    let workloads = WorkloadArgs::of_files(&args.files, namespace, &args.exclude);
+    let collected: Collected = workloads.collect(&PolicySet::builtin())?;
+    for pod in &collected.pods {
+        let owner = Owner { kind: pod.kind.clone(), name: pod.name.clone() };
+        subjects.add(&pod.namespace, pod.json(), Some(owner))?;
+    }
+    collected.notices.iter().for_each(|notice| note(&notice.place.to_string()));
+    let failures = collected.failures();
+    if failures.is_empty() {
+        let is_whole = collected.notices.iter().all(|notice| !notice.is_unchecked);
+        return Ok(if is_whole { Status::Fine } else { Status::Failed });
+    }
+    if collected.pods.is_empty() {
+        return Err(CliError(failures));
+    }
+    Ok(CliError(failures).print())
+}
+
+/// Adds the Pods that were created, or refused, according to the API server's audit log.
+fn add_creates(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliError> {
+    let reading = pod_creates::each(&args.apiserver, |PodCreate { namespace, pod, .. }| {
+        if args.namespace.is_empty() || args.namespace.iter().any(|wanted| *wanted == namespace) {
+            subjects.add(&namespace, pod.get(), None)?;
+        }
+        Ok(())
+    })?;
+    Ok(reading.report())
+}
+
+/// Adds the Pods of the cluster, page by page.
+async fn add_live(args: &SuggestArgs, subjects: &mut Subjects) -> Result<(), CliError> {
+    let cluster = args.cluster.connect().await?;
+    let mut namespaces = args.namespace.clone();
+    if namespaces.is_empty() {
+        namespaces.push(cluster.namespace.clone());
+    }
+    namespaces.sort();
+    namespaces.dedup();
+    let scopes = match args.all_namespaces {
+        true => vec![Scope(None)],
+        false => namespaces.iter().map(|name| Scope(Some(name))).collect(),
+    };
+    let selector = args.selector.as_deref().unwrap_or_default();
+    for scope in scopes {
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let Page { pods, next: following, .. } = cluster.selected_pods(scope, selector, cursor).await?;
+            for pod in &pods {
+                let head: PodHead = serde_json::from_str(pod.get())
+                    .map_err(|error| CliError::new(format_args!("a Pod cannot be read: {error}")))?;
+                let namespace = head.metadata.namespace;
+                let is_of_system = namespace.starts_with("kube-") || namespace == args.sandgate_namespace;
+                if !(args.all_namespaces && is_of_system) {
+                    subjects.add(&namespace, pod.get(), None)?;
+                }
+            }
+            next = following;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the document with what has to be known about it, as comments.
+fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
+    let Suggestion { document, unadmitted, filled, .. } = suggestion;
+    let all: usize = pods.iter().map(|pod| pod.count).sum();
+    let left_out: usize = unadmitted.iter().map(|pod| pods[pod.subject].count).sum();
+    let mut text = format!("# Suggested for {} of namespace {namespace}.\n", count(all, "Pod"));
+    let _ = writeln!(text, "# Admitted by this policy: {}. Not admitted: {left_out}.", all - left_out);
+    if !filled.is_empty() {
+        text += "# In mode enforce these rules change Pods that leave fields open (sandgate explain RULE):\n";
+        for (rule, pods) in filled {
+            let _ = writeln!(text, "#   {rule}: {}", count(*pods, "Pod"));
+        }
+    }
+    text += document;
+    if !unadmitted.is_empty() {
+        text += "# Not admitted, and not opened by any suggestion. What to change:\n";
+    }
+    for pod in unadmitted {
+        let Subject { name, .. } = &pods[pod.subject];
+        let _ = writeln!(text, "# - {}", sanitize(name));
+        for reason in &pod.reasons {
+            let _ = writeln!(text, "#     {}", sanitize(reason));
+        }
+    }
+    text
+}
