@@ -7,7 +7,10 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, Request, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, Request, StatusCode,
+        header::{CONTENT_TYPE, EXPECT},
+    },
     response::{IntoResponse, Response},
 };
 use tokio::time::{Instant as Deadline, timeout_at};
@@ -16,7 +19,7 @@ use super::{
     Shared,
     body::{self, Bounds, Received},
     evaluation::{MAX_INLINE_BYTES, permits_for},
-    handler::{Rejection, answer_time, count, declared_length, path_policy, peer_of, rejection},
+    handler::{Rejection, answer_time, close, count, declared_length, path_policy, peer_of, rejection},
 };
 use crate::telemetry::GaugeGuard;
 use sandgate_engine::{
@@ -34,7 +37,10 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Body>) -> Respo
     let receive_by = answer_by.min(start + shared.limits.body);
     let declared = declared_length(&parts.headers);
     if let Some(rejection) = rejection(&shared, &parts.headers, declared) {
-        body::discard(body, receive_by).await;
+        // A client that asks first has not sent anything yet.
+        if !parts.headers.contains_key(EXPECT) {
+            body::discard(body, receive_by).await;
+        }
         return rejection.into_response();
     }
     let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
@@ -49,7 +55,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Body>) -> Respo
         None => review.answer(answer_by).await,
         Some(unread) => {
             count(&shared, &unread);
-            super::handler::close(review.by_head(unread))
+            close(review.by_head(unread))
         }
     }
 }

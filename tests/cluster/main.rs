@@ -21,6 +21,7 @@ mod modes;
 mod monitoring;
 mod other_webhooks;
 mod schema;
+mod templates;
 mod testbed_itself;
 mod traces;
 mod unguarded;

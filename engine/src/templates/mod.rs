@@ -155,7 +155,7 @@ fn templates_before(old_object: &Value, namespace: &str) -> HashSet<String> {
 }
 
 impl TemplateReview<'_> {
-    /// Takes the violations of a Pod, and returns whether the Pod would be admitted whoever creates it.
+    /// Takes the violations of a Pod, and returns whether the Pod would be admitted for any creator.
     fn violations_of(&mut self, pod: &PodTemplateRef, object: &Value, found: LeveledViolations) -> bool {
         if found.is_empty() {
             return true;
