@@ -49,7 +49,7 @@ fn answer_is_right(policies: &PolicySet, endpoint: Endpoint, data: &[u8]) {
     if response["allowed"].as_bool().expect("allowed or not") {
         assert!(response["status"].is_null());
     } else {
-        refusal_says_why(response);
+        denial_says_why(response);
     }
     let warnings = response["warnings"].as_array().into_iter().flatten().filter_map(Json::as_str);
     assert!(warnings.map(|warning| warning.chars().count()).all(|length| length <= 256));
@@ -58,8 +58,8 @@ fn answer_is_right(policies: &PolicySet, endpoint: Endpoint, data: &[u8]) {
     assert!(line.is_empty() || is_one_line(str::from_utf8(&line).expect("text").trim_end_matches('\n')));
 }
 
-fn refusal_says_why(response: &Json) {
-    assert!(response["patch"].is_null(), "a refusal carries no patch");
+fn denial_says_why(response: &Json) {
+    assert!(response["patch"].is_null(), "a denial carries no patch");
     assert_eq!(response["status"]["code"], 403);
     let message = response["status"]["message"].as_str().expect("a message");
     assert!(!message.is_empty() && message.len() < 20_000);
@@ -72,7 +72,7 @@ fn is_one_line(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
-/// Any text as the Pod of a review: what is admitted stays admitted, and its patch makes what was judged.
+/// Any text as the Pod of a review: what is admitted stays admitted, and its patch makes what was checked.
 pub(crate) fn pod(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     patch_makes_the_filled_pod(text);
@@ -90,7 +90,7 @@ fn request(operation: &str, pod: &str, old: &str) -> String {
     )
 }
 
-/// The round trip of the patch, also where what it makes would be refused.
+/// The round trip of the patch, also where what it makes would be denied.
 fn patch_makes_the_filled_pod(text: &str) {
     let (Ok(mut tree), Ok(mut pod)) = (pod_from_str(text), serde_json::from_str::<Json>(text)) else {
         return;
@@ -121,7 +121,7 @@ fn apply(patch: &[u8], pod: &mut Json) {
 
 fn admitted_stays_admitted(policies: &PolicySet, text: &str, pod: &Json) {
     let answer = ask(policies, Endpoint::Mutate, &request("CREATE", text, "null"));
-    // What enforcing would refuse is admitted as it came.
+    // What enforcing would deny is admitted as it came.
     if answer["auditAnnotations"]["verdict"] != "admitted" {
         return;
     }
@@ -144,7 +144,7 @@ fn ask(policies: &PolicySet, endpoint: Endpoint, review: &str) -> Json {
     serde_json::from_slice::<Json>(&answer.body).expect("the answer is JSON")["response"].take()
 }
 
-/// Any text as a policy file: it is refused with words for people, or what it fills satisfies itself.
+/// Any text as a policy file: it is denied with words for people, or what it fills satisfies itself.
 pub(crate) fn policy(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     // YAML ends lines with more than one character.
@@ -221,7 +221,7 @@ pub(crate) fn head(data: &[u8]) {
         assert!(body["response"]["uid"].as_str().is_some_and(|uid| !uid.is_empty()));
         assert!(body["response"]["patch"].is_null(), "what was not read is not filled");
         if body["response"]["allowed"] == false {
-            refusal_says_why(&body["response"]);
+            denial_says_why(&body["response"]);
         }
     }
     drop(head);
@@ -281,7 +281,7 @@ fn change<'a>(tree: &mut Value<'a>, place: u8, way: u8) {
     }
 }
 
-/// Any text as YAML: each document is read as a second reader reads it, or refused in one line.
+/// Any text as YAML: each document is read as a second reader reads it, or denied in one line.
 pub(crate) fn yaml(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     for document in yaml::read(text) {

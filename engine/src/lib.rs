@@ -3,7 +3,7 @@
 //!
 //! In the order data flows: [`json`] reads a Pod, [`policy`] defines what it must look like, [`rules`] fill and check it,
 //! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields, [`yaml`] reads
-//! policies and manifests, [`workload`] finds the Pods that other objects make.
+//! policies and manifests, [`workload`] finds the Pods that other objects make, [`templates`] reviews those objects.
 
 pub mod hash;
 pub mod json;
@@ -16,6 +16,7 @@ pub mod review;
 pub mod rules;
 pub mod scan;
 pub mod suggest;
+pub mod templates;
 pub mod text;
 pub mod violations;
 pub mod workload;

@@ -90,7 +90,7 @@ pub fn classify(policy: &Policy, pod: &Value, phase: Option<&str>) -> Scanned {
     };
     let mut anew = pod.clone();
     let findings = evaluate(policy, &mut anew, None, Defaults::Fill);
-    // In the modes that fill nothing the Pod is judged as enforcing would leave it.
+    // In the modes that fill nothing the Pod is checked as enforcing would leave it.
     let created = findings.simulated.as_ref().unwrap_or(&anew);
     Scanned { class, violations, remaining: check(policy, profile, created) }
 }

@@ -164,6 +164,22 @@ impl Violations {
         message
     }
 
+    /// Returns the first `max` of the violations that `place` finds a path for, each with that path.
+    #[must_use]
+    pub(crate) fn relocated(&self, max: usize, place: impl Fn(&FieldPath) -> Option<FieldPath>) -> Self {
+        let mut relocated = Self::default();
+        for violation in &self.list {
+            let Some(path) = place(&violation.path) else { continue };
+            if relocated.list.len() == max {
+                relocated.omitted += 1;
+                continue;
+            }
+            relocated.list.push(Violation { path, ..violation.clone() });
+        }
+        relocated.omitted += self.omitted;
+        relocated
+    }
+
     /// Returns one line for each violation, or for each group of violations that differ only in an index.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn no_seal_is_longer_than_is_said() {
+    fn no_seal_is_longer_than_its_bound() {
         let (mut link, mut out) = (Link { seq: u64::MAX - 1, ..Link::default() }, Vec::new());
         link.seal(b"{}", &mut out);
         assert!((MAX_SEAL_BYTES - 20..MAX_SEAL_BYTES).contains(&out.len()), "{}", out.len());

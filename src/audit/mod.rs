@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failing_file_could_not_take_is_written_later_and_what_was_dropped_is_said() {
+    fn what_a_failing_file_could_not_take_is_written_later_and_what_was_dropped_is_recorded() {
         let (metrics, file) = (metrics(), FlakySink::default());
         file.fails.store(true, Ordering::Relaxed);
         let (trail, writer) = start(file.clone(), OnOverflow::Drop, &metrics);

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trusted_is_refused_with_the_reason_and_without_a_key() {
+    fn what_cannot_be_trusted_is_rejected_with_the_reason_and_without_a_key() {
         let mut mixed = minted();
         mixed.key = minted().key;
         let problem = read(&write(&[minted(), mixed])).unwrap_err();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_shows_itself_to_nobody() {
+    fn a_key_is_never_shown() {
         assert!(!format!("{:?}", minted()).contains("PRIVATE KEY"));
     }
 }

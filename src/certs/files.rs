@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfit_pair_is_refused_with_the_reason() {
+    fn an_unfit_pair_is_rejected_with_the_reason() {
         let good = pair(&["a"], (2026, 2036));
         let other = pair(&["a"], (2026, 2036));
         assert!(problem(&(good.0.clone(), other.1), &[]).contains("tls.key: does not fit tls.crt"));

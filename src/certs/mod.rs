@@ -47,7 +47,7 @@ pub enum CertError {
 pub struct Resolver(ArcSwapOption<CertifiedKey>);
 
 impl Resolver {
-    /// A resolver that begins with `key`. One by [`Resolver::default`] has none, and refuses handshakes.
+    /// A resolver that begins with `key`. One by [`Resolver::default`] has none, and rejects handshakes.
     #[must_use]
     pub fn new(key: CertifiedKey) -> Arc<Self> {
         Arc::new(Self(ArcSwapOption::from_pointee(key)))

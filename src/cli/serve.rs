@@ -233,7 +233,7 @@ fn start_trail(
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Events and traces")]
 struct ReportingArgs {
-    /// Write a Kubernetes Event for each Pod that was refused, about its controller or else its namespace
+    /// Write a Kubernetes Event for each Pod that was denied, about its controller or else its namespace
     #[arg(long)]
     events: bool,
     /// Send traces to a collector there, as OTLP over HTTP in JSON; /v1/traces is appended

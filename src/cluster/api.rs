@@ -186,7 +186,7 @@ impl Api {
                     .map_err(|_| ApiError::Unreadable { doing: format!("{verb} {target}") })?;
                 Ok(Answer { is: Some(is), date })
             }
-            status => Err(refused(status, &body, verb, target)),
+            status => Err(rejected(status, &body, verb, target)),
         }
     }
 
@@ -205,7 +205,7 @@ impl Api {
         }
         let body =
             answer.into_body().collect().await.map_err(|error| ApiError::Unreachable(reason(&error)))?;
-        Err(refused(status, &body.to_bytes(), "watch", target))
+        Err(rejected(status, &body.to_bytes(), "watch", target))
     }
 
     async fn ask(
@@ -236,7 +236,7 @@ fn there(answer: Answer, target: Target<'_>) -> Result<(), ApiError> {
     answer.is.map(drop).ok_or_else(|| ApiError::Conflict(target.to_string()))
 }
 
-fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> ApiError {
+fn rejected(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> ApiError {
     let status_object = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let message =
         status_object["message"].as_str().map_or_else(|| format!("status {status}"), str::to_string);
@@ -251,7 +251,7 @@ fn refused(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> A
     ApiError::DeniedPod { doing, message, remedy }
 }
 
-/// What to do about a refusal.
+/// What to do about a rejection.
 fn remedy(status: StatusCode, verb: &str, Target { group, resource, namespace, name }: Target<'_>) -> String {
     match status {
         StatusCode::FORBIDDEN => {
@@ -299,9 +299,9 @@ mod tests {
         Target { group: "", resource: "secrets", namespace: Some("sandgate-system"), name: "sandgate-ca" };
 
     #[test]
-    fn a_missing_permission_is_told_with_the_rule_that_gives_it() {
+    fn a_missing_permission_is_reported_with_the_rule_that_gives_it() {
         let body = br#"{"message": "forbidden"}"#;
-        let message = |verb, target| refused(StatusCode::FORBIDDEN, body, verb, target).to_string();
+        let message = |verb, target| rejected(StatusCode::FORBIDDEN, body, verb, target).to_string();
         assert_eq!(
             message("patch", CONFIGURATION),
             "cannot patch mutatingwebhookconfigurations sandgate: forbidden; the ClusterRole of sandgate's service \
@@ -319,20 +319,20 @@ mod tests {
     #[test]
     fn the_missing_verb_is_the_one_that_the_api_server_names() {
         let body = br#"{"message": "User \"x\" cannot create resource \"secrets\" in API group"}"#;
-        let message = refused(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
+        let message = rejected(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
         assert!(message.ends_with("verbs: [create]}"), "{message}");
     }
 
     #[test]
     fn a_namespace_that_is_being_deleted_is_no_missing_permission() {
         let body = br#"{"message": "it is being terminated", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}"#;
-        let message = refused(StatusCode::FORBIDDEN, body, "create", SECRET).to_string();
+        let message = rejected(StatusCode::FORBIDDEN, body, "create", SECRET).to_string();
         assert_eq!(message, "cannot create secrets sandgate-system/sandgate-ca: it is being terminated");
     }
 
     #[test]
-    fn an_answer_that_is_none_of_an_api_server_is_told() {
-        let message = refused(StatusCode::BAD_GATEWAY, b"<html>", "get", SECRET).to_string();
+    fn an_answer_that_is_not_of_an_api_server_is_reported() {
+        let message = rejected(StatusCode::BAD_GATEWAY, b"<html>", "get", SECRET).to_string();
         assert!(message.contains("status 502"), "{message}");
     }
 

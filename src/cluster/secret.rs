@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told() {
+    fn what_cannot_be_used_is_reported() {
         assert_eq!(read(None), Secret::Absent);
         assert_eq!(read(Some(&empty("sandgate-system", "sandgate-ca"))), Secret::Absent);
         for (object, wanted) in [

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_that_cannot_be_followed_is_told_and_changes_nothing() {
+    fn an_annotation_that_cannot_be_followed_is_reported_and_changes_nothing() {
         let webhooks = json!([{"name": "a", "rules": [rule("pods")]}]);
         for (annotation, wanted) in [
             (json!([]), "is no JSON object"),

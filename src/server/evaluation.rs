@@ -26,7 +26,7 @@ use sandgate_engine::{
 
 /// The largest body that is evaluated on a thread that serves connections, in bytes. Others wait for it no longer than
 /// for a few packets.
-const MAX_INLINE_BYTES: usize = 64 * 1024;
+pub(super) const MAX_INLINE_BYTES: usize = 64 * 1024;
 
 /// The memory that large reviews may take while they are evaluated, in bytes. With the bodies in flight (64 MiB) and
 /// the process itself (32 MiB) it stays below the chart's limit (256 MiB).
@@ -43,7 +43,7 @@ pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
 
 /// Returns the number of permits for a body of so many bytes: two trees (the object and the old one), and the strings
 /// that are copied because they have escapes.
-fn permits_for(bytes: usize) -> u32 {
+pub(super) fn permits_for(bytes: usize) -> u32 {
     let trees = bytes.saturating_mul(MEMORY_PER_BYTE).min(2 * MAX_TREE_BYTES);
     let permits = trees.saturating_add(bytes).min(EVALUATION_BYTES).div_ceil(PERMIT_BYTES);
     u32::try_from(permits).unwrap_or(u32::MAX)

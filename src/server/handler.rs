@@ -12,7 +12,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{
-        HeaderMap, HeaderValue, Request, StatusCode,
+        Extensions, HeaderMap, HeaderValue, Request, StatusCode,
         header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
     },
     response::{IntoResponse, Response},
@@ -27,6 +27,7 @@ use super::{
     evaluation::{Call, Job},
     listener::Peer,
     metrics::Limit,
+    templates,
 };
 use crate::telemetry::GaugeGuard;
 use sandgate_engine::review::{Caller, Endpoint, Unread};
@@ -40,23 +41,31 @@ pub fn router(shared: Arc<Shared>) -> Router {
         post(move |State(shared): State<Arc<Shared>>, request: Request<Body>| {
             handle(shared, endpoint, request)
         })
-        .fallback(|| async {
-            ([(ALLOW, "POST")], Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"))
-        })
+        .fallback(not_allowed)
+    };
+    let templates = || {
+        post(|State(shared): State<Arc<Shared>>, request: Request<Body>| templates::handle(shared, request))
+            .fallback(not_allowed)
     };
     Router::new()
         .route("/mutate", handler(Endpoint::Mutate))
         .route("/validate", handler(Endpoint::Validate))
         .route("/mutate/{policy}", handler(Endpoint::Mutate))
         .route("/validate/{policy}", handler(Endpoint::Validate))
+        .route("/templates", templates())
+        .route("/templates/{policy}", templates())
         .fallback(|| async {
             Rejection::new(
                 StatusCode::NOT_FOUND,
-                "no such endpoint; there are POST /mutate and POST /validate, each with /POLICY behind it if the policy \
-                 selects namespaces by their labels",
+                "no such endpoint; there are POST /mutate, POST /validate and POST /templates, each with /POLICY behind it if \
+                 the policy selects namespaces by their labels",
             )
         })
         .with_state(shared)
+}
+
+async fn not_allowed() -> impl IntoResponse {
+    ([(ALLOW, "POST")], Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"))
 }
 
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
@@ -77,11 +86,7 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
         }
         return rejection.into_response();
     }
-    let peer = parts
-        .extensions
-        .get()
-        .copied()
-        .unwrap_or(Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), has_certificate: false });
+    let peer = peer_of(&parts.extensions);
     let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
     let charge = shared.bodies.charge(peer.address);
     let Received { bytes, incomplete, charge: _charge } = body::receive(body, bounds, charge).await;
@@ -91,16 +96,14 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     let job = Job::new(Arc::clone(&shared), call, bytes, span);
     // The rest of the body will not be read, so the connection is of no more use.
     let is_cut_off = incomplete.is_some();
-    let (mut response, pending) = match incomplete {
+    let (response, pending) = match incomplete {
         None => job.evaluate(answer_by).await,
         Some(unread) => {
             count(&shared, &unread);
             job.by_head(unread)
         }
     };
-    if is_cut_off {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    let response = if is_cut_off { close(response) } else { response };
     let answered = response.body().size_hint().exact().unwrap_or_default();
     shared.metrics.record_body_sizes(endpoint, received, answered);
     if let Some(record) = pending {
@@ -113,9 +116,21 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     response
 }
 
+/// Returns a response after which the connection is closed.
+pub(super) fn close(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Returns the peer of a request.
+pub(super) fn peer_of(extensions: &Extensions) -> Peer {
+    let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), has_certificate: false };
+    extensions.get().copied().unwrap_or(unknown)
+}
+
 /// Returns the policy that the path of a call names: the last part of `/mutate/NAME`. Names of policies need no escapes, so
 /// that an escaped one is not a policy name.
-fn path_policy(path: &str) -> Option<&str> {
+pub(super) fn path_policy(path: &str) -> Option<&str> {
     path.trim_start_matches('/').split_once('/').map(|(_, name)| name)
 }
 
@@ -131,7 +146,7 @@ fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Caller {
     }
 }
 
-fn count(shared: &Shared, unread: &Unread) {
+pub(super) fn count(shared: &Shared, unread: &Unread) {
     let limit = match unread {
         Unread::TooLarge(_) => Limit::BodySize,
         Unread::NotReceived(_) => Limit::BodyTime,
@@ -142,7 +157,7 @@ fn count(shared: &Shared, unread: &Unread) {
 }
 
 /// Returns why the request is rejected before its body is read.
-fn rejection(shared: &Shared, headers: &HeaderMap, declared: Option<u64>) -> Option<Rejection> {
+pub(super) fn rejection(shared: &Shared, headers: &HeaderMap, declared: Option<u64>) -> Option<Rejection> {
     if let Err(rejection) = check_type(headers) {
         return Some(rejection);
     }
@@ -170,13 +185,13 @@ fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Returns the time for the answer. The API server names its timeout in the query (`timeout=5s`); a tenth of it is left
 /// for the way back.
-fn answer_time(query: Option<&str>) -> Duration {
+pub(super) fn answer_time(query: Option<&str>) -> Duration {
     let seconds = || {
         let timeout = query?.split('&').find_map(|pair| pair.strip_prefix("timeout="))?;
         timeout.strip_suffix('s')?.parse::<u32>().ok()

@@ -17,7 +17,10 @@ use crate::{
         registry::{counter, create, family, gauge},
     },
 };
-use sandgate_engine::review::Endpoint;
+use sandgate_engine::{
+    review::Endpoint,
+    templates::{TemplateAnswer, TemplateResult},
+};
 
 /// The limit by which a request was rejected before it was evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,37 @@ impl Limit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabels {
     limit: &'static str,
+}
+
+/// The label of the metric of reviews of workload templates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabels {
+    result: &'static str,
+}
+
+/// Metrics of reviews of workload templates.
+#[derive(Debug, Clone)]
+pub struct TemplateMetrics {
+    reviews: Family<TemplateLabels, Counter>,
+    filled: Counter,
+}
+
+impl TemplateMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let reviews =
+            family(registry, "template_reviews", "Objects at /templates, by the result of their review");
+        for result in TemplateResult::ALL {
+            create(&reviews, &TemplateLabels { result: result.as_str() });
+        }
+        let filled = counter(registry, "templates_filled", "Pod templates that were filled");
+        Self { reviews, filled }
+    }
+
+    /// Counts an answer.
+    pub fn record(&self, answer: &TemplateAnswer) {
+        self.reviews.get_or_create(&TemplateLabels { result: answer.result.as_str() }).inc();
+        self.filled.inc_by(answer.filled as u64);
+    }
 }
 
 /// Metrics of files that are read again when they change.
@@ -92,6 +126,8 @@ pub struct Metrics {
     pub client_ca_files: ReloadMetrics,
     /// Reloads of the keys of bearer tokens.
     pub token_key_files: ReloadMetrics,
+    /// Reviews of workload templates.
+    pub templates: TemplateMetrics,
     /// Requests that are being answered.
     pub in_flight: Gauge,
     /// The gauge of open TLS connections.
@@ -139,6 +175,7 @@ impl Metrics {
             certificate_files: ReloadMetrics::register(registry, "certificate"),
             client_ca_files: ReloadMetrics::register(registry, "client_ca"),
             token_key_files: ReloadMetrics::register(registry, "token_keys"),
+            templates: TemplateMetrics::register(registry),
             in_flight: gauge(registry, "requests_in_flight", "Requests that are being answered"),
             connections: gauge(registry, "connections", "Open connections"),
             handshakes: counter(registry, "tls_handshakes", "TLS handshakes that were completed"),

@@ -13,6 +13,7 @@ mod metrics;
 mod no_policy;
 mod reload;
 mod settings;
+mod templates;
 mod tokens;
 
 use std::{

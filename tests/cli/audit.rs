@@ -122,7 +122,7 @@ fn a_chain_that_was_made_anew_lacks_the_head_that_was_noted() {
     let lines = trail(&some());
     let noted = &lines[2][lines[2].len() - 66..lines[2].len() - 2];
     let mut forged = some();
-    forged[0]["user"] = "nobody".into();
+    forged[0]["user"] = "unknown".into();
     let run = sandgate_with(&["audit", "verify", "--head", noted, "-"], text(&trail(&forged))).violations();
     assert!(run.contains("the chain was cut or made anew"), "{run}");
 }

@@ -12,11 +12,11 @@ fn where_nothing_can_be_read_it_says_why() {
     assert_eq!((run.status, run.stdout.as_str()), (2, ""));
     assert!(run.stderr.starts_with("error: kubeconfig /nowhere/config: "), "{}", run.stderr);
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let kubeconfig = json!({
         "current-context": "test",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": {"server": format!("https://{nobody}")}}],
+        "clusters": [{"name": "test", "cluster": {"server": format!("https://{closed}")}}],
         "users": [{"name": "test", "user": {"token": "token"}}],
     });
     let folder = Folder::with(&[("config", &kubeconfig.to_string())]);

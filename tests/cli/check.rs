@@ -93,7 +93,7 @@ spec:
 }
 
 #[test]
-fn what_a_controller_adds_is_judged_too() {
+fn what_a_controller_adds_is_checked_too() {
     let folder = Folder::with(&[(
         "policy.yaml",
         "\
@@ -208,7 +208,7 @@ fn namespaces_are_those_of_kubectl() {
 }
 
 #[test]
-fn a_namespace_without_a_policy_is_said_and_not_passed_off_as_checked() {
+fn a_namespace_without_a_policy_is_reported_and_not_shown_as_checked() {
     let text = sandgate_with(&["check", "-", "-n", "web"], PLAIN_POD).fine();
     assert_eq!(
         text,
@@ -291,7 +291,7 @@ fn nothing_to_check_is_no_success() {
 }
 
 #[test]
-fn a_workload_without_a_template_and_a_review_are_told_apart() {
+fn a_workload_without_a_template_and_a_review_have_different_errors() {
     sandgate_with(&["check", "-"], "apiVersion: batch/v1\nkind: Job\nmetadata: {name: a}\n")
         .fails("standard input:1: Job a has no Pod template; add one at spec.template");
     sandgate_with(&["check", "-"], r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#)

@@ -1,4 +1,4 @@
-//! Input that nobody should send, and somebody will.
+//! Hostile and broken input.
 
 use serde_json::{Value, json};
 
@@ -102,7 +102,7 @@ fn twenty_thousand_containers_are_counted_and_not_all_listed() {
 }
 
 #[test]
-fn numbers_beyond_reason_are_refused() {
+fn numbers_beyond_reason_are_rejected() {
     let digits = "9".repeat(400);
     check_fails(
         format!("{PLAIN_POD}  activeDeadlineSeconds: .nan\n"),
@@ -176,7 +176,7 @@ fn names_cannot_forge_a_line_or_a_colour() {
 }
 
 #[test]
-fn a_review_of_another_shape_is_refused_or_no_review() {
+fn a_review_of_another_shape_is_rejected_or_no_review() {
     for (change, reason) in [
         (json!({"object": null}), "object is missing, must be a Pod"),
         (json!({"object": "x"}), "must be"),

@@ -33,7 +33,7 @@ struct Run {
 }
 
 impl Run {
-    /// It ended with 0 and said nothing on stderr.
+    /// It ended with 0 and wrote nothing to stderr.
     #[track_caller]
     fn fine(self) -> String {
         assert_eq!((self.status, self.stderr.as_str()), (0, ""), "stdout: {}", self.stdout);

@@ -23,7 +23,7 @@ fn every_default_is_shown() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_with_file_line_and_path() {
+fn everything_that_is_wrong_is_reported_with_file_line_and_path() {
     let wrong = "\
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
@@ -70,7 +70,7 @@ fn a_key_that_stands_twice_is_named() {
 }
 
 #[test]
-fn problems_are_told_in_the_words_of_the_file() {
+fn problems_are_reported_in_the_words_of_the_file() {
     let head = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
     for (text, problem) in [
         ("", "standard input: no SandboxPolicy in it; leave --policy out to get the built-in one"),

@@ -216,7 +216,7 @@ fn the_page_says_which_filters_it_was_made_with() {
     assert_has(&page, &["<dt>Requests</dt><dd>2</dd>"]);
     assert!(!page.contains("alice") && !page.contains("id=\"denied\""));
     assert_has(
-        &report(some(), &["--user", "nobody"]),
+        &report(some(), &["--user", "unknown"]),
         &["There is no verdict in what was read that the filters let through."],
     );
 }
@@ -249,7 +249,7 @@ fn records_that_were_dropped_are_missed_in_the_page() {
 }
 
 #[test]
-fn a_time_that_cannot_be_read_is_told_and_in_no_column() {
+fn a_time_that_cannot_be_read_is_reported_and_in_no_column() {
     let mut record = verdict("mallory", "denied");
     record["time"] = "noon".into();
     let page = report(format!("{}{record}\n", some()), &[]);
@@ -314,8 +314,8 @@ fn a_link_stays_a_link_and_others_may_read_the_page() {
 #[test]
 fn a_file_that_is_no_report_is_not_replaced_least_of_all_the_trail() {
     let folder = Folder::with(&[("a.jsonl", &some()), ("a.jsonl.1", &some())]);
-    let refused = "a.jsonl: is there and is no report, so it is not replaced; give the page another name";
-    folder.run(&["audit", "report", "--html", "a.jsonl", "a.jsonl.1"]).fails(refused);
+    let rejected = "a.jsonl: is there and is no report, so it is not replaced; give the page another name";
+    folder.run(&["audit", "report", "--html", "a.jsonl", "a.jsonl.1"]).fails(rejected);
     assert_eq!(fs::read_to_string(folder.path("a.jsonl")).unwrap(), some());
 }
 

@@ -38,9 +38,9 @@ fn a_stream_is_answered_in_order_however_it_is_cut() {
     let [a, b, c] = &reviews;
     for stream in [format!("{a}{b}{c}"), format!("{a}\n{b}\n{c}\n"), format!("\n{a:#}\r\n\t{b:#} {c:#}")] {
         let answers = answers(&sandgate_with(&["review"], stream).violations());
-        let told: Vec<_> =
+        let answers: Vec<_> =
             answers.iter().map(|answer| (answer["uid"].as_str(), answer["allowed"].as_bool())).collect();
-        assert_eq!(told, [(Some("1"), Some(true)), (Some("2"), Some(false)), (Some("3"), Some(true))]);
+        assert_eq!(answers, [(Some("1"), Some(true)), (Some("2"), Some(false)), (Some("3"), Some(true))]);
     }
 }
 

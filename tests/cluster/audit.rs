@@ -21,8 +21,8 @@ fn audit(sandbox: &Sandbox, arguments: &[&str]) -> String {
 async fn a_denial_its_user_and_its_rules_are_found_in_the_api_servers_audit_log() {
     let sandbox = Sandbox::new().await;
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
-    let refused = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await;
-    assert!(!refused.success);
+    let output = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await;
+    assert!(!output.success);
     sandbox.audit_annotations(403).await;
 
     let denied = audit(&sandbox, &["list", "--verdict", "denied", "-o", "json"]);

@@ -1,4 +1,4 @@
-//! Controllers whose pods are refused, and those that need no pods.
+//! Controllers whose pods are denied, and those that need no pods.
 
 use serde_json::{Value, json};
 

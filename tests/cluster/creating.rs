@@ -110,14 +110,14 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() {
     let shown: Value = serde_json::from_str(&shown.expect_success()).expect("kubectl prints JSON");
     assert_sandboxed(&shown);
 
-    let refused = ["run", "dry", "--image=busybox", "--dry-run=server", "--privileged"];
-    let message = sandbox.kubectl(&refused).await.expect_failure();
+    let denied = ["run", "dry", "--image=busybox", "--dry-run=server", "--privileged"];
+    let message = sandbox.kubectl(&denied).await.expect_failure();
     assert!(message.contains("(privileged)"), "{message}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn a_refusal_tells_the_person_what_to_change() {
+async fn a_denial_names_what_to_change() {
     let sandbox = Sandbox::new().await;
     let message = sandbox.kubectl(&["run", "bad", "--image=busybox", "--privileged"]).await.expect_failure();
     let start =

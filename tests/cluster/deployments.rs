@@ -1,4 +1,4 @@
-//! What a person sees of a Deployment whose pods are refused.
+//! What a person sees of a Deployment whose pods are denied.
 
 use serde_json::{Value, json};
 

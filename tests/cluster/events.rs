@@ -1,4 +1,4 @@
-//! Events: a pod that was refused does not exist, so whoever made it has to say why.
+//! Events: a Pod that was denied does not exist, so its controller has to show the reason.
 
 use std::path::PathBuf;
 
@@ -60,17 +60,17 @@ fn hostile_pod(name: &str) -> Value {
     pod
 }
 
-/// Every Event of the namespace that says that a pod was refused.
-async fn told(sandbox: &Sandbox) -> Vec<Value> {
+/// Every Event of the namespace that says that a pod was denied.
+async fn denial_events(sandbox: &Sandbox) -> Vec<Value> {
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", sandbox.namespace);
     let mut events = sandbox.rest.get(&path).await.expect("events are listed");
     let events = events["items"].as_array_mut().expect("a list").drain(..);
-    events.filter(|event| event["reason"] == "PodRefused").collect()
+    events.filter(|event| event["reason"] == "PodDenied").collect()
 }
 
-async fn until_told(sandbox: &Sandbox, count: u64) -> Value {
-    let found = eventually("so many refusals are told", async || {
-        let events = told(sandbox).await;
+async fn until_reported(sandbox: &Sandbox, count: u64) -> Value {
+    let found = eventually("so many denials are reported", async || {
+        let events = denial_events(sandbox).await;
         let counted = |event: &Value| event["series"]["count"].as_u64().unwrap_or(1);
         Ok((events.iter().map(counted).sum::<u64>() == count).then_some(events))
     });
@@ -90,26 +90,26 @@ async fn describing_a_job_says_why_it_has_no_pods() {
 
     let described = eventually("kubectl describe shows it", async || {
         let shown = sandbox.kubectl(&["describe", "job", "bad"]).await.expect_success();
-        Ok(shown.contains("PodRefused").then_some(shown))
+        Ok(shown.contains("PodDenied").then_some(shown))
     });
     let described = described.await.unwrap_or_else(|error| panic!("{error}\n{}", sandbox.sandgate.log()));
-    let line = described.lines().find(|line| line.contains("PodRefused")).expect("a line");
+    let line = described.lines().find(|line| line.contains("PodDenied")).expect("a line");
     assert!(line.contains("Warning") && line.contains("sandgate.dev/sandgate"), "{line}");
     assert!(line.contains("spec.hostNetwork is true") && line.contains("(host-namespaces)"), "{line}");
-    let event = &told(&sandbox).await[0];
+    let event = &denial_events(&sandbox).await[0];
     assert_eq!(event["regarding"]["uid"], job["metadata"]["uid"], "{event:#}");
     assert_eq!(event["regarding"]["apiVersion"], "batch/v1");
     assert_eq!(event["reportingInstance"], "sandgate-0");
 }
 
 #[tokio::test]
-async fn thirty_refusals_of_a_pod_without_a_controller_are_one_event_of_the_namespace() {
+async fn thirty_denials_of_a_pod_without_a_controller_are_one_event_of_the_namespace() {
     let (sandbox, _) = reporting(&json!({})).await;
     for index in 0..30 {
         let pod = hostile_pod(&format!("bad-{index}"));
-        sandbox.create(&pod).await.expect_err("it is refused");
+        sandbox.create(&pod).await.expect_err("it is denied");
     }
-    let event = until_told(&sandbox, 30).await;
+    let event = until_reported(&sandbox, 30).await;
     let namespace = &*sandbox.namespace;
     assert_eq!(
         event["regarding"],
@@ -117,30 +117,30 @@ async fn thirty_refusals_of_a_pod_without_a_controller_are_one_event_of_the_name
     );
     assert_eq!(event["type"], "Warning");
     let shown = sandbox.kubectl(&["get", "events"]).await.expect_success();
-    assert!(shown.contains(&format!("namespace/{namespace}")) && shown.contains("PodRefused"), "{shown}");
+    assert!(shown.contains(&format!("namespace/{namespace}")) && shown.contains("PodDenied"), "{shown}");
     let writes = sandbox.sandgate.metric(OK).await.expect("a metric");
     assert!((2..10).contains(&writes), "{writes} writes");
     assert_eq!(sandbox.sandgate.metric(DROPPED).await, Some(0));
 }
 
 #[tokio::test]
-async fn what_was_not_refused_for_good_is_not_told() {
+async fn what_was_not_denied_for_good_is_not_reported() {
     let (sandbox, _) = reporting(&json!({})).await;
     let dry = format!("{}?dryRun=All", sandbox.pods_path(""));
     let mut pod = plain_pod("dry");
     pod["spec"]["hostPID"] = json!(true);
-    sandbox.rest.post(&dry, &pod).await.expect_err("it is refused");
+    sandbox.rest.post(&dry, &pod).await.expect_err("it is denied");
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
     let label = json!({"metadata": {"labels": {"app": "other"}}});
-    sandbox.rest.merge(&sandbox.pods_path("/good"), &label).await.expect_err("it is refused");
-    // They are told in the order in which they happened.
-    sandbox.create(&hostile_pod("bad")).await.expect_err("it is refused");
-    let event = until_told(&sandbox, 1).await;
+    sandbox.rest.merge(&sandbox.pods_path("/good"), &label).await.expect_err("it is denied");
+    // They are reported in the order in which they happened.
+    sandbox.create(&hostile_pod("bad")).await.expect_err("it is denied");
+    let event = until_reported(&sandbox, 1).await;
     assert!(event["note"].as_str().is_some_and(|note| note.contains("hostNetwork")), "{event:#}");
 }
 
 #[tokio::test]
-async fn without_the_right_to_write_events_pods_are_judged_all_the_same() {
+async fn without_the_right_to_write_events_pods_are_reviewed_all_the_same() {
     let (sandbox, account) = reporting(&json!({})).await;
     sandbox.rest.merge(&account.role, &json!({"rules": []})).await.expect("it is taken away");
     eventually("the right is gone", async || {
@@ -151,15 +151,15 @@ async fn without_the_right_to_write_events_pods_are_judged_all_the_same() {
     .await
     .expect("it is gone");
     for index in 0..20 {
-        let refusal = sandbox.create(&hostile_pod(&format!("bad-{index}"))).await.expect_err("it is refused");
-        assert!(refusal.names("host-namespaces"), "{refusal}");
+        let denial = sandbox.create(&hostile_pod(&format!("bad-{index}"))).await.expect_err("it is denied");
+        assert!(denial.names("host-namespaces"), "{denial}");
     }
     sandbox.create(&plain_pod("good")).await.expect("it is admitted");
     let failed = eventually("the failure is counted", async || {
         Ok(sandbox.sandgate.metric(FAILED).await.filter(|failed| *failed > 0))
     });
     assert_eq!(failed.await.expect("a failure"), 1, "nothing is tried again at once");
-    assert_eq!(told(&sandbox).await, Vec::<Value>::new());
+    assert_eq!(denial_events(&sandbox).await, Vec::<Value>::new());
     let log = sandbox.sandgate.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("Failed to write the Event")).collect();
     assert_eq!(lines.len(), 1, "{log}");
@@ -176,7 +176,7 @@ async fn the_right_to_write_events_is_no_other_right() {
             bed.kubectl(&["auth", "can-i", "--list", "--no-headers", &subject]).await.expect_success();
         shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
     };
-    let everybody = list("nobody").await;
+    let everybody = list("unknown").await;
     let mut ours = list("sandgate").await;
     ours.retain(|line| !everybody.contains(line));
     assert_eq!(ours, ["events.events.k8s.io [] [] [create patch]"]);

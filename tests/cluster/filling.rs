@@ -62,7 +62,8 @@ async fn a_bare_pod_gets_everything_that_the_policy_says() {
 async fn a_complete_pod_is_stored_as_if_there_were_no_webhook() {
     let sandbox = Sandbox::new().await;
     let elsewhere = format!("/api/v1/namespaces/{}/pods", sandbox.other_namespace().await);
-    let expected = sandbox.rest.post(&elsewhere, &complete_pod("complete")).await.expect("nobody refuses it");
+    let expected =
+        sandbox.rest.post(&elsewhere, &complete_pod("complete")).await.expect("no webhook is called");
 
     let pod = sandbox.create_and_read(&complete_pod("complete")).await;
     assert_eq!(pod["spec"], expected["spec"]);

@@ -13,7 +13,7 @@ const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 const CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
 
 #[tokio::test]
-async fn whoever_deletes_the_webhook_configurations_can_store_anything() {
+async fn without_the_webhook_configurations_anything_can_be_stored() {
     let sandbox = Sandbox::new().await;
     for kind in ["mutating", "validating"] {
         let name = sandbox.sandgate.configuration();
@@ -42,7 +42,7 @@ async fn with_failure_policy_ignore_anything_is_stored_while_sandgate_is_down() 
 async fn store_hostile(sandbox: &Sandbox) -> Value {
     let mut pod = plain_pod("hostile");
     pod["spec"]["hostPID"] = json!(true);
-    eventually("nobody refuses it", async || Ok(sandbox.create(&pod).await.ok()))
+    eventually("no webhook is called", async || Ok(sandbox.create(&pod).await.ok()))
         .await
         .expect("it is stored");
     sandbox.stored("hostile").await
@@ -59,11 +59,11 @@ async fn a_runtime_class_of_ones_own_is_of_no_use() {
         .expect("it is made");
     let mut pod = plain_pod("other");
     pod["spec"]["runtimeClassName"] = json!(name);
-    let refusal = sandbox.create(&pod).await.expect_err("the policy names another class");
-    assert!(refusal.names("runtime-class"), "{refusal}");
+    let denial = sandbox.create(&pod).await.expect_err("the policy names another class");
+    assert!(denial.names("runtime-class"), "{denial}");
 }
 
-/// The handler is immutable, but a class can be deleted and made anew: whoever may do that owns the sandbox.
+/// The handler is immutable, but a class can be deleted and made anew: who may do that can leave the sandbox.
 #[tokio::test]
 async fn the_policys_runtime_class_cannot_be_changed_but_replaced() {
     let sandbox = Sandbox::unguarded_with(|namespace| {
@@ -79,8 +79,8 @@ async fn the_policys_runtime_class_cannot_be_changed_but_replaced() {
     sandbox.rest.post(CLASSES, &class("runsc")).await.expect("it is made");
     sandbox.guard().await;
 
-    let refusal = sandbox.rest.merge(&path, &json!({"handler": "runc"})).await.expect_err("it is immutable");
-    assert!(refusal.code == 422 && refusal.message.contains("field is immutable"), "{refusal}");
+    let denial = sandbox.rest.merge(&path, &json!({"handler": "runc"})).await.expect_err("it is immutable");
+    assert!(denial.code == 422 && denial.message.contains("field is immutable"), "{denial}");
 
     sandbox.rest.delete(&path).await.expect("it is deleted");
     sandbox.rest.post(CLASSES, &class("runc")).await.expect("it is made anew");
@@ -94,7 +94,7 @@ async fn a_namespace_cannot_leave_by_its_label() {
     let sandbox = Sandbox::new().await;
     for value in [json!("elsewhere"), Value::Null] {
         let changes = json!({"metadata": {"labels": {"kubernetes.io/metadata.name": value}}});
-        // The API server refuses it, or puts the label back.
+        // The API server denies it, or puts the label back.
         let _ = sandbox.rest.merge(&sandbox.path(""), &changes).await;
         let namespace = sandbox.rest.get(&sandbox.path("")).await.expect("it is there");
         assert_eq!(namespace["metadata"]["labels"]["kubernetes.io/metadata.name"], sandbox.namespace);

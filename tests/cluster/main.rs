@@ -23,6 +23,7 @@ mod other_webhooks;
 mod rolling_out;
 mod schema;
 mod suggesting;
+mod templates;
 mod testbed_itself;
 mod traces;
 mod unguarded;

@@ -22,23 +22,23 @@ async fn a_policy_that_warns_fills_and_tells_the_person() {
 }
 
 #[tokio::test]
-async fn a_person_is_told_what_was_filled_unless_the_policy_keeps_silent() {
+async fn a_person_is_shown_what_was_filled_unless_the_policy_turns_it_off() {
     let sandbox = Sandbox::new().await;
-    let told = sandbox.kubectl(&["run", "told", "--image=busybox"]).await;
-    assert!(told.success, "{}", told.stderr);
+    let output = sandbox.kubectl(&["run", "filled", "--image=busybox"]).await;
+    assert!(output.success, "{}", output.stderr);
     let warnings: Vec<_> =
-        told.stderr.lines().filter(|line| line.starts_with("Warning: sandgate: filled ")).collect();
-    assert_eq!(warnings.len(), 1, "one line, also after both webhooks: {}", told.stderr);
+        output.stderr.lines().filter(|line| line.starts_with("Warning: sandgate: filled ")).collect();
+    assert_eq!(warnings.len(), 1, "one line, also after both webhooks: {}", output.stderr);
     assert!(
         warnings[0].contains("runtimeClassName") && warnings[0].contains("workflow-runner"),
         "{}",
-        told.stderr
+        output.stderr
     );
 
     let silent = json!({"warnings": {"filled": false}});
     let sandbox = Sandbox::with(&json!({}), &silent).await;
-    let told = sandbox.kubectl(&["run", "silent", "--image=busybox"]).await;
-    assert!(told.success && !told.stderr.contains("Warning"), "{}", told.stderr);
+    let output = sandbox.kubectl(&["run", "silent", "--image=busybox"]).await;
+    assert!(output.success && !output.stderr.contains("Warning"), "{}", output.stderr);
     assert_sandboxed(&sandbox.stored("silent").await);
 }
 

@@ -26,7 +26,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// One whose pods nobody fills, only the final object is judged.
+    /// One whose Pods are not filled: only the final object is validated.
     pub(crate) async fn validating_only() -> Self {
         let sandbox = Self::unguarded(&json!({}), &json!({})).await;
         let Self { bed, rest, sandgate, .. } = &sandbox;

@@ -1,4 +1,4 @@
-//! What a stored pod must look like, whoever made it.
+//! What a stored Pod must look like.
 
 use sandgate_engine::pod::Quantity;
 use serde_json::{Value, json};

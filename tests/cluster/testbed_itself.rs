@@ -1,4 +1,4 @@
-//! The promises of the test bed: a crash is told, and nothing outlives its holder.
+//! The promises of the test bed: a crash is reported, and nothing outlives its holder.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ async fn a_program_that_ends_is_reported_with_the_end_of_its_log() {
 }
 
 #[tokio::test]
-async fn a_program_ends_with_whoever_holds_its_leash() {
+async fn a_program_ends_with_the_holder_of_its_leash() {
     let folder = tempfile::tempdir().expect("a folder");
     let process = start(folder.path(), "echo $$; exec sleep 1000");
     let log = folder.path().join("script.log");

@@ -22,7 +22,7 @@ async fn store_in(sandbox: &Sandbox, namespace: &str) -> String {
     pod["spec"]["hostNetwork"] = json!(true);
     pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
-    sandbox.rest.post(&pods, &pod).await.expect("nobody refuses it");
+    sandbox.rest.post(&pods, &pod).await.expect("no webhook is called");
     let stored = sandbox.rest.get(&format!("{pods}/bystander")).await.expect("it is stored");
     // The API server draws the name of the token volume.
     let volume = stored["spec"]["volumes"][0]["name"].as_str().expect("a token volume");
@@ -39,8 +39,8 @@ async fn while_sandgate_is_down_no_pod_is_stored_and_all_else_works() {
     let here = |rest: &str| path(&sandbox.namespace, rest);
 
     for pod in [plain_pod("plain"), complete_pod("complete")] {
-        let refusal = sandbox.rest.post(&here("pods"), &pod).await.expect_err("the webhook is down");
-        assert!(refusal.message.contains("failed calling webhook"), "{refusal}");
+        let denial = sandbox.rest.post(&here("pods"), &pod).await.expect_err("the webhook is down");
+        assert!(denial.message.contains("failed calling webhook"), "{denial}");
     }
     let rest = &sandbox.rest;
     rest.post(&path(&elsewhere, "pods"), &plain_pod("other"))

@@ -13,7 +13,7 @@ pub(crate) struct Advice {
     pub(crate) is_for_a_create: bool,
 }
 
-/// Every way that a remedy offers; an error where nobody would know what to do.
+/// Every way that a remedy offers; an error if it offers none.
 pub(crate) fn of(violation: &Violation) -> Result<Vec<Advice>, String> {
     let texts = instruction(&violation.remedy).split(" or ");
     let texts = texts.filter(|text| !NOT_OF_THE_POD.iter().any(|start| text.starts_with(start)));
@@ -46,7 +46,7 @@ fn instruction(remedy: &str) -> &str {
 
 fn read(text: &str, violation: &Violation) -> Result<Advice, String> {
     let plain = text.strip_suffix(" on create").unwrap_or(text);
-    let change = meaning(plain, violation).ok_or_else(|| format!("nobody can follow {text:?}"))?;
+    let change = meaning(plain, violation).ok_or_else(|| format!("no change follows {text:?}"))?;
     Ok(Advice { text: text.into(), change, is_for_a_create: plain.starts_with("leave ") })
 }
 

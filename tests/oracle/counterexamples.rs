@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::{apiserver::create, exhaustive::is_sound};
 
 /// The first line of each file says what must happen: `# denied`, `# admitted`, or `# denied when final` for what
-/// `/mutate` repairs and `/validate` must refuse.
+/// `/mutate` repairs and `/validate` must deny.
 #[test]
 fn counterexamples_stay_decided() {
     let policies = PolicySet::builtin();

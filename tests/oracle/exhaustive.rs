@@ -249,7 +249,7 @@ impl Figures {
         }
     }
 
-    /// Not wrong, but worth reading: a refusal that the oracle cannot explain.
+    /// Not wrong, but worth reading: a denial that the oracle cannot explain.
     fn note_strictness(&mut self, reply: &Reply, pod: &Json) {
         if reply.allowed || is_sound(pod).is_err() {
             return;
@@ -273,7 +273,7 @@ impl Figures {
         for (rule, Tally { filled, unfilled }) in violated {
             println!("{rule:<26}{:>10}{:>10}{:>12}{:>10}", filled.0, filled.1, unfilled.0, unfilled.1);
         }
-        println!("{} kinds of refusal that the oracle does not share", stricter.len());
+        println!("{} kinds of denial that the oracle does not share", stricter.len());
         for (rules, (count, pod)) in stricter {
             println!("  {count:>6}  {rules}");
             if std::env::var_os("SANDGATE_PROVE_VERBOSE").is_some() {

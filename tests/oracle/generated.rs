@@ -30,7 +30,7 @@ const CREATORS: [Creator; 3] = [
 #[derive(Default)]
 struct Figures {
     policies: usize,
-    refused_by_the_loader: usize,
+    rejected_by_the_loader: usize,
     admitted: usize,
     denied: usize,
     /// Admitted, and denied under the default policy.
@@ -63,7 +63,7 @@ fn nothing_escapes_any_policy() {
 impl Figures {
     fn prove_a_policy(&mut self, seed: u64) {
         let mut dice = Dice(seed);
-        let policy = policies::policy(&mut dice, &mut self.refused_by_the_loader);
+        let policy = policies::policy(&mut dice, &mut self.rejected_by_the_loader);
         self.policies += 1;
         for (case, opened) in draw_seeded(seed, generator::opened_cases(), PODS_OF_A_POLICY) {
             let creator = dice.pick(&CREATORS);
@@ -120,7 +120,7 @@ impl Figures {
         let mut sum = Self::default();
         for one in all {
             sum.policies += one.policies;
-            sum.refused_by_the_loader += one.refused_by_the_loader;
+            sum.rejected_by_the_loader += one.rejected_by_the_loader;
             sum.admitted += one.admitted;
             sum.denied += one.denied;
             sum.opened += one.opened;
@@ -137,8 +137,8 @@ impl Figures {
     }
 
     fn print(&self) {
-        let Self { policies, refused_by_the_loader, admitted, denied, opened, filled_mounts, .. } = self;
-        println!("{policies} policies ({refused_by_the_loader} more were refused by the loader)");
+        let Self { policies, rejected_by_the_loader, admitted, denied, opened, filled_mounts, .. } = self;
+        println!("{policies} policies ({rejected_by_the_loader} more were rejected by the loader)");
         println!("{} Pods: {admitted} admitted, {denied} denied", admitted + denied);
         println!("{opened} of the admitted Pods would be denied under the default policy");
         println!("{filled_mounts} mounts filled, each of a volume that no other container reaches");
@@ -188,7 +188,7 @@ fn examine_fill(policy: &Proven, before: &Json, answers: &Answers) -> Result<(),
     Ok(())
 }
 
-/// Returns true if two containers have one name, or none: the API server refuses such a Pod.
+/// Returns true if two containers have one name, or none: the API server rejects such a Pod.
 fn has_no_distinct_names(pod: &Json) -> bool {
     let mut seen = BTreeSet::new();
     let lists = ["initContainers", "containers", "ephemeralContainers"];

@@ -347,7 +347,7 @@ fn odd_values() -> Vec<Json> {
         json!(0),
         json!(-1),
         json!(1000),
-        // The API server reads most numbers into 32 bits and refuses what is more.
+        // The API server reads most numbers into 32 bits and denies what is more.
         json!(i32::MAX),
         json!(0.5),
         json!(true),

@@ -165,23 +165,23 @@ fn matcher(dice: &mut Dice) -> Json {
 }
 
 /// Draws policies until the loader takes one; counts those that it does not.
-pub(crate) fn policy(dice: &mut Dice, refused: &mut usize) -> Proven {
+pub(crate) fn policy(dice: &mut Dice, rejected: &mut usize) -> Proven {
     loop {
         if let Ok(proven) = Proven::of(spec(dice)) {
             return proven;
         }
-        *refused += 1;
+        *rejected += 1;
     }
 }
 
 #[test]
 fn the_loader_takes_most_of_what_is_drawn_and_every_value_of_the_table() {
     let mut dice = Dice(7);
-    let mut refused = 0;
+    let mut rejected = 0;
     for _ in 0..50 {
-        policy(&mut dice, &mut refused);
+        policy(&mut dice, &mut rejected);
     }
-    assert!(refused < 500, "{refused} policies were refused for 50");
+    assert!(rejected < 500, "{rejected} policies were rejected for 50");
     let mut problems = Vec::new();
     for (key, values) in &*VALUES {
         for value in values {

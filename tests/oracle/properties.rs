@@ -112,7 +112,7 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
         let old = defaulted(&case.pod());
         let mut new = old.clone();
         edit.apply(&mut new);
-        // Nobody is asked before the API server has defaulted what is sent.
+        // No webhook is called before the API server has defaulted what is sent.
         let new = defaulted(&new);
         let Some(fault) = new_fault(&old, &new) else { continue };
         violations += 1;
@@ -122,7 +122,7 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
     println!("{violations} updates that add a violation to others, all denied");
 }
 
-/// What the oracle finds in `new` more often than in `old`. What was wrong in the Pod is told once, however many
+/// What the oracle finds in `new` more often than in `old`. What was wrong in the Pod is reported once, however many
 /// containers begin to inherit it.
 fn new_fault(old: &Json, new: &Json) -> Option<String> {
     let mut known = oracle::faults(&typed(old).ok()?);
@@ -137,7 +137,7 @@ fn new_fault(old: &Json, new: &Json) -> Option<String> {
 }
 
 #[test]
-fn audit_and_warn_refuse_nothing() {
+fn audit_and_warn_deny_nothing() {
     let (enforce, audit) = (PolicySet::builtin(), policy_in_mode("audit"));
     // A warning is then about a violation, and not about what was filled.
     let warn = policy_with(&json!({"mode": "warn", "warnings": {"filled": false}}));
@@ -246,9 +246,9 @@ fn assert_not_raised(before: &Json, after: &Json) {
     }
 }
 
-/// Two readers may each believe another of the two, so there is no right one to judge.
+/// Two readers may each believe another of the two, so there is no right one to check.
 #[test]
-fn a_key_that_is_there_twice_is_refused_everywhere() {
+fn a_key_that_is_there_twice_is_denied_everywhere() {
     let policies = PolicySet::builtin();
     let pod = generator::complete();
     assert!(allows_text(&policies, Endpoint::Validate, &pod.to_string()), "as it is");
@@ -277,20 +277,20 @@ fn objects(pod: &Json) -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn the_patch_makes_the_object_that_was_judged() {
+fn the_patch_makes_the_object_that_was_checked() {
     let policies = PolicySet::builtin();
     let mut patched = 0;
     for case in draw(generator::cases(), fewer_cases()) {
         let pod = case.pod();
         let review = review_of(&json!({"operation": "CREATE", "object": pod}));
-        let judged = answer(&policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record.object;
+        let checked = answer(&policies, Endpoint::Mutate, None, review.as_bytes()).unwrap().record.object;
         let reply = create(&policies, Endpoint::Mutate, &pod);
         if reply.patches {
             patched += 1;
-            assert_eq!(without_unread(reply.pod), serde_json::to_value(&judged).unwrap(), "{case:?}");
+            assert_eq!(without_unread(reply.pod), serde_json::to_value(&checked).unwrap(), "{case:?}");
         }
     }
-    println!("{patched} patches make the object that was judged");
+    println!("{patched} patches make the object that was checked");
     assert!(patched * 10 > fewer_cases(), "only {patched} patches");
 }
 
@@ -302,12 +302,12 @@ fn without_unread(mut pod: Json) -> Json {
     pod
 }
 
-/// Whoever sends them: an answer, or a reason why there is none, and never the end of the process.
+/// From any sender: an answer, or a reason why there is none, and never the end of the process.
 #[test]
 fn no_bytes_make_the_webhook_panic() {
     let policies = PolicySet::builtin();
     let reviews = (generator::cases(), vec((any::<Index>(), any::<u8>()), 0..4), any::<Index>(), any::<u8>());
-    let (mut answered, mut refused) = (0, 0);
+    let (mut answered, mut denied) = (0, 0);
     for (case, bytes, end, how) in draw(reviews, fewer_cases()) {
         let mut review =
             review_of(&json!({"operation": "UPDATE", "object": case.pod(), "oldObject": {}})).into_bytes();
@@ -324,7 +324,7 @@ fn no_bytes_make_the_webhook_panic() {
             match answer(&policies, endpoint, None, &review) {
                 Ok(_) => answered += 1,
                 Err(reason) => {
-                    refused += 1;
+                    denied += 1;
                     assert_eq!(reason.to_string().lines().count(), 1, "{reason}");
                 }
             }
@@ -336,8 +336,8 @@ fn no_bytes_make_the_webhook_panic() {
             "noise is no review: {bytes:?}"
         );
     }
-    println!("{answered} damaged reviews answered, {refused} refused");
-    assert!(answered > 0 && refused > 0);
+    println!("{answered} damaged reviews answered, {denied} denied");
+    assert!(answered > 0 && denied > 0);
 }
 
 /// Wherever in the Pod something stands that does not belong there.

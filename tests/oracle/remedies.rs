@@ -1,4 +1,4 @@
-//! What a refusal advises helps: following the remedy of a violation, as a person would, removes it.
+//! What a denial advises helps: following the remedy of a violation, as a person would, removes it.
 
 use sandgate_engine::{
     path::Step,
@@ -47,9 +47,11 @@ fn the_remedies_of_every_rule_help() {
 fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
     let mut followed = 0;
     for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
-        let told = told(policies, endpoint, pod);
-        for violation in told.iter().filter(|violation| !is_within_a_wrong_shape(violation, &told)) {
-            follow(policies, endpoint, pod, &told, violation, 0);
+        let violations = violations_of(policies, endpoint, pod);
+        for violation in
+            violations.iter().filter(|violation| !is_within_a_wrong_shape(violation, &violations))
+        {
+            follow(policies, endpoint, pod, &violations, violation, 0);
             followed += 1;
         }
     }
@@ -57,8 +59,8 @@ fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
 }
 
 /// What stands in something of the wrong kind is mended after that; nothing is filled where no metadata can be read.
-fn is_within_a_wrong_shape(violation: &Violation, told: &[Violation]) -> bool {
-    let mut shapes = told.iter().filter(|other| other.rule.id == "pod-schema");
+fn is_within_a_wrong_shape(violation: &Violation, violations: &[Violation]) -> bool {
+    let mut shapes = violations.iter().filter(|other| other.rule.id == "pod-schema");
     shapes.any(|shape| {
         let [shape, path] = [&shape.path, &violation.path].map(|path| path.steps().collect::<Vec<_>>());
         shape == [Step::Field("metadata")] || (path.len() > shape.len() && path.starts_with(&shape))
@@ -72,7 +74,7 @@ fn follow(
     policies: &PolicySet,
     endpoint: Endpoint,
     pod: &Json,
-    told: &[Violation],
+    violations: &[Violation],
     violation: &Violation,
     steps: usize,
 ) {
@@ -82,9 +84,10 @@ fn follow(
         change(&mut better);
         // What is left out on create is filled in by the mutating webhook.
         let endpoint = if is_for_a_create { Endpoint::Mutate } else { endpoint };
-        let now = self::told(policies, endpoint, &better);
+        let now = violations_of(policies, endpoint, &better);
         let remaining = now.iter().find(|other| is_same(other, violation));
-        let Some(remaining) = remaining.filter(|_| count(&now, violation) >= count(told, violation)) else {
+        let Some(remaining) = remaining.filter(|_| count(&now, violation) >= count(violations, violation))
+        else {
             continue;
         };
         let is_new_advice = remaining.remedy != violation.remedy && steps < LONGEST;
@@ -105,22 +108,22 @@ fn is_same(one: &Violation, other: &Violation) -> bool {
 }
 
 /// How many violations are like this one: where an item goes, the next one takes its index.
-fn count(told: &[Violation], like: &Violation) -> usize {
+fn count(violations: &[Violation], like: &Violation) -> usize {
     let shape = |path: &str| without_digits(path);
     let alike = |other: &&Violation| {
         other.rule == like.rule && shape(&other.path.to_string()) == shape(&like.path.to_string())
     };
-    told.iter().filter(alike).count()
+    violations.iter().filter(alike).count()
 }
 
-fn told(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Vec<Violation> {
+fn violations_of(policies: &PolicySet, endpoint: Endpoint, pod: &Json) -> Vec<Violation> {
     let review = review_of(&json!({"operation": "CREATE", "object": pod}));
     let answer = answer(policies, endpoint, None, review.as_bytes()).unwrap();
-    let told: Vec<Violation> = answer.record.violations().iter().cloned().collect();
+    let violations: Vec<Violation> = answer.record.violations().iter().cloned().collect();
     let body: Json = serde_json::from_slice(&answer.body).unwrap();
     let causes = body.pointer("/response/status/details/causes").and_then(Json::as_array);
-    for (cause, violation) in causes.into_iter().flatten().zip(&told) {
-        assert_eq!(cause["message"], violation.to_string(), "the same is told on the wire");
+    for (cause, violation) in causes.into_iter().flatten().zip(&violations) {
+        assert_eq!(cause["message"], violation.to_string(), "the same is on the wire");
     }
-    told
+    violations
 }

@@ -231,33 +231,33 @@ proptest! {
     #[test]
     fn what_mutate_admits_validate_admits(pod in pods()) {
         let policies = PolicySet::builtin();
-        let told = ask(&policies, Endpoint::Mutate, &review(&pod, "CREATE", &json!(null)));
-        let allowed = told["allowed"] == json!(true);
+        let response = ask(&policies, Endpoint::Mutate, &review(&pod, "CREATE", &json!(null)));
+        let allowed = response["allowed"] == json!(true);
         let mut stored = pod.clone();
-        if let Some(patch) = told["patch"].as_str() {
-            prop_assert!(allowed, "a refusal carries no patch");
+        if let Some(patch) = response["patch"].as_str() {
+            prop_assert!(allowed, "a denial carries no patch");
             let patch = STANDARD.decode(patch).unwrap();
             json_patch::patch(&mut stored, &serde_json::from_slice::<json_patch::Patch>(&patch).unwrap()).unwrap();
         }
-        let told = ask(&policies, Endpoint::Validate, &review(&stored, "CREATE", &json!(null)));
+        let response = ask(&policies, Endpoint::Validate, &review(&stored, "CREATE", &json!(null)));
         if allowed {
-            prop_assert_eq!(&told["allowed"], &json!(true), "{}", told);
+            prop_assert_eq!(&response["allowed"], &json!(true), "{}", response);
         }
     }
 
     #[test]
     fn an_update_that_changes_nothing_is_allowed(pod in pods()) {
-        let told = ask(&PolicySet::builtin(), Endpoint::Validate, &review(&pod, "UPDATE", &pod));
-        prop_assert_eq!(&told["allowed"], &json!(true), "{}", told);
+        let response = ask(&PolicySet::builtin(), Endpoint::Validate, &review(&pod, "UPDATE", &pod));
+        prop_assert_eq!(&response["allowed"], &json!(true), "{}", response);
     }
 
     #[test]
-    fn a_refusal_says_why_and_is_no_longer_than_kubectl_can_show(pod in pods()) {
-        let told = ask(&PolicySet::builtin(), Endpoint::Mutate, &review(&pod, "CREATE", &json!(null)));
-        if told["allowed"] == json!(false) {
-            let message = told["status"]["message"].as_str().unwrap();
+    fn a_denial_says_why_and_is_no_longer_than_kubectl_can_show(pod in pods()) {
+        let response = ask(&PolicySet::builtin(), Endpoint::Mutate, &review(&pod, "CREATE", &json!(null)));
+        if response["allowed"] == json!(false) {
+            let message = response["status"]["message"].as_str().unwrap();
             prop_assert!(!message.is_empty() && message.len() < 20_000);
-            prop_assert!(!told["status"]["details"]["causes"].as_array().unwrap().is_empty());
+            prop_assert!(!response["status"]["details"]["causes"].as_array().unwrap().is_empty());
         }
     }
 

@@ -83,10 +83,10 @@ impl<'b> Installed<'b> {
         ready.await.unwrap_or_else(|error| panic!("{error}\n{}", self.node.logs()));
     }
 
-    /// Waits until pods of users are judged.
+    /// Waits until Pods of users are reviewed.
     pub(crate) async fn until_armed(&self) {
-        let armed = eventually("pods are judged", async || {
-            // Until endpoints have followed, nobody answers.
+        let armed = eventually("Pods are reviewed", async || {
+            // Until endpoints have followed, there is no answer.
             Ok(self.try_plain().await.ok().filter(is_sandboxed).map(drop))
         });
         armed.await.unwrap_or_else(|error| panic!("{error}\n{}", self.node.logs()));

@@ -30,7 +30,7 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
     // It is tried from the inside, by a pod of its own.
     let tested = release.helm(&["test", &release.name, "--timeout=60s"]).await.expect_success();
     assert!(tested.contains("Phase:          Succeeded"), "{tested}");
-    let hostile = refused_pod(&release).await;
+    let hostile = denied_pod(&release).await;
     assert!(hostile.contains("(host-namespaces)"), "{hostile}");
 
     // An upgrade to another version with other values.
@@ -64,7 +64,7 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
     let seen = load.stop().await;
     assert_eq!(seen.failed, Vec::<String>::new());
     assert_eq!(seen.denied, Vec::<String>::new());
-    assert!(seen.sandboxed > 0 && seen.open > 0, "before and after it nobody judges: {seen:?}");
+    assert!(seen.sandboxed > 0 && seen.open > 0, "before and after it nothing is reviewed: {seen:?}");
 
     // Once more, over what was left.
     release.install(CHART, &[]).await.expect_success();
@@ -72,30 +72,30 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_in_the_file_of_its_replica_and_in_an_event_that_names_it() {
+async fn a_denial_is_in_the_file_of_its_replica_and_in_an_event_that_names_it() {
     let release = before("sandgate-trail").await;
     release.install(CHART, &["--set=replicas=1,server.audit=file"]).await.expect_success();
     release.until_armed().await;
-    refused_pod(&release).await;
+    denied_pod(&release).await;
 
     let replica = release.ready().remove(0);
     let file = replica.volume("audit").join(format!("{}.jsonl", replica.name));
-    let line = eventually("the refusal is in the file", async || {
+    let line = eventually("the denial is in the file", async || {
         let trail = fs::read_to_string(&file).unwrap_or_default();
         Ok(trail.lines().find(|line| line.contains(r#""verdict":"denied""#)).map(str::to_owned))
     });
     assert!(line.await.expect("a line").contains("host-namespaces"));
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", release.guarded);
-    let event = eventually("the refusal is an event", async || {
+    let event = eventually("the denial is an event", async || {
         let mut events = release.rest.get(&path).await?;
         let mut events = events["items"].as_array_mut().into_iter().flat_map(|events| events.drain(..));
-        Ok(events.find(|event| event["reason"] == "PodRefused"))
+        Ok(events.find(|event| event["reason"] == "PodDenied"))
     });
     let event = event.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
     assert_eq!(event["reportingInstance"], replica.name, "{event:#}");
 }
 
-/// All pods that are created while `change` is made are judged.
+/// All pods that are created while `change` is made are reviewed.
 async fn before_and_after(load: &Load, change: impl AsyncFnOnce()) {
     let before = load.so_far();
     change().await;
@@ -114,11 +114,11 @@ async fn a_cluster_whose_gate_is_gone_brings_it_back_by_itself() {
     release.until_ready(2).await;
     release.until_armed().await;
 
-    // The same at leisure: while nobody answers, pods of users wait, and sandgate's own do not.
+    // The same at leisure: without an answer, pods of users wait, and sandgate's own do not.
     release.kubectl(&["scale", "deployment", &release.name, "--replicas=0"]).await.expect_success();
     release.until_ready(0).await;
-    let refused = release.try_plain().await.expect_err("nobody answers").to_string();
-    assert!(refused.contains("failed calling webhook"), "{refused}");
+    let denied = release.try_plain().await.expect_err("there is no answer").to_string();
+    assert!(denied.contains("failed calling webhook"), "{denied}");
     release.kubectl(&["scale", "deployment", &release.name, "--replicas=2"]).await.expect_success();
     release.until_ready(2).await;
     release.until_armed().await;
@@ -141,7 +141,7 @@ async fn a_policy_that_does_not_load_keeps_the_first_pod_unready_and_says_why() 
     assert!(message.contains("spec.lifecycle.activeDeadlineSeconds"), "{message}");
     let described = release.kubectl(&["describe", "pods"]).await.expect_success();
     assert!(described.contains("spec.lifecycle.activeDeadlineSeconds"), "{described}");
-    // Nobody answers, so nobody is asked.
+    // Without an answer no webhook may be called.
     let pod = release.try_plain().await.expect("pods are what they were");
     assert!(!is_sandboxed(&pod));
 }
@@ -163,10 +163,10 @@ async fn a_changed_policy_is_taken_over_without_a_restart_and_a_wrong_one_is_not
 
     let wrong = [format!("{deadline}.default=9"), format!("{deadline}.max=8")];
     release.upgrade(CHART, &wrong.each_ref().map(String::as_str)).await.expect_success();
-    let told = eventually("the error is logged", async || {
+    let logged = eventually("the error is logged", async || {
         Ok(release.node.logs().contains("keeping the last good version").then_some(()))
     });
-    told.await.expect("a log line");
+    logged.await.expect("a log line");
     assert!(has_deadline(&release.try_plain().await.expect("it is admitted")));
     let now: Vec<String> = release.ready().into_iter().map(|pod| pod.name).collect();
     assert_eq!(now, pods, "the pods are the same");
@@ -225,10 +225,10 @@ async fn version(release: &Installed<'_>) -> String {
     chart.trim_start_matches("sandgate-").to_owned()
 }
 
-async fn refused_pod(release: &Installed<'_>) -> String {
+async fn denied_pod(release: &Installed<'_>) -> String {
     let mut pod = plain_pod();
     pod["spec"]["hostPID"] = json!(true);
-    release.rest.post(&release.pods_path(""), &pod).await.expect_err("it is refused").message
+    release.rest.post(&release.pods_path(""), &pod).await.expect_err("it is denied").message
 }
 
 fn name(object: &Value) -> Option<&str> {

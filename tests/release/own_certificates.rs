@@ -11,7 +11,7 @@ use testbed::{eventually, shared};
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_does_not_fit_is_told_and_the_last_good_certificate_is_served() {
+async fn a_secret_that_does_not_fit_is_logged_and_the_last_good_certificate_is_served() {
     let bed = shared().await;
     let release = Installed::before(bed, "sandgate-files").await.expect("what there is before an install");
     let authority = authority();
@@ -35,8 +35,8 @@ async fn a_secret_that_does_not_fit_is_told_and_the_last_good_certificate_is_ser
         (signed(&authority, "elsewhere.example.com", 2040), "not for 127.0.0.1"),
     ] {
         replace(&release, &secret).await;
-        let told = eventually(reason, async || Ok(release.node.logs().contains(reason).then_some(())));
-        told.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
+        let logged = eventually(reason, async || Ok(release.node.logs().contains(reason).then_some(())));
+        logged.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
         until_stale(&release, 1).await;
         release.try_plain().await.expect("the last good certificate is served");
     }
@@ -72,7 +72,7 @@ async fn replace(release: &Installed<'_>, secret: &Value) {
 
 /// Waits until every replica says whether what is mounted is what it serves.
 async fn until_stale(release: &Installed<'_>, wanted: i64) {
-    let said = eventually("the metric says so", async || {
+    let counted = eventually("the metric has it", async || {
         for pod in release.ready() {
             if pod.metric("sandgate_certificate_stale").await != Some(wanted) {
                 return Ok(None);
@@ -80,5 +80,5 @@ async fn until_stale(release: &Installed<'_>, wanted: i64) {
         }
         Ok(Some(()))
     });
-    said.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
+    counted.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
 }

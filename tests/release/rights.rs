@@ -61,13 +61,13 @@ async fn lack(release: &Installed<'_>, right: &Right) -> Result<()> {
     }
     release.rest.merge(role, &json!({"rules": fewer})).await?;
     disturb(release, verb).await?;
-    let said = format!("verbs: [{verb}]");
+    let verbs = format!("verbs: [{verb}]");
     eventually(&format!("sandgate misses {verb} of {role}"), async || {
         if resource == "events" {
-            refuse(release).await;
+            deny(release).await;
         }
         let logs = release.node.logs();
-        let misses = |line: &str| ["lacks the rule", resource, &said].iter().all(|part| line.contains(part));
+        let misses = |line: &str| ["lacks the rule", resource, &verbs].iter().all(|part| line.contains(part));
         Ok(logs.lines().any(misses).then_some(()))
     })
     .await?;
@@ -93,11 +93,11 @@ async fn disturb(release: &Installed<'_>, verb: &str) -> Result<()> {
 }
 
 /// What makes it write an Event, or count in one.
-async fn refuse(release: &Installed<'_>) {
+async fn deny(release: &Installed<'_>) {
     let mut hostile = plain_pod();
     hostile["spec"]["hostPID"] = json!(true);
-    // Nobody may be there yet to refuse it for its own sake.
-    release.rest.post(&release.pods_path(""), &hostile).await.expect_err("it is refused");
+    // The webhook may not be called yet.
+    release.rest.post(&release.pods_path(""), &hostile).await.expect_err("it is denied");
 }
 
 /// With all of its rights sandgate comes back by itself.

@@ -53,7 +53,7 @@ async fn nothing_is_lost_at_the_end() {
 
 #[tokio::test]
 async fn a_reader_that_stalls_or_leaves_stops_no_admission() {
-    // Nobody reads this pipe, so it fills up.
+    // This pipe is not read, so it fills up.
     let folder = tempfile::tempdir().unwrap();
     let (_reader, writer) = std::io::pipe().unwrap();
     let certs = folder.path().to_str().unwrap().to_string();
@@ -335,7 +335,7 @@ async fn a_second_process_does_not_mix_its_records_into_the_file() {
 /// On a file system of its own, in a user namespace of its own.
 #[cfg_attr(not(target_os = "linux"), ignore = "needs namespaces of Linux")]
 #[tokio::test]
-async fn a_full_disk_stops_no_admission_and_what_was_dropped_is_said() {
+async fn a_full_disk_stops_no_admission_and_what_was_dropped_is_recorded() {
     const SETUP: &str = "mount -t tmpfs -o size=16m none \"$1\" && shift && exec \"$@\"";
     let unshare = |folder: &Path, program: &str| {
         let mut command = Command::new("unshare");
@@ -376,9 +376,9 @@ async fn a_full_disk_stops_no_admission_and_what_was_dropped_is_said() {
     until("it is over", async || metric(&server, "sandgate_audit_failing").await == 0).await;
     let dropped =
         |record: &serde_json::Value| (record["notice"] == "dropped").then(|| record["records"].as_u64());
-    until("what was dropped is said", async || {
-        let said: u64 = records(&disk).iter().filter_map(dropped).flatten().sum();
-        said == metric(&server, r#"sandgate_audit_records_total{result="failed"}"#).await
+    until("what was dropped is recorded", async || {
+        let recorded: u64 = records(&disk).iter().filter_map(dropped).flatten().sum();
+        recorded == metric(&server, r#"sandgate_audit_records_total{result="failed"}"#).await
     })
     .await;
     let (status, text) = verify(&disk);

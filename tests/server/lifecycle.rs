@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_first_signal_lets_the_cluster_notice_before_anything_is_refused() {
+async fn the_first_signal_lets_the_cluster_notice_before_anything_is_rejected() {
     for signal in ["TERM", "INT"] {
         let mut server = Server::start(&["--shutdown-delay", "2"]);
         let target = Target::of(&server);
@@ -41,7 +41,7 @@ async fn the_first_signal_lets_the_cluster_notice_before_anything_is_refused() {
 }
 
 #[tokio::test]
-async fn http2_is_served_during_the_delay_and_told_to_go_away_after_it() {
+async fn http2_is_served_during_the_delay_and_closed_after_it() {
     let mut server = Server::start(&["--shutdown-delay", "1"]);
     let stream = Target::of(&server).connect_as(&[&TLS13], &["h2"]).await.unwrap();
     let mut connection = Http2::over(stream).await;
@@ -133,16 +133,16 @@ async fn it_ends_as_process_1_too() {
 }
 
 /// Runs to the end of a server that cannot start.
-fn refused(arguments: &[&str]) -> (i32, String) {
+fn rejected(arguments: &[&str]) -> (i32, String) {
     let Output { status, stdout, stderr } = command(arguments).output().unwrap();
     assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
     let stderr = String::from_utf8(stderr).unwrap();
-    let told = stderr.lines().filter(|line| !line.starts_with('{')).collect::<Vec<_>>().join("\n");
-    (status.code().unwrap(), told)
+    let message = stderr.lines().filter(|line| !line.starts_with('{')).collect::<Vec<_>>().join("\n");
+    (status.code().unwrap(), message)
 }
 
 #[test]
-fn a_taken_port_is_told_in_one_line() {
+fn a_taken_port_is_reported_in_one_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for [listen, admin] in [[taken.as_str(), "127.0.0.1:0"], ["127.0.0.1:0", &taken]] {
@@ -166,44 +166,44 @@ fn a_taken_port_is_told_in_one_line() {
 }
 
 #[test]
-fn a_policy_that_does_not_load_is_told_with_every_problem() {
+fn a_policy_that_does_not_load_is_reported_with_every_problem() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("policy.yaml");
     let head = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: a}\n";
     std::fs::write(&policy, format!("{head}spec: {{mode: never}}\n---\n{head}spec: {{colour: red}}\n"))
         .unwrap();
-    let (code, told) = refused(&["--policy", policy.to_str().unwrap(), "--certs", "dev"]);
-    assert_eq!(code, 2, "{told}");
-    assert!(told.contains("policy.yaml:4") && told.contains("policy.yaml:9"), "{told}");
+    let (code, message) = rejected(&["--policy", policy.to_str().unwrap(), "--certs", "dev"]);
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("policy.yaml:4") && message.contains("policy.yaml:9"), "{message}");
 
-    let (code, told) = refused(&["--policy", "/nowhere/policy.yaml", "--certs", "dev"]);
-    assert_eq!(code, 2, "{told}");
-    assert!(told.contains("/nowhere/policy.yaml") && told.lines().count() <= 2, "{told}");
+    let (code, message) = rejected(&["--policy", "/nowhere/policy.yaml", "--certs", "dev"]);
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("/nowhere/policy.yaml") && message.lines().count() <= 2, "{message}");
 }
 
 #[test]
-fn a_certificate_that_cannot_be_served_is_told_in_one_line() {
+fn a_certificate_that_cannot_be_served_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let files = ["--certs", "files", "--cert-dir", path];
-    let (code, told) = refused(&files);
-    assert_eq!((code, told.lines().count()), (2, 1), "{told}");
-    assert!(told.contains("tls.crt"), "{told}");
+    let (code, message) = rejected(&files);
+    assert_eq!((code, message.lines().count()), (2, 1), "{message}");
+    assert!(message.contains("tls.crt"), "{message}");
 
     let ca = Ca::new();
     let (one, other) = (ca.leaf(1), ca.leaf(2));
     std::fs::write(folder.path().join("tls.crt"), one.certificate).unwrap();
     std::fs::write(folder.path().join("tls.key"), other.key).unwrap();
-    let (code, told) = refused(&files);
-    assert_eq!((code, told.lines().count()), (2, 1), "{told}");
-    assert!(told.contains("tls.key") && told.contains("does not fit"), "{told}");
+    let (code, message) = rejected(&files);
+    assert_eq!((code, message.lines().count()), (2, 1), "{message}");
+    assert!(message.contains("tls.key") && message.contains("does not fit"), "{message}");
 
-    assert_eq!(refused(&["--certs", "files"]).0, 2);
+    assert_eq!(rejected(&["--certs", "files"]).0, 2);
 }
 
 #[test]
 fn without_certs_the_error_names_the_modes() {
-    let (code, message) = refused(&[]);
+    let (code, message) = rejected(&[]);
     assert_eq!((code, message.lines().count()), (2, 1), "{message}");
     for mode in ["--certs managed", "--certs files", "cert-manager", "--certs dev"] {
         assert!(message.contains(mode), "{mode}: {message}");
@@ -217,23 +217,23 @@ async fn of_two_flags_of_one_name_the_later_one_counts() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_told() {
+fn a_folder_that_cannot_be_written_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let (code, told) = refused(&["--certs", "dev", "--cert-dir", file.join("x").to_str().unwrap()]);
-    assert_eq!((code, told.lines().count()), (2, 1), "{told}");
+    let (code, message) = rejected(&["--certs", "dev", "--cert-dir", file.join("x").to_str().unwrap()]);
+    assert_eq!((code, message.lines().count()), (2, 1), "{message}");
 }
 
 #[test]
-fn events_without_a_way_to_an_api_server_are_told_at_the_start() {
+fn events_without_an_api_server_are_an_error_at_the_start() {
     let output = command(&["--events", "--certs", "dev"]).env_remove("KUBECONFIG").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(
-        told.contains("cannot connect to the Kubernetes API server")
-            && told.contains("give --kubeconfig PATH"),
-        "{told}"
+        message.contains("cannot connect to the Kubernetes API server")
+            && message.contains("give --kubeconfig PATH"),
+        "{message}"
     );
 }
 
@@ -276,17 +276,17 @@ fn why_it_could_not_start_stands_in_the_termination_message_too() {
     let folder = tempfile::tempdir().unwrap();
     let message = folder.path().join("message");
     let path = message.to_str().unwrap();
-    let (code, told) =
-        refused(&["--certs", "dev", "--policy", "/nowhere/policy.yaml", "--termination-message", path]);
-    assert_eq!(code, 2, "{told}");
+    let (code, message) =
+        rejected(&["--certs", "dev", "--policy", "/nowhere/policy.yaml", "--termination-message", path]);
+    assert_eq!(code, 2, "{message}");
     let written = std::fs::read_to_string(&message).unwrap();
-    assert!(written.contains("/nowhere/policy.yaml") && told.contains(&written), "{told}\n{written}");
+    assert!(written.contains("/nowhere/policy.yaml") && message.contains(&written), "{message}\n{written}");
 
-    // Where it cannot be written, the reason is still told.
+    // Where it cannot be written, the reason is still printed.
     let nowhere = ["--termination-message", "/nowhere/at/all"];
-    let (code, told) =
-        refused(&[&["--certs", "dev", "--policy", "/nowhere/policy.yaml"], &nowhere[..]].concat());
-    assert!(code == 2 && told.contains("/nowhere/policy.yaml"), "{told}");
+    let (code, message) =
+        rejected(&[&["--certs", "dev", "--policy", "/nowhere/policy.yaml"], &nowhere[..]].concat());
+    assert!(code == 2 && message.contains("/nowhere/policy.yaml"), "{message}");
 }
 
 /// A kubeconfig for an API server on this port.
@@ -305,9 +305,9 @@ fn kubeconfig(folder: &std::path::Path, port: u16) -> String {
 #[tokio::test]
 async fn without_an_api_server_managed_certificates_wait_for_one() {
     let folder = tempfile::tempdir().unwrap();
-    // Bound and not listening to: nobody answers there.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let kubeconfig = kubeconfig(folder.path(), nobody);
+    // Bound and not listening to: there is no answer.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = kubeconfig(folder.path(), closed);
     let arguments = ["--certs", "managed", "--server-name", "localhost", "--kubeconfig", &kubeconfig];
     let mut server = Server::start_in(folder, &[&arguments[..], &["--shutdown-delay", "0"]].concat());
     server.logged("the API server does not answer");
@@ -325,21 +325,21 @@ async fn without_an_api_server_managed_certificates_wait_for_one() {
 }
 
 #[test]
-fn managed_certificates_that_cannot_work_are_told_at_once() {
+fn managed_certificates_that_cannot_work_are_an_error_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken");
     std::fs::write(&broken, "clusters: 7").unwrap();
     let (broken, good) = (broken.to_str().unwrap().to_string(), kubeconfig(folder.path(), 1));
-    let managed = |more: &[&str]| refused(&[&["--certs", "managed"], more].concat());
+    let managed = |more: &[&str]| rejected(&[&["--certs", "managed"], more].concat());
     for (arguments, wanted) in [
         (&["--server-name", "a", "--kubeconfig", "/nowhere/config"][..], "kubeconfig /nowhere/config: "),
         (&["--server-name", "a", "--kubeconfig", &broken], "broken: "),
         (&["--server-name", "a"], "give --kubeconfig PATH"),
         (&["--server-name", "ä", "--kubeconfig", &good], "cannot make a certificate"),
     ] {
-        let (code, told) = managed(arguments);
-        assert_eq!(code, 2, "{told}");
-        assert!(told.contains(wanted), "{wanted:?} is not in {told}");
+        let (code, message) = managed(arguments);
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains(wanted), "{wanted:?} is not in {message}");
     }
     assert!(managed(&["--kubeconfig", &good]).1.contains("--server-name"));
 }

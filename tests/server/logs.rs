@@ -16,7 +16,7 @@ fn log_level(server: &Server, arguments: &[&str]) -> Output {
     command.args(["log-level", "--admin", &admin]).args(arguments).output().unwrap()
 }
 
-fn told(output: &Output) -> (Option<i32>, String) {
+fn status_and_text(output: &Output) -> (Option<i32>, String) {
     let text = if output.status.success() { &output.stdout } else { &output.stderr };
     (output.status.code(), String::from_utf8_lossy(text).trim().to_owned())
 }
@@ -45,13 +45,13 @@ async fn a_denial_is_logged_and_an_admission_at_level_debug_only() {
 async fn the_level_changes_while_the_server_runs() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
-    assert_eq!(told(&log_level(&server, &[])), (Some(0), "info".into()));
-    assert_eq!(told(&log_level(&server, &["sandgate=debug"])), (Some(0), "sandgate=debug".into()));
+    assert_eq!(status_and_text(&log_level(&server, &[])), (Some(0), "info".into()));
+    assert_eq!(status_and_text(&log_level(&server, &["sandgate=debug"])), (Some(0), "sandgate=debug".into()));
     server.logged("Log level changed");
     target.post("/mutate", review("CREATE", &plain_pod())).await;
     server.logged(r#""verdict":"admitted""#);
 
-    assert_eq!(told(&log_level(&server, &["info"])), (Some(0), "info".into()));
+    assert_eq!(status_and_text(&log_level(&server, &["info"])), (Some(0), "info".into()));
     target.post("/mutate", review("CREATE", &plain_pod())).await;
     target.post("/mutate", review("CREATE", &hostile_pod())).await;
     server.logged(r#""verdict":"denied""#);
@@ -71,7 +71,7 @@ async fn a_handshake_can_be_looked_at_while_the_server_runs() {
 async fn a_wrong_level_is_an_error_and_changes_nothing() {
     let server = Server::start(&[]);
     for wrong in ["sandgate=loud", " ", "a=b=c"] {
-        let (status, reason) = told(&log_level(&server, &[wrong]));
+        let (status, reason) = status_and_text(&log_level(&server, &[wrong]));
         assert_eq!(status, Some(2), "{wrong}: {reason}");
         assert!(reason.contains("such as info or sandgate=debug"), "{reason}");
         assert_eq!(reason.lines().count(), 1, "{reason}");
@@ -82,9 +82,9 @@ async fn a_wrong_level_is_an_error_and_changes_nothing() {
 #[test]
 fn where_no_server_answers_the_command_says_so() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandgate"));
-    // Port 1 needs a right that nobody has here.
+    // Port 1 needs a right that is missing here.
     let output = command.args(["log-level", "--admin", "127.0.0.1:1"]).output().unwrap();
-    let (status, reason) = told(&output);
+    let (status, reason) = status_and_text(&output);
     assert_eq!(status, Some(2));
     assert!(reason.contains("no sandgate answers on 127.0.0.1:1") && reason.contains("--admin"), "{reason}");
 }
@@ -130,7 +130,7 @@ async fn no_name_forges_a_line() {
         }
         request["request"]["userInfo"] = json!({"username": forged, "groups": [forged]});
         target.post("/mutate", request.to_string()).await;
-        // Quoted in the reason of a refusal.
+        // Quoted in the reason of a denial.
         request["kind"] = forged.into();
         target.post("/mutate", request.to_string()).await;
         server.logged("Admission decision");

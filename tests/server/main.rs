@@ -14,5 +14,6 @@ mod pki;
 mod process;
 mod reload;
 mod requests;
+mod templates;
 mod tls;
 mod traces;

@@ -47,7 +47,7 @@ fn reviews(endpoint: &str, operation: &str, verdict: &str, policy: &str, mode: &
 }
 
 #[tokio::test]
-async fn an_update_of_a_pod_that_should_not_be_there_is_an_escape_whoever_sends_it_again() {
+async fn an_update_of_a_pod_that_should_not_be_there_is_an_escape_from_any_sender() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
     for uid in ["one", "two", "one"] {
@@ -131,13 +131,13 @@ fn number(text: &str, name: &str) -> f64 {
 #[tokio::test]
 async fn the_table_of_the_documentation_has_every_metric_and_no_other() {
     let server = Server::start(&[]);
-    let told = exposed(&get(server.admin, "/metrics").await.text);
+    let served = exposed(&get(server.admin, "/metrics").await.text);
     let documented: BTreeMap<_, _> = TABLE.lines().filter_map(row).collect();
     assert!(documented.len() > 30, "{documented:?}");
-    assert_eq!(documented, told);
+    assert_eq!(documented, served);
 }
 
-/// What is said of a metric: its type and its labels.
+/// What describes a metric: its type and its labels.
 type Kind = (String, BTreeSet<String>);
 
 fn row(line: &str) -> Option<(String, Kind)> {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Far more than anything here takes, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running server with a development certificate unless told otherwise.
+/// A running server with a development certificate by default.
 pub struct Server {
     child: Child,
     pub folder: TempDir,

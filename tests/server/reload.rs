@@ -66,7 +66,7 @@ async fn a_certificate_that_does_not_fit_keeps_the_old_one_until_it_is_mended() 
     assert_eq!(metric(&server, "sandgate_certificate_stale").await, 1);
     assert_eq!(get(server.admin, "/readyz").await.status, StatusCode::OK);
 
-    // Told once, however often it is looked at.
+    // Reported once, however often it is read.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(server.logs().matches("does not fit").count(), 1, "{}", server.logs());
 
@@ -108,7 +108,7 @@ fn serve_policy(text: &str) -> (Server, Mount) {
     (Server::start_in(folder, &["--policy", &path, "--certs", "dev", "--cert-dir", &certs]), mount)
 }
 
-async fn is_refused(target: &Target) -> bool {
+async fn is_denied(target: &Target) -> bool {
     let answer = target.post("/mutate", review("CREATE", &hostile_pod())).await;
     assert_eq!(answer.status, StatusCode::OK);
     answer.json()["response"]["allowed"] == false
@@ -118,17 +118,17 @@ async fn is_refused(target: &Target) -> bool {
 async fn each_new_policy_holds_and_a_bad_one_keeps_the_last_good() {
     let (server, mut mount) = serve_policy(&policy("enforce"));
     let target = Target::of(&server);
-    assert!(is_refused(&target).await);
+    assert!(is_denied(&target).await);
 
     mount.swap(&[("policy.yaml", &policy("audit"))]);
-    until("the new policy holds", async || !is_refused(&target).await).await;
+    until("the new policy holds", async || !is_denied(&target).await).await;
     mount.swap(&[("policy.yaml", &policy("enforce"))]);
-    until("the next one holds", async || is_refused(&target).await).await;
+    until("the next one holds", async || is_denied(&target).await).await;
     assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="ok"}"#).await, 2);
 
     mount.swap(&[("policy.yaml", "spec: {colour: red}\n")]);
     server.logged("last good");
-    assert!(is_refused(&target).await);
+    assert!(is_denied(&target).await);
     assert_eq!(metric(&server, r#"sandgate_policy_reloads_total{result="failed"}"#).await, 1);
     assert_eq!(metric(&server, "sandgate_policy_stale").await, 1);
     assert_eq!(get(server.admin, "/readyz").await.status, StatusCode::OK);
@@ -138,7 +138,7 @@ async fn each_new_policy_holds_and_a_bad_one_keeps_the_last_good() {
     // Back to what holds anyhow: nothing to reload, and nothing stale any more.
     mount.swap(&[("policy.yaml", &policy("enforce"))]);
     until("nothing is stale", async || metric(&server, "sandgate_policy_stale").await == 0).await;
-    assert!(is_refused(&target).await);
+    assert!(is_denied(&target).await);
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_policy_that_vanishes_keeps_the_last_good() {
     let (server, mut mount) = serve_policy(&policy("enforce"));
     mount.swap(&[]);
     server.logged("last good");
-    assert!(is_refused(&Target::of(&server)).await);
+    assert!(is_denied(&Target::of(&server)).await);
     let answer = Target::of(&server).post("/mutate", review("CREATE", &plain_pod())).await;
     assert_eq!(answer.json()["response"]["allowed"], true);
 }

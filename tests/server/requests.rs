@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_plain_pod_is_filled_and_a_hostile_one_refused_both_with_200() {
+async fn a_plain_pod_is_filled_and_a_hostile_one_rejected_both_with_200() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
 
@@ -21,15 +21,15 @@ async fn a_plain_pod_is_filled_and_a_hostile_one_refused_both_with_200() {
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
 
-    let refused = target.post("/validate?timeout=10s", review("CREATE", &hostile_pod())).await;
-    assert_eq!(refused.status, StatusCode::OK);
-    let response = &refused.json()["response"];
+    let rejected = target.post("/validate?timeout=10s", review("CREATE", &hostile_pod())).await;
+    assert_eq!(rejected.status, StatusCode::OK);
+    let response = &rejected.json()["response"];
     assert_eq!((&response["allowed"], &response["status"]["code"]), (&false.into(), &403.into()));
     assert_eq!(response["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
 }
 
 #[tokio::test]
-async fn a_refusal_is_logged_in_one_line_without_the_pods_environment() {
+async fn a_rejection_is_logged_in_one_line_without_the_pods_environment() {
     let server = Server::start(&["--log-level", "debug"]);
     Target::of(&server).post("/mutate", review("CREATE", &hostile_pod())).await;
     let line = server.logged(r#""verdict":"denied""#);
@@ -77,7 +77,7 @@ async fn what_is_no_review_is_answered_with_400_and_one_line() {
 }
 
 #[tokio::test]
-async fn a_pod_that_cannot_be_read_is_refused_not_an_error() {
+async fn a_pod_that_cannot_be_read_is_rejected_not_an_error() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
     for pod in [serde_json::json!("text"), serde_json::json!({"spec": {"containers": {"name": "main"}}})] {
@@ -88,7 +88,7 @@ async fn a_pod_that_cannot_be_read_is_refused_not_an_error() {
 }
 
 #[tokio::test]
-async fn other_paths_methods_and_types_are_refused_with_their_status_and_a_reason() {
+async fn other_paths_methods_and_types_are_rejected_with_their_status_and_a_reason() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
     let request = |method: &str, path: &str, headers: &[(&str, &str)]| {
@@ -137,7 +137,7 @@ async fn parameters_of_the_content_type_do_not_matter() {
 }
 
 #[tokio::test]
-async fn ten_megabytes_are_refused_with_413_and_the_next_connection_is_served() {
+async fn ten_megabytes_are_rejected_with_413_and_the_next_connection_is_served() {
     let server = Server::start(&[]);
     let target = Target::of(&server);
     let answer = target.post("/mutate", vec![b' '; 10 << 20]).await;
@@ -169,7 +169,7 @@ async fn a_body_without_a_declared_length_is_read_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_refused_before_it_sends() {
+async fn a_client_that_asks_first_is_rejected_before_it_sends() {
     let server = Server::start(&["--max-body-bytes", "100000"]);
     let mut stream = Target::of(&server).connect().await;
     let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 200000\r\nExpect: 100-continue\r\n\r\n";
@@ -192,7 +192,7 @@ async fn three_megabytes_of_review_are_answered_beside_small_ones() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_containers_are_refused() {
+async fn a_hundred_thousand_containers_are_rejected() {
     let server = Server::start(&[]);
     let mut pod = plain_pod();
     let container = serde_json::json!({"name": "c", "securityContext": {"privileged": true}});
@@ -211,7 +211,7 @@ async fn a_connection_is_kept_for_the_next_request() {
         let answer = connection.send(post("/mutate", review("CREATE", &plain_pod()))).await;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.closes());
-        // A refusal whose body was read does not cost the connection either.
+        // A rejection whose body was read does not cost the connection either.
         assert_eq!(connection.send(post("/mutate", "no")).await.status, StatusCode::BAD_REQUEST);
     }
     assert_eq!(metric(&server, "sandgate_tls_handshakes_total").await, 1);

@@ -77,7 +77,7 @@ async fn a_request_is_a_span_of_the_trace_that_it_comes_with() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_samples_is_no_span() {
+async fn a_request_that_is_not_sampled_is_no_span() {
     let collector = Collector::start().await;
     let server = server(&collector, &[]);
     let target = Target::of(&server);
@@ -108,7 +108,7 @@ async fn with_a_ratio_traces_begin_here_unless_the_sender_does_not_want_it() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_gone_is_told_of_once_and_its_spans_are_counted() {
+async fn a_collector_that_is_gone_is_logged_once_and_its_spans_are_counted() {
     let collector = Collector::start().await;
     let server = server(&collector, &["--otlp-sample-ratio", "1"]);
     drop(collector);
@@ -170,7 +170,7 @@ async fn a_collector_with_tls_is_known_by_its_ca() {
 }
 
 #[test]
-fn a_collector_that_cannot_be_used_is_told_at_the_start() {
+fn a_collector_that_cannot_be_used_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pem");
     fs::write(&empty, "").unwrap();
@@ -185,8 +185,8 @@ fn a_collector_that_cannot_be_used_is_told_at_the_start() {
         (&["--otlp-sample-ratio", "NaN"], "must be from 0 to 1"),
     ] {
         let output = command(&[&["--certs", "dev"], flags].concat()).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{flags:?}: {told}");
-        assert!(told.contains(reason), "{flags:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {stderr}");
+        assert!(stderr.contains(reason), "{flags:?}: {stderr}");
     }
 }

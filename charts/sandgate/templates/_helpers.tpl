@@ -342,6 +342,44 @@ status.sandgate.dev:
   - {apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/status], scope: Namespaced}
 binding.sandgate.dev:
   - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods/binding, bindings], scope: Namespaced}
+{{- with include "sandgate.templateResources" . | fromJson }}
+templates.sandgate.dev:
+{{- range $group, $resources := . }}
+  - {apiGroups: [{{ $group | quote }}], apiVersions: ["*"], operations: [CREATE, UPDATE], resources: {{ toJson $resources }}, scope: Namespaced}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The resources of workloads that are sent to /templates, by group, as JSON; none unless that webhook is enabled. */}}
+{{- define "sandgate.templateResources" -}}
+{{- $groups := dict }}
+{{- $templates := default (dict) .Values.webhook.templates }}
+{{- if $templates.enabled }}
+{{- range default (list) $templates.kinds | uniq | sortAlpha }}
+{{- $parts := regexSplit "[.]" . 2 }}
+{{- $group := "" }}
+{{- if gt (len $parts) 1 }}{{ $group = last $parts }}{{ end }}
+{{- $_ := set $groups $group (append (default (list) (get $groups $group)) (first $parts)) }}
+{{- end }}
+{{- if not $groups }}
+{{- fail "webhook.templates.kinds is empty, must name the kinds to review: name some, such as deployments.apps, or set webhook.templates.enabled=false" }}
+{{- end }}
+{{- end }}
+{{- toJson $groups }}
+{{- end }}
+
+{{- /* The names of the webhooks of the mutating configuration, as JSON. */}}
+{{- define "sandgate.mutatingWebhooks" -}}
+{{- $names := list "mutate.sandgate.dev" }}
+{{- if (default (dict) .Values.webhook.templates).enabled }}{{ $names = append $names "templates.sandgate.dev" }}{{ end }}
+{{- toJson $names }}
+{{- end }}
+
+{{- /* Whether a policy fills templates. */}}
+{{- define "sandgate.fillsTemplates" -}}
+{{- range .Values.policies }}
+{{- if eq (toString (default (dict) .).templates) "fill" }}yes{{ end }}
+{{- end }}
 {{- end }}
 
 {{- /* The match conditions of each webhook, by its name, as YAML: only what a rule could read is sent. `.?` is none where
@@ -349,6 +387,9 @@ a field is missing, so no condition ever fails; a failure would deny the request
 - An UPDATE that changes nothing that a rule reads, such as finalizers, is not sent.
 - A client that may write a Pod's status may change its labels and annotations there. The kubelet, which writes it all the
   time, changes neither, and so never waits for sandgate.
+- An UPDATE of a workload that changes no template, as when it is scaled, may change its spec and is sent; one of its
+metadata is not. Components of Kubernetes and service accounts see no warnings: unless a policy fills templates, only what
+people write is sent. The administrator of some distributions is called system:admin.
 - A client that may bind a Pod to a node may change its labels and annotations with that. The scheduler changes neither,
   and so never waits for sandgate. The API server itself adds zone and region of the node, before it calls webhooks. */}}
 {{- define "sandgate.conditions" -}}
@@ -372,6 +413,18 @@ binding.sandgate.dev:
       object.metadata.?labels.orValue({}).exists(key,
       !(key in ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region'])) ||
       object.metadata.?annotations.orValue({}).size() > 0
+templates.sandgate.dev:
+  - name: changes-what-makes-pods
+    expression: >-
+      request.operation != "UPDATE" ||
+      object.?spec != oldObject.?spec ||
+      object.?template != oldObject.?template
+{{- if not (include "sandgate.fillsTemplates" .) }}
+  - name: is-of-a-person
+    expression: >-
+      !request.userInfo.username.startsWith('system:') ||
+      request.userInfo.username == 'system:admin'
+{{- end }}
 {{- end }}
 
 {{- /* Where the API server calls a webhook, as JSON. Call with (context, path). */}}
@@ -400,10 +453,14 @@ objectSelector: users control the labels of Pods. */}}
 {{- range $name := $names }}
 {{- $own := default (dict) (get $values (first (splitList "." $name))) }}
 {{- $isMutating := eq $name "mutate.sandgate.dev" }}
+{{- $isForTemplates := eq $name "templates.sandgate.dev" }}
+{{- $path := $isMutating | ternary "/mutate" ($isForTemplates | ternary "/templates" "/validate") }}
+{{- /* Whatever becomes of a template, its Pods are reviewed: it never waits for long, and is never denied. */}}
+{{- if $isForTemplates }}{{ $own = dict "failurePolicy" "Ignore" "timeoutSeconds" (default 1 $own.timeoutSeconds) }}{{ end }}
 {{- $webhook := dict
       "name" (printf "%s%s" $scope.prefix $name)
       "admissionReviewVersions" (list "v1")
-      "clientConfig" (include "sandgate.clientConfig" (list $context (printf "%s%s" ($isMutating | ternary "/mutate" "/validate") $scope.path)) | fromJson)
+      "clientConfig" (include "sandgate.clientConfig" (list $context (printf "%s%s" $path $scope.path)) | fromJson)
       "failurePolicy" (default (default "Fail" $values.failurePolicy) $own.failurePolicy)
       "matchPolicy" "Equivalent"
       "matchConditions" (concat $scope.conditions (get $conditions $name))
@@ -412,6 +469,7 @@ objectSelector: users control the labels of Pods. */}}
       "timeoutSeconds" (default (default 5 $values.timeoutSeconds) $own.timeoutSeconds | int) }}
 {{- /* Called again when another webhook changed the Pod after it. */}}
 {{- if $isMutating }}{{ $_ := set $webhook "reinvocationPolicy" "IfNeeded" }}{{ end }}
+{{- if $isForTemplates }}{{ $_ := set $webhook "reinvocationPolicy" "Never" }}{{ end }}
 {{- $webhooks = append $webhooks $webhook }}
 {{- end }}
 {{- end }}

@@ -187,6 +187,12 @@ impl<'a> List<'a> {
         standing.map(|(index, (value, _))| (index, value))
     }
 
+    /// Returns the number of items, those that were removed included: the index of the next one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
     /// Returns whether the list has no item.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::schema::{self, Kind};
 use crate::{
-    json::{JsonStep, Value, each_change},
+    json::{JsonStep, Value, ValueChange, each_change},
     path::{FieldPath, Step},
 };
 
@@ -10,8 +10,13 @@ use crate::{
 #[must_use]
 pub fn changed_paths(pod: &Value) -> Vec<FieldPath> {
     let mut paths = Vec::new();
-    each_change(pod, &mut |steps, _| paths.push(field_path(steps)));
+    each_changed_path(pod, &mut |path, _| paths.push(path));
     paths
+}
+
+/// Calls `visit` for each change of a Pod since it was read, removals first.
+pub(crate) fn each_changed_path(pod: &Value, visit: &mut impl FnMut(FieldPath, ValueChange)) {
+    each_change(pod, &mut |steps, change| visit(field_path(steps), change));
 }
 
 /// The table of the Pod API knows which objects are maps, whose keys Kubernetes writes in brackets.

@@ -6,6 +6,7 @@ mod quantity;
 pub mod schema;
 
 pub use changes::changed_paths;
+pub(crate) use changes::each_changed_path;
 pub use quantity::{Grain, Quantity, QuantityError};
 
 use std::collections::HashSet;

@@ -66,6 +66,13 @@ impl LeveledViolations {
         self.by_level().into_iter().map(|(_, violations)| violations.len()).sum()
     }
 
+    /// Returns the violations at each level as `change` returns them.
+    #[must_use]
+    pub(crate) fn map(&self, change: impl Fn(&Violations) -> Violations) -> Self {
+        let Self { enforce, warn, audit } = self;
+        Self { enforce: change(enforce), warn: change(warn), audit: change(audit) }
+    }
+
     /// Returns a sink that sorts violations by the policy's levels.
     pub(super) fn sorted_by<'s>(&'s mut self, policy: &'s Policy) -> Sorter<'s> {
         Sorter { policy, violations: self, wanted: |_| true }

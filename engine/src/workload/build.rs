@@ -45,11 +45,8 @@ impl<'v> Fields<'v> {
     pub(super) fn push(&mut self, key: &str, item: Value<'v>) -> Option<usize> {
         self.set_default(key, list([]));
         let Some(Value::List(items)) = self.get_mut(key) else { return None };
-        let mut all: Vec<Value> = items.iter().map(|(_, item)| item.clone()).collect();
-        all.push(item);
-        let index = all.len() - 1;
-        *self.get_mut(key)? = all.into_iter().collect();
-        Some(index)
+        items.push(item);
+        Some(items.len() - 1)
     }
 
     pub(super) fn into_value(self) -> Value<'v> {

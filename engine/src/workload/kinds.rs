@@ -3,6 +3,7 @@
 //! The paths are those of the projects' own `CustomResourceDefinition`s.
 
 use super::owner::{Addition, Controller};
+use crate::json::Value;
 
 /// A kind of object that makes Pods.
 #[derive(Debug)]
@@ -47,7 +48,45 @@ pub struct TemplatePath {
     pub(super) is_required: bool,
 }
 
+/// The fields that can be filled into the Pod templates of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FillableFields {
+    /// No field: there is no Pod template, or its own API takes only some fields of a Pod.
+    None,
+    /// Every field but `activeDeadlineSeconds`, which the API server denies in templates of Pods that run for ever.
+    WithoutDeadline,
+    /// Every field.
+    All,
+}
+
 impl WorkloadKind {
+    /// Returns the fields that can be filled into the Pod templates of the kind.
+    #[must_use]
+    pub fn fillable_fields(&self) -> FillableFields {
+        let Templates::At(paths) = &self.templates else { return FillableFields::None };
+        let of_path = |path: &TemplatePath| match path.addition {
+            Addition::None => FillableFields::All,
+            Addition::RestartAlways | Addition::Daemon | Addition::Claims => FillableFields::WithoutDeadline,
+            Addition::Knative => FillableFields::None,
+        };
+        paths.first().map_or(FillableFields::None, of_path)
+    }
+
+    /// Returns true if the Pods of the kind are put together from fields of its own, and are only partly known.
+    #[must_use]
+    pub fn is_composed(&self) -> bool {
+        matches!(self.templates, Templates::Argo(_) | Templates::Tekton(_) | Templates::Spark(_))
+    }
+
+    /// Returns the kind of an object, if it is known.
+    #[must_use]
+    pub fn of(object: &Value) -> Option<&'static Self> {
+        let object = object.as_object()?;
+        let version = object.str("apiVersion")?;
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        Self::find(group, object.str("kind")?)
+    }
+
     /// Returns the kind of a group, if it is known.
     #[must_use]
     pub fn find(group: &str, kind: &str) -> Option<&'static Self> {

@@ -5,6 +5,7 @@
 //! `argo.rs`, `tekton.rs` and `spark.rs` put together the Pods of kinds that have no Pod template.
 
 mod argo;
+mod bounds;
 mod build;
 mod kinds;
 mod location;
@@ -15,7 +16,8 @@ mod suspect;
 mod tekton;
 mod template;
 
-pub use kinds::{KINDS, Templates, WorkloadKind};
+pub use bounds::is_within_bounds;
+pub use kinds::{FillableFields, KINDS, Templates, WorkloadKind};
 pub use location::TemplateLocation;
 pub use runtime_class::RuntimeClass;
 pub use template::{Note, PodTemplateRef, Workload, pod_templates, pod_templates_at};

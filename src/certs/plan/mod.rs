@@ -8,7 +8,7 @@
 //! - Nothing is taken out of a bundle but what has expired, or what by the Secret has signed nothing for longer than
 //!   a leaf lives. What is published and not in the Secret belongs to another replica, perhaps by a Secret that was lost: it is
 //!   written into the Secret, without a key, and goes the same way.
-//! - Times are the API server's. It is the one that judges a leaf, and replicas need not agree on anything else.
+//! - Times are the API server's. It is the one that verifies a leaf, and replicas need not agree on anything else.
 
 #[cfg(test)]
 mod model;
@@ -38,7 +38,7 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// In earnest: a year, a week and five minutes.
+    /// The lifetimes in production: a year, a week and five minutes.
     pub const DEFAULT: Self = Self { authority: 365 * 24 * 3600, leaf: 7 * 24 * 3600, promote_after: 300 };
 
     /// How long API servers may take to notice a bundle.

@@ -94,7 +94,7 @@ fn a_ca_is_published_before_it_signs_and_webhooks_are_armed_once_we_can_be_reach
 }
 
 #[test]
-fn pods_are_filled_before_what_is_not_filled_is_refused() {
+fn pods_are_filled_before_what_is_not_filled_is_rejected() {
     let ca = active(1);
     let unarmed = || publishes(&[&ca], Rules::Missing);
     let armed = |configurations: [Option<Configuration>; 2]| {
@@ -260,7 +260,7 @@ fn of_two_cas_that_sign_the_newer_goes_on_and_one_without_a_key_signs_nothing() 
 }
 
 #[test]
-fn what_is_due_is_told_the_soonest_first() {
+fn what_is_due_is_listed_the_soonest_first() {
     let (ca, mut next) = (authority(1, State::Active, 250), authority(2, State::Pending, 0));
     next.since = NOW - 100;
     let observed = seen(Secret::Holds(vec![ca.clone(), next.clone()]), [None, None]);

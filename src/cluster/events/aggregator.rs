@@ -1,4 +1,4 @@
-//! Which Events there are and what is to be written of them. The same refusal again is no new Event but counts in the
+//! Which Events there are and what is to be written of them. The same denial again is no new Event but counts in the
 //! one there is. No clock, no cluster.
 
 use std::{
@@ -58,7 +58,7 @@ pub(super) struct Aggregator {
     series: HashMap<DeniedPod, Series>,
 }
 
-/// One refusal, again and again.
+/// One denial, again and again.
 #[derive(Debug)]
 struct Series {
     /// Whether the API server has the Event.
@@ -88,23 +88,23 @@ impl Aggregator {
         Self { instance, series: HashMap::new() }
     }
 
-    /// Counts a refusal; `false` if there is no room for it.
+    /// Counts a denial; returns false if the book is full.
     #[must_use]
-    pub(super) fn take(&mut self, refused: DeniedPod, now: Now) -> bool {
-        let is_known = self.series.get(&refused).is_some_and(|series| !series.has_ended(now.at));
-        if !is_known && !self.make_room(&refused, now.at) {
+    pub(super) fn take(&mut self, denied: DeniedPod, now: Now) -> bool {
+        let is_known = self.series.get(&denied).is_some_and(|series| !series.has_ended(now.at));
+        if !is_known && !self.free_place(&denied, now.at) {
             return false;
         }
-        let series = self.series.entry(refused).or_insert_with(|| Series::new(now));
+        let series = self.series.entry(denied).or_insert_with(|| Series::new(now));
         series.last = now;
         series.count += 1;
         series.unwritten += 1;
         true
     }
 
-    fn make_room(&mut self, refused: &DeniedPod, now: Instant) -> bool {
+    fn free_place(&mut self, denied: &DeniedPod, now: Instant) -> bool {
         self.series.retain(|_, series| !series.has_ended(now));
-        let DeniedPod { regarding, .. } = refused;
+        let DeniedPod { regarding, .. } = denied;
         let in_namespace = self.series.keys().filter(|key| key.regarding.namespace == regarding.namespace);
         let of_one = in_namespace.clone().filter(|key| key.regarding == *regarding).count();
         self.series.len() < MOST && in_namespace.count() < MOST_OF_NAMESPACE && of_one < MOST_OF_ONE
@@ -158,7 +158,7 @@ impl Aggregator {
             "reportingController": "sandgate.dev/sandgate",
             "reportingInstance": self.instance,
             "action": "CreatePod",
-            "reason": "PodRefused",
+            "reason": "PodDenied",
             "type": "Warning",
             "regarding": regarding,
             "note": note,
@@ -185,11 +185,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn refused(name: &str, note: &str) -> DeniedPod {
-        refused_in("workflows", name, note)
+    fn denied(name: &str, note: &str) -> DeniedPod {
+        denied_in("workflows", name, note)
     }
 
-    fn refused_in(namespace: &str, name: &str, note: &str) -> DeniedPod {
+    fn denied_in(namespace: &str, name: &str, note: &str) -> DeniedPod {
         let [api_version, kind, namespace] = ["batch/v1", "Job", namespace].map(str::to_owned);
         let regarding = Regarding { api_version, kind, namespace, name: name.into(), uid: "1".into() };
         DeniedPod { regarding, note: note.into() }
@@ -212,8 +212,8 @@ mod tests {
             self.now.time += time;
         }
 
-        fn refuse(&mut self, note: &str) -> bool {
-            self.book.take(refused("j", note), self.now)
+        fn deny(&mut self, note: &str) -> bool {
+            self.book.take(denied("j", note), self.now)
         }
 
         /// Writes what is due.
@@ -225,9 +225,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_refusal_is_an_event_at_once() {
+    fn the_first_denial_is_an_event_at_once() {
         let mut trial = Trial::new();
-        assert!(trial.refuse("why"));
+        assert!(trial.deny("why"));
         let Write { name, object, is_new, .. } = trial.write(true).unwrap();
         assert!(is_new);
         assert_eq!(
@@ -237,7 +237,7 @@ mod tests {
                 "metadata": {"name": name, "namespace": "workflows"},
                 "eventTime": "2026-11-25T00:00:00.000000Z",
                 "reportingController": "sandgate.dev/sandgate", "reportingInstance": "sandgate-0",
-                "action": "CreatePod", "reason": "PodRefused", "type": "Warning",
+                "action": "CreatePod", "reason": "PodDenied", "type": "Warning",
                 "regarding": {"apiVersion": "batch/v1", "kind": "Job", "namespace": "workflows", "name": "j", "uid": "1"},
                 "note": "why",
             })
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn the_same_again_is_counted_and_written_after_a_while() {
         let mut trial = Trial::new();
-        trial.refuse("why");
+        trial.deny("why");
         let first = trial.write(true).unwrap();
         for _ in 0..29 {
             trial.pass(SECOND / 10);
-            assert!(trial.refuse("why"));
+            assert!(trial.deny("why"));
         }
         assert!(trial.write(true).is_none(), "counts are gathered");
         trial.pass(GATHER);
@@ -267,8 +267,8 @@ mod tests {
     #[test]
     fn another_reason_is_another_event() {
         let mut trial = Trial::new();
-        trial.refuse("a");
-        trial.refuse("b");
+        trial.deny("a");
+        trial.deny("b");
         let names = [trial.write(true).unwrap().name, trial.write(true).unwrap().name];
         assert_ne!(names[0], names[1]);
     }
@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn a_failure_is_tried_again_after_a_minute_with_all_that_was_counted() {
         let mut trial = Trial::new();
-        trial.refuse("why");
+        trial.deny("why");
         trial.write(false).unwrap();
         trial.pass(REST / 2);
-        trial.refuse("why");
+        trial.deny("why");
         assert!(trial.write(false).is_none(), "no storm");
         trial.pass(REST / 2);
         let write = trial.write(true).unwrap();
@@ -290,24 +290,24 @@ mod tests {
     #[test]
     fn an_event_that_is_gone_is_followed_by_one_with_what_it_did_not_say() {
         let mut trial = Trial::new();
-        trial.refuse("why");
+        trial.deny("why");
         let old = trial.write(true).unwrap();
         trial.pass(GATHER);
-        trial.refuse("why");
+        trial.deny("why");
         let write = trial.book.next(trial.now.at).unwrap();
         trial.book.lost(&write.key, trial.now.at);
         let new = trial.write(true).unwrap();
         assert!(new.is_new && new.name != old.name, "{new:?}");
-        assert_eq!(new.object["series"], Value::Null, "one refusal is no series");
+        assert_eq!(new.object["series"], Value::Null, "one denial is no series");
     }
 
     #[test]
     fn a_series_ends() {
         let mut trial = Trial::new();
-        trial.refuse("why");
+        trial.deny("why");
         let old = trial.write(true).unwrap();
         trial.pass(END);
-        trial.refuse("why");
+        trial.deny("why");
         let new = trial.write(true).unwrap();
         assert!(new.is_new && new.name != old.name, "{new:?}");
     }
@@ -315,28 +315,28 @@ mod tests {
     #[test]
     fn one_object_has_ten_events_at_a_time_and_others_have_theirs() {
         let mut trial = Trial::new();
-        let taken = (0..100).filter(|i| trial.refuse(&format!("reason {i}"))).count();
+        let taken = (0..100).filter(|i| trial.deny(&format!("reason {i}"))).count();
         assert_eq!(taken, MOST_OF_ONE);
-        assert!(trial.refuse("reason 3"), "what there is goes on");
-        assert!(trial.book.take(refused("another", "why"), trial.now));
+        assert!(trial.deny("reason 3"), "what there is goes on");
+        assert!(trial.book.take(denied("another", "why"), trial.now));
         trial.pass(END);
-        assert!(trial.refuse("reason 99"), "when they end there is room again");
+        assert!(trial.deny("reason 99"), "when they end there is a place again");
     }
 
     #[test]
-    fn whoever_makes_up_owners_silences_nobody_elsewhere() {
+    fn invented_owners_silence_no_other_namespace() {
         let mut trial = Trial::new();
         let now = trial.now;
-        let taken = (0..2 * MOST).filter(|i| trial.book.take(refused(&format!("j{i}"), "why"), now)).count();
+        let taken = (0..2 * MOST).filter(|i| trial.book.take(denied(&format!("j{i}"), "why"), now)).count();
         assert_eq!(taken, MOST_OF_NAMESPACE);
-        assert!(trial.book.take(refused_in("elsewhere", "j", "why"), now));
+        assert!(trial.book.take(denied_in("elsewhere", "j", "why"), now));
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut trial = Trial::new();
         let now = trial.now;
-        let one_each = |i: usize| refused_in(&format!("namespace-{i}"), "j", "why");
+        let one_each = |i: usize| denied_in(&format!("namespace-{i}"), "j", "why");
         let taken = (0..2 * MOST).filter(|i| trial.book.take(one_each(*i), now)).count();
         assert_eq!((taken, trial.book.series.len()), (MOST, MOST));
     }

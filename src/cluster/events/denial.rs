@@ -21,7 +21,7 @@ pub(super) struct Regarding {
     pub(super) uid: String,
 }
 
-/// A refusal: of whose Pod, and why.
+/// A denial: of whose Pod, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct DeniedPod {
     pub(super) regarding: Regarding,
@@ -29,18 +29,18 @@ pub(super) struct DeniedPod {
 }
 
 impl DeniedPod {
-    /// The refusal of a Pod that was to be created, and by no dry run. Who is refused an update has the Pod, and the
+    /// The denial of a Pod that was to be created, and by no dry run. Who is denied an update has the Pod, and the
     /// answer.
     pub(super) fn of(record: &Record) -> Option<Self> {
         let request = &record.request;
         let is_pod = matches!(&*request.resource, "pods" | "") && request.subresource.is_empty();
-        let is_refused = record.outcome == Outcome::Denied
+        let is_denied = record.outcome == Outcome::Denied
             && request.operation == Operation::Create
             && !request.dry_run
             && request.caller.is_believed()
             && is_pod
             && fits(&request.namespace);
-        if !is_refused {
+        if !is_denied {
             return None;
         }
         let namespace = &*request.namespace;
@@ -108,10 +108,10 @@ mod tests {
 
     /// Returns the denial that is reported of a review with these fields of the request.
     fn reported(fields: &Value) -> Option<DeniedPod> {
-        told_by(&PolicySet::builtin(), fields)
+        reported_by(&PolicySet::builtin(), fields)
     }
 
-    fn told_by(policies: &PolicySet, fields: &Value) -> Option<DeniedPod> {
+    fn reported_by(policies: &PolicySet, fields: &Value) -> Option<DeniedPod> {
         let mut request = json!({
             "uid": "u", "operation": "CREATE", "namespace": "workflows", "resource": {"resource": "pods"},
             "object": {"spec": {"hostPID": true, "containers": [{"name": "main", "image": "x"}]}},
@@ -133,17 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_about_the_controller_that_made_the_pod() {
+    fn a_denial_is_about_the_controller_that_made_the_pod() {
         let owner =
             json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
-        let refused = reported(&owned(&owner)).unwrap();
-        let regarding = serde_json::to_value(&refused.regarding).unwrap();
+        let denied = reported(&owned(&owner)).unwrap();
+        let regarding = serde_json::to_value(&denied.regarding).unwrap();
         let wanted = json!({"apiVersion": "batch/v1", "kind": "Job", "namespace": "workflows", "name": "j", "uid": "1"});
         assert_eq!(regarding, wanted);
         assert!(
-            refused.note.starts_with("policy \"workflow-runner\": spec.hostPID is true"),
+            denied.note.starts_with("policy \"workflow-runner\": spec.hostPID is true"),
             "{}",
-            refused.note
+            denied.note
         );
     }
 
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_refused_or_is_no_new_pod_is_not_told() {
+    fn what_was_not_denied_or_is_no_new_pod_is_not_reported() {
         for fields in [
             json!({"dryRun": true}),
             json!({"operation": "UPDATE"}),
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_only_warns_or_watches_has_refused_nothing() {
+    fn a_policy_that_only_warns_or_records_has_denied_nothing() {
         for mode in ["warn", "audit"] {
             let text = format!(
                 "{{apiVersion: sandgate.dev/v1beta1, kind: SandboxPolicy, metadata: {{name: p}}, spec: {{mode: {mode}}}}}"
             );
             let source = sandgate_engine::policy::Source { name: "policy.yaml".into(), text };
-            assert_eq!(told_by(&PolicySet::from_sources(&[source]).unwrap(), &json!({})), None, "{mode}");
+            assert_eq!(reported_by(&PolicySet::from_sources(&[source]).unwrap(), &json!({})), None, "{mode}");
         }
     }
 

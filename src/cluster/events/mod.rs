@@ -20,7 +20,7 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::{Deliveries, LogThrottle};
 use sandgate_engine::review::Record;
 
-/// As many refusals wait for their turn. One that finds no room is dropped and counted.
+/// The most denials that wait in the queue. Further ones are dropped and counted.
 const QUEUE: usize = 1024;
 
 /// The time from one write to the next: at most ten a second, whatever happens.
@@ -51,8 +51,8 @@ impl Events {
 
     /// Reports a verdict, if it is one that an Event is for.
     pub fn report(&self, record: &Record) {
-        let Some(refused) = DeniedPod::of(record) else { return };
-        if self.queue.try_send(refused).is_err() {
+        let Some(denied) = DeniedPod::of(record) else { return };
+        if self.queue.try_send(denied).is_err() {
             self.metrics.dropped.inc();
         }
     }
@@ -72,10 +72,10 @@ impl Writer {
         let mut pause = Instant::now();
         loop {
             let due = self.book.due().map(|due| due.max(pause));
-            let refused = match due {
+            let denied = match due {
                 None => self.queue.recv().await,
                 Some(due) => tokio::select! {
-                    refused = self.queue.recv() => refused,
+                    denied = self.queue.recv() => denied,
                     () = sleep_until(due.into()) => {
                         self.write().await;
                         pause = Instant::now() + PACE;
@@ -83,8 +83,8 @@ impl Writer {
                     }
                 },
             };
-            let Some(refused) = refused else { return };
-            if !self.book.take(refused, now()) {
+            let Some(denied) = denied else { return };
+            if !self.book.take(denied, now()) {
                 self.metrics.dropped.inc();
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Installation {
     pub(crate) rest: Rest,
     /// Of sandgate, and the name of everything else.
     pub(super) name: String,
-    /// Whose pods are judged.
+    /// The namespace whose Pods are reviewed.
     pub(super) workflows: String,
     pub(super) ports: [u16; 2],
     pub(super) kubeconfig: PathBuf,
@@ -166,7 +166,7 @@ impl Installation {
         format!("/api/v1/namespaces/{}/pods", self.workflows)
     }
 
-    /// Creates pods, one after the other, until it is told to stop.
+    /// Creates pods, one after the other, until it is stopped.
     pub(super) fn create_pods(&self) -> Creates {
         let (rest, path) = (self.rest.clone(), self.pods_path());
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -179,7 +179,7 @@ impl Installation {
                 match rest.post(&path, &pod).await {
                     Ok(stored) if stored["spec"]["runtimeClassName"] == "gvisor" => {}
                     Ok(stored) => failures.push(format!("not in the sandbox: {stored}")),
-                    Err(refusal) => failures.push(refusal.to_string()),
+                    Err(denial) => failures.push(denial.to_string()),
                 }
                 counted.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;

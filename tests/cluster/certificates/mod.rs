@@ -64,7 +64,7 @@ async fn of_two_first_replicas_at_once_one_makes_the_ca_and_both_serve_by_it() {
 }
 
 #[tokio::test]
-async fn nothing_is_armed_before_somebody_was_told_that_it_is_ready() {
+async fn nothing_is_armed_before_readiness_was_observed() {
     let installation = Installation::new().await;
     installation.register().await;
     let replica = installation.replica(0, &["--check-interval", "0.2"]);
@@ -187,11 +187,11 @@ async fn a_deleted_configuration_is_not_made_anew_and_armed_when_it_comes_back()
     let path = installation.configuration_path(0);
     installation.rest.delete(&path).await.expect("it is deleted");
     for replica in &replicas {
-        eventually("it is told", async || {
+        eventually("it is logged", async || {
             Ok(replica.log().contains("There is no mutating webhook configuration").then_some(()))
         })
         .await
-        .expect("it is told");
+        .expect("it is logged");
         assert!(replica.is_ready().await);
     }
     let gone = installation.rest.get(&path).await.expect_err("it stays deleted");

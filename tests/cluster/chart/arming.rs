@@ -30,6 +30,15 @@ async fn the_rights_and_flags_of_the_chart_are_enough_to_arm_the_webhooks_and_ke
     let label = json!({"metadata": {"labels": {"app": "other"}}});
     let status = release.rest.merge(&format!("{pods}/plain/status"), &label).await.expect_err("it is denied");
     assert!(status.message.contains("status.sandgate.dev"), "that of status updates is armed too: {status}");
+
+    // A webhook that an upgrade adds comes without rules, and gets them at once.
+    release.helm(&["upgrade", "--set", &url, "--set", "webhook.templates.enabled=true"]).await;
+    until_armed(&release).await;
+    let [mutating, _] = release.configurations().await;
+    assert_eq!(mutating["webhooks"][1]["name"], "templates.sandgate.dev");
+    let annotation = mutating["metadata"]["annotations"]["sandgate.dev/rules"].as_str();
+    let wanted: Value = serde_json::from_str(annotation.expect("the annotation")).expect("it is JSON");
+    assert_eq!(mutating["webhooks"][1]["rules"], wanted["templates.sandgate.dev"]);
     release.helm_on("uninstall", &[]).await;
 }
 

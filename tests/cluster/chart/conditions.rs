@@ -8,7 +8,7 @@ use super::template_least as template;
 use crate::{examples::plain_pod, sandbox::Sandbox};
 use testbed::{Denial, eventually};
 
-const JUDGED: [&str; 2] = ["mutate.sandgate.dev", "validate.sandgate.dev"];
+const REVIEWED: [&str; 2] = ["mutate.sandgate.dev", "validate.sandgate.dev"];
 
 #[tokio::test]
 async fn what_a_rule_could_read_is_sent() {
@@ -22,7 +22,7 @@ async fn what_a_rule_could_read_is_sent() {
         ("image", json!({"spec": {"containers": [{"name": "main", "image": "busybox:2"}]}})),
     ] {
         guarded.change("main", step, &changes).await.expect("it is admitted");
-        assert_eq!(guarded.asked(step).await, BTreeSet::from(JUDGED.map(str::to_owned)), "{step}");
+        assert_eq!(guarded.asked(step).await, BTreeSet::from(REVIEWED.map(str::to_owned)), "{step}");
     }
 }
 
@@ -46,11 +46,11 @@ async fn an_update_of_other_fields_is_not_sent() {
 }
 
 /// Neither a Pod without labels and annotations, nor one that loses or gets its first, makes a condition fail: a
-/// failure would refuse the request.
+/// failure would deny the request.
 #[tokio::test]
 async fn fields_that_are_missing_before_or_after_do_no_harm() {
     let guarded = Guarded::new().await;
-    // Made before anybody guarded it: it has none of either.
+    // Made before it was guarded: it has none of either.
     let bare = "before";
     assert!(guarded.sandbox.stored(bare).await["metadata"].get("labels").is_none());
     let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
@@ -90,8 +90,8 @@ async fn labels_in_a_status_update_are_sent_and_validated() {
         (json!({"metadata": {"labels": {"app": "other"}}}), "labels"),
         (json!({"metadata": {"annotations": {"dev.gvisor.spec.rootfs.source": "/"}}}), "gvisor-annotations"),
     ] {
-        let refusal = guarded.change_status("main", rule, &changes).await.expect_err("it is denied");
-        assert!(refusal.message.contains("status.sandgate.dev") && refusal.names(rule), "{refusal}");
+        let denial = guarded.change_status("main", rule, &changes).await.expect_err("it is denied");
+        assert!(denial.message.contains("status.sandgate.dev") && denial.names(rule), "{denial}");
     }
 }
 
@@ -112,9 +112,9 @@ async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
         (json!({"annotations": {"dev.gvisor.spec.rootfs.source": "/"}}), "gvisor-annotations"),
     ] {
         for path in [sandbox.pods_path("/one/binding"), sandbox.path("/bindings")] {
-            let refusal = sandbox.rest.post(&path, &binding("one", &metadata)).await;
-            let refusal = refusal.expect_err("it is denied");
-            assert!(refusal.message.contains("binding.sandgate.dev") && refusal.names(rule), "{refusal}");
+            let denial = sandbox.rest.post(&path, &binding("one", &metadata)).await;
+            let denial = denial.expect_err("it is denied");
+            assert!(denial.message.contains("binding.sandgate.dev") && denial.names(rule), "{denial}");
         }
     }
     let harmless = binding("one", &json!({"annotations": {"example.com/gpu": "0"}}));
@@ -133,8 +133,8 @@ async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
     let labels = &sandbox.stored("four").await["metadata"]["labels"];
     assert_eq!(labels["topology.kubernetes.io/zone"], "z1", "the API server has copied it");
     let labelled = binding("three", &json!({"labels": {"team": "blue"}}));
-    let refusal = sandbox.rest.post(&sandbox.pods_path("/three/binding"), &labelled).await;
-    assert!(refusal.expect_err("sandgate does not answer").message.contains("binding.sandgate.dev"));
+    let denial = sandbox.rest.post(&sandbox.pods_path("/three/binding"), &labelled).await;
+    assert!(denial.expect_err("sandgate does not answer").message.contains("binding.sandgate.dev"));
 }
 
 #[tokio::test]
@@ -146,15 +146,15 @@ async fn debugging_containers_and_resizes_are_sent() {
         {"name": "debugger", "image": "x", "securityContext": {"privileged": true}}
     ]}});
     let path = sandbox.pods_path("/main/ephemeralcontainers?fieldManager=debug");
-    let refusal = sandbox.rest.strategic_merge(&path, &debugger).await.expect_err("it is denied");
-    assert!(refusal.names("privileged"), "{refusal}");
+    let denial = sandbox.rest.strategic_merge(&path, &debugger).await.expect_err("it is denied");
+    assert!(denial.names("privileged"), "{denial}");
     let path = sandbox.pods_path("/main/resize?fieldManager=resize");
     let larger = json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "7"}}}]}});
-    let refusal = sandbox.rest.strategic_merge(&path, &larger).await.expect_err("it is denied");
-    assert!(refusal.message.contains(".sandgate.dev"), "{refusal}");
+    let denial = sandbox.rest.strategic_merge(&path, &larger).await.expect_err("it is denied");
+    assert!(denial.message.contains(".sandgate.dev"), "{denial}");
 }
 
-/// The API server bounds what its conditions may cost, and refuses what costs more.
+/// The API server bounds what its conditions may cost, and denies what costs more.
 #[tokio::test]
 async fn the_largest_pods_are_compared_within_the_budget() {
     let guarded = Guarded::new().await;
@@ -183,13 +183,13 @@ impl Guarded {
     async fn new() -> Self {
         let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
         sandbox.create(&plain_pod("before")).await.expect("no webhook is called");
-        let manifest = configurations(&sandbox).await;
+        let manifest = configurations(&sandbox, &[]).await;
         sandbox.bed.kubectl_reading(&manifest, &["create", "-f", "-"]).await.expect_success();
         let guarded = Self { sandbox };
         eventually("the API server asks sandgate", async || {
             let path = guarded.sandbox.pods_path("?dryRun=All&fieldManager=try");
             let _ = guarded.sandbox.rest.post(&path, &plain_pod("try")).await;
-            Ok((guarded.asked("try").await.len() == JUDGED.len()).then_some(()))
+            Ok((guarded.asked("try").await.len() == REVIEWED.len()).then_some(()))
         })
         .await
         .expect("it asks");
@@ -229,8 +229,8 @@ impl Guarded {
     }
 }
 
-/// The chart's two configurations, with names of this namespace, and its sandgate for an answer.
-async fn configurations(sandbox: &Sandbox) -> String {
+/// The chart's two configurations with further flags, with names of this namespace, and its sandgate for an answer.
+pub(crate) async fn configurations(sandbox: &Sandbox, further: &[&str]) -> String {
     let Sandbox { namespace, sandgate, .. } = sandbox;
     let flags = [
         format!("--set=fullnameOverride={namespace}"),
@@ -241,5 +241,6 @@ async fn configurations(sandbox: &Sandbox) -> String {
         "--show-only=templates/mutating-webhook.yaml".into(),
         "--show-only=templates/validating-webhook.yaml".into(),
     ];
-    template(&flags.each_ref().map(String::as_str)).await.expect_success()
+    let flags = flags.each_ref().map(String::as_str);
+    template(&[&flags, further].concat()).await.expect_success()
 }

@@ -63,6 +63,7 @@ async fn a_webhook_can_have_its_own_failure_policy_and_timeout() {
         .collect();
     let wanted = [
         r#"["mutate.sandgate.dev","Fail",5]"#,
+        r#"["templates.sandgate.dev","Ignore",1]"#,
         r#"["validate.sandgate.dev","Fail",5]"#,
         r#"["status.sandgate.dev","Ignore",5]"#,
         r#"["binding.sandgate.dev","Ignore",2]"#,

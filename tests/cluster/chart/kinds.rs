@@ -13,9 +13,14 @@ const KINDS: [(&str, &str, &str, &str); 5] = [
     ("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
 ];
 
-/// Makes the kinds known, with nothing but a `spec` that may be anything: their owners' own schemas are not here.
+/// Makes the kinds known that the chart makes objects of.
 pub(super) async fn define(rest: &Rest) {
-    for (group, version, kind, plural) in KINDS {
+    define_all(rest, &KINDS).await;
+}
+
+/// Makes kinds known, with nothing but a `spec` that may be anything: their owners' own schemas are not here.
+pub(crate) async fn define_all(rest: &Rest, kinds: &[(&str, &str, &str, &str)]) {
+    for (group, version, kind, plural) in kinds {
         let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": anything}});
         let definition = json!({

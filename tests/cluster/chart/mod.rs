@@ -23,6 +23,8 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
+pub(crate) use conditions::configurations;
+pub(crate) use kinds::define_all as define_kinds;
 use testbed::{Output, helm};
 
 /// The folder of the chart.

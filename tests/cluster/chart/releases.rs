@@ -167,7 +167,7 @@ async fn a_failed_test_leaves_nothing_behind() {
         format!("{rbac}/{guarded}/rolebindings/{name}-test"),
     ] {
         let gone = eventually("it is gone", async || {
-            Ok(release.rest.get(&path).await.err().filter(|refusal| refusal.code == 404))
+            Ok(release.rest.get(&path).await.err().filter(|denial| denial.code == 404))
         });
         gone.await.unwrap_or_else(|error| panic!("{path}: {error}"));
     }

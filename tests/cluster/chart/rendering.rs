@@ -2,10 +2,16 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use sandgate_engine::policy::{PolicySet, Source};
+use sandgate_engine::{
+    policy::{PolicySet, Source},
+    workload::{KINDS, Templates, WorkloadKind},
+};
 use serde_json::{Value, json};
 
-use super::{CHART, NAMESPACE, Objects, items, render, render_scenario, scenario, scenarios, strings, title};
+use super::{
+    CHART, NAMESPACE, Objects, items, render, render_scenario, scenario, scenarios, strings, template_least,
+    title,
+};
 use testbed::helm;
 
 #[tokio::test]
@@ -91,6 +97,56 @@ async fn the_webhooks_fail_closed_and_select_by_the_namespaces_name_alone() {
         assert_eq!(webhook["clientConfig"]["service"], service);
     }
     assert_eq!(objects.one("MutatingWebhookConfiguration")["webhooks"][0]["reinvocationPolicy"], "IfNeeded");
+}
+
+#[tokio::test]
+async fn the_webhook_of_templates_is_called_where_asked_for_fails_open_and_soon() {
+    let enabled = "webhook.templates.enabled=true";
+    let objects =
+        render(&["--set", enabled, "--set", "webhook.failurePolicy=Fail,webhook.timeoutSeconds=9"]).await;
+    let webhooks = items(&objects.one("MutatingWebhookConfiguration")["webhooks"]);
+    assert_eq!(webhooks.len(), 2);
+    let webhook = &webhooks[1];
+    let fields =
+        ["name", "failurePolicy", "timeoutSeconds", "reinvocationPolicy"].map(|field| webhook[field].clone());
+    assert_eq!(fields, [json!("templates.sandgate.dev"), json!("Ignore"), json!(1), json!("Never")]);
+    assert_eq!(webhook["clientConfig"]["service"]["path"], "/templates");
+    assert_eq!(webhook["namespaceSelector"], webhooks[0]["namespaceSelector"]);
+
+    // Only where templates are filled are the requests of controllers of use.
+    let conditions = |webhook: &Value| items(&webhook["matchConditions"]).len();
+    assert_eq!(conditions(webhook), 2);
+    let filling = render(&["--set", enabled, "--set", "policies.workflow-runner.templates=fill"]).await;
+    assert_eq!(conditions(&filling.one("MutatingWebhookConfiguration")["webhooks"][1]), 1);
+
+    let no_kinds = template_least(&["--set", enabled, "--set-json", "webhook.templates.kinds=[]"]).await;
+    assert!(no_kinds.expect_failure().contains("webhook.templates.kinds is empty"));
+}
+
+/// A kind that the engine learns is one to send.
+#[tokio::test]
+async fn every_kind_with_pods_that_can_be_seen_is_sent_by_default() {
+    let objects = render(&["--set", "webhook.templates.enabled=true"]).await;
+    let rules = &objects.one("MutatingWebhookConfiguration")["metadata"]["annotations"]["sandgate.dev/rules"];
+    let rules: Value = serde_json::from_str(rules.as_str().expect("the annotation")).expect("it is JSON");
+    let mut sent = BTreeSet::new();
+    for rule in items(&rules["templates.sandgate.dev"]) {
+        for resource in strings(&rule["resources"]) {
+            sent.insert((strings(&rule["apiGroups"])[0].to_owned(), resource.to_owned()));
+        }
+    }
+    let of_no_namespace = ["ClusterTrainingRuntime", "ClusterWorkflowTemplate"];
+    let has_templates = |kind: &&WorkloadKind| {
+        !matches!(kind.templates, Templates::Whole | Templates::Reference(..))
+            && !of_no_namespace.contains(&kind.kind)
+    };
+    let plural = |kind: &str| {
+        let plural = if kind.ends_with('x') { "es" } else { "s" };
+        format!("{}{plural}", kind.to_lowercase())
+    };
+    let known: BTreeSet<_> =
+        KINDS.iter().filter(has_templates).map(|kind| (kind.group.to_owned(), plural(kind.kind))).collect();
+    assert_eq!(sent, known);
 }
 
 #[tokio::test]
@@ -200,7 +256,7 @@ pub(super) fn policies(objects: &Objects) -> PolicySet {
     policies.with_release_namespace(NAMESPACE)
 }
 
-/// Helm changes the ConfigMap, and nobody restarts.
+/// Helm changes the ConfigMap, and no Pod restarts.
 #[tokio::test]
 async fn a_change_of_policy_does_not_roll_the_pods() {
     let before = render(&[]).await;

@@ -7,8 +7,15 @@ use serde_json::{Value, json};
 
 use super::{Objects, items, rendering::policies, template};
 
-/// The match conditions that each webhook has beside those of its scope.
-const OWN_CONDITIONS: usize = 1;
+/// The kinds of webhook, with the endpoint of each and its match conditions beside those of its scope. That of templates is
+/// only there where it is enabled.
+const WEBHOOKS: [(&str, &str, usize); 5] = [
+    ("mutate", "mutate", 1),
+    ("templates", "templates", 2),
+    ("validate", "validate", 1),
+    ("status", "validate", 1),
+    ("binding", "validate", 1),
+];
 
 /// Policies as the values of the chart have them.
 const TABLE: [&str; 9] = [
@@ -29,7 +36,8 @@ const TABLE: [&str; 9] = [
 #[tokio::test]
 async fn webhooks_select_what_the_policies_say_for_every_kind_of_selection() {
     for policies_value in TABLE {
-        let objects = render_policies(policies_value).await;
+        let objects = render_policies_with(policies_value, &["--set=webhook.templates.enabled=true"]).await;
+        assert!(objects.webhooks().iter().any(|webhook| webhook["failurePolicy"] == "Ignore"));
         assert_scopes(&objects, &policies(&objects), policies_value);
     }
 }
@@ -91,26 +99,28 @@ async fn workflow_namespaces_have_the_mode_of_the_policy_that_selects_them() {
 pub(super) fn assert_scopes(objects: &Objects, policies: &PolicySet, title: &str) {
     let scopes = policies.webhook_scopes();
     assert!(!scopes.is_empty(), "{title}");
-    for kind in ["mutate", "validate", "status", "binding"] {
+    for (kind, endpoint, own_conditions) in WEBHOOKS {
         let of_kind = |webhook: &&Value| {
             let name = webhook["name"].as_str().unwrap_or_default();
             name.strip_suffix(".sandgate.dev").and_then(|name| name.rsplit('.').next()) == Some(kind)
         };
         let webhooks: Vec<_> = objects.webhooks().into_iter().filter(of_kind).collect();
+        if kind == "templates" && webhooks.is_empty() {
+            continue;
+        }
         assert_eq!(webhooks.len(), scopes.len(), "{title}");
         for (webhook, scope) in webhooks.iter().zip(&scopes) {
             assert_eq!(webhook["name"], format!("{}{kind}.sandgate.dev", prefix(scope)), "{title}");
             let selector = serde_json::to_value(&scope.namespace_selector).expect("JSON");
             assert_eq!(webhook["namespaceSelector"], selector, "{title}");
             let conditions = items(&webhook["matchConditions"]);
-            let (of_scope, own) = conditions.split_at(conditions.len() - OWN_CONDITIONS);
+            let (of_scope, own) = conditions.split_at(conditions.len() - own_conditions);
             assert_eq!(
                 json!(of_scope),
                 serde_json::to_value(&scope.match_conditions).expect("JSON"),
                 "{title}"
             );
             assert!(!own[0]["name"].as_str().expect("a name").contains("pattern"), "{title}");
-            let endpoint = if kind == "mutate" { "mutate" } else { "validate" };
             let path = format!("/{endpoint}/{}", scope.path_policy);
             let client = &webhook["clientConfig"];
             let found = client["service"]["path"].as_str().or(client["url"].as_str()).expect("a path");

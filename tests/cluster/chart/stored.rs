@@ -23,7 +23,7 @@ async fn the_api_server_takes_every_object_of_every_scenario_those_of_other_peop
     }
 }
 
-/// A Pod is refused where its account does not exist, also in a dry run.
+/// A Pod is denied where its account does not exist, also in a dry run.
 async fn account_for_real(rest: &Rest, account: &Value) {
     let metadata = &account["metadata"];
     let [name, namespace] = ["name", "namespace"].map(|field| metadata[field].as_str().expect("it is named"));

@@ -49,9 +49,9 @@ fn promtool(arguments: &[&str], groups: &Value) -> Output {
 }
 
 #[track_caller]
-fn succeeds(told: &Output) -> String {
-    let [out, err] = [&told.stdout, &told.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert!(told.status.success(), "{out}{err}");
+fn succeeds(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(output.status.success(), "{out}{err}");
     out
 }
 
@@ -90,9 +90,9 @@ async fn prometheus_takes_the_rules_with_whatever_values() {
     for flags in [&ALL[..], &[&ALL[..], &values].concat()] {
         let groups = groups(flags).await;
         assert!(!groups.to_string().contains('@'), "every word is replaced: {groups:#}");
-        let told =
+        let output =
             succeeds(&promtool(&["check", "rules", "--lint=all", "--lint-fatal", "alerts.yaml"], &groups));
-        assert!(told.contains(&format!("{} rules found", rules(&groups).count())), "{told}");
+        assert!(output.contains(&format!("{} rules found", rules(&groups).count())), "{output}");
     }
 }
 
@@ -201,8 +201,8 @@ async fn an_alert_that_never_fires_or_always_is_noticed() {
         for rule in rules_mut(&mut groups) {
             rule["expr"] = json!(expression);
         }
-        let told = promtool(&TEST, &groups);
-        let complaint = String::from_utf8_lossy(&told.stderr);
+        let output = promtool(&TEST, &groups);
+        let complaint = String::from_utf8_lossy(&output.stderr);
         for name in names(&groups) {
             assert!(
                 complaint.contains(&format!("alertname: {name},")),

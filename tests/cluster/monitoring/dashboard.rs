@@ -172,12 +172,12 @@ async fn assert_alarmed(prometheus: &Prometheus) {
 }
 
 /// sandgate with two replicas and managed certificates, a Pod that is older than it, one more that only warns, and two
-/// namespaces whose webhook nobody answers.
+/// namespaces whose webhook has no server.
 struct Scene {
     installation: Installation,
     replicas: [Replica; 2],
     warning: Sandgate,
-    /// The paths of Pods of namespaces that nobody enforces anything in.
+    /// The paths of Pods of namespaces in which nothing is enforced.
     unenforced: [String; 3],
 }
 
@@ -186,7 +186,7 @@ impl Scene {
         let installation = Installation::new().await;
         let mut old = plain_pod("old");
         old["spec"]["hostPID"] = json!(true);
-        installation.rest.post(&installation.pods_path(), &old).await.expect("nobody refuses it yet");
+        installation.rest.post(&installation.pods_path(), &old).await.expect("no webhook is called yet");
         for index in 0..KINDS.len() {
             let configuration = installation.configuration(index, &["CREATE", "UPDATE"]);
             let path = installation.configuration_path(index);
@@ -220,7 +220,7 @@ impl Scene {
         Prometheus::start(self.installation.bed, &scrapes, &groups)
     }
 
-    /// Creates, refusals, updates of the old Pod, and peers that are no API server, until it is stopped.
+    /// Creates, denials, updates of the old Pod, and peers that are no API server, until it is stopped.
     async fn load(&self) -> Load {
         let (rest, pods) = (self.installation.rest.clone(), self.installation.pods_path());
         let (unenforced, address) = (self.unenforced.clone(), self.replicas[0].address());
@@ -235,9 +235,9 @@ impl Scene {
                 pod["metadata"] = json!({"generateName": "pod-"});
                 rest.post(&pods, &pod).await.expect("it is admitted");
                 pod["spec"]["hostPID"] = json!(true);
-                rest.post(&pods, &pod).await.expect_err("it is refused");
+                rest.post(&pods, &pod).await.expect_err("it is denied");
                 for path in &unenforced {
-                    // Where nobody answers, the failure policy says whether it is stored.
+                    // Without an answer, the failure policy says whether it is stored.
                     let _ = rest.post(path, &pod).await;
                 }
                 let touch = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
@@ -264,7 +264,7 @@ impl Load {
     }
 }
 
-/// The path of the pods of a namespace whose webhook is called like ours, and is answered by nobody.
+/// The path of the pods of a namespace whose webhook is called like ours, and has no server.
 async fn unanswered(bed: &ControlPlane, rest: &Rest, failure_policy: &str) -> String {
     let namespace = bed.namespace(rest, &json!({"generateName": "unanswered-"})).await.expect("a namespace");
     let url = format!("https://127.0.0.1:{}/validate", free_port());

@@ -71,9 +71,9 @@ impl Prometheus {
         let mut promtool = Command::new("promtool");
         promtool.args(["query", "instant", "-o", "json", &self.url, expression]);
         // What is scraped may live in the same thread.
-        let told = tokio::task::spawn_blocking(move || promtool.output()).await;
-        let told = told.expect("running promtool does not panic").expect("promtool starts");
-        let [out, err] = [&told.stdout, &told.stderr].map(|text| String::from_utf8_lossy(text));
+        let output = tokio::task::spawn_blocking(move || promtool.output()).await;
+        let output = output.expect("running promtool does not panic").expect("promtool starts");
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
         serde_json::from_str(&out).map_err(|error| format!("{error}: {out}{err}"))
     }
 }

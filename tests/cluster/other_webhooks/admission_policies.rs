@@ -22,14 +22,14 @@ async fn what_an_admission_policy_takes_away_is_filled_again() {
 }
 
 #[tokio::test]
-async fn a_contradiction_that_an_admission_policy_adds_is_refused() {
+async fn a_contradiction_that_an_admission_policy_adds_is_denied() {
     let add = "[JSONPatch{op: 'add', path: '/spec/hostPID', value: true}]";
     let sandbox = sandbox_with_policy("true", add).await;
-    let refused =
+    let denied =
         async || Ok(sandbox.rest.post(&sandbox.pods_path("?dryRun=All"), &plain_pod("try")).await.err());
-    eventually("the policy adds it", refused).await.expect("it does");
-    let refusal = sandbox.create(&plain_pod("policed")).await.expect_err("it is refused");
-    assert!(refusal.names("host-namespaces"), "{refusal}");
+    eventually("the policy adds it", denied).await.expect("it does");
+    let denial = sandbox.create(&plain_pod("policed")).await.expect_err("it is denied");
+    assert!(denial.names("host-namespaces"), "{denial}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 

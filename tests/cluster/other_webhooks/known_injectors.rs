@@ -22,13 +22,13 @@ fn roomy() -> Value {
 }
 
 #[tokio::test]
-async fn a_mesh_proxy_with_a_user_of_its_own_is_refused_with_a_remedy() {
-    let told = [
+async fn a_mesh_proxy_with_a_user_of_its_own_is_denied_with_a_remedy() {
+    let expected = [
         "spec.initContainers[0].securityContext.runAsUser is 1337, must be 1000: Istio adds this container; \
          allow its image (policy key containers) (run-as-user)",
         "(run-as-group)",
     ];
-    assert_refused(roomy(), |pod| mesh_proxy(pod, 1337), &told).await;
+    assert_denied(roomy(), |pod| mesh_proxy(pod, 1337), &expected).await;
 }
 
 #[tokio::test]
@@ -53,15 +53,15 @@ async fn a_mesh_proxy_with_the_policys_user_is_admitted() {
 
 /// If it comes first nothing is left to fill in; if it comes after us, what we filled can only be lowered so far.
 #[tokio::test]
-async fn a_mesh_proxy_that_takes_the_whole_budget_is_refused_with_a_remedy() {
-    let refused = refusals_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
-    let [before, after] = refused;
-    let told = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the other \
+async fn a_mesh_proxy_that_takes_the_whole_budget_is_denied_with_a_remedy() {
+    let denied = denials_of(json!({}), |pod| mesh_proxy(pod, 1000)).await;
+    let [before, after] = denied;
+    let expected = "spec.containers[0].resources.limits[cpu] is unset, must be more than 0, at most 2: set a limit: the other \
                 containers use up the Pod's budget (policy key resources.pod.limits) (resource-limits)";
-    assert!(before.contains(told), "{before}");
-    let told = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
+    assert!(before.contains(expected), "{before}");
+    let expected = "spec.containers is 4 cpu in total, must be at most 2 cpu for the Pod: lower the containers' limits and \
                 requests (policy key resources.pod.limits) (pod-budget)";
-    assert!(after.contains(told), "{after}");
+    assert!(after.contains(expected), "{after}");
 }
 
 #[tokio::test]
@@ -81,19 +81,19 @@ async fn a_mesh_proxy_of_a_smaller_size_shares_the_default_budget() {
 /// The init container that redirects the pod's traffic needs what the sandbox forbids. With the mesh's CNI plugin the
 /// node does that, and the init container only looks whether it is done.
 #[tokio::test]
-async fn a_mesh_that_redirects_traffic_by_an_init_container_is_refused() {
+async fn a_mesh_that_redirects_traffic_by_an_init_container_is_denied() {
     let redirecting = |pod: &mut Value| {
         mesh_proxy(pod, 1000);
         let add = json!({"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]});
         let security = json!({"capabilities": add, "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false});
         add_init(pod, json!({"name": "istio-init", "image": "proxy:1", "securityContext": security}));
     };
-    let told = [
+    let expected = [
         "spec.initContainers[1].securityContext.capabilities.add[0] is \"NET_ADMIN\"",
         "spec.initContainers[1].securityContext.runAsUser is 0",
         "spec.initContainers[1].securityContext.runAsNonRoot is false",
     ];
-    assert_refused(roomy(), redirecting, &told).await;
+    assert_denied(roomy(), redirecting, &expected).await;
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_mesh_that_redirects_traffic_on_the_node_is_admitted() {
 
 /// As it comes the proxy also brings a token, a config map and the pod's labels in files.
 #[tokio::test]
-async fn a_mesh_proxy_that_brings_a_token_is_refused() {
+async fn a_mesh_proxy_that_brings_a_token_is_denied() {
     let with_files = |pod: &mut Value| {
         mesh_proxy(pod, 1000);
         let token = json!({"serviceAccountToken": {"path": "istio-token", "audience": "istio-ca"}});
@@ -129,15 +129,15 @@ async fn a_mesh_proxy_that_brings_a_token_is_refused() {
             add(&mut pod["spec"], "volumes", volume);
         }
     };
-    let told = ["(token-volumes)", "a configMap volume", "a downwardAPI volume"];
-    assert_refused(roomy(), with_files, &told).await;
+    let expected = ["(token-volumes)", "a configMap volume", "a downwardAPI volume"];
+    assert_denied(roomy(), with_files, &expected).await;
 }
 
 #[tokio::test]
-async fn secrets_in_a_folder_outside_the_writable_paths_are_refused_with_a_remedy() {
-    let told = "is \"/vault/secrets\", must be in /workspace or /tmp, or readOnly: true: mount it there or read-only \
+async fn secrets_in_a_folder_outside_the_writable_paths_are_denied_with_a_remedy() {
+    let expected = "is \"/vault/secrets\", must be in /workspace or /tmp, or readOnly: true: mount it there or read-only \
                 (policy key volumes.writablePaths) (writable-paths)";
-    assert_refused(json!({}), |pod| secret_agents(pod, "/vault/secrets"), &[told]).await;
+    assert_denied(json!({}), |pod| secret_agents(pod, "/vault/secrets"), &[expected]).await;
 }
 
 #[tokio::test]
@@ -173,39 +173,39 @@ async fn a_policy_may_name_the_folder_of_secrets_if_the_agent_comes_before_us() 
     }
 
     let sandbox = sandbox_with(settings, Place::AfterSandgate, agents).await;
-    let refusal = sandbox.create(&plain_pod("secretive")).await.expect_err("two volumes in one place");
-    assert!(refusal.code == 422 && refusal.message.contains("must be unique"), "{refusal}");
+    let denial = sandbox.create(&plain_pod("secretive")).await.expect_err("two volumes in one place");
+    assert!(denial.code == 422 && denial.message.contains("must be unique"), "{denial}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn an_agent_with_a_user_of_its_own_is_refused_with_a_remedy() {
+async fn an_agent_with_a_user_of_its_own_is_denied_with_a_remedy() {
     let with_user = |pod: &mut Value| {
         secret_agents(pod, "/tmp/secrets");
         merge(&mut pod["spec"]["initContainers"][0], json!({"securityContext": {"runAsUser": 100}}));
     };
-    let told = "spec.initContainers[0].securityContext.runAsUser is 100, must be 1000: Vault's injector adds this \
+    let expected = "spec.initContainers[0].securityContext.runAsUser is 100, must be 1000: Vault's injector adds this \
                 container; allow its image (policy key containers) (run-as-user)";
-    assert_refused(json!({}), with_user, &[told]).await;
+    assert_denied(json!({}), with_user, &[expected]).await;
 }
 
-/// Why the API server refuses a pod if the injector comes before us, and if it comes after; nothing is stored.
-async fn refusals_of(settings: Value, edit: fn(&mut Value)) -> [String; 2] {
+/// Why the API server denies a pod if the injector comes before us, and if it comes after; nothing is stored.
+async fn denials_of(settings: Value, edit: fn(&mut Value)) -> [String; 2] {
     let mut messages = [String::new(), String::new()];
     for (place, message) in PLACES.into_iter().zip(&mut messages) {
         let sandbox = sandbox_with(settings.clone(), place, edit).await;
-        let refusal = sandbox.create(&plain_pod("injected")).await.expect_err("what is injected is refused");
+        let denial = sandbox.create(&plain_pod("injected")).await.expect_err("what is injected is denied");
         assert_eq!(sandbox.pods().await, Vec::<Value>::new());
-        *message = refusal.message;
+        *message = denial.message;
     }
     messages
 }
 
-/// The refusal says all of this, whether the injector comes before us or after.
-async fn assert_refused(settings: Value, edit: fn(&mut Value), told: &[&str]) {
-    for message in refusals_of(settings, edit).await {
-        for told in told {
-            assert!(message.contains(told), "{told}\n{message}");
+/// The denial says all of this, whether the injector comes before us or after.
+async fn assert_denied(settings: Value, edit: fn(&mut Value), expected: &[&str]) {
+    for message in denials_of(settings, edit).await {
+        for part in expected {
+            assert!(message.contains(part), "{part}\n{message}");
         }
     }
 }

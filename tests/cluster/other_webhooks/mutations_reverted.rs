@@ -1,4 +1,4 @@
-//! A hostile webhook that undoes what we fill, or adds what we refuse, every time it is asked.
+//! A hostile webhook that undoes what we fill, or adds what we deny, every time it is asked.
 //!
 //! | it stands | and is asked again | what is taken away | what contradicts the policy | a filled amount that is raised |
 //! |---|---|---|---|---|
@@ -46,7 +46,7 @@ async fn what_a_webhook_after_ours_takes_away_is_filled_when_we_are_asked_again(
 async fn a_webhook_that_has_the_last_word_is_caught_by_the_validating_one() {
     let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &json!({})).await;
     for base in [plain_pod, complete_pod] {
-        test.each_is_refused_by_validate(&removals(), base).await;
+        test.each_is_denied_by_validate(&removals(), base).await;
     }
 }
 
@@ -58,7 +58,7 @@ async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
         "security": {"hostUsers": false, "supplementalGroupsPolicy": "Strict"}
     });
     let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
-    test.each_is_refused_by_validate(&of_a_strict_policy(), plain_pod).await;
+    test.each_is_denied_by_validate(&of_a_strict_policy(), plain_pod).await;
 }
 
 #[tokio::test]
@@ -83,12 +83,12 @@ async fn what_a_webhook_takes_at_the_pods_own_cost_leaves_it_confined() {
     for (index, (name, edit)) in at_its_own_cost().into_iter().enumerate() {
         test.injector.will(edit);
         let stored = test.sandbox.create(&plain_pod(&format!("pod-{index}"))).await;
-        assert_confined(&stored.unwrap_or_else(|refusal| panic!("{name}: {refusal}")));
+        assert_confined(&stored.unwrap_or_else(|denial| panic!("{name}: {denial}")));
     }
 }
 
 #[tokio::test]
-async fn what_a_webhook_does_to_an_update_is_judged_like_the_update() {
+async fn what_a_webhook_does_to_an_update_is_validated_with_the_update() {
     let sandbox = Sandbox::new().await;
     sandbox.create(&plain_pod("main")).await.expect("it is admitted");
     let injector = Injector::start("UPDATE").await;
@@ -96,8 +96,8 @@ async fn what_a_webhook_does_to_an_update_is_judged_like_the_update() {
     injector.will(|pod| pod["metadata"]["annotations"]["dev.gvisor.flag.x"] = json!("y"));
     let path = sandbox.pods_path("/main");
     let label = json!({"metadata": {"labels": {"team": "a"}}});
-    let refusal = sandbox.rest.merge(&path, &label).await.expect_err("the webhook adds an annotation");
-    assert!(refusal.names("gvisor-annotations"), "{refusal}");
+    let denial = sandbox.rest.merge(&path, &label).await.expect_err("the webhook adds an annotation");
+    assert!(denial.names("gvisor-annotations"), "{denial}");
     assert!(sandbox.stored("main").await["metadata"]["labels"]["team"].is_null());
 }
 
@@ -138,17 +138,17 @@ impl Test {
     async fn each_is_filled(&self, removals: &[Removal], base: fn(&str) -> Value) {
         for (index, (name, _, edit)) in removals.iter().enumerate() {
             let answer = self.attempt(*edit, base(&format!("pod-{index}"))).await;
-            let pod = answer.unwrap_or_else(|refusal| panic!("{name} is filled again: {refusal}"));
+            let pod = answer.unwrap_or_else(|denial| panic!("{name} is filled again: {denial}"));
             let stored = self.sandbox.stored(pod["metadata"]["name"].as_str().expect("a name")).await;
             assert_sandboxed(&stored);
         }
     }
 
-    async fn each_is_refused_by_validate(&self, removals: &[Removal], base: fn(&str) -> Value) {
+    async fn each_is_denied_by_validate(&self, removals: &[Removal], base: fn(&str) -> Value) {
         let mut stray = Vec::new();
         for (name, rule, edit) in removals {
             let answer = self.attempt(*edit, base("hostile")).await;
-            if !is_refused(&answer, "validate.sandgate.dev", rule) {
+            if !is_denied(&answer, "validate.sandgate.dev", rule) {
                 stray.push(format!("{name}, {rule}: {answer:?}"));
             }
         }
@@ -170,8 +170,8 @@ impl Test {
                     stored.insert(pod)
                 }
                 Raised::Lowered if is_raising => false,
-                Raised::DeniedByValidate if is_raising => is_refused(&answer, "validate.sandgate.dev", rule),
-                _ => is_refused(&answer, "mutate.sandgate.dev", rule) || self.is_refused_in_tree(&answer),
+                Raised::DeniedByValidate if is_raising => is_denied(&answer, "validate.sandgate.dev", rule),
+                _ => is_denied(&answer, "mutate.sandgate.dev", rule) || self.is_denied_in_tree(&answer),
             };
             if !is_as_expected {
                 stray.push(format!("{name}, {rule}: {answer:?}"));
@@ -186,12 +186,12 @@ impl Test {
     }
 
     /// The API server's own plugins run once more before we are asked again, and know these two.
-    fn is_refused_in_tree(&self, answer: &Result<Value, Denial>) -> bool {
+    fn is_denied_in_tree(&self, answer: &Result<Value, Denial>) -> bool {
         let known = [
             "a mirror pod may not reference service accounts",
             "the integer value of priority (0) must not be provided",
         ];
-        let is_known = |refusal: &Denial| known.iter().any(|message| refusal.message.contains(message));
+        let is_known = |denial: &Denial| known.iter().any(|message| denial.message.contains(message));
         self.place == Place::AfterSandgate && answer.as_ref().is_err_and(is_known)
     }
 
@@ -205,9 +205,9 @@ impl Test {
     }
 }
 
-fn is_refused(answer: &Result<Value, Denial>, webhook: &str, rule: &str) -> bool {
+fn is_denied(answer: &Result<Value, Denial>, webhook: &str, rule: &str) -> bool {
     let denied = format!("\"{webhook}\" denied the request");
-    answer.as_ref().is_err_and(|refusal| refusal.message.contains(&denied) && refusal.names(rule))
+    answer.as_ref().is_err_and(|denial| denial.message.contains(&denied) && denial.names(rule))
 }
 
 /// Asserts that a Pod has, but for requests within its limits, the spec of one that no webhook touched.

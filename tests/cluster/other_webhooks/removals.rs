@@ -10,7 +10,7 @@ pub(super) type Removal = (&'static str, &'static str, fn(&mut Value));
 /// What a change is called, and what the webhook does to the pod.
 pub(super) type Change = (&'static str, fn(&mut Value));
 
-/// Each leaves something open, or at a value that cannot be told from open, so our webhook fills it if it is asked
+/// Each leaves something open, or at a value that cannot be distinguished from open, so our webhook fills it if it is asked
 /// afterwards. Every fill of `src/rules` is undone here or in [`of_a_strict_policy`].
 pub(super) fn removals() -> Vec<Removal> {
     [of_metadata_and_placement(), of_identity_and_lifecycle(), of_security(), of_volumes_and_resources()]

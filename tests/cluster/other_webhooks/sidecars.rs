@@ -30,19 +30,19 @@ async fn a_sidecar_that_asks_for_something_shares_the_budget_too() {
 }
 
 #[tokio::test]
-async fn a_hostile_sidecar_is_refused() {
+async fn a_hostile_sidecar_is_denied() {
     let sidecar = json!({"name": "sidecar", "image": "proxy:1", "securityContext": {"privileged": true}});
     let sandbox = sandbox_with_injector(sidecar).await;
-    let refusal = sandbox.create(&plain_pod("main")).await.expect_err("the sidecar is privileged");
-    assert!(refusal.message.contains("spec.containers[1].securityContext.privileged"), "{refusal}");
+    let denial = sandbox.create(&plain_pod("main")).await.expect_err("the sidecar is privileged");
+    assert!(denial.message.contains("spec.containers[1].securityContext.privileged"), "{denial}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
 #[tokio::test]
-async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_refused() {
+async fn a_sidecar_beyond_a_budget_that_a_person_used_up_is_denied() {
     let sandbox = sandbox_with_injector(json!({"name": "sidecar", "image": "proxy:1"})).await;
-    let refusal = sandbox.create(&complete_pod("main")).await.expect_err("nothing is left for it");
-    assert!(refusal.message.contains("spec.containers[1].resources.limits"), "{refusal}");
+    let denial = sandbox.create(&complete_pod("main")).await.expect_err("nothing is left for it");
+    assert!(denial.message.contains("spec.containers[1].resources.limits"), "{denial}");
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 

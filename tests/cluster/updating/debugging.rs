@@ -7,7 +7,7 @@ use crate::{sandbox::Sandbox, sandboxed::assert_sandboxed};
 const DEBUG: [&str; 4] = ["debug", "main", "--image=busybox", "--container=debugger"];
 
 #[tokio::test]
-async fn kubectl_debug_with_ptrace_is_refused() {
+async fn kubectl_debug_with_ptrace_is_denied() {
     let sandbox = Sandbox::with_pod().await;
     let message = sandbox.kubectl(&[&DEBUG[..], &["--profile=general"]].concat()).await.expect_failure();
     assert!(message.contains("SYS_PTRACE") && message.contains("(capabilities)"), "{message}");
@@ -45,7 +45,7 @@ async fn a_copy_for_debugging_is_a_pod_like_any_other() {
     assert_sandboxed(&stored);
 }
 
-/// What each profile of kubectl sets, and what of it the policy refuses.
+/// What each profile of kubectl sets, and what of it the policy denies.
 #[tokio::test]
 async fn no_profile_of_kubectl_debug_leaves_the_sandbox() {
     let sandbox = Sandbox::with_pod().await;
@@ -66,7 +66,7 @@ async fn no_profile_of_kubectl_debug_leaves_the_sandbox() {
 }
 
 #[tokio::test]
-async fn an_ephemeral_container_by_the_plain_api_is_judged() {
+async fn an_ephemeral_container_by_the_plain_api_is_validated() {
     let sandbox = Sandbox::with_pod().await;
     for (rule, changes) in [
         ("privileged", json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": null}})),
@@ -79,8 +79,8 @@ async fn an_ephemeral_container_by_the_plain_api_is_judged() {
     ] {
         let mut container = harmless("debugger");
         crate::hostile::merge(&mut container, changes);
-        let refusal = add(&sandbox, &container).await.expect_err(rule);
-        assert!(refusal.names(rule), "{rule}: {refusal}");
+        let denial = add(&sandbox, &container).await.expect_err(rule);
+        assert!(denial.names(rule), "{rule}: {denial}");
     }
     assert!(sandbox.stored("main").await["spec"]["ephemeralContainers"].is_null());
 
@@ -95,16 +95,16 @@ async fn an_ephemeral_container_can_be_neither_changed_nor_removed_nor_given_res
     let sandbox = Sandbox::with_pod().await;
     let mut greedy = harmless("greedy");
     greedy["resources"] = json!({"limits": {"cpu": "64"}});
-    let refusal = add(&sandbox, &greedy).await.expect_err("it may have none");
-    assert_eq!(refusal.code, 422, "{refusal}");
+    let denial = add(&sandbox, &greedy).await.expect_err("it may have none");
+    assert_eq!(denial.code, 422, "{denial}");
 
     add(&sandbox, &harmless("debugger")).await.expect("it is within the policy");
     let path = sandbox.pods_path("/main/ephemeralcontainers");
     let mut changed = harmless("debugger");
     changed["image"] = json!("other");
     for containers in [json!([changed]), json!([])] {
-        let refusal = sandbox.rest.merge(&path, &json!({"spec": {"ephemeralContainers": containers}})).await;
-        assert_eq!(refusal.expect_err("it stays as it is").code, 422);
+        let denial = sandbox.rest.merge(&path, &json!({"spec": {"ephemeralContainers": containers}})).await;
+        assert_eq!(denial.expect_err("it stays as it is").code, 422);
     }
 }
 

@@ -27,12 +27,12 @@ async fn a_pod_with_a_finalizer_waits_for_sandgate() {
     sandbox.rest.merge(&path, &finalizers(json!(["example.com/hold"]))).await.expect("it is added");
     sandbox.stop_sandgate();
     sandbox.rest.delete(&path).await.expect("it is being deleted");
-    let refusal = sandbox.rest.merge(&path, &finalizers(json!([]))).await.expect_err("sandgate is down");
-    assert!(refusal.message.contains("failed calling webhook"), "{refusal}");
+    let denial = sandbox.rest.merge(&path, &finalizers(json!([]))).await.expect_err("sandgate is down");
+    assert!(denial.message.contains("failed calling webhook"), "{denial}");
     assert!(sandbox.stored("main").await["metadata"]["deletionTimestamp"].is_string());
 }
 
-/// A pod that is being deleted may run on for as long as the delete allows, so it is judged to the end.
+/// A pod that is being deleted may run on for as long as the delete allows, so its updates are validated to the end.
 #[tokio::test]
 async fn a_pod_on_its_way_out_gets_no_worse() {
     let sandbox = Sandbox::with_pod().await;
@@ -44,17 +44,17 @@ async fn a_pod_on_its_way_out_gets_no_worse() {
         ("gvisor-annotations", json!({"metadata": {"annotations": {"dev.gvisor.flag.x": "y"}}})),
     ] {
         let answer = sandbox.rest.merge(&sandbox.pods_path("/main"), &changes).await;
-        let refusal = answer.expect_err("it still runs");
-        assert!(refusal.names(rule), "{rule}: {refusal}");
+        let denial = answer.expect_err("it still runs");
+        assert!(denial.names(rule), "{rule}: {denial}");
     }
     assert_eq!(sandbox.stored("main").await, before);
     let label = json!({"metadata": {"labels": {"team": "a"}}});
     sandbox.rest.merge(&sandbox.pods_path("/main"), &label).await.expect("it is harmless");
 }
 
-/// Deletes are not judged: what a delete asks for goes before the pod's own grace period, which is bounded.
+/// Deletes are not reviewed: what a delete asks for goes before the pod's own grace period, which is bounded.
 #[tokio::test]
-async fn whoever_may_delete_a_pod_can_give_it_a_long_farewell() {
+async fn a_delete_can_give_a_pod_a_long_grace_period() {
     let sandbox = Sandbox::with_pod().await;
     delete_slowly(&sandbox).await;
     let stored = sandbox.stored("main").await;

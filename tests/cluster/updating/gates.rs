@@ -35,8 +35,8 @@ async fn the_placement_of_a_gated_pod_cannot_be_loosened() {
         json!([{"matchExpressions": [ours()]}, {"matchExpressions": [zone]}]),
         json!(null),
     ] {
-        let refusal = set_terms(&sandbox, terms).await.expect_err("it is looser");
-        assert!(refusal.names("node-affinity"), "{refusal}");
+        let denial = set_terms(&sandbox, terms).await.expect_err("it is looser");
+        assert!(denial.names("node-affinity"), "{denial}");
     }
     // What the policy would not mind the API server does: it is no tightening.
     let narrower = json!([{"matchExpressions": [ours()]}, {"matchExpressions": [ours(), zone]}]);

@@ -69,9 +69,9 @@ async fn a_toleration_cannot_be_added_later() {
     let mut tolerations = sandbox.stored("main").await["spec"]["tolerations"].clone();
     tolerations.as_array_mut().expect("a list").push(json!({"operator": "Exists"}));
     let patch = json!({"spec": {"tolerations": tolerations}});
-    let refusal =
+    let denial =
         sandbox.rest.merge(&sandbox.pods_path("/main"), &patch).await.expect_err("it tolerates everything");
-    assert!(refusal.names("tolerations"), "{refusal}");
+    assert!(denial.names("tolerations"), "{denial}");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_pod_older_than_the_webhook_lives_on_but_gets_no_worse() {
     let sandbox = Sandbox::unguarded(&json!({}), &json!({})).await;
     let mut old = plain_pod("old");
     old["spec"]["hostPID"] = json!(true);
-    sandbox.create(&old).await.expect("nobody refuses it yet");
+    sandbox.create(&old).await.expect("no webhook is called yet");
     sandbox.guard().await;
 
     sandbox.kubectl(&["label", "pod", "old", "team=a"]).await.expect_success();

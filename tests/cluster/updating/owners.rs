@@ -32,9 +32,9 @@ async fn a_pod_that_retries_cannot_be_taken_from_its_job() {
     let pod = sandbox.first_pod().await;
     let name = pod["metadata"]["name"].as_str().expect("a name");
     let changes = json!({"metadata": {"ownerReferences": null}});
-    let refusal = sandbox.rest.merge(&sandbox.pods_path(&format!("/{name}")), &changes).await;
-    let refusal = refusal.expect_err("it would retry without end");
-    assert!(refusal.names("restart-policy"), "{refusal}");
+    let denial = sandbox.rest.merge(&sandbox.pods_path(&format!("/{name}")), &changes).await;
+    let denial = denial.expect_err("it would retry without end");
+    assert!(denial.names("restart-policy"), "{denial}");
 
     let job = format!("{jobs}/work");
     sandbox.rest.delete(&format!("{job}?propagationPolicy=Orphan")).await.expect("it is being deleted");

@@ -1,4 +1,4 @@
-//! Every kind of patch, each with a change that the policy refuses and one that it does not mind.
+//! Every kind of patch, each with a change that the policy denies and one that it does not mind.
 
 use serde_json::{Value, json};
 
@@ -8,74 +8,74 @@ use testbed::Denial;
 type Answer = Result<Value, Denial>;
 
 #[tokio::test]
-async fn a_strategic_merge_patch_is_judged() {
+async fn a_strategic_merge_patch_is_validated() {
     let sandbox = Sandbox::with_pod().await;
     let patch =
         async |changes: Value| sandbox.rest.strategic_merge(&sandbox.pods_path("/main"), &changes).await;
-    assert_judged(&sandbox, patch).await;
+    assert_validated(&sandbox, patch).await;
 }
 
 #[tokio::test]
-async fn a_merge_patch_is_judged() {
+async fn a_merge_patch_is_validated() {
     let sandbox = Sandbox::with_pod().await;
     let patch = async |changes: Value| sandbox.rest.merge(&sandbox.pods_path("/main"), &changes).await;
-    assert_judged(&sandbox, patch).await;
+    assert_validated(&sandbox, patch).await;
 }
 
 #[tokio::test]
-async fn a_json_patch_is_judged() {
+async fn a_json_patch_is_validated() {
     let sandbox = Sandbox::with_pod().await;
     let patch = async |changes: Value| {
         sandbox.rest.json_patch(&sandbox.pods_path("/main"), &as_operations("", &changes)).await
     };
-    assert_judged(&sandbox, patch).await;
+    assert_validated(&sandbox, patch).await;
 }
 
 #[tokio::test]
-async fn a_replacement_of_the_whole_pod_is_judged() {
+async fn a_replacement_of_the_whole_pod_is_validated() {
     let sandbox = Sandbox::with_pod().await;
     let replace = async |changes: Value| {
         let mut pod = sandbox.stored("main").await;
         crate::hostile::merge(&mut pod, changes);
         sandbox.rest.put(&sandbox.pods_path("/main"), &pod).await
     };
-    assert_judged(&sandbox, replace).await;
+    assert_validated(&sandbox, replace).await;
 }
 
 #[tokio::test]
-async fn a_server_side_apply_is_judged_also_with_force() {
+async fn a_server_side_apply_is_validated_also_with_force() {
     let sandbox = Sandbox::with_pod().await;
-    assert_judged(&sandbox, async |changes: Value| apply(&sandbox, changes, true).await).await;
+    assert_validated(&sandbox, async |changes: Value| apply(&sandbox, changes, true).await).await;
 }
 
-/// What a webhook filled belongs to nobody: whoever applies it owns it alone, and takes it away by leaving it out.
+/// What a webhook filled has no field manager: an applier of it owns it alone, and takes it away by leaving it out.
 #[tokio::test]
-async fn a_server_side_apply_that_gives_up_what_was_filled_is_refused() {
+async fn a_server_side_apply_that_gives_up_what_was_filled_is_denied() {
     let sandbox = Sandbox::with_pod().await;
     let label = json!({"metadata": {"labels": {"app": "workflow-runner"}}});
     let deadline = json!({"spec": {"activeDeadlineSeconds": 3600}});
     let both = json!({"metadata": label["metadata"], "spec": deadline["spec"]});
     apply(&sandbox, both, false).await.expect("it says what is there");
     for (rule, rest) in [("labels", deadline), ("active-deadline", label)] {
-        let refusal = apply(&sandbox, rest, false).await.expect_err("one would be gone");
-        assert!(refusal.names(rule), "{refusal}");
+        let denial = apply(&sandbox, rest, false).await.expect_err("one would be gone");
+        assert!(denial.names(rule), "{denial}");
     }
     assert_sandboxed(&sandbox.stored("main").await);
 }
 
-/// The API server itself refuses to take a field from its owner.
+/// The API server itself denies to take a field from its owner.
 #[tokio::test]
 async fn without_force_a_field_that_somebody_else_owns_is_a_conflict() {
     let sandbox = Sandbox::with_pod().await;
     let team = |name: &str| json!({"metadata": {"labels": {"team": name}}});
     sandbox.rest.merge(&sandbox.pods_path("/main"), &team("b")).await.expect("it is harmless");
-    let refusal = apply(&sandbox, team("a"), false).await.expect_err("a conflict");
-    assert_eq!(refusal.code, 409, "{refusal}");
+    let denial = apply(&sandbox, team("a"), false).await.expect_err("a conflict");
+    assert_eq!(denial.code, 409, "{denial}");
     apply(&sandbox, team("a"), true).await.expect("by force");
     assert_eq!(sandbox.stored("main").await["metadata"]["labels"]["team"], "a");
 }
 
-/// Nothing is left of the first pod, and the second is refused: `replace --force` deletes before it creates.
+/// Nothing is left of the first pod, and the second is denied: `replace --force` deletes before it creates.
 #[tokio::test]
 async fn a_forced_replacement_by_a_hostile_pod_leaves_none() {
     let sandbox = Sandbox::with_pod().await;
@@ -92,7 +92,7 @@ async fn a_forced_replacement_by_a_hostile_pod_leaves_none() {
 
 /// The manifest of a pod that was filled is not the pod: a plain replace would take away what was filled.
 #[tokio::test]
-async fn a_replacement_by_the_manifest_that_was_filled_is_refused() {
+async fn a_replacement_by_the_manifest_that_was_filled_is_denied() {
     let sandbox = Sandbox::with_pod().await;
     let before = sandbox.stored("main").await;
     let manifest = plain_pod("main").to_string();
@@ -102,7 +102,7 @@ async fn a_replacement_by_the_manifest_that_was_filled_is_refused() {
 }
 
 #[tokio::test]
-async fn kubectl_apply_judges_a_change_and_stores_a_harmless_one() {
+async fn a_kubectl_apply_is_validated_and_a_harmless_one_stored() {
     let sandbox = Sandbox::new().await;
     for apply in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
         let mut pod = plain_pod("applied");
@@ -130,8 +130,8 @@ async fn apply(sandbox: &Sandbox, mut changes: Value, force: bool) -> Answer {
     sandbox.rest.apply(&sandbox.pods_path("/main"), &changes, force).await
 }
 
-/// Makes each change to `main` by `patch`: what the policy refuses is refused, the rest is stored.
-async fn assert_judged(sandbox: &Sandbox, patch: impl AsyncFn(Value) -> Answer) {
+/// Makes each change to `main` by `patch`: what the policy denies is denied, the rest is stored.
+async fn assert_validated(sandbox: &Sandbox, patch: impl AsyncFn(Value) -> Answer) {
     let before = sandbox.stored("main").await;
     for (rule, changes) in [
         ("labels", json!({"metadata": {"labels": {"app": "web"}}})),
@@ -139,8 +139,8 @@ async fn assert_judged(sandbox: &Sandbox, patch: impl AsyncFn(Value) -> Answer) 
         ("mirror-pod", json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}})),
         ("active-deadline", json!({"spec": {"activeDeadlineSeconds": 86_400}})),
     ] {
-        let refusal = patch(changes).await.expect_err(rule);
-        assert!(refusal.names(rule), "{rule}: {refusal}");
+        let denial = patch(changes).await.expect_err(rule);
+        assert!(denial.names(rule), "{rule}: {denial}");
     }
     assert_eq!(sandbox.stored("main").await, before);
 

@@ -12,10 +12,10 @@ use testbed::Denial;
 #[tokio::test]
 async fn a_resize_may_not_pass_the_ceiling() {
     let sandbox = Sandbox::with_pod().await;
-    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": "64"}})).await;
-    assert_rule(refusal, "resource-limits");
-    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"memory": "64Gi"}})).await;
-    assert_rule(refusal, "resource-limits");
+    let denial = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": "64"}})).await;
+    assert_rule(denial, "resource-limits");
+    let denial = resize(&sandbox, "containers", "main", json!({"limits": {"memory": "64Gi"}})).await;
+    assert_rule(denial, "resource-limits");
     let both = json!({"requests": {"cpu": "64"}, "limits": {"cpu": "64"}});
     assert_rule(resize(&sandbox, "containers", "main", both).await, "resource-limits");
     assert_fields(&sandbox.stored("main").await, &[("/spec/containers/0/resources/limits/cpu", json!("2"))]);
@@ -40,8 +40,8 @@ async fn a_resize_within_the_policy_is_stored() {
 #[tokio::test]
 async fn a_resize_cannot_take_a_limit_away() {
     let sandbox = Sandbox::with_pod().await;
-    let refusal = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": null}})).await;
-    assert_rule(refusal, "resource-limits");
+    let denial = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": null}})).await;
+    assert_rule(denial, "resource-limits");
 }
 
 /// Each container stays below the ceiling, both together do not.
@@ -50,8 +50,8 @@ async fn a_resize_may_not_pass_the_budget_of_the_pod() {
     let sandbox = Sandbox::new().await;
     assert_sandboxed(&sandbox.create_and_read(&pod_of_four("main")).await);
     for (list, name) in [("containers", "second"), ("initContainers", "proxy"), ("initContainers", "fetch")] {
-        let refusal = resize(&sandbox, list, name, json!({"limits": {"cpu": "2"}})).await;
-        assert_rule(refusal, "pod-budget");
+        let denial = resize(&sandbox, list, name, json!({"limits": {"cpu": "2"}})).await;
+        assert_rule(denial, "pod-budget");
     }
     resize(&sandbox, "initContainers", "proxy", json!({"limits": {"cpu": "500m"}}))
         .await
@@ -67,8 +67,8 @@ async fn a_resize_of_the_pods_own_resources_may_not_pass_its_budget() {
     sandbox.create(&pod).await.expect("it is admitted");
     let path = sandbox.pods_path("/main/resize");
     let larger = json!({"spec": {"resources": {"limits": {"cpu": "64"}}}});
-    let refusal = sandbox.rest.strategic_merge(&path, &larger).await;
-    assert_rule(refusal, "pod-budget");
+    let denial = sandbox.rest.strategic_merge(&path, &larger).await;
+    assert_rule(denial, "pod-budget");
     assert_fields(&sandbox.stored("main").await, &[("/spec/resources/limits/cpu", json!("2"))]);
 }
 
@@ -80,6 +80,6 @@ async fn resize(sandbox: &Sandbox, list: &str, name: &str, resources: Value) -> 
 
 #[track_caller]
 fn assert_rule(answer: Result<Value, Denial>, rule: &str) {
-    let refusal = answer.expect_err("it is refused");
-    assert!(refusal.names(rule), "{rule}: {refusal}");
+    let denial = answer.expect_err("it is denied");
+    assert!(denial.names(rule), "{rule}: {denial}");
 }

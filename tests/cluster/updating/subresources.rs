@@ -1,4 +1,4 @@
-//! The subresources of a pod that are no pods: what can be done to a guarded pod by them, by whoever has the right.
+//! The subresources of a pod that are no pods: what can be done to a guarded pod by them, with the rights for it.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn a_status_update_can_change_labels_and_annotations() {
         .rest
         .merge(&sandbox.pods_path("/main/status"), &metadata_changes())
         .await
-        .expect("nobody judges it");
+        .expect("it is not reviewed");
     assert_metadata_changed(&sandbox).await;
 }
 
@@ -34,23 +34,23 @@ async fn a_status_update_can_change_labels_and_annotations() {
 async fn a_webhook_of_status_updates_with_a_condition_closes_that() {
     let sandbox = Sandbox::with_pod().await;
     let path = sandbox.pods_path("/main/status");
-    judge_status(&sandbox).await;
-    eventually("status updates are judged", async || {
+    review_status(&sandbox).await;
+    eventually("status updates are reviewed", async || {
         let answer = sandbox.rest.merge(&format!("{path}?dryRun=All"), &metadata_changes()).await;
         Ok(answer.is_err().then_some(()))
     })
     .await
     .expect("they are");
-    let refusal = sandbox.rest.merge(&path, &metadata_changes()).await.expect_err("it is judged");
-    assert!(refusal.names("labels") && refusal.names("gvisor-annotations"), "{refusal}");
+    let denial = sandbox.rest.merge(&path, &metadata_changes()).await.expect_err("it is denied");
+    assert!(denial.names("labels") && denial.names("gvisor-annotations"), "{denial}");
 
     let mut sandbox = sandbox;
     sandbox.stop_sandgate();
     let heartbeat = json!({"status": {"message": "alive"}});
-    sandbox.rest.merge(&path, &heartbeat).await.expect("a heartbeat asks nobody");
+    sandbox.rest.merge(&path, &heartbeat).await.expect("a heartbeat is not sent");
 }
 
-async fn judge_status(sandbox: &Sandbox) {
+async fn review_status(sandbox: &Sandbox) {
     let same = |field: &str| {
         format!("object.metadata.?{field}.orValue({{}}) == oldObject.metadata.?{field}.orValue({{}})")
     };
@@ -73,19 +73,19 @@ async fn judge_status(sandbox: &Sandbox) {
     sandbox.rest.post(path, &configuration).await.expect("it is registered");
 }
 
-/// Whoever may bind a pod is trusted like a scheduler: with the node come labels and annotations, unjudged.
+/// Who may bind a Pod is trusted like a scheduler: labels and annotations come with the node, unchecked.
 #[tokio::test]
 async fn a_binding_can_set_labels_and_annotations() {
     let sandbox = Sandbox::with_pod().await;
     let mut binding = metadata_changes();
     binding["metadata"]["name"] = json!("main");
     binding["target"] = json!({"kind": "Node", "name": "node-1"});
-    sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("nobody judges it");
+    sandbox.rest.post(&sandbox.pods_path("/main/binding"), &binding).await.expect("it is not reviewed");
     assert_metadata_changed(&sandbox).await;
     assert_eq!(sandbox.stored("main").await["spec"]["nodeName"], "node-1");
 }
 
-/// The same two changes by way of a subresource that is judged.
+/// The same two changes by way of a subresource that is reviewed.
 #[tokio::test]
 async fn a_resize_or_an_ephemeral_container_changes_no_label_on_the_way() {
     let sandbox = Sandbox::with_pod().await;

@@ -42,7 +42,7 @@ pub(super) fn check(subject: &Subject, faults: &mut Faults) {
     }
 }
 
-/// The API server refuses a second controller.
+/// The API server denies a second controller.
 fn is_of_a_job(subject: &Subject) -> bool {
     let mut owners = subject.pod.metadata.owner_references.iter().flatten();
     let controller = owners.find(|owner| owner.controller == Some(true));

@@ -36,7 +36,7 @@ fn check_annotation(subject: &Subject, key: &str, value: &str, faults: &mut Faul
     must(!key.starts_with("dev.gvisor.") || is_harmless, "gVisor annotation", faults);
 }
 
-/// Whether each of the Pod's emptyDir volumes of that name is in memory; `None` if it has none that gVisor may be told
+/// Whether each of the Pod's emptyDir volumes of that name is in memory; `None` if it has none that gVisor may be given
 /// about.
 fn medium_of(name: &str, spec: &PodSpec) -> Option<bool> {
     // gVisor opens the host's sockets to the first, and makes the second itself.

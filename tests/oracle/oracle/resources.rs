@@ -20,7 +20,7 @@ pub(super) fn check(subject: &Subject, faults: &mut Faults) {
     for placed in subject.containers {
         let own = placed.container.resources.clone().unwrap_or_default();
         check_kinds(subject, placed, &own, faults);
-        // The API server refuses resources of an ephemeral container.
+        // The API server denies resources of an ephemeral container.
         if placed.kind != Kind::Ephemeral {
             check_container(subject, placed, &own, faults);
         }

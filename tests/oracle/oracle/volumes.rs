@@ -22,7 +22,7 @@ pub(super) fn check(subject: &Subject, faults: &mut Faults) {
     }
 }
 
-/// A volume of several sources, which the API server refuses, must be right in each of them.
+/// A volume of several sources, which the API server denies, must be right in each of them.
 fn check_types(subject: &Subject, volume: &Volume, faults: &mut Faults) {
     let Json::Object(fields) = serde_json::to_value(volume).unwrap() else { unreachable!() };
     must(fields.len() > 1, "volume without a source", faults);

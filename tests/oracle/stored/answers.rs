@@ -14,14 +14,14 @@ pub(super) enum Answer {
         /// Whether it was read back from storage.
         was_read: bool,
     },
-    Refused(Denial),
+    Denied(Denial),
 }
 
 impl Answer {
     pub(super) fn stored(&self) -> Option<&Json> {
         match self {
             Self::Stored { pod, .. } => Some(pod),
-            Self::Refused(_) => None,
+            Self::Denied(_) => None,
         }
     }
 
@@ -29,17 +29,17 @@ impl Answer {
         matches!(self, Self::Stored { was_read: true, .. })
     }
 
-    pub(super) fn refused(&self) -> Option<(Refuser, &Denial)> {
+    pub(super) fn denied(&self) -> Option<(Denier, &Denial)> {
         match self {
             Self::Stored { .. } => None,
-            Self::Refused(refusal) => Some((Refuser::of(refusal), refusal)),
+            Self::Denied(denial) => Some((Denier::of(denial), denial)),
         }
     }
 }
 
-/// Who refuses a Pod.
+/// Who denies a Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Refuser {
+pub(super) enum Denier {
     Mutate,
     Validate,
     PodSecurity,
@@ -53,7 +53,7 @@ pub(super) enum Refuser {
     Trouble,
 }
 
-impl Refuser {
+impl Denier {
     fn of(Denial { code, message, .. }: &Denial) -> Self {
         match code {
             403 if message.starts_with(r#"admission webhook "mutate.sandgate.dev" denied"#) => Self::Mutate,
@@ -73,7 +73,7 @@ impl Refuser {
     }
 }
 
-impl fmt::Display for Refuser {
+impl fmt::Display for Denier {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.pad(match self {
             Self::Mutate => "sandgate, /mutate",
@@ -87,18 +87,18 @@ impl fmt::Display for Refuser {
     }
 }
 
-/// The rules that sandgate's refusal names.
-pub(super) fn rules(refusal: &Denial) -> BTreeSet<String> {
-    refusal.causes.iter().map(|cause| cause.reason.clone()).collect()
+/// The rules that sandgate's denial names.
+pub(super) fn rules(denial: &Denial) -> BTreeSet<String> {
+    denial.causes.iter().map(|cause| cause.reason.clone()).collect()
 }
 
-/// Why the API server refuses a Pod, short, and the same for Pods that have the same fault.
-pub(super) fn reason(refusal: &Denial) -> String {
+/// Why the API server denies a Pod, short, and the same for Pods that have the same fault.
+pub(super) fn reason(denial: &Denial) -> String {
     const LONGEST: usize = 110;
-    let named = refusal.causes.first().map(|cause| format!("{} at {}", cause.reason, cause.field));
+    let named = denial.causes.first().map(|cause| format!("{} at {}", cause.reason, cause.field));
     let reason = named.unwrap_or_else(|| {
-        let message = refusal.message.split_once(" is forbidden: ").map(|(_, why)| why);
-        message.unwrap_or(&refusal.message).to_owned()
+        let message = denial.message.split_once(" is forbidden: ").map(|(_, why)| why);
+        message.unwrap_or(&denial.message).to_owned()
     });
     without_digits(&reason).chars().take(LONGEST).collect()
 }

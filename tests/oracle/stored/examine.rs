@@ -7,7 +7,7 @@ use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::Value as Json;
 
 use super::{
-    answers::{Answer, Refuser, reason, rules},
+    answers::{Answer, Denier, reason, rules},
     fixture::{Fixture, How},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) fn to_send(case_pod: Json, number: usize) -> Json {
     if metadata.is_null() {
         *metadata = Json::Object(serde_json::Map::default());
     }
-    // What is no object is refused as it is.
+    // What is no object is denied as it is.
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.insert("name".into(), Json::from(format!("pod-{number}")));
         metadata.remove("namespace");
@@ -70,31 +70,31 @@ pub(super) fn reduced(fixture: &Fixture, case: Case, problem: &str) -> Case {
 }
 
 async fn problem(fixture: &Fixture, pod: &Json, seen: &mut Seen) -> Option<String> {
-    let Some((refuser, refusal)) = seen.guarded.refused() else {
-        let stored = seen.guarded.stored().expect("it is stored or refused");
+    let Some((denier, denial)) = seen.guarded.denied() else {
+        let stored = seen.guarded.stored().expect("it is stored or denied");
         let found = stored_problem(fixture, stored);
         return match found {
             None => disagreement(fixture, pod, seen, true).await,
             found => found,
         };
     };
-    match refuser {
-        Refuser::Mutate | Refuser::Validate => disagreement(fixture, pod, seen, false).await,
-        Refuser::PodSecurity => seen.verdicts[0]
+    match denier {
+        Denier::Mutate | Denier::Validate => disagreement(fixture, pod, seen, false).await,
+        Denier::PodSecurity => seen.verdicts[0]
             .is_empty()
-            .then(|| format!("sandgate admits what Pod Security refuses: {}", refusal.message)),
-        Refuser::Trouble => {
+            .then(|| format!("sandgate admits what Pod Security denies: {}", denial.message)),
+        Denier::Trouble => {
             let alone = fixture.send(&fixture.open, pod, seen.how).await;
             // The API server has troubles of its own: an empty runtimeClassName is an internal error.
-            let is_its_own = alone.refused().is_some_and(|(refuser, _)| refuser == Refuser::Trouble);
-            (!is_its_own).then(|| refusal.to_string())
+            let is_its_own = alone.denied().is_some_and(|(denier, _)| denier == Denier::Trouble);
+            (!is_its_own).then(|| denial.to_string())
         }
-        Refuser::Plugin | Refuser::Validation | Refuser::Decoding => {
+        Denier::Plugin | Denier::Validation | Denier::Decoding => {
             let is_fine_alone = fixture.send(&fixture.open, pod, How::DryRun).await.stored().is_some();
             // A container that a resize may restart, in a Pod that is filled to restart none: README, Limits.
-            let is_known = reason(refusal).ends_with("resizePolicy");
+            let is_known = reason(denial).ends_with("resizePolicy");
             (is_fine_alone && !is_known)
-                .then(|| format!("{refuser} denies what was filled: {}", reason(refusal)))
+                .then(|| format!("{denier} denies what was filled: {}", reason(denial)))
         }
     }
 }
@@ -115,7 +115,7 @@ fn stored_problem(fixture: &Fixture, stored: &Json) -> Option<String> {
     }
     let last = create(&fixture.policies, Endpoint::Validate, &stored);
     (!again.allowed || !last.allowed)
-        .then(|| format!("stored, and refused in another round: {:?} {:?}", again.causes, last.causes))
+        .then(|| format!("stored, and denied in another round: {:?} {:?}", again.causes, last.causes))
 }
 
 /// The hash also covers the policy's namespaces, which are others in this process.
@@ -138,20 +138,20 @@ async fn disagreement(fixture: &Fixture, pod: &Json, seen: &mut Seen, is_stored:
     }
     match fixture.send(&fixture.open, pod, How::DryRun).await {
         Answer::Stored { pod: received, .. } => seen.verdicts.push(verdict(&fixture.policies, &received)),
-        // Nobody would have stored it: an empty `os` is one without a name, which is neither Linux nor valid.
-        Answer::Refused(_) if !is_stored => {
+        // It would not have been stored: an empty `os` is one without a name, which is neither Linux nor valid.
+        Answer::Denied(_) if !is_stored => {
             seen.verdicts.push(Verdict::from(["invalid without sandgate too".to_owned()]));
         }
         // What only the fill makes valid is stored nowhere else. It has been checked as it is stored.
-        Answer::Refused(_) => return None,
+        Answer::Denied(_) => return None,
     }
     if seen.verdicts.iter().any(explains) {
         return None;
     }
-    let on_the_wire = seen.guarded.refused().map(|(_, refusal)| rules(refusal));
+    let on_the_wire = seen.guarded.denied().map(|(_, denial)| rules(denial));
     Some(match on_the_wire {
-        Some(rules) => format!("refused on the wire, admitted in this process: {rules:?}"),
-        None => format!("stored, refused in this process: {:?}", seen.verdicts),
+        Some(rules) => format!("denied on the wire, admitted in this process: {rules:?}"),
+        None => format!("stored, denied in this process: {:?}", seen.verdicts),
     })
 }
 

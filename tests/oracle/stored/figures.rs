@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    answers::{Refuser, reason, rules},
+    answers::{Denier, reason, rules},
     examine::{Seen, reduced},
     fixture::{Fixture, How},
 };
@@ -42,10 +42,10 @@ pub(super) struct Figures {
     created: usize,
     read_back: usize,
     stored: usize,
-    refused: BTreeMap<Refuser, usize>,
+    denied: BTreeMap<Denier, usize>,
     rules: Tallies,
-    /// Why others than sandgate refused.
-    reasons: BTreeMap<(Refuser, String), usize>,
+    /// Why others than sandgate denied.
+    reasons: BTreeMap<(Denier, String), usize>,
     /// Pods whose verdict is another one for what the API server makes of them.
     second_opinions: usize,
     /// Pods that are stored with Pod Security alone.
@@ -63,16 +63,16 @@ impl Figures {
         self.read_back += usize::from(seen.guarded.was_read());
         self.second_opinions += usize::from(seen.verdicts.len() > 1);
         self.restricted += usize::from(seen.restricted.stored().is_some());
-        match seen.guarded.refused() {
+        match seen.guarded.denied() {
             None => self.stored += 1,
-            Some((refuser, refusal)) => {
-                *self.refused.entry(refuser).or_default() += 1;
-                if refuser.is_sandgate() {
-                    let rules = rules(refusal);
+            Some((denier, denial)) => {
+                *self.denied.entry(denier).or_default() += 1;
+                if denier.is_sandgate() {
+                    let rules = rules(denial);
                     self.rules.count(&rules);
                     self.count_stricter(&seen, &rules);
                 } else {
-                    *self.reasons.entry((refuser, reason(refusal))).or_default() += 1;
+                    *self.reasons.entry((denier, reason(denial))).or_default() += 1;
                 }
             }
         }
@@ -91,41 +91,41 @@ impl Figures {
     pub(super) fn print(&self, what: &str) {
         let Self { sent, created, read_back, stored, .. } = self;
         let dry_runs = sent - created;
-        println!("{what}: {sent} Pods sent, {dry_runs} by dry run or refused, {created} created");
-        println!("{stored} stored or would be, {read_back} of them read back from storage; refused by:");
-        for (refuser, count) in &self.refused {
-            println!("  {refuser:<28}{count:>8}");
+        println!("{what}: {sent} Pods sent, {dry_runs} by dry run or denied, {created} created");
+        println!("{stored} stored or would be, {read_back} of them read back from storage; denied by:");
+        for (denier, count) in &self.denied {
+            println!("  {denier:<28}{count:>8}");
         }
-        self.rules.print("refused by sandgate for");
-        println!("refused by others for");
-        for ((refuser, reason), count) in &self.reasons {
-            println!("  {count:>6}  {refuser}: {reason}");
+        self.rules.print("denied by sandgate for");
+        println!("denied by others for");
+        for ((denier, reason), count) in &self.reasons {
+            println!("  {count:>6}  {denier}: {reason}");
         }
         println!(
             "{} Pods got another verdict after the API server had read them, as they did on the wire",
             self.second_opinions
         );
         println!(
-            "{} are stored with Pod Security alone; sandgate refuses {} of these",
+            "{} are stored with Pod Security alone; sandgate denies {} of these",
             self.restricted, self.stricter
         );
         self.stricter_rules.print("of these for");
         println!("{} kinds of problem", self.problems.len());
     }
 
-    /// Nothing may be wrong; and a run that stores or refuses nearly nothing would prove little.
+    /// Nothing may be wrong; and a run that stores or denies nearly nothing would prove little.
     pub(super) fn are_good(self, fixture: &Fixture) {
         const SHOWN: usize = 5;
         let by_sandgate: usize =
-            self.refused.iter().filter(|(refuser, _)| refuser.is_sandgate()).map(|(_, count)| count).sum();
+            self.denied.iter().filter(|(denier, _)| denier.is_sandgate()).map(|(_, count)| count).sum();
         let Self { sent, stored, read_back, problems, .. } = self;
         let are_none = problems.is_empty();
         for (count, problem, case) in problems.into_values().take(SHOWN) {
             println!("== {count} × {problem}\n{:?}", reduced(fixture, case, &problem));
         }
-        assert!(are_none, "something is wrong with what is stored or refused");
+        assert!(are_none, "something is wrong with what is stored or denied");
         assert!(stored * 5 >= sent, "less than 20 % were stored");
-        assert!(by_sandgate * 5 >= sent, "less than 20 % were refused by sandgate");
+        assert!(by_sandgate * 5 >= sent, "less than 20 % were denied by sandgate");
         assert!(read_back > 0, "nothing was read back from storage");
     }
 }

@@ -1,4 +1,4 @@
-//! Three namespaces of one cluster: sandgate guards the first, Pod Security the first and the second, nobody the third.
+//! Three namespaces of one cluster: sandgate guards the first, Pod Security the first and the second, nothing the third.
 
 use sandgate_engine::policy::PolicySet;
 use serde_json::{Value as Json, json};
@@ -72,12 +72,12 @@ impl Fixture {
         let query = if how == How::DryRun { "?dryRun=All" } else { "" };
         let answered = match self.rest.post(&format!("{path}{query}"), pod).await {
             Ok(answered) => answered,
-            Err(refusal) => return Answer::Refused(refusal),
+            Err(denial) => return Answer::Denied(denial),
         };
         if how == How::DryRun {
             return Answer::Stored { pod: answered, was_read: false };
         }
-        self.read_and_delete(&path, answered).await.unwrap_or_else(Answer::Refused)
+        self.read_and_delete(&path, answered).await.unwrap_or_else(Answer::Denied)
     }
 
     async fn read_and_delete(&self, pods: &str, answered: Json) -> Result<Answer, Denial> {
@@ -85,12 +85,12 @@ impl Fixture {
         let is_owned = answered["metadata"]["ownerReferences"].is_array();
         match self.rest.get(&path).await {
             // Its owner is made up, so the garbage collector may have been faster.
-            Err(refusal) if refusal.code == 404 && is_owned => {
+            Err(denial) if denial.code == 404 && is_owned => {
                 Ok(Answer::Stored { pod: answered, was_read: false })
             }
-            Err(refusal) => Err(refusal),
+            Err(denial) => Err(denial),
             Ok(pod) => match self.rest.delete(&format!("{path}?gracePeriodSeconds=0")).await {
-                Err(refusal) if refusal.code != 404 => Err(refusal),
+                Err(denial) if denial.code != 404 => Err(denial),
                 _ => Ok(Answer::Stored { pod, was_read: true }),
             },
         }

@@ -1,4 +1,4 @@
-//! Policies that only warn or only watch: nobody is refused, and nothing is changed that violates the policy.
+//! Policies that only warn or only record: nothing is denied, and nothing is changed that violates the policy.
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
@@ -19,7 +19,7 @@ use crate::{
     oracle,
 };
 
-/// Nobody else than sandgate may refuse here.
+/// Only sandgate may deny here.
 const PRIVILEGED: &str = "privileged";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,15 +31,15 @@ async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
         match (&guarded, &open) {
             (Answer::Stored { pod, .. }, Answer::Stored { pod: expected, .. }) => {
                 assert_same(pod, expected, &case);
-                violations += usize::from(is_refused_elsewhere(pod));
+                violations += usize::from(is_denied_elsewhere(pod));
             }
-            (Answer::Refused(refusal), Answer::Refused(expected)) => {
+            (Answer::Denied(denial), Answer::Denied(expected)) => {
                 let expected = expected.to_string().replace(&fixture.open, &fixture.guarded);
-                let refusal = refusal.to_string();
-                assert_eq!(in_any_order(&refusal), in_any_order(&expected), "{case:?}");
+                let denial = denial.to_string();
+                assert_eq!(in_any_order(&denial), in_any_order(&expected), "{case:?}");
             }
-            (Answer::Refused(refusal), _) => panic!("only here: {refusal}\n{case:?}"),
-            (Answer::Stored { .. }, Answer::Refused(refusal)) => panic!("not here: {refusal}\n{case:?}"),
+            (Answer::Denied(denial), _) => panic!("only here: {denial}\n{case:?}"),
+            (Answer::Stored { .. }, Answer::Denied(denial)) => panic!("not here: {denial}\n{case:?}"),
         }
     }
     println!("audit: {violations} Pods stored as they were, which violate the policy");
@@ -47,8 +47,8 @@ async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
 }
 
 /// The API server tells several faults of a Pod in no certain order.
-fn in_any_order(refusal: &str) -> Vec<&str> {
-    let mut words: Vec<&str> = refusal.split([' ', ',', '[', ']']).filter(|word| !word.is_empty()).collect();
+fn in_any_order(denial: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = denial.split([' ', ',', '[', ']']).filter(|word| !word.is_empty()).collect();
     words.sort_unstable();
     words
 }
@@ -66,8 +66,8 @@ async fn a_policy_that_warns_fills_what_it_would_admit_and_leaves_the_rest_as_it
                 violations += 1;
             }
             (Answer::Stored { pod, .. }, _) => panic!("half filled: {}\n{case:?}", yaml(pod)),
-            (Answer::Refused(refusal), Answer::Stored { .. }) => panic!("only here: {refusal}\n{case:?}"),
-            (Answer::Refused(_), Answer::Refused(_)) => {}
+            (Answer::Denied(denial), Answer::Stored { .. }) => panic!("only here: {denial}\n{case:?}"),
+            (Answer::Denied(_), Answer::Denied(_)) => {}
         }
     }
     println!("warn: {filled} Pods filled, {violations} stored as they were");
@@ -90,7 +90,7 @@ fn is_sound(pod: &Json) -> bool {
     serde_json::from_value::<Pod>(pod.clone()).is_ok_and(|pod| oracle::faults(&pod).is_empty())
 }
 
-fn is_refused_elsewhere(pod: &Json) -> bool {
+fn is_denied_elsewhere(pod: &Json) -> bool {
     !create(&PolicySet::builtin(), Endpoint::Mutate, pod).allowed
 }
 

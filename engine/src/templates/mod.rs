@@ -1,0 +1,235 @@
+//! Workload templates at the source: what becomes of the Pods of a Deployment, a Job or a Sandbox, when the object that
+//! makes them is created.
+//!
+//! Nothing is denied here: Pods are the only place of denial. An object whose Pods would be denied gets warnings. Where
+//! the policy has `templates: fill`, the template gets what its Pods would get, if they would then be admitted.
+
+mod answer;
+mod fill;
+mod warnings;
+
+use std::collections::HashSet;
+
+use crate::{
+    json::{Value, is_changed, pod_from_str},
+    path::{FieldPath, Step},
+    policy::{Creator, Policy, PolicySet, Profile, Templates},
+    review::{
+        Defaults, Head, LeveledViolations, Operation, Request, RequestInfo, ReviewError, Unread, evaluate,
+    },
+    workload::{FillableFields, PodTemplateRef, WorkloadKind, is_within_bounds, pod_templates},
+};
+
+pub use answer::TemplateAnswer;
+
+/// The result of reviewing the Pod templates of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TemplateResult {
+    /// Nothing was to be reviewed: no policy covers the namespace or it leaves templates alone, the kind is not known to
+    /// make Pods, or an update leaves the templates as they are.
+    Skipped,
+    /// The Pods would be admitted.
+    Conforms,
+    /// A Pod would be denied, or its violations warned of or recorded.
+    Violates,
+    /// The object could not be reviewed: it is too large, arrived too late, or is not JSON.
+    Unread,
+}
+
+impl TemplateResult {
+    /// All results, as metrics list them.
+    pub const ALL: [Self; 4] = [Self::Skipped, Self::Conforms, Self::Violates, Self::Unread];
+
+    /// Returns the word in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skipped => "skipped",
+            Self::Conforms => "conforms",
+            Self::Violates => "violates",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+/// Reviews the Pod templates of an object. `path_policy` is the policy that the path of the call names, if it names one.
+///
+/// # Errors
+/// Returns an error if `body` is not an `AdmissionReview` of a supported version. An object that cannot be read is no
+/// error: it is allowed as it is.
+pub fn answer(
+    policies: &PolicySet,
+    path_policy: Option<&str>,
+    body: &[u8],
+) -> Result<TemplateAnswer, ReviewError> {
+    let Request { info, object, old_object, unread, .. } = Request::read(body)?;
+    if unread.is_some() {
+        return Ok(TemplateAnswer::unread(&info));
+    }
+    let policy = policies.for_namespace(&info.namespace, path_policy);
+    let policy = policy.filter(|policy| policy.header.templates != Templates::Off);
+    let (Some(policy), true) = (policy, is_reviewed(&info, &object)) else {
+        return Ok(TemplateAnswer::skipped(&info));
+    };
+    if !is_within_bounds(&object) {
+        return Ok(TemplateAnswer::too_large(&info));
+    }
+    Ok(review(policy, &info, object, &old_object))
+}
+
+/// Allows an object that was not received whole, or not reviewed in time, by the head of its review.
+#[must_use]
+pub fn answer_head(head: Head, unread: Unread) -> TemplateAnswer {
+    TemplateAnswer::unread(&Request::of_head(head, unread).info)
+}
+
+fn is_reviewed(info: &RequestInfo, object: &Value) -> bool {
+    let is_written = matches!(info.operation, Operation::Create | Operation::Update);
+    is_written
+        && info.subresource.is_empty()
+        && &*info.resource != "pods"
+        && !is_compared_by_its_owner(object)
+}
+
+/// Returns true if the controller of an object finds it by comparing its template: filled, the controller would not know
+/// it again, and create another one for ever. Its owner's template is reviewed instead.
+fn is_compared_by_its_owner(object: &Value) -> bool {
+    let Some(object) = object.as_object() else { return false };
+    matches!(object.str("kind"), Some("ReplicaSet" | "ReplicationController"))
+        && object.object("metadata").is_some_and(|metadata| crate::pod::controller(metadata).is_some())
+}
+
+/// The Pods of one object, before they are created.
+struct TemplateReview<'r> {
+    policy: &'r Policy,
+    info: &'r RequestInfo<'r>,
+    kind: Option<&'static WorkloadKind>,
+    /// The violations of each Pod, at the paths of the object.
+    violations: Vec<LeveledViolations>,
+    result: TemplateResult,
+}
+
+fn review(policy: &Policy, info: &RequestInfo, object: Value, old_object: &Value) -> TemplateAnswer {
+    let Ok(workload) = pod_templates(&object, &info.namespace) else { return TemplateAnswer::skipped(info) };
+    let before = templates_before(old_object, &info.namespace);
+    let is_new = |pod: &&PodTemplateRef| !before.contains(&pod.pod);
+    let pods: Vec<&PodTemplateRef> = workload.pods.iter().filter(is_new).collect();
+    if pods.is_empty() {
+        return TemplateAnswer::skipped(info);
+    }
+    let kind = WorkloadKind::of(&object);
+    let mut review =
+        TemplateReview { policy, info, kind, violations: Vec::new(), result: TemplateResult::Conforms };
+    let mut admitted = Vec::new();
+    for pod in pods {
+        let Ok(mut tree) = pod_from_str(&pod.pod) else { return TemplateAnswer::unread(info) };
+        let findings = evaluate(policy, &mut tree, None, Defaults::Fill);
+        if review.violations_of(pod, &object, findings.violations) && is_changed(&tree) {
+            admitted.push((pod, tree));
+        }
+    }
+    let mut filled_object = object;
+    let mut filled = Vec::new();
+    if let Some(fields) = review.filled_fields() {
+        for (pod, tree) in &admitted {
+            match fill::fill(&mut filled_object, &pod.location, tree, fields) {
+                Ok(0) => {}
+                Ok(count) => {
+                    filled.push(fill::Filled { template: pod.location.path(&FieldPath::default()), count })
+                }
+                // A patch that cannot be applied would deny the object.
+                Err(fill::CannotFill) => return review.answer(&Value::Null, &[]),
+            }
+        }
+    }
+    review.answer(&filled_object, &filled)
+}
+
+/// Returns the Pods that the object made before an update, as JSON.
+fn templates_before(old_object: &Value, namespace: &str) -> HashSet<String> {
+    if *old_object == Value::Null || !is_within_bounds(old_object) {
+        return HashSet::new();
+    }
+    let workload = pod_templates(old_object, namespace).unwrap_or_default();
+    workload.pods.into_iter().map(|pod| pod.pod).collect()
+}
+
+impl TemplateReview<'_> {
+    /// Takes the violations of a Pod, and returns whether the Pod would be admitted for any creator.
+    fn violations_of(&mut self, pod: &PodTemplateRef, object: &Value, found: LeveledViolations) -> bool {
+        if found.is_empty() {
+            return true;
+        }
+        let is_admitted = found.enforce.is_empty();
+        if !is_admitted && is_admitted_for_a_user(self.policy, pod) {
+            // Who creates the Pods is not known here.
+            return false;
+        }
+        let is_composed = self.kind.is_some_and(WorkloadKind::is_composed);
+        let relocated = found.map(|violations| {
+            violations.relocated(warnings::MAX_RELOCATED, |path| {
+                let in_object = pod.location.path(path);
+                if is_composed {
+                    // The controller adds to such a Pod what is not known, so only what is written counts.
+                    return in_object.filter(|path| is_written(object, path));
+                }
+                Some(in_object.unwrap_or_else(|| path.clone()))
+            })
+        });
+        if !relocated.is_empty() {
+            self.result = TemplateResult::Violates;
+            self.violations.push(relocated);
+        }
+        is_admitted
+    }
+
+    /// Returns the fields that are filled into the templates of the object; `None` if none is.
+    fn filled_fields(&self) -> Option<FillableFields> {
+        let kind = self.kind.filter(|_| self.policy.header.templates == Templates::Fill)?;
+        let fields = kind.fillable_fields();
+        let is_open = self.info.operation == Operation::Create || fill::can_change(kind);
+        (is_open && fields != FillableFields::None).then_some(fields)
+    }
+
+    fn answer(&self, object: &Value, filled: &[fill::Filled]) -> TemplateAnswer {
+        let warnings = warnings::of(self, filled);
+        TemplateAnswer::new(self.info, self.result, warnings, object, filled.len())
+    }
+}
+
+/// Returns true if a profile for some users or groups admits the Pod.
+fn is_admitted_for_a_user(policy: &Policy, pod: &PodTemplateRef) -> bool {
+    let mut of_users = policy.profiles().iter().filter(|profile| profile.matcher.needs_creator());
+    of_users.any(|profile| is_admitted_by(policy, profile, pod))
+}
+
+fn is_admitted_by(policy: &Policy, profile: &Profile, pod: &PodTemplateRef) -> bool {
+    let Ok(mut tree) = pod_from_str(&pod.pod) else { return false };
+    let names = [&profile.matcher.users, &profile.matcher.groups];
+    // A name that the first pattern stands for.
+    let [user, group] = names.map(|names| {
+        let first = names.as_ref().and_then(|names| names.iter().next());
+        first.map(|pattern| pattern.as_str().replace('*', "any"))
+    });
+    let groups: Vec<_> = group.into_iter().map(|group| crate::json::Text(group.into())).collect();
+    let creator = Creator { user: user.as_deref().unwrap_or_default(), groups: &groups };
+    let findings = evaluate(policy, &mut tree, Some(creator), Defaults::Fill);
+    findings.profile.is_some_and(|found| std::ptr::eq(found, profile))
+        && findings.violations.enforce.is_empty()
+}
+
+/// Returns true if there is a value at a path of an object.
+fn is_written(object: &Value, path: &FieldPath) -> bool {
+    let mut steps = path.steps();
+    let found = steps.try_fold(object, |value, step| match (value, step) {
+        (Value::Object(members), Step::Field(name) | Step::Key(name)) => members.get(name),
+        (Value::List(items), Step::Index(index)) => {
+            items.iter().find(|(at, _)| *at == index).map(|(_, item)| item)
+        }
+        _ => None,
+    });
+    found.is_some()
+}
+
+#[cfg(test)]
+mod tests;
