@@ -8,7 +8,7 @@ const ENGINE: &[&[&str]] = &[
     &["policy", "pod"],
     &["rules", "violations"],
     &["review", "workload"],
-    &["scan"],
+    &["backstop", "scan"],
 ];
 
 /// The modules of the program, from the lowest layer up.
