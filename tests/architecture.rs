@@ -8,7 +8,7 @@ const ENGINE: &[&[&str]] = &[
     &["policy", "pod"],
     &["rules", "violations"],
     &["review", "workload"],
-    &["scan", "suggest", "templates"],
+    &["backstop", "scan", "suggest", "templates"],
 ];
 
 /// The modules of the program, from the lowest layer up.

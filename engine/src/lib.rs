@@ -5,6 +5,7 @@
 //! [`violations`] collects what violates it, [`review`] answers the API server. [`path`] names fields, [`yaml`] reads
 //! policies and manifests, [`workload`] finds the Pods that other objects make, [`templates`] reviews those objects.
 
+pub mod backstop;
 pub mod hash;
 pub mod json;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod advice;
 mod apiserver;
 mod attacks;
+mod backstop;
 mod counterexamples;
 mod distribution;
 mod edits;

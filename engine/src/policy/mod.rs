@@ -36,6 +36,7 @@ pub use pattern::{Names, Pattern};
 pub use presets::{PRESETS, preset};
 pub use profile::*;
 pub use rule_levels::{FLOOR_RULES, RULE_IDS};
+pub(crate) use select::matching;
 pub use select::{
     LabelOperator, LabelRequirement, LabelSelector, MatchCondition, PolicySet, WebhookKind, WebhookScope,
 };

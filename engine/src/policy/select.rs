@@ -50,12 +50,12 @@ pub enum LabelOperator {
 }
 
 impl LabelRequirement {
-    fn new(key: &str, operator: LabelOperator, values: Vec<String>) -> Self {
+    pub(crate) fn new(key: &str, operator: LabelOperator, values: Vec<String>) -> Self {
         Self { key: key.into(), operator, values }
     }
 
     /// Returns the requirement that holds exactly where this one does not.
-    fn negated(&self) -> Self {
+    pub(crate) fn negated(&self) -> Self {
         let operator = match self.operator {
             LabelOperator::In => LabelOperator::NotIn,
             LabelOperator::NotIn => LabelOperator::In,
@@ -380,7 +380,7 @@ pub struct MatchCondition {
 }
 
 /// Returns the CEL expression that is true for a namespace that a pattern stands for.
-fn matching(patterns: &[&Pattern]) -> String {
+pub(crate) fn matching(patterns: &[&Pattern]) -> String {
     let alternatives: Vec<String> =
         patterns.iter().map(|pattern| pattern.as_str().replace('*', "[^/]*")).collect();
     format!("request.namespace.matches('^({})$')", alternatives.join("|"))
