@@ -68,8 +68,8 @@ fn read_line(text: &str) -> Result<(String, Line), &'static str> {
         "checked" => Judged::Checked(read_rules(how)?),
         "harmless" if how.is_empty() => return Err("a harmless field has a reason"),
         "harmless" => Judged::Harmless,
-        "unknown" if how.starts_with("refused by `pod-schema`: ") => Judged::Unknown,
-        "unknown" => return Err("an unknown field is refused by `pod-schema`: with a reason"),
+        "unknown" if how.starts_with("denied by `pod-schema`: ") => Judged::Unknown,
+        "unknown" => return Err("an unknown field is denied by `pod-schema`: with a reason"),
         _ => return Err("a field is checked, harmless or unknown"),
     };
     Ok((field.to_owned(), Line { since, judged }))
