@@ -9,4 +9,5 @@ mod generated;
 mod links;
 mod pages;
 mod readme;
+mod words;
 mod workflows;

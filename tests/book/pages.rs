@@ -96,6 +96,24 @@ impl Page {
         anchors
     }
 
+    /// The text without code.
+    pub(crate) fn prose(&self) -> String {
+        let mut prose = String::new();
+        let mut in_block = false;
+        for event in self.events() {
+            match event {
+                Event::Start(Tag::CodeBlock(_)) => in_block = true,
+                Event::End(TagEnd::CodeBlock) => in_block = false,
+                Event::Text(text) if !in_block => {
+                    prose.push_str(&text);
+                    prose.push(' ');
+                }
+                _ => {}
+            }
+        }
+        prose
+    }
+
     /// The fenced blocks: what follows the fence, and the text.
     pub(crate) fn blocks(&self) -> Vec<(String, String)> {
         let mut blocks = Vec::new();

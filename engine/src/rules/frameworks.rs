@@ -37,7 +37,7 @@ impl Framework {
     /// Returns the control of this framework that a reference names, such as `5.2.2: Minimize the admission of
     /// privileged containers`.
     #[must_use]
-    pub fn control(self, reference: &'static str) -> Option<&'static str> {
+    pub fn control(self, reference: &str) -> Option<&str> {
         reference.strip_prefix(self.as_str())?.strip_prefix(", ")
     }
 }
