@@ -18,7 +18,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove ha fuzz mutants chart book book-pages lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ mutants: ## Break the engine in every small way and see that the unit tests noti
 chart: ## Write the chart's README and the policies' part of its schema, then lint and render every scenario
 	SANDGATE_WRITE_CHART=1 $(CARGO) test --locked --test cluster -- chart::generated
 	$(CARGO) test --locked --test cluster -- chart::conventions chart::large chart::names chart::network chart::nulls chart::platforms chart::rendering chart::rights chart::workflows chart::wrong_values
+
+book: ## Build the pages as a book with search, target/book/html (installs mdBook once, into the cache)
+	@CARGO="$(CARGO)" scripts/book
+
+book-pages: ## Write what is generated: pages of rules and presets, policy reference, controls, outputs of commands
+	SANDGATE_WRITE_BOOK=1 $(CARGO) test --locked --test book -- --test-threads=1 consoles generated
 
 lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --all --check

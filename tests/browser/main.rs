@@ -1,8 +1,11 @@
-//! The audit report in a real browser: what a person meets there, and that it loads nothing from elsewhere.
+//! The audit report and the book in a real browser: what a person meets there, and that the report loads nothing from
+//! elsewhere.
 //!
 //! `probe.html` opens the report in a frame, looks at it and writes what it found; the browser prints that.
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+
+mod book;
 
 use std::{
     fs,
@@ -24,7 +27,12 @@ fn main() -> ExitCode {
         Test::new(page_prints),
     ];
     let missing = missing_program("chromium", "chromium");
-    run(tests.into_iter().map(|test| test.requires(missing.clone())).collect())
+    let of_book = [
+        Test::new(book::book_fits_every_screen_light_and_dark),
+        Test::new(book::search_finds_the_page_of_a_rule),
+    ];
+    let of_book = of_book.map(|test| test.requires(book::missing_mdbook()));
+    run(tests.into_iter().chain(of_book).map(|test| test.requires(missing.clone())).collect())
 }
 
 const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&amp;\u{202e}";
@@ -86,20 +94,7 @@ impl Desk {
 
     /// Opens a file of the folder, and returns the browser's output.
     fn open(&self, file: &str, arguments: &[&str]) -> Output {
-        let output = Command::new("chromium")
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--enable-logging=stderr",
-            ])
-            .arg(format!("--user-data-dir={}", self.path("profile").display()))
-            .args(arguments)
-            .arg(format!("file://{}", self.path(file).display()))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        output
+        browse(self.0.path(), file, arguments)
     }
 
     fn probe(&self, width: u32, scheme: Scheme) -> Found {
@@ -112,6 +107,20 @@ impl Desk {
         let found = dom.split_once("<pre id=\"found\">").unwrap().1.split_once("</pre>").unwrap().0;
         serde_json::from_slice(&BASE64_STANDARD.decode(found).unwrap()).unwrap()
     }
+}
+
+/// Opens a file of the folder with flags of the browser, and returns its output.
+fn browse(folder: &Path, file: &str, arguments: &[&str]) -> Output {
+    let output = Command::new("chromium")
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
+        .args(["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"])
+        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+        .args(arguments)
+        .arg(format!("file://{}", folder.join(file).display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// The output of the browser's console: scripts, errors, and everything that the content policy blocked.

@@ -52,6 +52,10 @@ pub(super) static SECCOMP: Rule = Rule {
           if none is set. The legacy annotations, which old clusters obey, must not contradict it.",
     references: &[
         "Pod Security Standards, Restricted: Seccomp",
+        "CIS Kubernetes Benchmark 1.12, 5.6.2: Ensure that the seccomp profile is set to docker/default in your Pod definitions",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0055: Linux hardening",
         "https://kubernetes.io/docs/tutorials/security/seccomp/",
     ],
     setting: "spec.security.seccompProfiles",
@@ -111,7 +115,13 @@ pub(super) static APPARMOR: Rule = Rule {
     title: "Every container keeps the runtime's AppArmor profile.",
     why: "Unconfined switches AppArmor off and Localhost names any profile of the node. The API server copies the \
           legacy annotation into the field after this webhook has seen the Pod, so both are checked.",
-    references: &["Pod Security Standards, Baseline: AppArmor"],
+    references: &[
+        "Pod Security Standards, Baseline: AppArmor",
+        "CIS Kubernetes Benchmark 1.12, 5.6.3: Apply SecurityContext to your Pods and Containers",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0055: Linux hardening",
+    ],
     setting: "",
     fill: None,
     check: check_apparmor,
@@ -133,7 +143,13 @@ pub(super) static SELINUX: Rule = Rule {
     title: "No SELinux label is set, except a level where the policy allows it.",
     why: "A type such as spc_t, a user or a role removes the confinement. The runtime chooses the label; the Pod must \
           not. OpenShift gives the Pods of each project a level of their own, which a policy can allow.",
-    references: &["Pod Security Standards, Baseline: SELinux"],
+    references: &[
+        "Pod Security Standards, Baseline: SELinux",
+        "CIS Kubernetes Benchmark 1.12, 5.6.3: Apply SecurityContext to your Pods and Containers",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0055: Linux hardening",
+    ],
     setting: "spec.security.seLinuxLevel",
     fill: None,
     check: check_selinux,
@@ -162,7 +178,10 @@ pub(super) static PROC_MOUNT: Rule = Rule {
     group: Group::Confinement,
     title: "procMount is Default.",
     why: "procMount: Unmasked shows the parts of /proc that the runtime hides.",
-    references: &["Pod Security Standards, Baseline: /proc Mount Type"],
+    references: &[
+        "Pod Security Standards, Baseline: /proc Mount Type",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+    ],
     setting: "",
     fill: None,
     check: check_proc_mount,
@@ -184,6 +203,7 @@ pub(super) static SYSCTLS: Rule = Rule {
           those that Kubernetes calls safe. Names are compared as written.",
     references: &[
         "Pod Security Standards, Baseline: Sysctls",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
         "https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/",
     ],
     setting: "spec.security.sysctls",
@@ -212,7 +232,11 @@ pub(super) static WINDOWS: Rule = Rule {
     group: Group::Confinement,
     title: "The Pod is a Linux Pod.",
     why: "gVisor does not run on Windows, and in a Windows Pod the Linux settings that are filled here are errors.",
-    references: &["Pod Security Standards, Baseline: HostProcess"],
+    references: &[
+        "Pod Security Standards, Baseline: HostProcess",
+        "CIS Kubernetes Benchmark 1.12, 5.2.10: Minimize the admission of Windows HostProcess containers",
+        "Kubescape, C-0202: Minimize the admission of Windows HostProcess Containers",
+    ],
     setting: "",
     fill: None,
     check: check_windows,

@@ -19,7 +19,10 @@ pub(super) static EMPTY_DIR: Rule = Rule {
     title: "Every emptyDir has a size limit and is on disk or in memory.",
     why: "An emptyDir without a limit, or with 0, can fill the node's disk. An unset limit is filled with the least \
           of the largest size that the policy allows and the Pod's budget. Huge pages are denied.",
-    references: &["https://kubernetes.io/docs/concepts/storage/volumes/#emptydir"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Resource policies",
+        "https://kubernetes.io/docs/concepts/storage/volumes/#emptydir",
+    ],
     setting: "spec.volumes.emptyDir",
     fill: Some(fill_empty_dir),
     check: check_empty_dir,

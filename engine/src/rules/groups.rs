@@ -22,7 +22,12 @@ pub(super) static RUN_AS_GROUP: Rule = Rule {
     title: "Every container runs as an allowed group id.",
     why: "Without runAsGroup the primary group is the image's, often root's. The policy's default is filled for the \
           Pod if unset. Without a default the group must be written, unless group 0 is in the range.",
-    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Non-root containers and rootless container engines",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0013: Non-root containers",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "spec.security.runAsGroup",
     fill: Some(fill_run_as_group),
     check: check_run_as_group,
@@ -58,7 +63,10 @@ pub(super) static FS_GROUP: Rule = Rule {
     title: "Volumes belong to an allowed group.",
     why: "The kubelet changes the group of volumes to fsGroup; without it the writable paths belong to root and the \
           Pod cannot write to them. The policy's default is filled if unset; without a default it may stay unset.",
-    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
+    references: &[
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "spec.security.fsGroup",
     fill: Some(fill_fs_group),
     check: check_fs_group,
@@ -97,7 +105,10 @@ pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
     why: "A supplemental group such as 0 or docker's opens files and sockets that the user may not open. The image's \
           /etc/group adds such groups too unless supplementalGroupsPolicy is Strict, which a policy can demand; it \
           is then filled if unset.",
-    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
+    references: &[
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "spec.security.supplementalGroupsPolicy",
     fill: Some(fill_supplemental_groups_policy),
     check: check_supplemental_groups,

@@ -19,6 +19,11 @@ pub(super) static IMAGES: Rule = Rule {
           nginx is docker.io/library/nginx, and registry.example.com/team does not allow \
           registry.example.com/team-of-others. The image of a volume is code of the sandbox like that of a container.",
     references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Building secure container images",
+        "NIST SP 800-190, 4.1.5: Use of untrusted images",
+        "Kubescape, C-0078: Images from allowed registry",
+        "Kubescape, C-0304: Agent Sandbox image provenance",
+        "Kubescape, C-0306: Images not pinned to digest",
         "https://kubernetes.io/docs/concepts/containers/images/",
         "https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes/",
     ],

@@ -18,7 +18,10 @@ pub(super) static LABELS: Rule = Rule {
           them. Absent labels are filled. A conflicting label is denied: overwriting it would break the selector of \
           a ReplicaSet and make it create Pods without end. Network policies add up, so that a Pod with the label of \
           another application also gets what that application may reach: a policy can forbid such labels.",
-    references: &["https://kubernetes.io/docs/concepts/services-networking/network-policies/"],
+    references: &[
+        "NIST SP 800-190, 4.3.3: Poorly separated inter-container network traffic",
+        "https://kubernetes.io/docs/concepts/services-networking/network-policies/",
+    ],
     setting: "spec.labels",
     fill: Some(fill_labels),
     check: check_labels,
@@ -66,6 +69,7 @@ pub(super) static FORBIDDEN_ANNOTATIONS: Rule = Rule {
           the cloud. The policy lists the forbidden keys, and those of them that a Pod may have all the same. The \
           keys sandgate.dev/… are this program's own.",
     references: &[
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
         "https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/",
         "https://github.com/kata-containers/kata-containers/blob/main/docs/how-to/how-to-set-sandbox-config-kata.md",
     ],
@@ -98,6 +102,7 @@ pub(super) static MIRROR_POD: Rule = Rule {
     why: "The API server treats a Pod with the annotation kubernetes.io/config.mirror as the kubelet's own and does \
           not give it a service account. Anyone can write the annotation, so it exempts from nothing here.",
     references: &[
+        "NIST SP 800-190, 4.4.5: Rogue containers",
         "https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror",
     ],
     setting: "",

@@ -8,6 +8,7 @@ mod empty_dir;
 mod env;
 mod filled_resources;
 mod filled_volumes;
+mod frameworks;
 mod groups;
 mod helpers;
 mod images;
@@ -44,6 +45,8 @@ use crate::{
     violations::{Reporter, Sink, Violations},
 };
 
+pub use self::frameworks::Framework;
+
 /// One property that the policy demands of a Pod. Two rules are equal if their ids are.
 #[derive(Debug)]
 pub struct Rule {
@@ -55,7 +58,7 @@ pub struct Rule {
     pub title: &'static str,
     /// The reason for it, and what is done about a Pod that leaves it open.
     pub why: &'static str,
-    /// Controls of the Pod Security Standards, CVEs and pages of Kubernetes or gVisor that the rule rests on.
+    /// Controls of a [`Framework`], CVEs and pages of Kubernetes or gVisor that the rule rests on.
     pub references: &'static [&'static str],
     /// The field of the policy that sets it; empty if no field does.
     pub setting: &'static str,
@@ -412,7 +415,7 @@ mod tests {
     #[test]
     fn every_rule_has_references() {
         let is_known = |reference: &str| {
-            reference.starts_with("Pod Security Standards, ")
+            Framework::ALL.iter().any(|framework| framework.control(reference).is_some())
                 || reference.starts_with("CVE-")
                 || reference.starts_with("https://")
         };

@@ -14,7 +14,12 @@ pub(super) static SUB_PATHS: Rule = Rule {
     title: "A sub-path stays inside its volume.",
     why: "The kubelet resolves subPath and subPathExpr on the node. Paths that climb with .. or begin at the root \
           have been used to escape volumes.",
-    references: &["CVE-2017-1002101", "CVE-2021-25741"],
+    references: &[
+        "NIST SP 800-190, 4.5.5: Host OS file system tampering",
+        "Kubescape, C-0058: CVE-2021-25741 - Using symlink for arbitrary host file system access",
+        "CVE-2017-1002101",
+        "CVE-2021-25741",
+    ],
     setting: "",
     fill: None,
     check: check_sub_paths,
@@ -43,7 +48,10 @@ pub(super) static VOLUME_DEVICES: Rule = Rule {
     group: Group::Volumes,
     title: "No container gets a block device.",
     why: "A raw device bypasses the file system and its limits.",
-    references: &["https://kubernetes.io/docs/concepts/storage/persistent-volumes/#raw-block-volume-support"],
+    references: &[
+        "NIST SP 800-190, 4.5.5: Host OS file system tampering",
+        "https://kubernetes.io/docs/concepts/storage/persistent-volumes/#raw-block-volume-support",
+    ],
     setting: "",
     fill: None,
     check: check_volume_devices,
@@ -68,7 +76,10 @@ pub(super) static MOUNT_PROPAGATION: Rule = Rule {
     group: Group::Volumes,
     title: "No mount propagation to the host.",
     why: "With Bidirectional the mounts that the container makes appear on the node.",
-    references: &["https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation"],
+    references: &[
+        "NIST SP 800-190, 4.5.5: Host OS file system tampering",
+        "https://kubernetes.io/docs/concepts/storage/volumes/#mount-propagation",
+    ],
     setting: "",
     fill: None,
     check: check_mount_propagation,

@@ -23,7 +23,10 @@ pub(super) static NODE_AFFINITY: Rule = Rule {
     why: "Node selector terms are alternatives: one term without the requirement lets the Pod run on any node. So \
           the requirement is filled into every term, also into one that only has matchFields. An empty term matches \
           no node and is not changed.",
-    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity"],
+    references: &[
+        "NIST SP 800-190, 4.3.4: Mixing of workload sensitivity levels",
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity",
+    ],
     setting: "spec.placement.nodeAffinity",
     fill: Some(fill_node_affinity),
     check: check_node_affinity,
@@ -149,7 +152,10 @@ pub(super) static NODE_NAME: Rule = Rule {
     group: Group::Placement,
     title: "The scheduler places the Pod.",
     why: "A Pod that names its node bypasses the scheduler, and with it taints and affinity.",
-    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename"],
+    references: &[
+        "NIST SP 800-190, 4.3.4: Mixing of workload sensitivity levels",
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename",
+    ],
     setting: "",
     fill: None,
     check: check_node_name,
@@ -172,7 +178,10 @@ pub(super) static SCHEDULER: Rule = Rule {
     title: "An allowed scheduler places the Pod.",
     why: "Another scheduler may ignore affinity and taints. The API default default-scheduler looks like an unset \
           field, so it is replaced by the policy's first scheduler if it is not allowed itself.",
-    references: &["https://kubernetes.io/docs/tasks/extend-kubernetes/configure-multiple-schedulers/"],
+    references: &[
+        "NIST SP 800-190, 4.3.4: Mixing of workload sensitivity levels",
+        "https://kubernetes.io/docs/tasks/extend-kubernetes/configure-multiple-schedulers/",
+    ],
     setting: "spec.placement.schedulerNames",
     fill: Some(fill_scheduler),
     check: check_scheduler,

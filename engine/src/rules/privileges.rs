@@ -46,7 +46,13 @@ pub(super) static PRIVILEGED: Rule = Rule {
     group: Group::Privileges,
     title: "No container is privileged.",
     why: "A privileged container has every capability and every device of its node.",
-    references: &["Pod Security Standards, Baseline: Privileged Containers"],
+    references: &[
+        "Pod Security Standards, Baseline: Privileged Containers",
+        "CIS Kubernetes Benchmark 1.12, 5.2.2: Minimize the admission of privileged containers",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Pod security enforcement",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0057: Privileged container",
+    ],
     setting: "",
     fill: None,
     check: check_privileged,
@@ -72,7 +78,13 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     title: "allowPrivilegeEscalation is false.",
     why: "allowPrivilegeEscalation: false sets no_new_privs, so that a process cannot gain privileges from setuid \
           programs. It is filled if unset.",
-    references: &["Pod Security Standards, Restricted: Privilege Escalation"],
+    references: &[
+        "Pod Security Standards, Restricted: Privilege Escalation",
+        "CIS Kubernetes Benchmark 1.12, 5.2.6: Minimize the admission of containers with allowPrivilegeEscalation",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Pod security enforcement",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0016: Allow privilege escalation",
+    ],
     setting: "",
     fill: Some(fill_privilege_escalation),
     check: check_privilege_escalation,
@@ -96,7 +108,12 @@ pub(super) static READ_ONLY_ROOT: Rule = Rule {
     title: "The root file system is read-only unless the policy leaves it to the Pod.",
     why: "A program of the image cannot be replaced, and only the writable paths count against the disk limit. It \
           is filled if unset.",
-    references: &["https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Immutable container file systems",
+        "NIST SP 800-190, 4.4.4: App vulnerabilities",
+        "Kubescape, C-0017: Immutable container filesystem",
+        "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
+    ],
     setting: "spec.security.readOnlyRootFilesystem",
     fill: Some(fill_read_only_root),
     check: check_read_only_root,
@@ -128,7 +145,15 @@ pub(super) static CAPABILITIES: Rule = Rule {
     why: "A container runtime grants more than a dozen capabilities by default. Capabilities that are missing in \
           drop are filled, and those of the policy's add where a container adds none. An added capability that the \
           policy does not allow is denied. Names are compared as written.",
-    references: &["Pod Security Standards, Restricted: Capabilities"],
+    references: &[
+        "Pod Security Standards, Baseline: Capabilities",
+        "Pod Security Standards, Restricted: Capabilities",
+        "CIS Kubernetes Benchmark 1.12, 5.2.8: Minimize the admission of containers with the NET_RAW capability",
+        "CIS Kubernetes Benchmark 1.12, 5.2.9: Minimize the admission of containers with capabilities assigned",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Pod security enforcement",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0046: Insecure capabilities",
+    ],
     setting: "spec.security.capabilities",
     fill: Some(fill_capabilities),
     check: check_capabilities,

@@ -20,7 +20,15 @@ pub(super) static RESOURCE_LIMITS: Rule = Rule {
           limits share equally what the Pod's budget leaves; requests are filled, share the Pod's request and never \
           exceed the limit. Where the Pod has a limit of its own, its containers share that one and need none. \
           Ephemeral containers cannot have resources and run within the Pod's.",
-    references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Resource policies",
+        "Kubescape, C-0268: Ensure CPU requests are set",
+        "Kubescape, C-0269: Ensure memory requests are set",
+        "Kubescape, C-0270: Ensure CPU limits are set",
+        "Kubescape, C-0271: Ensure memory limits are set",
+        "Kubescape, C-0303: Agent Sandbox resource ceilings",
+        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
+    ],
     setting: "spec.resources.container",
     fill: Some(fill_resource_limits),
     check: check_resource_limits,

@@ -167,7 +167,11 @@ pub(super) static POD_BUDGET: Rule = Rule {
           and sidecars together, or an init container with the sidecars before it if that is more. Where the Pod has a \
           limit of its own (spec.resources), that one counts. The overhead of the runtime class is the cluster's affair \
           and not limited.",
-    references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Resource policies",
+        "Kubescape, C-0303: Agent Sandbox resource ceilings",
+        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
+    ],
     setting: "spec.resources.pod.limits",
     fill: None,
     check: check_pod_budget,

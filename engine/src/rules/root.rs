@@ -47,7 +47,10 @@ pub(super) static HOST_USERS: Rule = Rule {
     title: "The Pod has a user namespace of its own if the policy demands one.",
     why: "With hostUsers: false the ids of the Pod are ids without rights on the node, root included. A policy can \
           demand it of nodes that have user namespaces; it is then filled if unset.",
-    references: &["https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/"],
+    references: &[
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/",
+    ],
     setting: "spec.security.hostUsers",
     fill: Some(fill_host_users),
     check: check_host_users,
@@ -77,6 +80,10 @@ pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
           filled nor demanded. hostUsers: false alone does not relax this rule.",
     references: &[
         "Pod Security Standards, Restricted: Running as Non-root",
+        "CIS Kubernetes Benchmark 1.12, 5.2.7: Minimize the admission of root containers",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Non-root containers and rootless container engines",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0013: Non-root containers",
         "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
     ],
     setting: "spec.security.root",

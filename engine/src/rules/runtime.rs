@@ -18,7 +18,13 @@ pub(super) static RUNTIME_CLASS: Rule = Rule {
     why: "The runtime class is the sandbox. A Pod without one gets the default. Another class that was set \
           explicitly is denied and never rewritten: its overhead, node selector and tolerations are already merged \
           into the Pod and would remain.",
-    references: &["https://kubernetes.io/docs/concepts/containers/runtime-class/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
+        "NIST SP 800-190, 4.5.2: Use of a shared kernel",
+        "NIST SP 800-190, 4.4.1: Vulnerabilities within the runtime software",
+        "Kubescape, C-0297: Agent Sandbox hardened runtime class",
+        "https://kubernetes.io/docs/concepts/containers/runtime-class/",
+    ],
     setting: "spec.runtimeClass.allowed",
     fill: Some(fill_runtime_class),
     check: check_runtime_class,
@@ -54,7 +60,11 @@ pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
           documents for emptyDir volumes and that its own admission webhook, also on GKE, adds: type, share and \
           options. A hint on gke-gcsfuse-tmp is denied: gVisor opens host sockets to that volume. annotations.allowed \
           can admit dev.gvisor.empty-dir.VOLUME.force-shared and no other key of the prefix.",
-    references: &["https://gvisor.dev/docs/user_guide/containerd/configuration/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "https://gvisor.dev/docs/user_guide/containerd/configuration/",
+    ],
     setting: "spec.annotations.allowed",
     fill: None,
     check: check_gvisor_annotations,

@@ -19,7 +19,12 @@ pub(super) static SERVICE_ACCOUNT: Rule = Rule {
     why: "RBAC and cloud roles are granted to service accounts, and everybody who may create Pods may name any account \
           of the namespace. The policy's default is filled if the Pod has no account or the API default. The \
           deprecated alias serviceAccount must not name another one.",
-    references: &["https://kubernetes.io/docs/concepts/security/service-accounts/"],
+    references: &[
+        "CIS Kubernetes Benchmark 1.12, 5.1.5: Ensure that default service accounts are not actively used",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Protecting Pod service account tokens",
+        "Kubescape, C-0053: Access container service account",
+        "https://kubernetes.io/docs/concepts/security/service-accounts/",
+    ],
     setting: "spec.serviceAccount.allowed",
     fill: Some(fill_service_account),
     check: check_service_account,

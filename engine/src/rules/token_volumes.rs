@@ -30,6 +30,9 @@ pub(super) static TOKEN_VOLUMES: Rule = Rule {
           added is removed, or kept for the containers of an exception alone. Projected tokens are compared by \
           audience and lifetime, Pod certificates by signer; one that the policy does not list is denied.",
     references: &[
+        "CIS Kubernetes Benchmark 1.12, 5.1.6: Ensure that Service Account Tokens are only mounted where necessary",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Protecting Pod service account tokens",
+        "Kubescape, C-0034: Automatic mapping of service account",
         "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#opt-out-of-api-credential-automounting",
         "https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken",
     ],

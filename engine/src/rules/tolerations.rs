@@ -21,7 +21,10 @@ pub(super) static TOLERATIONS: Rule = Rule {
     why: "Taints keep Pods off nodes that are not for them. The policy's tolerations are filled in. Besides them a \
           Pod may have those that the policy allows, each that tolerates less, and the three that the API server adds \
           itself: not-ready and unreachable, and memory-pressure on OpenShift.",
-    references: &["https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/"],
+    references: &[
+        "NIST SP 800-190, 4.3.4: Mixing of workload sensitivity levels",
+        "https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/",
+    ],
     setting: "spec.placement.allowedTolerations",
     fill: Some(fill_tolerations),
     check: check_tolerations,

@@ -24,6 +24,10 @@ pub(super) static RUN_AS_USER: Rule = Rule {
           must be written, unless root or every other id is allowed.",
     references: &[
         "Pod Security Standards, Restricted: Running as Non-root user",
+        "CIS Kubernetes Benchmark 1.12, 5.2.7: Minimize the admission of root containers",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Non-root containers and rootless container engines",
+        "NIST SP 800-190, 4.4.3: Insecure container runtime configurations",
+        "Kubescape, C-0013: Non-root containers",
         "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/",
     ],
     setting: "spec.security.runAsUser",

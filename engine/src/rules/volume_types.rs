@@ -23,7 +23,17 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
     why: "A hostPath is the node's disk, a CSI driver runs on the node, and a claim or a ConfigMap may belong to \
           another team. emptyDir is always allowed; each other type has a policy key that names what of it may be \
           mounted. Types without a key, and types that are newer than this build, are denied.",
-    references: &["Pod Security Standards, Restricted: Volume Types", "CVE-2024-10220"],
+    references: &[
+        "Pod Security Standards, Baseline: HostPath Volumes",
+        "Pod Security Standards, Restricted: Volume Types",
+        "CIS Kubernetes Benchmark 1.12, 5.2.11: Minimize the admission of HostPath volumes",
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Pod security enforcement",
+        "NIST SP 800-190, 4.5.5: Host OS file system tampering",
+        "Kubescape, C-0048: HostPath mount",
+        "Kubescape, C-0045: Writable hostPath mount",
+        "Kubescape, C-0074: Container runtime socket mounted",
+        "CVE-2024-10220",
+    ],
     setting: "spec.volumes",
     fill: None,
     check: check_volume_types,

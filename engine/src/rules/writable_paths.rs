@@ -19,7 +19,10 @@ pub(super) static WRITABLE_PATHS: Rule = Rule {
           read-only one may be at any path, and so may configMap, secret, downwardAPI, projected and image volumes, \
           which the kubelet never mounts writable. A container with an exception gets nothing over its programs that \
           another container can write.",
-    references: &["https://kubernetes.io/docs/concepts/storage/volumes/"],
+    references: &[
+        "NSA/CISA Kubernetes Hardening Guide 1.2, Immutable container file systems",
+        "https://kubernetes.io/docs/concepts/storage/volumes/",
+    ],
     setting: "spec.volumes.writablePaths",
     fill: Some(fill_volumes),
     check: check_writable_paths,

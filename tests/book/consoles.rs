@@ -1,0 +1,116 @@
+//! Each `console` block that needs no cluster is run, and prints what the page shows.
+//!
+//! - The commands of a page run in one folder. A block that begins with `yaml file=NAME` is a file there, and so are the
+//!   `examples` and `presets` of this checkout.
+//! - In the output `…` stands for the rest of a line, and a line of `…` alone for any lines.
+//! - A block with a command that needs a cluster, or a fence that says `console example`, is not run.
+//!
+//! `make book-pages` writes the output anew where it differs, without what was left out of it.
+
+use std::{env, fs, os::unix::fs::symlink};
+
+use crate::pages::{Page, root, terminal};
+
+/// The commands of `sandgate` that need neither a cluster nor a running server.
+const OFFLINE: [&str; 9] =
+    ["--version", "audit", "check", "explain", "fix", "help", "policy", "render", "review"];
+
+#[test]
+fn commands_print_what_the_pages_show() {
+    let mut wrong = Vec::new();
+    let mut run = 0;
+    for page in Page::all() {
+        let mut corrected = page.text.clone();
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["examples", "presets"] {
+            symlink(root().join(name), folder.path().join(name)).unwrap();
+        }
+        for (info, block) in page.blocks() {
+            if let Some(name) = info.strip_prefix("yaml file=") {
+                fs::write(folder.path().join(name), &block).unwrap();
+            }
+            if info != "console" || !is_offline(&block) {
+                continue;
+            }
+            for (command, shown) in commands(&block) {
+                run += 1;
+                let printed = terminal(&command, folder.path());
+                if matches(&shown, &printed) {
+                    continue;
+                }
+                corrected = corrected.replacen(
+                    &format!("$ {command}\n{shown}"),
+                    &format!("$ {command}\n{printed}"),
+                    1,
+                );
+                let path = page.path.display();
+                wrong.push(format!("{path}: $ {command}\nshows:\n{shown}\nprinted:\n{printed}"));
+            }
+        }
+        if env::var_os("SANDGATE_WRITE_BOOK").is_some() && corrected != page.text {
+            fs::write(root().join(&page.path), corrected).unwrap();
+            wrong.clear();
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(run > 80, "only {run} commands were found");
+}
+
+#[test]
+fn elision_stands_for_text_and_for_lines() {
+    assert!(matches("a\n", "a\n") && !matches("a\n", "b\n") && !matches("a\n", "a\nb\n"));
+    assert!(matches("a …\n", "a b c\n") && !matches("a …\n", "b\n"));
+    assert!(matches("a\n…\nd\n", "a\nb\nc\nd\n") && !matches("a\n…\n", "b\n"));
+}
+
+/// Returns whether each command of the block can run here.
+fn is_offline(block: &str) -> bool {
+    let mut lines = block.lines().filter_map(|line| line.strip_prefix("$ "));
+    let is_offline = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("sandgate") && words.next().is_some_and(|command| OFFLINE.contains(&command))
+    };
+    lines.clone().next().is_some() && lines.all(is_offline)
+}
+
+/// Returns each command of a block with the output behind it.
+fn commands(block: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    let mut continues = false;
+    for line in block.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            commands.push((command.into(), String::new()));
+        } else if let Some((command, _)) = commands.last_mut().filter(|_| continues) {
+            command.push('\n');
+            command.push_str(line);
+        } else if let Some((_, shown)) = commands.last_mut() {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+        continues = line.ends_with('\\') && commands.last().is_some_and(|(_, shown)| shown.is_empty());
+    }
+    commands
+}
+
+fn matches(shown: &str, printed: &str) -> bool {
+    lines_match(&shown.lines().collect::<Vec<_>>(), &printed.lines().collect::<Vec<_>>())
+}
+
+fn lines_match(shown: &[&str], printed: &[&str]) -> bool {
+    match shown {
+        [] => printed.is_empty(),
+        ["…", rest @ ..] => (0..=printed.len()).any(|from| lines_match(rest, &printed[from..])),
+        [line, rest @ ..] => {
+            printed.first().is_some_and(|other| line_matches(line, other)) && lines_match(rest, &printed[1..])
+        }
+    }
+}
+
+fn line_matches(shown: &str, printed: &str) -> bool {
+    match shown.split_once('…') {
+        None => shown == printed,
+        Some((start, end)) => {
+            printed.strip_prefix(start).is_some_and(|rest| end.is_empty() || rest.ends_with(end))
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The pages of this repository: their links, the commands and outputs that they show, and the parts that are generated.
+//!
+//! `make book-pages` writes the generated pages.
+
+#![allow(clippy::unwrap_used, reason = "a test fails loudly")]
+
+mod consoles;
+mod generated;
+mod links;
+mod pages;
+mod readme;
+mod words;
+mod workflows;

@@ -1,0 +1,43 @@
+//! One word for one thing: the pages have the field's terms, and none that they replaced.
+
+use crate::pages::Page;
+
+/// A word that no page uses, and the term for it.
+const REPLACED: [(&str, &str); 12] = [
+    ("anybody", "anyone"),
+    ("farewell", "grace period"),
+    ("furnish", "set up"),
+    ("judge", "evaluate, validate or check"),
+    ("judged", "evaluated, validated or checked"),
+    ("nobody", "no one"),
+    ("refusal", "denial"),
+    ("refuse", "deny, or reject if the API server does it"),
+    ("refuses", "denies, or rejects if the API server does it"),
+    ("somebody", "name who"),
+    ("unjudged", "not evaluated"),
+    ("whoever", "anyone who"),
+];
+
+#[test]
+fn pages_use_the_fields_terms() {
+    let mut wrong = Vec::new();
+    for page in Page::all() {
+        let prose = page.prose().to_lowercase();
+        let words: Vec<&str> =
+            prose.split(|letter: char| !letter.is_alphabetic()).filter(|word| !word.is_empty()).collect();
+        for (word, term) in REPLACED {
+            if words.contains(&word) {
+                wrong.push(format!("{}: {word}, say {term}", page.path.display()));
+            }
+        }
+        // What a program says of a connection stays.
+        let refused = words.windows(2).any(|pair| pair[1] == "refused" && pair[0] != "connection");
+        if refused {
+            wrong.push(format!(
+                "{}: refused, say denied, or rejected if the API server did it",
+                page.path.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
