@@ -14,6 +14,7 @@ use crate::{
     cli::{
         dry_run::Tried,
         rules_gone::{Rules, describe, rules_of},
+        terminal::count,
     },
     cluster,
 };
@@ -103,7 +104,7 @@ fn webhook(facts: &Facts, kind: Kind) -> Answer<'_> {
             "helm upgrade removes it",
         ));
     }
-    Ok(Verdict::ok(format!("{} webhooks with rules, failurePolicy Fail", called.len())))
+    Ok(Verdict::ok(format!("{} with rules, failurePolicy Fail", count(called.len(), "webhook"))))
 }
 
 /// Returns true for the webhooks that see creates.
