@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{items, name, some},
 };
@@ -14,12 +14,12 @@ use sandgate_engine::pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS};
 /// The oldest minor version of Kubernetes 1 that sandgate runs on.
 const OLDEST_MINOR: u32 = 30;
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Cluster, Severity::High, "kubernetes-version"), version),
     (Check::new(Section::Cluster, Severity::Medium, "pod-schema"), pod_schema),
 ];
 
-pub(super) const METRIC_CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const METRIC_CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Webhooks, Severity::Critical, "fail-open"), fail_open),
     (Check::new(Section::Webhooks, Severity::Medium, "backstop"), backstop),
     (Check::new(Section::Webhooks, Severity::High, "backstop-caught"), backstop_caught),

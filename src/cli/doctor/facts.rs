@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::finding::{Answer, Check};
 use super::reader::{Read, Reader, Resource, Right, Unread, name, whole};
 use crate::{
     certs,
@@ -83,6 +84,9 @@ pub(super) struct Facts {
     pub(super) release: Release,
     pub(super) namespaces: Vec<Namespace>,
 }
+
+/// A check of the whole cluster.
+pub(super) type ClusterCheck = (Check, fn(&Facts) -> Answer<'_>);
 
 /// What belongs to sandgate itself.
 pub(super) struct Release {

@@ -33,7 +33,7 @@ use super::{
     terminal::{count, note},
     wait_for,
 };
-use facts::{Facts, Questions};
+use facts::{ClusterCheck, Facts, Questions};
 use finding::{Answer, Check, Finding, Section, Severity};
 use namespaces::Guarded;
 use reader::Reader;
@@ -186,7 +186,7 @@ fn read_openapi(path: &Path) -> Result<Value, CliError> {
 /// Runs every check over what was read.
 fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut run = |checks: &[(Check, fn(&Facts) -> Answer<'_>)]| {
+    let mut run = |checks: &[ClusterCheck]| {
         findings.extend(checks.iter().map(|(check, of)| check.finding(of(facts))));
     };
     run(nodes::CHECKS);

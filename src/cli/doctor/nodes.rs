@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{has, is_ready, items, name, some},
 };
 use sandgate_engine::policy::{NodeOperator, NodeRequirement, PolicySet, Toleration, TolerationOperator};
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Boxes, Severity::Critical, "runtime-class"), runtime_class),
     (Check::new(Section::Boxes, Severity::High, "runtime-handler"), runtime_handler),
     (Check::new(Section::Boxes, Severity::Critical, "node-labels"), node_labels),

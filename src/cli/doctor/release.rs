@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{Read, has, is_ready, name, some},
 };
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Sandgate, Severity::High, "replicas"), replicas),
     (Check::new(Section::Sandgate, Severity::Medium, "replica-nodes"), nodes),
     (Check::new(Section::Sandgate, Severity::Medium, "disruption-budget"), budget),
@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_replica_with_another_policy_certificate_or_version_fails() {
-        let hash = &unread().policies.unwrap().policies()[0].hash;
+        let policies = unread().policies.unwrap();
+        let hash = &policies.policies()[0].hash;
         let policy = |hash: &str| Ok(format!("sandgate_policy_info{{policy=\"p\",hash=\"{hash}\"}} 1\n"));
         assert_eq!(of(policy_loaded, policy(hash)), Outcome::Ok);
         assert_eq!(of(policy_loaded, policy("0123456789abcdef")), Outcome::Fail);

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{Unread, items, name, some},
     release::gives,
 };
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Rights, Severity::High, "who-edits-webhooks"), webhooks),
     (Check::new(Section::Rights, Severity::High, "who-edits-runtime-classes"), runtime_classes),
     (Check::new(Section::Rights, Severity::High, "who-edits-policies"), policies),
