@@ -27,7 +27,7 @@ async fn the_report_begins_with_the_ten_boxes_by_name() {
     let run = clinic.doctor(&[]);
     let lines: Vec<&str> = run.stdout.lines().take_while(|line| !line.is_empty()).collect();
     assert_eq!(lines[0], "The ten boxes");
-    let about = format!("namespace {}", clinic.namespace);
+    let about = &clinic.namespace;
     for (line, wanted) in lines[1..].iter().zip([
         "ok    critical  runtime-class             gVisor RuntimeClass: gvisor has the handler runsc",
         "ok    high      runtime-handler           gVisor on the nodes: 2 of 2 report the handler runsc",

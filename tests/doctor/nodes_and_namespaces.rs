@@ -154,10 +154,10 @@ async fn a_namespace_that_is_missing_or_has_no_policy() {
     let of = |namespace: &str| {
         let run = clinic.doctor(&["--namespace", namespace, "-o", "json"]);
         let findings = run.findings();
-        let about = format!("namespace {namespace}: ");
-        let found = findings.0.into_iter().find(|finding| {
-            finding["id"] == "namespace" && finding["what"].as_str().unwrap().starts_with(&about)
-        });
+        let found = findings
+            .0
+            .into_iter()
+            .find(|finding| finding["id"] == "namespace" && finding["namespace"] == namespace);
         (run.status, found.unwrap())
     };
     let (status, found) = of(&other);

@@ -221,27 +221,31 @@ async fn a_policy_in_mode_audit_demands_nothing() {
     assert_eq!(run.status, 0, "{}", run.stdout);
 }
 
+/// Rules for creates of Pods.
+fn creates_of_pods() -> Value {
+    json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}])
+}
+
 #[tokio::test]
-async fn another_webhook_and_another_policy_that_change_pods() {
+async fn another_webhook_that_changes_pods_later() {
     let clinic = Clinic::new().await;
-    let rules =
-        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
     let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
     clinic
         .breaks("later-webhooks", "low", ["zz-injector", "injectors"], async |clinic| {
             let webhook = json!({
-                "name": "zz.example.com", "clientConfig": {"url": "https://127.0.0.1:9"}, "rules": rules,
+                "name": "zz.example.com", "clientConfig": {"url": "https://127.0.0.1:9"}, "rules": creates_of_pods(),
                 "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}},
             });
             clinic.post(path, &json!({"metadata": {"name": "zz-injector"}, "webhooks": [webhook]})).await;
         })
         .await;
-    clinic.delete(&format!("{path}/zz-injector")).await;
+}
+
+#[tokio::test]
+async fn a_mutating_policy_that_changes_pods() {
+    let clinic = Clinic::new().await;
     let policies = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
-    if clinic.rest.get(policies).await.is_err() {
-        return;
-    }
     clinic
         .breaks("mutating-policies", "low", ["extra", "nothing"], async |clinic| {
             let mutation = json!({
@@ -249,7 +253,8 @@ async fn another_webhook_and_another_policy_that_change_pods() {
                 "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {\"a\": \"b\"}}}"},
             });
             let policy = json!({"metadata": {"name": "extra"}, "spec": {
-                "matchConstraints": {"resourceRules": rules}, "reinvocationPolicy": "Never", "mutations": [mutation],
+                "matchConstraints": {"resourceRules": creates_of_pods()}, "reinvocationPolicy": "Never",
+                "mutations": [mutation],
             }});
             clinic.post(policies, &policy).await;
         })

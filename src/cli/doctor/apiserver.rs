@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{items, name, some},
 };
@@ -14,12 +14,12 @@ use sandgate_engine::pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS};
 /// The oldest minor version of Kubernetes 1 that sandgate runs on.
 const OLDEST_MINOR: u32 = 30;
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Cluster, Severity::High, "kubernetes-version"), version),
     (Check::new(Section::Cluster, Severity::Medium, "pod-schema"), pod_schema),
 ];
 
-pub(super) const METRIC_CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const METRIC_CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Webhooks, Severity::Critical, "fail-open"), fail_open),
     (Check::new(Section::Webhooks, Severity::Medium, "backstop"), backstop),
     (Check::new(Section::Webhooks, Severity::High, "backstop-caught"), backstop_caught),
@@ -232,6 +232,42 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::doctor::{facts::unread, finding::Outcome};
+
+    #[test]
+    fn a_version_that_is_too_old_fails() {
+        let mut facts = unread();
+        for (minor, outcome) in
+            [("29", Outcome::Fail), ("30", Outcome::Ok), ("36+", Outcome::Ok), ("", Outcome::Unknown)]
+        {
+            facts.version = json!({"gitVersion": format!("v1.{minor}.0"), "minor": minor});
+            assert_eq!(version(&facts).unwrap().outcome, outcome, "{minor}");
+        }
+    }
+
+    #[test]
+    fn metrics_of_requests_that_came_past_sandgate_fail_and_those_of_others_do_not() {
+        const OPEN: &str = "apiserver_admission_webhook_fail_open_count";
+        const CAUGHT: &str = "apiserver_validating_admission_policy_check_total";
+        let mut facts = unread();
+        let mut of = |check: fn(&Facts) -> Answer<'_>, metrics: &str| {
+            facts.apiserver_metrics = Ok(metrics.to_owned());
+            check(&facts).unwrap().outcome
+        };
+        let open =
+            |webhook: &str, count: u32| format!("{OPEN}{{name=\"{webhook}\",type=\"admit\"}} {count}\n");
+        assert_eq!(of(fail_open, &open("validate.sandgate.dev", 2)), Outcome::Fail);
+        assert_eq!(of(fail_open, &open("validate.sandgate.dev", 0)), Outcome::Ok);
+        assert_eq!(of(fail_open, &open("other.example.com", 2)), Outcome::Ok);
+        let caught = |policy: &str, action: &str| {
+            format!("{CAUGHT}{{enforcement_action=\"{action}\",policy=\"{policy}\"}} 1\n")
+        };
+        assert_eq!(of(backstop_caught, &caught("sandgate-ci", "deny")), Outcome::Fail);
+        assert_eq!(of(backstop_caught, &caught("sandgate-ci", "allow")), Outcome::Ok);
+        assert_eq!(of(backstop_caught, &caught("other", "deny")), Outcome::Ok);
+        assert_eq!(of(audit, "apiserver_audit_event_total 0\n"), Outcome::Fail);
+        assert_eq!(of(audit, "apiserver_audit_event_total 7\n"), Outcome::Ok);
+    }
 
     #[test]
     fn a_field_that_sandgate_does_not_know_is_named_with_its_type() {

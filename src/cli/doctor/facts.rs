@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::finding::{Answer, Check};
 use super::reader::{Read, Reader, Resource, Right, Unread, name, whole};
 use crate::{
     certs,
@@ -83,6 +84,9 @@ pub(super) struct Facts {
     pub(super) release: Release,
     pub(super) namespaces: Vec<Namespace>,
 }
+
+/// A check of the whole cluster.
+pub(super) type ClusterCheck = (Check, fn(&Facts) -> Answer<'_>);
 
 /// What belongs to sandgate itself.
 pub(super) struct Release {
@@ -221,7 +225,7 @@ impl Namespace {
             quotas: reader.list(QUOTAS, inside, only_metadata).await,
             limit_ranges: reader.list(LIMIT_RANGES, inside, only_metadata).await,
             role_bindings: reader.list(ROLE_BINDINGS, inside, whole).await,
-            pods: reader.list(PODS, inside, whole).await,
+            pods: reader.list(PODS, inside, only_phase).await,
             plain,
             hostile,
             name,
@@ -305,6 +309,11 @@ fn only_metadata(object: &mut Value) {
     *object = json!({"metadata": metadata});
 }
 
+/// Leaves of the status of a Pod what the checks read.
+fn only_phase(pod: &mut Value) {
+    pod["status"] = json!({"phase": pod["status"]["phase"]});
+}
+
 /// Leaves of a node what the checks read: a node lists every image that it has.
 fn only_of_node(node: &mut Value) {
     *node = json!({
@@ -315,4 +324,43 @@ fn only_of_node(node: &mut Value) {
             "runtimeHandlers": node["status"]["runtimeHandlers"],
         },
     });
+}
+
+/// Facts of which none could be read, for tests that set some.
+#[cfg(test)]
+pub(super) fn unread() -> Facts {
+    fn missing<T>() -> Read<T> {
+        Err(Unread::new("missing right", "add it"))
+    }
+    Facts {
+        now: 1_800_000_000,
+        is_preflight: false,
+        configuration: "sandgate".into(),
+        policies: Ok(PolicySet::builtin()),
+        version: Value::Null,
+        schemas: missing(),
+        has_other_schemas: false,
+        nodes: missing(),
+        runtime_classes: missing(),
+        daemon_sets: missing(),
+        mutating: missing(),
+        validating: missing(),
+        admission_policies: missing(),
+        admission_bindings: missing(),
+        mutating_policies: missing(),
+        cluster_roles: missing(),
+        cluster_role_bindings: missing(),
+        apiserver_metrics: missing(),
+        release: Release {
+            namespace: "sandgate-system".into(),
+            deployments: missing(),
+            pods: missing(),
+            budgets: missing(),
+            roles: missing(),
+            role_bindings: missing(),
+            was_armed: missing(),
+            metrics: Vec::new(),
+        },
+        namespaces: Vec::new(),
+    }
 }

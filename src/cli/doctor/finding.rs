@@ -85,7 +85,8 @@ impl Check {
         let verdict = answer.unwrap_or_else(|unread| unread.verdict());
         let Verdict { outcome, what, action, severity } = verdict;
         let severity = severity.unwrap_or(self.severity);
-        Finding { id: self.id, section: self.section, severity, outcome, what, action, is_accepted: false }
+        let Self { id, section, .. } = self;
+        Finding { id, section, severity, outcome, namespace: None, what, action, is_accepted: false }
     }
 }
 
@@ -146,6 +147,9 @@ pub(super) struct Finding {
     pub(super) section: Section,
     pub(super) severity: Severity,
     pub(super) outcome: Outcome,
+    /// The namespace that was checked; none for a check of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) namespace: Option<String>,
     pub(super) what: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) action: String,
@@ -155,6 +159,11 @@ pub(super) struct Finding {
 }
 
 impl Finding {
+    /// Returns the same finding, of a namespace.
+    pub(super) fn of_namespace(self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..self }
+    }
+
     /// Returns true if the finding makes the command fail.
     pub(super) fn counts(&self, from: Severity) -> bool {
         self.outcome == Outcome::Fail && self.severity >= from && !self.is_accepted

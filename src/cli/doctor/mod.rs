@@ -19,7 +19,7 @@ mod webhooks;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -33,7 +33,7 @@ use super::{
     terminal::{count, note},
     wait_for,
 };
-use facts::{Facts, Questions};
+use facts::{ClusterCheck, Facts, Questions};
 use finding::{Answer, Check, Finding, Section, Severity};
 use namespaces::Guarded;
 use reader::Reader;
@@ -116,18 +116,27 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Status, CliError> {
     Ok(if has_failed { Status::Violations } else { Status::Fine })
 }
 
-/// Checks, and again as long as `--wait` lets it.
+/// Checks, and again as long as `--wait` lets it. The throwaway Pods come last.
 async fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
     let start = Instant::now();
     let patience = args.wait.map_or(Duration::ZERO, SignedDuration::unsigned_abs);
     loop {
         let result = examine_once(args).await;
         let fails = match &result {
-            Ok(findings) => findings.iter().filter(|finding| finding.counts(args.fail_on)).count(),
+            Ok(Examined { findings, .. }) => {
+                findings.iter().filter(|finding| finding.counts(args.fail_on)).count()
+            }
             Err(_) => 1,
         };
         if fails == 0 || start.elapsed() + RETRY_DELAY > patience {
-            return result;
+            let Examined { mut findings, reader, namespaces } = result?;
+            if args.probe {
+                for namespace in &namespaces {
+                    findings.extend(throwaway::probe(&reader, namespace, &args.image).await);
+                }
+            }
+            accept(&mut findings, args);
+            return Ok(findings);
         }
         let verb = if fails == 1 { "fails" } else { "fail" };
         note(&format!("{} {verb}; checking again in {} s", count(fails, "check"), RETRY_DELAY.as_secs()));
@@ -135,7 +144,14 @@ async fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
     }
 }
 
-async fn examine_once(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
+/// The findings of one look, and what the next step needs.
+struct Examined {
+    findings: Vec<Finding>,
+    reader: Reader,
+    namespaces: Vec<String>,
+}
+
+async fn examine_once(args: &DoctorArgs) -> Result<Examined, CliError> {
     let cluster = args.cluster.connect().await?;
     let reader = Reader::new(cluster.client().clone());
     let questions = Questions {
@@ -146,22 +162,22 @@ async fn examine_once(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
         ca_secret: &args.ca_secret,
         image: &args.image,
         is_preflight: args.preflight,
-        openapi: args.openapi.as_ref().map(read_openapi).transpose()?,
+        openapi: args.openapi.as_deref().map(read_openapi).transpose()?,
     };
     let facts = Facts::read(&cluster, &reader, &questions).await?;
     let mut findings = check(&facts);
-    if args.probe {
-        for namespace in &facts.namespaces {
-            findings.extend(throwaway::probe(&reader, &namespace.name, &args.image).await);
-        }
-    }
-    for finding in &mut findings {
-        finding.is_accepted = args.accept.iter().any(|id| id == finding.id);
-    }
-    Ok(findings)
+    accept(&mut findings, args);
+    let namespaces = facts.namespaces.into_iter().map(|namespace| namespace.name).collect();
+    Ok(Examined { findings, reader, namespaces })
 }
 
-fn read_openapi(path: &PathBuf) -> Result<Value, CliError> {
+fn accept(findings: &mut [Finding], args: &DoctorArgs) {
+    for finding in findings {
+        finding.is_accepted = args.accept.iter().any(|id| id == finding.id);
+    }
+}
+
+fn read_openapi(path: &Path) -> Result<Value, CliError> {
     let unfit = |problem: String| CliError::new(format_args!("{}: {problem}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| unfit(input::reason(&error)))?;
     serde_json::from_str(&text).map_err(|error| unfit(format!("no JSON: {error}; give an OpenAPI document")))
@@ -170,7 +186,7 @@ fn read_openapi(path: &PathBuf) -> Result<Value, CliError> {
 /// Runs every check over what was read.
 fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut run = |checks: &[(Check, fn(&Facts) -> Answer<'_>)]| {
+    let mut run = |checks: &[ClusterCheck]| {
         findings.extend(checks.iter().map(|(check, of)| check.finding(of(facts))));
     };
     run(nodes::CHECKS);
@@ -188,23 +204,22 @@ fn check(facts: &Facts) -> Vec<Finding> {
 }
 
 fn check_namespace(facts: &Facts, namespace: &facts::Namespace) -> Vec<Finding> {
-    let subject = format!("namespace {}", namespace.name);
-    let about = |answer: Answer<'_>| {
-        Ok::<_, &reader::Unread>(answer.unwrap_or_else(|unread| unread.verdict()).about(&subject))
+    let mut findings = Vec::new();
+    let mut add = |check: Check, answer: Answer<'_>| {
+        findings.push(check.finding(answer).of_namespace(&namespace.name));
     };
-    let policy = match facts.policy_of(namespace) {
-        Ok(policy) => policy,
-        Err(unread) => return vec![namespaces::EXISTS.finding(Ok(unread.verdict().about(&subject)))],
-    };
-    let mut findings = vec![namespaces::EXISTS.finding(about(namespaces::exists(namespace, policy)))];
-    let Some(policy) = policy else { return findings };
+    match facts.policy_of(namespace) {
+        Err(unread) => add(namespaces::EXISTS, Err(unread)),
+        Ok(policy) => add(namespaces::EXISTS, namespaces::exists(namespace, policy)),
+    }
+    let Ok(Some(policy)) = facts.policy_of(namespace) else { return findings };
     let guarded = Guarded { facts, namespace, policy };
     let webhooks: &[_] = if facts.is_preflight { &[] } else { webhooks::GUARDED_CHECKS };
     for (check, of) in namespaces::CHECKS.iter().chain(webhooks) {
-        findings.push(check.finding(about(of(&guarded))));
+        add(*check, of(&guarded));
     }
     for (check, title, demand) in pod_settings::CHECKS {
-        findings.push(check.finding(about(pod_settings::check(&guarded, title, *demand))));
+        add(*check, pod_settings::check(&guarded, title, *demand));
     }
     findings
 }

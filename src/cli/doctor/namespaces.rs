@@ -17,7 +17,10 @@ pub(super) struct Guarded<'f> {
     pub(super) policy: &'f Policy,
 }
 
-pub(super) const CHECKS: &[(Check, for<'f> fn(&Guarded<'f>) -> Answer<'f>)] = &[
+/// A check of one namespace.
+pub(super) type GuardedCheck = (Check, for<'f> fn(&Guarded<'f>) -> Answer<'f>);
+
+pub(super) const CHECKS: &[GuardedCheck] = &[
     (Check::new(Section::Boxes, Severity::High, "network-policy"), network_policy),
     (Check::new(Section::Boxes, Severity::High, "service-account"), service_account),
     (Check::new(Section::Namespaces, Severity::High, "account-bindings"), account_bindings),

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
-    reader::{has, items, name, some},
+    reader::{has, is_ready, items, name, some},
 };
 use sandgate_engine::policy::{NodeOperator, NodeRequirement, PolicySet, Toleration, TolerationOperator};
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Boxes, Severity::Critical, "runtime-class"), runtime_class),
     (Check::new(Section::Boxes, Severity::High, "runtime-handler"), runtime_handler),
     (Check::new(Section::Boxes, Severity::Critical, "node-labels"), node_labels),
@@ -171,7 +171,7 @@ fn node_taints(facts: &Facts) -> Answer<'_> {
 fn node_ready(facts: &Facts) -> Answer<'_> {
     let (policies, nodes) = (facts.policies.as_ref()?, facts.nodes.as_ref()?);
     let nodes = selected(policies, nodes);
-    let ready = nodes.iter().filter(|node| is_ready(node)).count();
+    let ready = nodes.iter().filter(|node| takes_pods(node)).count();
     if ready == 0 {
         return Ok(Verdict::fail(
             format!("none of {} labelled nodes is ready and takes Pods", nodes.len()),
@@ -285,11 +285,8 @@ fn tolerates(toleration: &Toleration, taint: &Value) -> bool {
     keeps_away && same_effect && same_value && taint["key"] == toleration.key.as_str()
 }
 
-fn is_ready(node: &Value) -> bool {
-    let ready = items(&node["status"]["conditions"])
-        .iter()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-    ready && node["spec"]["unschedulable"] != true
+fn takes_pods(node: &Value) -> bool {
+    is_ready(node) && node["spec"]["unschedulable"] != true
 }
 
 /// Returns true if a node reports that it has a handler; none if it reports nothing.

@@ -245,6 +245,12 @@ pub(super) fn has(list: &Value, text: &str) -> bool {
     items(list).iter().any(|item| item == text)
 }
 
+/// Returns true if the conditions of a node, or of a Pod, show that it is ready.
+pub(super) fn is_ready(object: &Value) -> bool {
+    let conditions = items(&object["status"]["conditions"]);
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
 /// The items joined by commas, the first few and how many more.
 pub(super) fn some<T: AsRef<str>>(texts: &[T]) -> String {
     const MAX_SHOWN: usize = 5;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
-    reader::{Read, has, items, name, some},
+    reader::{Read, has, is_ready, name, some},
 };
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Sandgate, Severity::High, "replicas"), replicas),
     (Check::new(Section::Sandgate, Severity::Medium, "replica-nodes"), nodes),
     (Check::new(Section::Sandgate, Severity::Medium, "disruption-budget"), budget),
@@ -21,11 +21,6 @@ pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
 
 /// How long before its end a certificate that was not renewed is a finding, in seconds.
 const CERTIFICATE_MARGIN: f64 = 86_400.0;
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = items(&pod["status"]["conditions"]);
-    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
 
 fn replicas(facts: &Facts) -> Answer<'_> {
     let (deployments, pods) = (facts.release.deployments.as_ref()?, facts.release.pods.as_ref()?);
@@ -179,7 +174,40 @@ pub(super) fn gives(rule: &Value, group: &str, resource: &str, verbs: &[&str]) -
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cli::doctor::{facts::unread, finding::Outcome, reader::Unread};
+
+    /// What becomes of a check if a replica has these metrics.
+    fn of(check: fn(&Facts) -> Answer<'_>, metrics: Read<String>) -> Outcome {
+        let mut facts = unread();
+        facts.release.pods = Ok(vec![json!({})]);
+        facts.release.metrics = vec![("sandgate-1".into(), metrics)];
+        check(&facts).map_or(Outcome::Unknown, |verdict| verdict.outcome)
+    }
+
+    #[test]
+    fn a_replica_with_another_policy_certificate_or_version_fails() {
+        let policies = unread().policies.unwrap();
+        let hash = &policies.policies()[0].hash;
+        let policy = |hash: &str| Ok(format!("sandgate_policy_info{{policy=\"p\",hash=\"{hash}\"}} 1\n"));
+        assert_eq!(of(policy_loaded, policy(hash)), Outcome::Ok);
+        assert_eq!(of(policy_loaded, policy("0123456789abcdef")), Outcome::Fail);
+        let until = |end: i64| Ok(format!("sandgate_certificate_not_after_timestamp_seconds {end}\n"));
+        assert_eq!(of(certificate, until(1_800_000_000 + 172_800)), Outcome::Ok);
+        assert_eq!(of(certificate, until(1_800_000_000 + 3_600)), Outcome::Fail);
+        let build = |version: &str| Ok(format!("sandgate_build_info{{version=\"{version}\"}} 1\n"));
+        assert_eq!(of(version, build(env!("CARGO_PKG_VERSION"))), Outcome::Ok);
+        assert_eq!(of(version, build("0.0.0")), Outcome::Fail);
+    }
+
+    #[test]
+    fn metrics_that_cannot_be_read_make_checks_unknown() {
+        for check in [policy_loaded, certificate, version] {
+            assert_eq!(of(check, Err(Unread::new("missing right", ""))), Outcome::Unknown);
+        }
+    }
 
     #[test]
     fn labels_and_values_of_metrics_are_read() {

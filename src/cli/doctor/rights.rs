@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    facts::Facts,
+    facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{Unread, items, name, some},
     release::gives,
 };
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Rights, Severity::High, "who-edits-webhooks"), webhooks),
     (Check::new(Section::Rights, Severity::High, "who-edits-runtime-classes"), runtime_classes),
     (Check::new(Section::Rights, Severity::High, "who-edits-policies"), policies),
@@ -130,4 +130,55 @@ fn verdict(found: &BTreeSet<String>, what: &str) -> Verdict {
         format!("{} may {what}", some(&found)),
         "remove what is not needed; accept the rest by --accept once you have looked through it",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use sandgate_engine::policy::{PolicySet, Source};
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::doctor::{facts::unread, finding::Outcome};
+
+    #[test]
+    fn who_may_label_namespaces_matters_if_a_policy_selects_by_a_label() {
+        let mut facts = unread();
+        facts.cluster_roles = Ok(vec![json!({
+            "metadata": {"name": "labeller"},
+            "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["patch"]}],
+        })]);
+        facts.cluster_role_bindings = Ok(vec![json!({
+            "metadata": {"name": "x"},
+            "roleRef": {"kind": "ClusterRole", "name": "labeller"},
+            "subjects": [{"kind": "User", "name": "mallory"}],
+        })]);
+        assert_eq!(namespace_labels(&facts).unwrap().outcome, Outcome::Ok);
+        let text = "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: p}\n\
+                    spec: {namespaceSelector: {matchLabels: {a: b}}}\n";
+        let source = Source { name: "p.yaml".into(), text: text.into() };
+        facts.policies = Ok(PolicySet::from_sources(&[source]).unwrap());
+        let verdict = namespace_labels(&facts).unwrap();
+        assert_eq!(verdict.outcome, Outcome::Fail);
+        assert!(verdict.what.contains("User mallory"), "{}", verdict.what);
+    }
+
+    #[test]
+    fn bindings_of_kubernetes_itself_are_expected() {
+        let mut facts = unread();
+        let role = json!({
+            "metadata": {"name": "all"}, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+        });
+        facts.cluster_roles = Ok(vec![role]);
+        let binding = |labels: serde_json::Value| {
+            Ok(vec![json!({
+                "metadata": {"name": "x", "labels": labels},
+                "roleRef": {"kind": "ClusterRole", "name": "all"},
+                "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": "kube-system"}],
+            })])
+        };
+        facts.cluster_role_bindings = binding(json!({"kubernetes.io/bootstrapping": "rbac-defaults"}));
+        assert_eq!(webhooks(&facts).unwrap().outcome, Outcome::Ok);
+        facts.cluster_role_bindings = binding(json!({}));
+        assert_eq!(webhooks(&facts).unwrap().outcome, Outcome::Fail);
+    }
 }

@@ -27,7 +27,11 @@ pub(super) fn write(findings: &[Finding]) -> String {
 }
 
 fn line(finding: &Finding) -> String {
-    let Finding { id, severity, outcome, what, action, is_accepted, .. } = finding;
+    let Finding { id, severity, outcome, namespace, what, action, is_accepted, .. } = finding;
+    let what = match namespace {
+        Some(namespace) => format!("{namespace}: {what}"),
+        None => what.clone(),
+    };
     let (word, style) = match outcome {
         Outcome::Ok => ("ok", GOOD),
         Outcome::Fail if *is_accepted => ("fail", FAINT),
@@ -36,7 +40,7 @@ fn line(finding: &Finding) -> String {
     };
     let text = match action.as_str() {
         _ if *is_accepted => format!("{what} (accepted)"),
-        "" => what.clone(),
+        "" => what,
         action => format!("{what} \u{2192} {action}"),
     };
     let head = format!("{:<4}  {:<8}  {id:<25}", paint(style, format_args!("{word:<4}")), severity.as_str());

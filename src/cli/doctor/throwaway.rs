@@ -33,6 +33,11 @@ const SIGNS_OF_GVISOR: [&str; 2] = ["Starting gVisor", "#1 SMP Sun Jan 10 15:06:
 
 /// Runs a Pod in a namespace, and removes it.
 pub(super) async fn probe(reader: &Reader, namespace: &str, image: &str) -> Vec<Finding> {
+    let findings = run(reader, namespace, image).await;
+    findings.into_iter().map(|finding| finding.of_namespace(namespace)).collect()
+}
+
+async fn run(reader: &Reader, namespace: &str, image: &str) -> Vec<Finding> {
     let created = match create(reader, namespace, image).await {
         Ok(pod) => pod,
         Err(unread) => return both(Err(&unread)),

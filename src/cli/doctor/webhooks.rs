@@ -4,9 +4,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
-    facts::{Facts, labels},
+    facts::{ClusterCheck, Facts, labels},
     finding::{Answer, Check, Section, Severity, Verdict},
-    namespaces::Guarded,
+    namespaces::{Guarded, GuardedCheck},
     reader::{items, name, some},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     cli::{
         dry_run::Tried,
         rules_gone::{Rules, describe, rules_of},
+        terminal::count,
     },
     cluster,
 };
@@ -22,7 +23,7 @@ use sandgate_engine::{
     review::{Endpoint, POLICY_ANNOTATION, annotations::endpoint_of},
 };
 
-pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
+pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Webhooks, Severity::Critical, "mutating-webhook"), mutating),
     (Check::new(Section::Webhooks, Severity::Critical, "validating-webhook"), validating),
     (Check::new(Section::Webhooks, Severity::Critical, "webhook-ca"), certificates),
@@ -30,7 +31,7 @@ pub(super) const CHECKS: &[(Check, fn(&Facts) -> Answer<'_>)] = &[
     (Check::new(Section::Webhooks, Severity::Low, "later-webhooks"), later_webhooks),
 ];
 
-pub(super) const GUARDED_CHECKS: &[(Check, for<'f> fn(&Guarded<'f>) -> Answer<'f>)] = &[
+pub(super) const GUARDED_CHECKS: &[GuardedCheck] = &[
     (Check::new(Section::Webhooks, Severity::Critical, "namespace-selected"), namespace_selected),
     (Check::new(Section::Webhooks, Severity::Critical, "dry-run-plain"), plain),
     (Check::new(Section::Webhooks, Severity::Critical, "dry-run-hostile"), hostile),
@@ -103,7 +104,7 @@ fn webhook(facts: &Facts, kind: Kind) -> Answer<'_> {
             "helm upgrade removes it",
         ));
     }
-    Ok(Verdict::ok(format!("{} webhooks with rules, failurePolicy Fail", called.len())))
+    Ok(Verdict::ok(format!("{} with rules, failurePolicy Fail", count(called.len(), "webhook"))))
 }
 
 /// Returns true for the webhooks that see creates.
