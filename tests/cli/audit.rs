@@ -299,3 +299,86 @@ fn the_schema_names_every_field() {
         assert!(fields.get(key).is_some(), "{key}");
     }
 }
+
+/// Two replicas whose lines a log collector mixes, with a line of the log between.
+fn mixed() -> Vec<String> {
+    let of = |instance: &str| {
+        let records: Vec<Value> = some()
+            .into_iter()
+            .map(|mut record| {
+                record["instance"] = json!(instance);
+                record
+            })
+            .collect();
+        trail(&records)
+    };
+    let log = "2026-11-24T12:00:00.123456Z  INFO sandgate::server: Serving listen=0.0.0.0:10250";
+    let pairs = of("gate-1").into_iter().zip(of("gate-2"));
+    pairs.flat_map(|(one, other)| [one, log.into(), other]).collect()
+}
+
+#[test]
+fn replicas_in_one_stream_are_told_apart() {
+    let lines = mixed();
+    let verified = sandgate_with(&["audit", "verify", "-"], text(&lines)).fine();
+    let rows: Vec<&str> = verified.lines().collect();
+    assert_eq!(rows[0], "ok: 8 lines in 2 chains, between 4 lines of the log");
+    let head = |line: &str| line[line.len() - 66..line.len() - 2].to_owned();
+    assert!(
+        rows[1].starts_with(&format!("  east/gate-1: numbers 1 to 4; head {}", head(&lines[9]))),
+        "{verified}"
+    );
+    assert!(
+        rows[2].starts_with(&format!("  east/gate-2: numbers 1 to 4; head {}", head(&lines[11]))),
+        "{verified}"
+    );
+
+    let mut removed = lines.clone();
+    removed.remove(5);
+    let broken = sandgate_with(&["audit", "verify", "-"], text(&removed)).violations();
+    assert!(
+        broken.starts_with("broken standard input:8: number 2 is missing before this line\n"),
+        "{broken}"
+    );
+
+    let listed = sandgate_with(&["audit", "list", "--verdict", "denied", "-"], text(&lines)).fine();
+    assert_eq!(listed.matches("alice").count(), 4, "lines of the log are no problem: {listed}");
+}
+
+#[test]
+fn combinations_are_counted() {
+    let lines = text(&trail(&some()));
+    let top = sandgate_with(&["audit", "top", "--by", "rule,owner", "-"], lines.clone()).fine();
+    assert!(top.contains("privileged  workflows/Job/train\n"), "{top}");
+    let top = sandgate_with(&["audit", "top", "--by", "owner,user", "-o", "json", "-"], lines).fine();
+    let first: Value = serde_json::from_str(top.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["name"], &first["denied"]),
+        (&json!("workflows/Job/train  alice"), &json!(2)),
+        "{top}"
+    );
+}
+
+#[test]
+fn an_admitted_create_is_one_request() {
+    let of = |endpoint: &str| {
+        let mut record = verdict("bob", "admitted");
+        record["endpoint"] = json!(endpoint);
+        record
+    };
+    let lines = text(&trail(&[of("mutate"), of("validate"), verdict("bob", "denied")]));
+    let top = sandgate_with(&["audit", "top", "--by", "user", "-o", "json", "-"], lines.clone()).fine();
+    let row: Value = serde_json::from_str(&top).unwrap();
+    assert_eq!([&row["denied"], &row["other"]], [1, 1], "{top}");
+    let listed = sandgate_with(&["audit", "list", "-"], lines).fine();
+    assert_eq!(listed.lines().count(), 4, "each record is listed: {listed}");
+}
+
+#[test]
+fn records_of_another_cluster_are_left_out() {
+    let mut west = verdict("walter", "denied");
+    west["cluster"] = json!("west");
+    let lines = text(&trail(&[verdict("emma", "denied"), west]));
+    let listed = sandgate_with(&["audit", "list", "--cluster", "west", "-"], lines).fine();
+    assert!(listed.contains("walter") && !listed.contains("emma"), "{listed}");
+}

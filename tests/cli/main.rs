@@ -5,6 +5,7 @@
 mod audit;
 mod certs;
 mod check;
+mod ci;
 mod completion;
 mod explain;
 mod fix;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{Folder, policy};
 
-/// An event of a Pod that was created, or refused.
+/// An event of a Pod that was created, or denied.
 fn event(name: &str, user: &str, code: u16, spec: &Value) -> Value {
     json!({
         "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Request", "auditID": name,
@@ -31,7 +31,7 @@ fn folder(policy: &str, lines: &[String]) -> Folder {
 const REPLAY: [&str; 5] = ["policy", "replay", "--policy", "policy.yaml", "audit.log"];
 
 #[test]
-fn what_would_be_denied_is_told_from_what_was_refused() {
+fn what_would_be_denied_stands_apart_from_what_was_not_created() {
     let events = [
         event("fine", "alice", 201, &plain()),
         event("now-denied", "alice", 201, &hostile()),
@@ -43,8 +43,8 @@ fn what_would_be_denied_is_told_from_what_was_refused() {
     for line in [
         "4 Pods evaluated\n",
         "       1 were created and would be denied\n",
-        "       1 were refused and would be denied\n",
-        "       1 were refused and would not be denied by this policy\n",
+        "       1 were not created and would be denied\n",
+        "       1 were not created and would not be denied by this policy\n",
         "       1 were created and would be\n",
         "       2 host-namespaces\n",
         "ci/Pod/now-denied\n",
@@ -64,7 +64,7 @@ fn what_would_be_denied_is_told_from_what_was_refused() {
 
 #[test]
 fn a_policy_that_denies_nothing_new_is_fine() {
-    let events = [event("fine", "alice", 201, &plain()), event("refused", "alice", 403, &hostile())];
+    let events = [event("fine", "alice", 201, &plain()), event("denied", "alice", 403, &hostile())];
     let folder = folder(&policy("ci", "enforce"), &events.map(|event| event.to_string()));
     let text = folder.run(&REPLAY).fine();
     assert!(text.contains("       0 were created and would be denied\n"), "{text}");

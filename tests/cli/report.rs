@@ -217,7 +217,7 @@ fn the_page_says_which_filters_it_was_made_with() {
     assert!(!page.contains("alice") && !page.contains("id=\"denied\""));
     assert_has(
         &report(some(), &["--user", "unknown"]),
-        &["There is no verdict in what was read that the filters let through."],
+        &["There is no request in what was read that the filters let through."],
     );
 }
 
@@ -327,4 +327,50 @@ fn a_place_that_cannot_be_written_is_known_before_anything_is_read() {
     fails("nowhere/r.html", "nowhere/r.html: cannot be written: there is no folder nowhere");
     fails("/", "/: cannot be written: is a directory");
     fails("r.html", "missing: cannot be read: no such file or directory");
+}
+
+/// A trail in which a Pod was admitted by exemption, after a gap of hours.
+fn with_exemption() -> String {
+    let mut exempt = verdict("root", "exempt");
+    exempt["time"] = json!("2026-11-24T18:00:00Z");
+    let (mut link, mut trail) = (Link::default(), Vec::new());
+    for record in [verdict("alice", "denied"), exempt] {
+        link.seal(record.to_string().as_bytes(), &mut trail);
+    }
+    String::from_utf8(trail).unwrap()
+}
+
+#[test]
+fn an_auditor_finds_scope_exemptions_controls_and_every_denial() {
+    let page = report(with_exemption(), &["--title", "Quarter <4>", "--cluster", "east"]);
+    assert_has(&page, &["<h1>Quarter &#60;4&#62;</h1>", "<dt>Exempt</dt><dd>1</dd>"]);
+    assert_has(
+        section(&page, "scope"),
+        &[
+            "<dt>Clusters</dt><dd><bdi>east</bdi></dd>",
+            "<dt>Replicas</dt><dd><bdi>gate-1</bdi></dd>",
+            "<dt>Namespaces</dt><dd><bdi>workflows</bdi></dd>",
+            "24 Nov 2026, 12:05:00 to 24 Nov 2026, 18:00:00",
+            "the hash chain of all 2 lines is whole",
+            "<bdi>east/gate-1</bdi>",
+        ],
+    );
+    let exemptions = section(&page, "exemptions");
+    assert_has(exemptions, &["user <bdi>root</bdi>", "<td><bdi>privileged</bdi></td>"]);
+    assert!(!exemptions.contains("alice"), "{exemptions}");
+    let appendix = section(&page, "appendix");
+    assert_has(appendix, &["user <bdi>alice</bdi>", "uid-alice", "<td><bdi>privileged</bdi></td>"]);
+    assert_has(section(&page, "rules"), &["CIS 5.2.2; PSS Baseline: Privileged Containers"]);
+    assert_has(section(&page, "newest"), &["<bdi>remove privileged</bdi>"]);
+    assert_has(section(&page, "policies"), &["24 Nov 2026, 12:00:00 to 24 Nov 2026, 18:00:00"]);
+}
+
+#[test]
+fn a_page_of_a_broken_chain_says_so() {
+    let edited = with_exemption().replace("alice", "mallory");
+    let scope = report(edited, &[]);
+    assert_has(section(&scope, "scope"), &["<strong>broken</strong>", "standard input:1: was edited"]);
+    let unchained = verdict("alice", "denied").to_string() + "\n";
+    let scope = report(unchained, &[]);
+    assert_has(section(&scope, "scope"), &["<dt>Integrity</dt><dd>not checked"]);
 }

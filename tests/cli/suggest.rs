@@ -119,3 +119,29 @@ fn without_pods_there_is_no_policy() {
     let run = sandgate(&["policy", "suggest", "--kubeconfig", "/nowhere"]);
     assert_eq!((run.status, run.stdout.as_str()), (2, ""));
 }
+
+#[test]
+fn violations_of_a_trail_name_what_to_open() {
+    let mut record = crate::audit::verdict("alice", "would-deny");
+    record["namespace"] = serde_json::json!("ci");
+    record["violations"] = serde_json::json!([
+        {"rule": "service-account", "level": "enforce", "path": "spec.serviceAccountName", "found": "\"deployer\"",
+         "wanted": "workflow-runner", "remedy": "name an allowed account (policy key serviceAccount.allowed)"},
+        {"rule": "run-as-user", "level": "enforce", "path": "spec.securityContext.runAsUser", "found": "2000",
+         "wanted": "1000", "remedy": "leave it out (policy key security.runAsUser)"},
+    ]);
+    let mut hostile = crate::audit::verdict("bob", "would-deny");
+    hostile["namespace"] = serde_json::json!("ci");
+    hostile["owner"] = serde_json::json!({"kind": "Job", "name": "hostile"});
+    let folder = Folder::with(&[("audit.jsonl", &format!("{record}\n{hostile}\n"))]);
+    let policy = folder.run(&["policy", "suggest", "--trail", "audit.jsonl"]).violations();
+    assert!(policy.contains("# A trail has no Pods, so this policy is not evaluated"), "{policy}");
+    assert!(policy.contains("# Asked for by Job train.\n      - deployer\n"), "{policy}");
+    assert!(policy.contains("    runAsUser:\n      max: 2000\n"), "{policy}");
+    assert!(
+        policy.contains("# - Job hostile\n#     spec.containers[0].securityContext.privileged is true"),
+        "{policy}"
+    );
+    std::fs::write(folder.path("policy.yaml"), &policy).unwrap();
+    folder.run(&["policy", "validate", "policy.yaml"]).fine();
+}

@@ -100,8 +100,6 @@ impl InUse {
 
 fn worker(name: &str) -> Value {
     let mut pod = plain_pod(name);
-    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "train",
-        "uid": "00000000-0000-0000-0000-000000000001", "controller": true}]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "cache", "mountPath": "/cache"}]);
     pod["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
     pod
@@ -114,7 +112,7 @@ fn with_host_path(name: &str) -> Value {
 }
 
 /// A Pod that violates a rule which is not yet enforced in step 6.
-fn with_account(name: &str) -> Value {
+fn with_priority(name: &str) -> Value {
     let mut pod = plain_pod(name);
     pod["spec"]["priorityClassName"] = json!("system-node-critical");
     pod
@@ -189,14 +187,14 @@ async fn each_step_of_the_page_does_what_it_says() {
     })
     .await
     .expect("it is denied");
-    let admitted = used.rest.post(&used.pods(), &with_account("prioritized")).await;
+    let admitted = used.rest.post(&used.pods(), &with_priority("prioritized")).await;
     assert!(admitted.is_ok(), "{admitted:?}");
     used.replace(sandgate).await;
 
     // 7. Enforce: what ran is admitted and sandboxed when it is made anew; what needs the host is denied.
     let _sandgate = used.guard(&[], |spec| spec["mode"] = json!("enforce")).await;
     eventually("the policy is enforced", async || {
-        let answer = used.rest.post(&format!("{}?dryRun=All", used.pods()), &with_account("denied")).await;
+        let answer = used.rest.post(&format!("{}?dryRun=All", used.pods()), &with_priority("denied")).await;
         Ok(answer.err().filter(|denied| denied.names("priority-class")).map(drop))
     })
     .await

@@ -120,6 +120,66 @@ struct Meant {
     is_only_for_denied: bool,
 }
 
+/// Pods of an audit trail, of which only the texts of their violations are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The name in comments, such as `Job train`.
+    pub name: String,
+    /// The number of Pods that it stands for.
+    pub count: usize,
+    /// What they violate.
+    pub violations: Vec<RecordedViolation>,
+}
+
+/// A violation as an audit record has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are those of the record")]
+pub struct RecordedViolation {
+    pub rule: String,
+    pub path: String,
+    pub found: String,
+    pub wanted: String,
+    pub remedy: String,
+}
+
+/// Suggests a policy for the violations of an audit trail. The trail has no Pods, so nothing is evaluated: what one
+/// violation hides of another one is not seen, and Pods whose violations do not name what to open are left out.
+///
+/// # Errors
+/// Fails if a preset or a name of `wanted` makes no policy.
+pub fn suggest_from_records(records: &[Recorded], wanted: &Wanted) -> Result<Suggestion, LoadErrors> {
+    let subject =
+        |record: &Recorded| Subject { name: record.name.clone(), json: String::new(), count: record.count };
+    let subjects: Vec<Subject> = records.iter().map(subject).collect();
+    let preset = match wanted.start {
+        Start::Preset(preset) => Some(preset),
+        Start::Anywhere | Start::Sandbox => None,
+    };
+    let mut search = Search::new(&subjects, wanted, preset)?;
+    let class = search.base.runtime_class.default.clone();
+    for (number, record) in records.iter().enumerate() {
+        for RecordedViolation { rule, path, found, wanted, remedy } in &record.violations {
+            let asks = asks_of(&Evidence {
+                rule,
+                path: path.clone(),
+                // A text that is cut or is not the value itself is no JSON.
+                value: serde_json::from_str(found).unwrap_or_default(),
+                found,
+                remedy,
+                csi_volume: None,
+                runtime_class: &class,
+            });
+            if asks.is_empty() {
+                let reason = format!("{path} is {found}, must be {wanted}: {remedy} ({rule})");
+                search.reasons[number].push(reason);
+            }
+            search.asks[number].extend(asks);
+        }
+    }
+    search.reload();
+    search.into_suggestion()
+}
+
 /// The search that begins from one preset.
 struct Search<'s> {
     subjects: &'s [Subject],

@@ -357,7 +357,9 @@ mod tests {
     /// The lines of a replica, which begin with a notice as those of a process on standard output do.
     fn trail_of(instance: &str, records: usize) -> Vec<String> {
         let (mut link, mut out) = (Link::default(), Vec::new());
-        link.seal(br#"{"time":"2026-11-24T12:00:00Z","notice":"started","version":"1"}"#, &mut out);
+        let started =
+            format!(r#"{{"time":"2026-11-24T12:00:00Z","notice":"started","version":"{instance}"}}"#);
+        link.seal(started.as_bytes(), &mut out);
         for number in 1..=records {
             let record = format!(r#"{{"cluster":"eu","instance":"{instance}","user":"u{number}"}}"#);
             link.seal(record.as_bytes(), &mut out);

@@ -14,10 +14,13 @@ mod table;
 mod top;
 mod verify;
 
+use std::{ops::ControlFlow, path::PathBuf};
+
 use clap::Subcommand;
 
 use super::{CliError, Status, print};
 use crate::audit::json_schema;
+use sandgate_engine::review::AuditRecord;
 
 const STATUS: &str = "Exit status: 0 fine, 1 some lines could not be read, 2 could not run.";
 
@@ -41,6 +44,15 @@ pub(super) fn run(command: &AuditCommand) -> Result<Status, CliError> {
         AuditCommand::Verify(args) => verify::run(args),
         AuditCommand::Schema => schema(),
     }
+}
+
+/// Hands each record of sandgate's trail to `take`. Lines that cannot be read are named on standard error.
+pub(super) fn each_record(files: &[PathBuf], mut take: impl FnMut(&AuditRecord)) -> Result<Status, CliError> {
+    let reading = source::SourceArgs::of_trail(files).each(None, false, |verdict| {
+        take(&verdict.record);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(if reading.unread > 0 { Status::Failed } else { Status::Fine })
 }
 
 fn schema() -> Result<Status, CliError> {

@@ -1,4 +1,4 @@
-//! The Pods that were created, or refused, according to the API server's audit log: events of `audit.k8s.io/v1` of level
+//! The Pods that were created, or denied, according to the API server's audit log: events of `audit.k8s.io/v1` of level
 //! `Request` or `RequestResponse`, which carry the object as it was sent.
 
 use std::path::PathBuf;

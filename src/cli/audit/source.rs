@@ -40,6 +40,11 @@ pub(super) enum LineKind {
 }
 
 impl SourceArgs {
+    /// Returns the arguments for files of sandgate's own trail.
+    pub(super) fn of_trail(files: &[PathBuf]) -> Self {
+        Self { files: files.to_vec(), apiserver: Vec::new() }
+    }
+
     /// Hands each verdict that is wanted to `take`, until that breaks off. Lines that cannot be read are named on
     /// standard error. `is_quiet`: there is to be no progress bar.
     pub(super) fn each(

@@ -23,7 +23,7 @@ use sandgate_engine::{
 /// Show what a policy would have denied of the Pods that were created
 ///
 /// Reads the API server's audit log and evaluates each Pod that somebody created, or tried to, as a webhook in mode enforce
-/// would have. Owners and rules that would have been denied are listed, and what was refused and would not be. Dry runs are
+/// would have. Owners and rules that would have been denied are listed, and what was not created and would not be denied. Dry runs are
 /// left out. A policy that selects namespaces by their labels holds for none here, since no log has the labels.
 #[derive(Debug, Args)]
 #[command(
@@ -61,9 +61,9 @@ const MAX_OWNERS: usize = 10_000;
 struct Counts {
     /// Pods that were created and would have been denied.
     newly_denied: u64,
-    /// Pods that were refused, by anything, and would have been denied.
+    /// Pods that were not created, for whatever reason, and would have been denied.
     still_denied: u64,
-    /// Pods that were refused, by anything, and would not have been denied.
+    /// Pods that were not created, for whatever reason, and would not have been denied.
     no_longer_denied: u64,
     /// Pods that were created and would have been.
     admitted: u64,
@@ -191,8 +191,8 @@ impl Replay {
         let _ = writeln!(text, "{} Pods evaluated", self.all.all());
         for (number, words) in [
             (newly_denied, "were created and would be denied"),
-            (still_denied, "were refused and would be denied"),
-            (no_longer_denied, "were refused and would not be denied by this policy"),
+            (still_denied, "were not created and would be denied"),
+            (no_longer_denied, "were not created and would not be denied by this policy"),
             (admitted, "were created and would be"),
         ] {
             let _ = writeln!(text, "{number:>8} {words}");

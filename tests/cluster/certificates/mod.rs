@@ -335,3 +335,26 @@ async fn the_api_server_patches_no_other_version_and_no_other_object() {
     installation.register_one(0).await;
     assert_eq!(patch(&second).await.expect_err("another object of that name"), 409);
 }
+
+#[tokio::test]
+async fn the_namespace_of_the_release_is_read_from_its_webhooks() {
+    let bed = testbed::shared().await;
+    let rest = bed.rest().await.expect("a client");
+    let namespace = bed.namespace(&rest, &json!({"generateName": "release-"})).await.expect("a namespace");
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [{"name": "mutate.sandgate.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"service": {"name": "sandgate", "namespace": namespace, "path": "/mutate"}}}],
+    });
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    rest.post(path, &configuration).await.expect("it is made");
+    let output = Command::new(program().expect("sandgate is built"))
+        .args(["certs", "show", "-o", "json", "--webhook-configuration", &namespace, "--kubeconfig"])
+        .arg(bed.kubeconfig())
+        .output()
+        .expect("it runs");
+    rest.delete(&format!("{path}/{namespace}")).await.expect("it is removed");
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(shown["namespace"], *namespace, "{shown:#}");
+}

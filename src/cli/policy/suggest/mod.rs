@@ -1,6 +1,7 @@
 //! `sandgate policy suggest`: the smallest policy that admits the Pods that are there.
 
 mod subjects;
+mod trail;
 
 use std::{fmt::Write, path::PathBuf};
 
@@ -20,14 +21,15 @@ use crate::policy_files::unknown_preset;
 use sandgate_engine::{
     policy::{Mode, PRESETS, PolicySet},
     scan::Owner,
-    suggest::{Start, Subject, Suggestion, Wanted, suggest},
+    suggest::{Recorded, Start, Subject, Suggestion, Unadmitted, Wanted, suggest, suggest_from_records},
     text::sanitize,
 };
 use subjects::Subjects;
+use trail::Trail;
 
 /// Suggest the smallest policy that admits the Pods that are there
 ///
-/// Reads the Pods of a cluster, of manifests, or of the API server's audit log, and prints a policy for each namespace: a
+/// Reads the Pods of a cluster, of manifests, or of the API server's audit log, or the violations of an audit trail, and prints a policy for each namespace: a
 /// preset, if one is meant for the engine that makes the Pods, and for every further opening which Pods ask for it and what
 /// it lets through. Whether a Pod is admitted is decided by the engine, under the policy that is printed. Privileged
 /// containers, privilege escalation, namespaces and folders of the host and runtime classes without gVisor are never
@@ -42,10 +44,15 @@ pub(in crate::cli) struct SuggestArgs {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Read the Pods that were created from the API server's audit log of level Request or RequestResponse, refused ones
+    /// Read the Pods that were created from the API server's audit log of level Request or RequestResponse, denied ones
     /// included; may be given several times
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     apiserver: Vec<PathBuf>,
+
+    /// Read the violations that sandgate's own audit trail has; may be given several times. A trail has no Pods, so this
+    /// policy is not evaluated
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "apiserver"])]
+    trail: Vec<PathBuf>,
 
     /// Namespaces of the Pods [default: the namespace of the context; for files, their own, else "workflows"]
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -56,7 +63,7 @@ pub(in crate::cli) struct SuggestArgs {
     all_namespaces: bool,
 
     /// Only Pods of the cluster with these labels, such as app=web
-    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["files", "apiserver"])]
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["files", "apiserver", "trail"])]
     selector: Option<String>,
 
     /// Files and folders to leave out of the folders, as in .gitignore; may be repeated
@@ -104,7 +111,9 @@ struct PodMetadata {
 }
 
 pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
-    let start = start(args.preset.as_deref())?;
+    if !args.trail.is_empty() {
+        return from_trail(args);
+    }
     let mut subjects = Subjects::default();
     let mut status = Status::Fine;
     if !args.files.is_empty() {
@@ -116,14 +125,7 @@ pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
     }
     let mut documents = Vec::new();
     for (namespace, pods) in subjects.by_namespace() {
-        let wanted = Wanted {
-            name: args.name.clone().unwrap_or_else(|| namespace.to_owned()),
-            namespaces: vec![namespace.to_owned()],
-            mode: args.mode,
-            start,
-            gvisor_classes: args.gvisor_class.clone(),
-        };
-        let suggestion = suggest(&pods, &wanted)?;
+        let suggestion = suggest(&pods, &wanted(args, namespace)?)?;
         if !suggestion.unadmitted.is_empty() {
             status = status.max(Status::Violations);
         }
@@ -143,6 +145,38 @@ pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
         status = Status::Failed;
     }
     Ok(status)
+}
+
+/// Suggests a policy for the violations of a trail.
+fn from_trail(args: &SuggestArgs) -> Result<Status, CliError> {
+    let (trail, mut status) = Trail::read(&args.trail, &args.namespace)?;
+    let mut documents = Vec::new();
+    for (namespace, records) in trail.by_namespace() {
+        let suggestion = suggest_from_records(&records, &wanted(args, namespace)?)?;
+        if !suggestion.unadmitted.is_empty() {
+            status = status.max(Status::Violations);
+        }
+        documents.push(trail_text(namespace, &records, &suggestion));
+    }
+    if documents.is_empty() {
+        return Err(CliError::new("the trail has no violation of a create: there is nothing to open"));
+    }
+    print(&documents.join("---\n"))?;
+    if trail.left_out > 0 {
+        note(&format!("{} of further owners are not looked at", count(trail.left_out, "record")));
+        status = Status::Failed;
+    }
+    Ok(status)
+}
+
+fn wanted(args: &SuggestArgs, namespace: &str) -> Result<Wanted, CliError> {
+    Ok(Wanted {
+        name: args.name.clone().unwrap_or_else(|| namespace.to_owned()),
+        namespaces: vec![namespace.to_owned()],
+        mode: args.mode,
+        start: start(args.preset.as_deref())?,
+        gvisor_classes: args.gvisor_class.clone(),
+    })
 }
 
 fn start(preset: Option<&str>) -> Result<Start, CliError> {
@@ -179,7 +213,7 @@ fn add_files(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliE
     Ok(CliError(failures).print())
 }
 
-/// Adds the Pods that were created, or refused, according to the API server's audit log.
+/// Adds the Pods that were created, or denied, according to the API server's audit log.
 fn add_creates(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliError> {
     let reading = pod_creates::each(&args.apiserver, |PodCreate { namespace, pod, .. }| {
         if args.namespace.is_empty() || args.namespace.iter().any(|wanted| *wanted == namespace) {
@@ -237,12 +271,31 @@ fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
         }
     }
     text += document;
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    text + &listed(&names, unadmitted)
+}
+
+fn trail_text(namespace: &str, records: &[Recorded], suggestion: &Suggestion) -> String {
+    let Suggestion { document, unadmitted, .. } = suggestion;
+    let owners = count(records.len(), "owner");
+    let mut text =
+        format!("# Suggested for the violations of {owners} of namespace {namespace} in an audit trail.\n");
+    text +=
+        "# A trail has no Pods, so this policy is not evaluated: check it with `sandgate scan --policy` or\n";
+    text += "# `sandgate policy replay`.\n";
+    text += document;
+    let names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+    text + &listed(&names, unadmitted)
+}
+
+/// Returns the Pods that are not admitted with what to change, as comments.
+fn listed(names: &[&str], unadmitted: &[Unadmitted]) -> String {
+    let mut text = String::new();
     if !unadmitted.is_empty() {
         text += "# Not admitted, and not opened by any suggestion. What to change:\n";
     }
     for pod in unadmitted {
-        let Subject { name, .. } = &pods[pod.subject];
-        let _ = writeln!(text, "# - {}", sanitize(name));
+        let _ = writeln!(text, "# - {}", sanitize(names[pod.subject]));
         for reason in &pod.reasons {
             let _ = writeln!(text, "#     {}", sanitize(reason));
         }
