@@ -124,7 +124,7 @@ fn review(policy: &Policy, info: &RequestInfo, object: Value, old_object: &Value
     for pod in pods {
         let Ok(mut tree) = pod_from_str(&pod.pod) else { return TemplateAnswer::unread(info) };
         let findings = evaluate(policy, &mut tree, None, Defaults::Fill);
-        if review.violations_of(pod, &object, findings.violations) && is_changed(&tree) {
+        if review.take_violations(pod, &object, &findings.violations) && is_changed(&tree) {
             admitted.push((pod, tree));
         }
     }
@@ -156,7 +156,7 @@ fn templates_before(old_object: &Value, namespace: &str) -> HashSet<String> {
 
 impl TemplateReview<'_> {
     /// Takes the violations of a Pod, and returns whether the Pod would be admitted for any creator.
-    fn violations_of(&mut self, pod: &PodTemplateRef, object: &Value, found: LeveledViolations) -> bool {
+    fn take_violations(&mut self, pod: &PodTemplateRef, object: &Value, found: &LeveledViolations) -> bool {
         if found.is_empty() {
             return true;
         }

@@ -217,7 +217,9 @@ fn put(object: &mut Json, path: &str, value: &Json) {
         };
         places = places.into_iter().flat_map(inner).collect();
     }
-    places.into_iter().for_each(|place| *place = value.clone());
+    for place in places {
+        *place = value.clone();
+    }
 }
 
 #[test]
