@@ -391,6 +391,27 @@ fn a_pod_that_some_users_may_create_is_not_warned_of() {
 }
 
 #[test]
+fn a_template_whose_fill_depends_on_the_creator_of_its_pods_is_not_filled() {
+    let of_users = "match: {users: ['system:serviceaccount:agents:*']}";
+    let other_user = "spec: {security: {runAsUser: {default: 2000, min: 2000, max: 2000}}}";
+    for keys in [
+        format!("profiles: [{{name: a, {of_users}, {other_user}}}]"),
+        "exempt: {users: ['system:serviceaccount:kube-system:job-controller']}".to_owned(),
+        "exempt: {groups: ['system:serviceaccounts:agents']}".to_owned(),
+    ] {
+        let answered = ask(&format!("{FILL}, {keys}"), &create(&job()));
+        assert_eq!((answered.result, answered.is_patched()), (TemplateResult::Conforms, false), "{keys}");
+    }
+    // A profile that cannot be that of the Pod, and people who create no Pods of templates, make no difference.
+    for keys in [
+        format!("profiles: [{{name: a, match: {{users: [a], labels: {{x: 'y'}}}}, {other_user}}}]"),
+        "exempt: {groups: [admins]}".to_owned(),
+    ] {
+        assert!(ask(&format!("{FILL}, {keys}"), &create(&job())).is_patched(), "{keys}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_allowed() {
     let mut broken = create(&job());
     broken["request"]["object"] = json!(vec![0; 300_000]);
