@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{
     CertError,
     issue::{self, Pem, Validity},
+    shifted, timestamp,
 };
 
 /// The SHA-256 of a certificate: what people compare, and what makes two of them the same.
@@ -46,10 +47,10 @@ pub struct Certificate {
     pub id: Fingerprint,
     /// In PEM.
     pub pem: String,
-    /// From when it holds, in seconds since 1970.
-    pub not_before: i64,
-    /// Until when.
-    pub not_after: i64,
+    /// The time from which it holds.
+    pub not_before: Timestamp,
+    /// The time until which it holds.
+    pub not_after: Timestamp,
 }
 
 impl Certificate {
@@ -59,8 +60,8 @@ impl Certificate {
         Ok(Self {
             id: Fingerprint(Sha256::digest(der).into()),
             pem: pem(der),
-            not_before: validity.not_before.timestamp(),
-            not_after: validity.not_after.timestamp(),
+            not_before: timestamp(validity.not_before.timestamp()),
+            not_after: timestamp(validity.not_after.timestamp()),
         })
     }
 }
@@ -119,18 +120,18 @@ pub struct Authority {
     pub key: Option<PrivateKey>,
     /// What it is there for.
     pub state: State,
-    /// Since when, in seconds since 1970.
-    pub since: i64,
+    /// The time since which it has this state.
+    pub since: Timestamp,
 }
 
 impl Authority {
-    /// Makes a new one that holds for `lifetime` seconds from `now` on.
+    /// Makes a new one that holds for `lifetime` from `now` on.
     ///
     /// # Errors
     /// As [`issue::authority`].
-    pub fn mint(state: State, now: i64, lifetime: i64) -> Result<Self, CertError> {
+    pub fn mint(state: State, now: Timestamp, lifetime: SignedDuration) -> Result<Self, CertError> {
         let Pem { certificate, key } =
-            issue::authority("sandgate CA", Validity { now, not_after: now + lifetime })?;
+            issue::authority("sandgate CA", Validity { now, not_after: shifted(now, lifetime) })?;
         let unfit = |problem| CertError::Unfit { path: "the new CA".into(), problem };
         let der = CertificateDer::from_pem_slice(certificate.as_bytes());
         let der = der.map_err(|error| unfit(format!("{error:?}")))?;
@@ -140,13 +141,13 @@ impl Authority {
 
     /// One that only goes on being trusted.
     #[must_use]
-    pub fn trusted_only(certificate: Certificate, since: i64) -> Self {
+    pub fn trusted_only(certificate: Certificate, since: Timestamp) -> Self {
         Self { certificate, key: None, state: State::Retiring, since }
     }
 
     /// Whether leaves are signed by it.
     #[must_use]
-    pub fn signs(&self, now: i64) -> bool {
+    pub fn signs(&self, now: Timestamp) -> bool {
         self.state == State::Active && self.key.is_some() && self.certificate.not_after > now
     }
 
@@ -176,7 +177,7 @@ pub fn write(authorities: &[Authority]) -> Vec<u8> {
         cert: certificate.pem.clone(),
         key: key.as_ref().map(|PrivateKey(key)| key.clone()),
         state: *state,
-        since: Timestamp::from_second(*since).unwrap_or_default(),
+        since: *since,
     });
     serde_json::to_vec_pretty(&stored.collect::<Vec<_>>()).expect("strings are always JSON")
 }
@@ -211,7 +212,7 @@ fn authority(Stored { cert, key, state, since }: Stored) -> Result<Authority, St
         }
     }
     let certificate = Certificate::from_der(&der)?;
-    Ok(Authority { certificate, key: key.map(PrivateKey), state, since: since.as_second() })
+    Ok(Authority { certificate, key: key.map(PrivateKey), state, since })
 }
 
 /// The certificates of a `caBundle`; what is none is passed over.
@@ -238,15 +239,17 @@ pub fn in_order(certificates: impl IntoIterator<Item = Certificate>) -> Vec<Cert
 mod tests {
     use super::*;
 
-    const NOW: i64 = 1_800_000_000;
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+    const LIFETIME: SignedDuration = SignedDuration::from_secs(1000);
 
     fn minted() -> Authority {
-        Authority::mint(State::Active, NOW, 1000).unwrap()
+        Authority::mint(State::Active, NOW, LIFETIME).unwrap()
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let list = [minted(), Authority::trusted_only(minted().certificate, NOW - 5)];
+        let list =
+            [minted(), Authority::trusted_only(minted().certificate, NOW - SignedDuration::from_secs(5))];
         assert_eq!(read(&write(&list)).unwrap(), list);
         let certificates = in_order(list.map(|authority| authority.certificate));
         assert_eq!(read_bundle(write_bundle(&certificates).as_bytes()), certificates);
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn a_new_one_holds_from_an_hour_ago_to_the_end_of_its_life() {
         let Certificate { not_before, not_after, .. } = minted().certificate;
-        assert_eq!((not_before, not_after), (NOW - 3600, NOW + 1000));
+        assert_eq!((not_before, not_after), (NOW - SignedDuration::from_hours(1), NOW + LIFETIME));
     }
 
     #[test]

@@ -7,18 +7,20 @@ use std::{
     path::Path,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use rustls::sign::CertifiedKey;
 
 use super::{
     CertError,
     issue::{self, Validity},
-    now,
+    now, shifted,
 };
 
-const DAY: i64 = 24 * 3600;
+/// How long a development CA is valid.
+const CA_LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// How long a development CA is valid, in seconds.
-const CA_LIFETIME: i64 = 365 * DAY;
+/// How long the certificate of one process is valid.
+const LEAF_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A leaf and the CA that signed it.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub struct DevCertificate {
     pub key: CertifiedKey,
     /// The CA in PEM, for `caBundle` and `curl --cacert`.
     pub ca_pem: String,
-    /// When the leaf expires, in seconds since 1970.
-    pub not_after: i64,
+    /// The time when the leaf expires.
+    pub not_after: Timestamp,
 }
 
 impl DevCertificate {
@@ -38,9 +40,11 @@ impl DevCertificate {
     /// When a name cannot stand in a certificate.
     pub fn new(names: &[String]) -> Result<Self, CertError> {
         let now = now();
-        let authority =
-            issue::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
-        let not_after = now + 7 * DAY;
+        let authority = issue::authority(
+            "sandgate development CA",
+            Validity { now, not_after: shifted(now, CA_LIFETIME) },
+        )?;
+        let not_after = shifted(now, LEAF_LIFETIME);
         let key = issue::leaf(names, &authority, Validity { now, not_after })?;
         Ok(Self { key, ca_pem: authority.certificate, not_after })
     }
@@ -53,22 +57,22 @@ impl DevCertificate {
         let path = folder.join("ca.crt");
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(&path, &self.ca_pem))
-            .map_err(|error| CertError::Io { path: path.display().to_string(), error })
+            .map_err(|source| CertError::Io { path: path.display().to_string(), source })
     }
 }
 
-/// Writes a new CA and a leaf for `names` that is valid for `lifetime` seconds into `folder`, which is made if absent:
+/// Writes a new CA and a leaf for `names` that is valid for `lifetime` into `folder`, which is made if absent:
 /// `ca.crt`, `tls.crt` and `tls.key`, of which only the owner may read the key. The CA's key is not kept.
 ///
 /// # Errors
 /// When a name cannot stand in a certificate, or the folder or a file cannot be written.
-pub fn write_files(folder: &Path, names: &[String], lifetime: i64) -> Result<(), CertError> {
+pub fn write_files(folder: &Path, names: &[String], lifetime: SignedDuration) -> Result<(), CertError> {
     let now = now();
-    let not_after = now + lifetime.min(CA_LIFETIME);
+    let not_after = shifted(now, lifetime.min(CA_LIFETIME));
     let authority =
-        issue::authority("sandgate development CA", Validity { now, not_after: now + CA_LIFETIME })?;
+        issue::authority("sandgate development CA", Validity { now, not_after: shifted(now, CA_LIFETIME) })?;
     let leaf = issue::leaf_pem(names, &authority, Validity { now, not_after })?;
-    let failed = |path: &Path, error| CertError::Io { path: path.display().to_string(), error };
+    let failed = |path: &Path, source| CertError::Io { path: path.display().to_string(), source };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     let files = [
         ("ca.crt", authority.certificate, 0o644),
@@ -107,7 +111,7 @@ mod tests {
         let folder = folder.path().join("certs");
         let names = ["localhost".to_string(), "127.0.0.1".to_string()];
         for _ in 0..2 {
-            write_files(&folder, &names, 90 * DAY).unwrap();
+            write_files(&folder, &names, SignedDuration::from_hours(90 * 24)).unwrap();
             let loaded = certs::load(&folder, &certs::read(&folder).unwrap(), &names, now()).unwrap();
             assert_eq!(loaded.names, names);
             let mode = fs::metadata(folder.join("tls.key")).unwrap().permissions().mode();
@@ -120,7 +124,7 @@ mod tests {
     fn a_name_that_no_certificate_can_hold_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("certs");
-        assert!(write_files(&folder, &["kö".to_string()], DAY).is_err());
+        assert!(write_files(&folder, &["kö".to_string()], LEAF_LIFETIME).is_err());
         assert!(!folder.exists());
     }
 }

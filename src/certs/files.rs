@@ -2,13 +2,14 @@
 
 use std::{fs, path::Path};
 
+use jiff::Timestamp;
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::{CertError, provider};
+use super::{CertError, provider, timestamp};
 
 /// The bytes of the two files.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -18,8 +19,8 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 pub struct Loaded {
     /// What is served.
     pub key: CertifiedKey,
-    /// When it expires, in seconds since 1970.
-    pub not_after: i64,
+    /// The time when it expires.
+    pub not_after: Timestamp,
     /// The names it holds for.
     pub names: Vec<String>,
 }
@@ -31,17 +32,22 @@ pub struct Loaded {
 pub fn read(folder: &Path) -> Result<Pair, CertError> {
     let file = |name| {
         let path = folder.join(name);
-        fs::read(&path).map_err(|error| CertError::Io { path: path.display().to_string(), error })
+        fs::read(&path).map_err(|source| CertError::Io { path: path.display().to_string(), source })
     };
     Ok((file("tls.crt")?, file("tls.key")?))
 }
 
-/// Makes a servable certificate of the two files' bytes. `now` is in seconds since 1970; `wanted` are names the
-/// certificate must hold for.
+/// Makes a servable certificate of the two files' bytes. `wanted` are names that the certificate must hold for at
+/// `now`.
 ///
 /// # Errors
 /// When they do not belong together, are expired or not yet valid, or hold for no or the wrong name.
-pub fn load(folder: &Path, (chain, key): &Pair, wanted: &[String], now: i64) -> Result<Loaded, CertError> {
+pub fn load(
+    folder: &Path,
+    (chain, key): &Pair,
+    wanted: &[String],
+    now: Timestamp,
+) -> Result<Loaded, CertError> {
     let unfit = |file: &str, problem: String| CertError::Unfit {
         path: folder.join(file).display().to_string(),
         problem,
@@ -60,15 +66,16 @@ pub fn load(folder: &Path, (chain, key): &Pair, wanted: &[String], now: i64) -> 
 pub(super) fn inspect(
     leaf: &CertificateDer,
     wanted: &[String],
-    now: i64,
-) -> Result<(i64, Vec<String>), String> {
+    now: Timestamp,
+) -> Result<(Timestamp, Vec<String>), String> {
     let (_, leaf) =
         X509Certificate::from_der(leaf).map_err(|error| format!("no X.509 certificate: {error}"))?;
     let validity = leaf.validity();
-    if validity.not_after.timestamp() <= now {
+    let not_after = timestamp(validity.not_after.timestamp());
+    if not_after <= now {
         return Err(format!("expired on {}", validity.not_after));
     }
-    if validity.not_before.timestamp() > now {
+    if timestamp(validity.not_before.timestamp()) > now {
         return Err(format!("not valid before {}", validity.not_before));
     }
     let names: Vec<String> = match leaf.subject_alternative_name() {
@@ -81,7 +88,7 @@ pub(super) fn inspect(
     if let Some(wanted) = wanted.iter().find(|wanted| !names.iter().any(|name| covers(name, wanted))) {
         return Err(format!("holds for {}, not for {wanted}", names.join(", ")));
     }
-    Ok((validity.not_after.timestamp(), names))
+    Ok((not_after, names))
 }
 
 fn name(general: &GeneralName) -> Option<String> {
@@ -110,8 +117,6 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_800_000_000;
-
     fn pair(names: &[&str], years: (i32, i32)) -> Pair {
         let mut params =
             CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
@@ -123,7 +128,7 @@ mod tests {
 
     fn loaded(pair: &Pair, wanted: &[&str]) -> Result<Loaded, CertError> {
         let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        load(Path::new("certs"), pair, &wanted, NOW)
+        load(Path::new("certs"), pair, &wanted, Timestamp::constant(1_800_000_000, 0))
     }
 
     fn problem(pair: &Pair, wanted: &[&str]) -> String {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -27,12 +28,12 @@ pub struct Served {
     chain: Vec<CertificateDer<'static>>,
     /// The names that it holds for.
     pub names: Vec<String>,
-    /// Its end, in seconds since 1970.
-    pub not_after: i64,
+    /// The time when it expires.
+    pub not_after: Timestamp,
 }
 
 impl Served {
-    fn read(chain: Vec<CertificateDer<'static>>, now: i64) -> Result<Self, String> {
+    fn read(chain: Vec<CertificateDer<'static>>, now: Timestamp) -> Result<Self, String> {
         let leaf = chain.first().ok_or("it presents no certificate")?;
         let (not_after, names) = inspect(leaf, &[], now)?;
         Ok(Self { chain, names, not_after })
@@ -42,7 +43,7 @@ impl Served {
     ///
     /// # Errors
     /// When it cannot be reached, or presents no certificate that can be used at `now`.
-    pub async fn by(address: &str, now: i64) -> Result<Self, String> {
+    pub async fn by(address: &str, now: Timestamp) -> Result<Self, String> {
         const PATIENCE: Duration = Duration::from_secs(10);
         let asking = async {
             let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
@@ -68,12 +69,12 @@ impl Served {
     pub fn issuer<'c>(
         &self,
         mut authorities: impl Iterator<Item = &'c Certificate>,
-        now: i64,
+        now: Timestamp,
     ) -> Option<Fingerprint> {
         authorities.find(|authority| self.chains_to(authority, now)).map(|authority| authority.id)
     }
 
-    fn chains_to(&self, authority: &Certificate, now: i64) -> bool {
+    fn chains_to(&self, authority: &Certificate, now: Timestamp) -> bool {
         let chains = || {
             let (leaf, others) = self.chain.split_first()?;
             let name = ServerName::try_from(self.names.first()?.replace('*', "any")).ok()?;
@@ -81,7 +82,7 @@ impl Served {
             roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).ok()?).ok()?;
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok()?;
-            let now = UnixTime::since_unix_epoch(Duration::from_secs(now.try_into().ok()?));
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(now.as_second().try_into().ok()?));
             verifier.verify_server_cert(leaf, others, &name, &[], now).ok()
         };
         chains().is_some()
@@ -129,22 +130,25 @@ impl ServerCertVerifier for AnyIssuer {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::certs::{
         ca::{Authority, State, read_bundle, write_bundle},
         issue::{self, Validity},
     };
 
-    const NOW: i64 = 1_800_000_000;
+    const LIFETIME: SignedDuration = SignedDuration::from_secs(500);
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
     fn authority() -> Authority {
-        Authority::mint(State::Active, NOW, 1000).unwrap()
+        Authority::mint(State::Active, NOW, LIFETIME * 2).unwrap()
     }
 
     fn leaf(authority: &Authority) -> Served {
         let names = ["sandgate.sandgate-system.svc".to_string(), "127.0.0.1".to_string()];
         let signer = authority.signer().unwrap();
-        let key = issue::leaf(&names, &signer, Validity { now: NOW, not_after: NOW + 500 }).unwrap();
+        let key = issue::leaf(&names, &signer, Validity { now: NOW, not_after: NOW + LIFETIME }).unwrap();
         Served::read(key.cert, NOW).unwrap()
     }
 
@@ -163,9 +167,10 @@ mod tests {
         let authority = authority();
         let leaf = leaf(&authority);
         assert_eq!(leaf.names, ["sandgate.sandgate-system.svc", "127.0.0.1"]);
-        assert_eq!(leaf.not_after, NOW + 500);
-        for (now, holds) in [(NOW - 3599, true), (NOW + 499, true), (NOW - 3601, false), (NOW + 501, false)] {
-            assert_eq!(leaf.chains_to(&authority.certificate, now), holds, "{now}");
+        assert_eq!(leaf.not_after, NOW + LIFETIME);
+        for (seconds, holds) in [(-3599, true), (499, true), (-3601, false), (501, false)] {
+            let at = NOW + SignedDuration::from_secs(seconds);
+            assert_eq!(leaf.chains_to(&authority.certificate, at), holds, "{at}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! rcgen's own defaults are valid from 1975 to 4096, carry no authority key id and a serial made of the key.
 
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
@@ -12,10 +13,10 @@ use rustls::{
 };
 use time::OffsetDateTime;
 
-use super::{CertError, provider};
+use super::{CertError, provider, shifted};
 
-/// How far back a certificate is valid, in seconds: a peer's clock may be behind.
-pub const BACKDATED: i64 = 3600;
+/// How far back a certificate is valid: a peer's clock may be behind.
+pub const BACKDATED: SignedDuration = SignedDuration::from_hours(1);
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
@@ -26,13 +27,13 @@ pub struct Pem {
     pub key: String,
 }
 
-/// From when to when a certificate holds, in seconds since 1970.
+/// From when to when a certificate holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// Now, to the one who makes it.
-    pub now: i64,
+    pub now: Timestamp,
     /// Its end.
-    pub not_after: i64,
+    pub not_after: Timestamp,
 }
 
 /// Makes a CA that signs leaves and no other CA.
@@ -91,15 +92,15 @@ fn params(
 ) -> Result<CertificateParams, CertError> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = moment(now - BACKDATED)?;
+    params.not_before = moment(shifted(now, -BACKDATED))?;
     params.not_after = moment(not_after)?;
     params.use_authority_key_identifier_extension = true;
     params.serial_number = Some(random_serial());
     Ok(params)
 }
 
-fn moment(seconds: i64) -> Result<OffsetDateTime, CertError> {
-    OffsetDateTime::from_unix_timestamp(seconds)
+fn moment(time: Timestamp) -> Result<OffsetDateTime, CertError> {
+    OffsetDateTime::from_unix_timestamp(time.as_second())
         .map_err(|error| CertError::Unfit { path: "the new certificate".into(), problem: error.to_string() })
 }
 

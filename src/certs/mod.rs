@@ -7,9 +7,10 @@ pub mod inspect;
 pub mod issue;
 pub mod plan;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jiff::{SignedDuration, Timestamp};
 use rustls::{
     server::{ClientHello, ResolvesServerCert, danger::ClientCertVerifier},
     sign::CertifiedKey,
@@ -22,12 +23,13 @@ pub use files::{Loaded, Pair, load, read};
 #[derive(Debug, thiserror::Error)]
 pub enum CertError {
     /// A file cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {source}")]
     Io {
         /// The file.
         path: String,
         /// The error of the operating system.
-        error: std::io::Error,
+        #[source]
+        source: std::io::Error,
     },
     /// What was read is no certificate that can be served.
     #[error("{path}: {problem}")]
@@ -88,9 +90,21 @@ pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Seconds since 1970.
+/// Returns the time by this machine's clock, in whole seconds as certificates have it.
 #[must_use]
-pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+pub fn now() -> Timestamp {
+    timestamp(Timestamp::now().as_second())
+}
+
+/// Returns the time that is so many seconds after 1970, or the latest or earliest one if it is beyond: a certificate may
+/// hold until the end of the year 9999.
+fn timestamp(seconds: i64) -> Timestamp {
+    let beyond = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_second(seconds).unwrap_or(beyond)
+}
+
+/// Returns the time that is `duration` later, or the latest or earliest one if it is beyond.
+fn shifted(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    let beyond = if duration.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+    time.checked_add(duration).unwrap_or(beyond)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use axum::http::Request;
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
@@ -82,8 +82,8 @@ pub(super) fn run(command: &CertsCommand) -> Result<Status, CliError> {
 }
 
 fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, CliError> {
-    const DAY: i64 = 24 * 3600;
-    certs::write_files(out, name, i64::from(*days) * DAY).map_err(CliError::new)?;
+    let lifetime = SignedDuration::from_hours(24 * i64::from(*days));
+    certs::write_files(out, name, lifetime).map_err(CliError::new)?;
     print(&format!("{}: ca.crt, tls.crt and tls.key for {}\n", out.display(), name.join(", ")))?;
     Ok(Status::Fine)
 }
@@ -192,7 +192,7 @@ impl Report {
             authorities: observed.authorities().iter().map(shown_authority).collect(),
             configurations: shown_configurations(observed, watched),
             served,
-            due: due.iter().map(|due| ShownDue { at: moment(due.at), what: what(due.what) }).collect(),
+            due: due.iter().map(|due| ShownDue { at: due.at, what: what(due.what) }).collect(),
             problems,
         }
     }
@@ -211,7 +211,7 @@ fn secret_problems(observed: &Observed) -> Vec<String> {
         Secret::Holds(_) => None,
     };
     let skew = (observed.skew.abs() > LARGEST_SKEW)
-        .then(|| format!("the API server's clock is {} s ahead of this one", observed.skew));
+        .then(|| format!("the API server's clock is {} s ahead of this one", observed.skew.as_secs()));
     secret.into_iter().chain(skew).collect()
 }
 
@@ -254,8 +254,8 @@ fn shown_authority(Authority { certificate, key, state, since }: &Authority) -> 
     ShownAuthority {
         state: *state,
         fingerprint: certificate.id.to_string(),
-        not_after: moment(certificate.not_after),
-        since: moment(*since),
+        not_after: certificate.not_after,
+        since: *since,
         has_key: key.is_some(),
     }
 }
@@ -296,11 +296,11 @@ fn shown_served(
     let problem = issuer.is_none().then(|| format!("{address} serves a certificate of no CA of the Secret"));
     let Served { names, not_after, .. } = served;
     let issuer = issuer.map(|issuer| issuer.to_string());
-    (Some(ShownServed { address: address.to_string(), names, not_after: moment(not_after), issuer }), problem)
+    (Some(ShownServed { address: address.to_string(), names, not_after, issuer }), problem)
 }
 
 fn overdue(due: &Due) -> String {
-    format!("overdue since {}: {}", moment(due.at), what(due.what))
+    format!("overdue since {}: {}", due.at, what(due.what))
 }
 
 fn what(upkeep: Upkeep) -> String {
@@ -311,10 +311,6 @@ fn what(upkeep: Upkeep) -> String {
         Upkeep::Renew => "the certificate is renewed".to_string(),
         Upkeep::Settle => "every API server has noticed what was published".to_string(),
     }
-}
-
-fn moment(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 impl fmt::Display for Report {

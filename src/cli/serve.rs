@@ -4,6 +4,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Durat
 
 use axum::http::Uri;
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 
 use super::cluster_args::ClusterArgs;
 use crate::{
@@ -123,13 +124,13 @@ struct ManagedArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// How long a CA lives
-    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.authority, hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.authority.as_secs(), hide = true, value_parser = lifetime())]
     ca_lifetime: i64,
     /// How long a certificate lives
-    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.leaf, hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.leaf.as_secs(), hide = true, value_parser = lifetime())]
     leaf_lifetime: i64,
     /// How long a new CA is published before it signs
-    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.promote_after, hide = true, value_parser = lifetime())]
+    #[arg(long, value_name = "SECONDS", default_value_t = Lifetimes::DEFAULT.promote_after.as_secs(), hide = true, value_parser = lifetime())]
     promote_after: i64,
     /// How often the Secret and the webhook configurations are looked at, whatever happens
     #[arg(long, value_name = "SECONDS", default_value = "60", hide = true, value_parser = seconds)]
@@ -405,8 +406,9 @@ fn settings(args: ServeArgs, certificate: CertificateSource) -> Settings {
 fn managed(args: &ManagedArgs, names: Vec<String>) -> CertificateSource {
     let ManagedArgs { cluster, ca_lifetime, leaf_lifetime, promote_after, check_interval, arm_after } = args;
     let (access, watched) = cluster.clone().split();
-    let lifetimes =
-        Lifetimes { authority: *ca_lifetime, leaf: *leaf_lifetime, promote_after: *promote_after };
+    let [authority, leaf, promote_after] =
+        [*ca_lifetime, *leaf_lifetime, *promote_after].map(SignedDuration::from_secs);
+    let lifetimes = Lifetimes { authority, leaf, promote_after };
     let settings = cluster::Settings {
         watched,
         names,

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use axum::http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
-use jiff::fmt::rfc2822;
+use jiff::{Timestamp, fmt::rfc2822};
 use kube::{Client, client::Body};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -52,17 +52,23 @@ impl fmt::Display for Target<'_> {
 }
 
 /// Why a request did not do what it should.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The API server does not answer.
-    #[error("the API server does not answer ({0})")]
-    Unreachable(String),
+    #[error("the API server does not answer ({reason})")]
+    Unreachable {
+        /// The innermost reason.
+        reason: String,
+        /// The error of the client, if it has one.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
     /// Another writer was faster.
     #[error("{0} has changed in the meantime")]
     Conflict(String),
-    /// The API server denies the request.
+    /// The API server rejects the request.
     #[error("cannot {doing}: {message}{remedy}")]
-    DeniedPod {
+    Rejected {
         /// What was tried.
         doing: String,
         /// Its message.
@@ -75,7 +81,16 @@ pub enum ApiError {
     Unreadable {
         /// What was tried.
         doing: String,
+        /// The error of the reader.
+        #[source]
+        source: serde_json::Error,
     },
+}
+
+impl ApiError {
+    fn unreachable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unreachable { reason: reason(&error), source: Some(Box::new(error)) }
+    }
 }
 
 /// A way to the API server.
@@ -90,7 +105,7 @@ pub struct Api {
 pub(super) struct Answer {
     /// The object; `None` where there is none.
     pub(super) is: Option<Value>,
-    pub(super) date: Option<i64>,
+    pub(super) date: Option<Timestamp>,
 }
 
 impl Api {
@@ -172,18 +187,19 @@ impl Api {
         let asking = async {
             let answer = self.ask(method, &path, content_type, body).await?;
             let (head, body) = answer.into_parts();
-            let body = body.collect().await.map_err(|error| ApiError::Unreachable(reason(&error)))?;
+            let body = body.collect().await.map_err(ApiError::unreachable)?;
             Ok((head, body.to_bytes()))
         };
-        let late = || ApiError::Unreachable(format!("not within {} s", PATIENCE.as_secs()));
+        let late =
+            || ApiError::Unreachable { reason: format!("not within {} s", PATIENCE.as_secs()), source: None };
         let (head, body) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
-        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(seconds);
+        let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(date_of);
         match head.status {
             StatusCode::NOT_FOUND if verb != "create" => Ok(Answer { is: None, date }),
             StatusCode::CONFLICT => Err(ApiError::Conflict(target.to_string())),
             status if status.is_success() => {
                 let is = serde_json::from_slice(&body)
-                    .map_err(|_| ApiError::Unreadable { doing: format!("{verb} {target}") })?;
+                    .map_err(|source| ApiError::Unreadable { doing: format!("{verb} {target}"), source })?;
                 Ok(Answer { is: Some(is), date })
             }
             status => Err(rejected(status, &body, verb, target)),
@@ -203,8 +219,7 @@ impl Api {
         if status.is_success() {
             return Ok(answer.into_body());
         }
-        let body =
-            answer.into_body().collect().await.map_err(|error| ApiError::Unreachable(reason(&error)))?;
+        let body = answer.into_body().collect().await.map_err(ApiError::unreachable)?;
         Err(rejected(status, &body.to_bytes(), "watch", target))
     }
 
@@ -215,14 +230,14 @@ impl Api {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<Response<Body>, ApiError> {
-        let uri: Uri = path.parse().map_err(|_| ApiError::Unreachable(format!("{path} is no path")))?;
+        let uri: Uri = path.parse().map_err(ApiError::unreachable)?;
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         if let Ok(content_type) = content_type.parse() {
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
-        self.client.send(request).await.map_err(|error| ApiError::Unreachable(reason(&error)))
+        self.client.send(request).await.map_err(ApiError::unreachable)
     }
 }
 
@@ -248,7 +263,7 @@ fn rejected(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> 
     let denied = message.split_once(" cannot ").and_then(|(_, rest)| rest.split_once(" resource "));
     let remedy =
         if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
-    ApiError::DeniedPod { doing, message, remedy }
+    ApiError::Rejected { doing, message, remedy }
 }
 
 /// What to do about a rejection.
@@ -281,8 +296,8 @@ fn reason(error: &dyn Error) -> String {
     innermost.to_string()
 }
 
-fn seconds(date: &str) -> Option<i64> {
-    rfc2822::parse(date).ok().map(|date| date.timestamp().as_second())
+fn date_of(text: &str) -> Option<Timestamp> {
+    rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
 
 #[cfg(test)]
@@ -338,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_date_of_an_answer_is_read() {
-        assert_eq!(seconds("Thu, 01 Jan 1970 00:01:00 GMT"), Some(60));
-        assert_eq!(seconds("yesterday"), None);
+        assert_eq!(date_of("Thu, 01 Jan 1970 00:01:00 GMT"), Timestamp::from_second(60).ok());
+        assert_eq!(date_of("yesterday"), None);
     }
 }

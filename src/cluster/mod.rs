@@ -14,7 +14,7 @@ use std::{env, path::PathBuf};
 
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 pub use api::{Api, ApiError};
@@ -29,21 +29,22 @@ pub use snapshot::{Snapshot, Watched};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A kubeconfig that cannot be used.
-    #[error("kubeconfig {path}: {problem}")]
+    #[error("kubeconfig {path}: {source}")]
     Kubeconfig {
         /// The file, or files.
         path: String,
         /// What is wrong with it.
-        problem: String,
+        #[source]
+        source: KubeconfigError,
     },
     /// Neither a kubeconfig nor a service account.
     #[error(
         "no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH"
     )]
-    Outside(String),
+    Outside(#[source] InClusterError),
     /// Its TLS settings cannot be used.
     #[error("cannot set up the connection to the API server: {0}")]
-    Client(String),
+    Client(#[source] Box<kube::Error>),
 }
 
 /// Where the API server is, and where in it we are.
@@ -74,22 +75,20 @@ impl Access {
 pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
     let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => from_files(path).await?,
-        None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
+        None => Config::incluster().map_err(ConnectError::Outside)?,
     };
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()))?;
+    let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
     Ok(Api::new(client, namespace))
 }
 
 /// Several files, as in `KUBECONFIG`, are taken together.
 async fn from_files(path: PathBuf) -> Result<Config, ConnectError> {
-    let unfit = |problem: String| ConnectError::Kubeconfig { path: path.display().to_string(), problem };
+    let unfit = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
     let mut merged = Kubeconfig::default();
     for file in env::split_paths(&path) {
-        let next = Kubeconfig::read_from(&file).map_err(|error| unfit(error.to_string()))?;
-        merged = merged.merge(next).map_err(|error| unfit(error.to_string()))?;
+        let next = Kubeconfig::read_from(&file).map_err(unfit)?;
+        merged = merged.merge(next).map_err(unfit)?;
     }
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
-        .await
-        .map_err(|error| unfit(error.to_string()))
+    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await.map_err(unfit)
 }

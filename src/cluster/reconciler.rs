@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio::{
     sync::Notify,
@@ -82,8 +83,8 @@ enum Failure {
 enum Round {
     /// Something was changed, and is to be looked at again.
     Changed,
-    /// There is nothing to do before so many seconds have passed.
-    Quiet(i64),
+    /// There is nothing to do before so much time has passed.
+    Quiet(Duration),
     /// This is in the way.
     Failed(Vec<String>),
 }
@@ -137,10 +138,9 @@ impl Reconciler {
                     self.metrics.failing.set(0);
                     sleep(pause.longer()).await;
                 }
-                Round::Quiet(seconds) => {
+                Round::Quiet(due) => {
                     self.metrics.failing.set(0);
                     pause.over();
-                    let due = Duration::from_secs(seconds.unsigned_abs());
                     self.wait(due.min(jittered(self.settings.check_interval))).await;
                 }
                 Round::Failed(problems) => {
@@ -201,7 +201,8 @@ impl Reconciler {
         self.log_changes(problems, |remark| tracing::warn!("{remark}"));
         let now = view.observed.now;
         let due = plan::due(&view.observed, &self.memory, self.settings.lifetimes);
-        Round::Quiet(due.iter().map(|due| due.at - now).find(|wait| *wait > 0).unwrap_or(i64::MAX))
+        let wait = due.iter().map(|due| due.at.duration_since(now)).find(SignedDuration::is_positive);
+        Round::Quiet(wait.map_or(Duration::MAX, SignedDuration::unsigned_abs))
     }
 
     /// Each part stands for itself: what fails does not hold up the others.
@@ -351,10 +352,10 @@ impl Reconciler {
         let (issued, not_after) = (view.observed.now, *not_after);
         let key = issue::leaf(&self.settings.names, &signer, Validity { now: issued, not_after })?;
         self.resolver.replace(key);
-        self.metrics.served_expiry.set(not_after);
+        self.metrics.served_expiry.set(not_after.as_second());
         self.metrics.renewals.succeeded.inc();
         self.memory.leaf = Some(Leaf { issuer: issuer.certificate.clone(), issued, not_after });
-        tracing::info!(names = ?self.settings.names, not_after, "Certificate signed");
+        tracing::info!(names = ?self.settings.names, %not_after, "Certificate signed");
         Ok(())
     }
 
@@ -362,8 +363,8 @@ impl Reconciler {
         let observed = &view.observed;
         let active = observed.authorities().iter().find(|authority| authority.state == State::Active);
         let issuer = self.memory.leaf.as_ref().map(|leaf| leaf.issuer.id);
-        self.metrics.clock_skew.set(observed.skew);
-        self.metrics.ca_expiry.set(active.map_or(0, |active| active.certificate.not_after));
+        self.metrics.clock_skew.set(observed.skew.as_secs());
+        self.metrics.ca_expiry.set(active.map_or(0, |active| active.certificate.not_after.as_second()));
         for (kind, found) in Kind::ALL.into_iter().zip(&observed.configurations) {
             let is_published = found.as_ref().is_some_and(|configuration| {
                 configuration.is_right() && issuer.is_some_and(|issuer| configuration.publishes(issuer))
@@ -397,8 +398,10 @@ impl Reconciler {
         let skew = view.observed.skew;
         let skew = (skew.abs() > LARGEST_SKEW).then(|| {
             format!(
-                "The API server's clock is {skew} s ahead of ours, more than {LARGEST_SKEW}: the CAs are left alone, \
-                 serving goes on; put this node's clock right"
+                "The API server's clock is {} s ahead of ours, more than {}: the CAs are left alone, \
+                 serving goes on; put this node's clock right",
+                skew.as_secs(),
+                LARGEST_SKEW.as_secs()
             )
         });
         absent.chain(problems).chain(drift).chain(skew).collect()

@@ -83,12 +83,15 @@ pub(super) fn replaced(object: &Value, authorities: &[Authority], was_armed: [bo
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
-    use crate::certs::ca::State;
+    use crate::certs::{self, ca::State};
 
     #[test]
     fn what_is_written_is_read_back() {
-        let authorities = [Authority::mint(State::Active, 1_800_000_000, 1000).unwrap()];
+        let authorities =
+            [Authority::mint(State::Active, certs::now(), SignedDuration::from_hours(1)).unwrap()];
         let mut stored = empty("sandgate-system", "sandgate-ca");
         stored["metadata"]["resourceVersion"] = json!("7");
         for armed in [[false, false], [true, false], [false, true], [true, true]] {

@@ -1,6 +1,6 @@
 //! One look at the cluster.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ impl Snapshot {
         let registered = [mutating.await?.is, validating.await?.is];
         let registered = registered.map(|object| object.as_ref().map(Registered::read));
         let seen = registered.each_ref().map(|found| found.as_ref().map(|found| found.seen.clone()));
-        let (skew, was_armed) = (now - here, secret::was_armed(stored.as_ref()));
+        let (skew, was_armed) = (now.duration_since(here), secret::was_armed(stored.as_ref()));
         let observed =
             Observed { now, skew, secret: secret::read(stored.as_ref()), was_armed, configurations: seen };
         Ok(Self { observed, secret: stored, registered, at })
@@ -81,6 +81,6 @@ impl Snapshot {
 
     /// Whether it is too old to be acted upon: this process was stopped, or the API server slow.
     pub(super) fn is_stale(&self) -> bool {
-        self.at.elapsed() > Duration::from_secs(STALE_AFTER.unsigned_abs())
+        self.at.elapsed() > STALE_AFTER.unsigned_abs()
     }
 }

@@ -200,9 +200,9 @@ fn time(entry: &Value) -> Option<Timestamp> {
 }
 
 /// When we have changed it.
-fn changed(managed_fields: &[Value]) -> Option<i64> {
+fn changed(managed_fields: &[Value]) -> Option<Timestamp> {
     let ours = managed_fields.iter().filter(|entry| is_ours(entry));
-    ours.filter_map(time).max().map(Timestamp::as_second)
+    ours.filter_map(time).max()
 }
 
 /// Who changed it last, of all but us.
@@ -214,8 +214,13 @@ fn last_manager(managed_fields: &[Value]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
-    use crate::certs::ca::{Authority, State};
+    use crate::certs::{
+        self,
+        ca::{Authority, State},
+    };
 
     fn rule(resource: &str) -> Value {
         json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]})
@@ -252,7 +257,7 @@ mod tests {
         let Registered { seen, problem, .. } = Registered::read(&configuration(&wanted, &webhooks));
         let rules: Vec<_> = seen.webhooks.iter().map(|webhook| webhook.rules).collect();
         assert_eq!(rules, [Rules::Right, Rules::Missing, Rules::Outdated]);
-        assert_eq!((seen.changed, seen.is_applied, problem), (Some(60), false, None));
+        assert_eq!((seen.changed, seen.is_applied, problem), (Timestamp::from_second(60).ok(), false, None));
     }
 
     #[test]
@@ -267,7 +272,7 @@ mod tests {
         assert!(registered.seen.is_applied);
         assert_eq!(
             (registered.seen.changed, registered.last_manager.as_deref()),
-            (Some(60), Some("kubectl-replace"))
+            (Timestamp::from_second(60).ok(), Some("kubectl-replace"))
         );
         let kept: Vec<Value> = object["metadata"]["managedFields"].as_array().unwrap()[..2].to_vec();
         assert_eq!(registered.patch(&publish)["metadata"]["managedFields"], Value::Array(kept));
@@ -275,7 +280,8 @@ mod tests {
 
     #[test]
     fn only_what_is_ours_is_written_and_rules_only_when_it_arms() {
-        let certificate = Authority::mint(State::Active, 1_800_000_000, 1000).unwrap().certificate;
+        let certificate =
+            Authority::mint(State::Active, certs::now(), SignedDuration::from_hours(1)).unwrap().certificate;
         let webhooks = json!([
             {"name": "a", "clientConfig": {"url": "https://x"}},
             {"name": "b", "rules": [rule("nodes")], "failurePolicy": "Fail"},

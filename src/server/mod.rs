@@ -28,6 +28,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
@@ -316,8 +317,8 @@ struct Served {
 }
 
 async fn certificate(source: &CertificateSource, shared: &Shared) -> Result<Served, ServeError> {
-    let serve = |key, not_after, pair| {
-        shared.metrics.certificates.served_expiry.set(not_after);
+    let serve = |key, not_after: Timestamp, pair| {
+        shared.metrics.certificates.served_expiry.set(not_after.as_second());
         Served { resolver: Resolver::new(key), pair, reconciler: None }
     };
     match source {

@@ -57,9 +57,9 @@ pub(super) fn watch_certificate(
     let apply = move |pair: &Pair| {
         let loaded = certs::load(&folder, pair, &names, certs::now()).map_err(|error| error.to_string())?;
         let Loaded { key, not_after, names } = loaded;
-        tracing::info!(?names, not_after, "Certificate reloaded");
+        tracing::info!(?names, %not_after, "Certificate reloaded");
         resolver.replace(key);
-        expiry.set(not_after);
+        expiry.set(not_after.as_second());
         Ok(())
     };
     let metrics = shared.metrics.certificate_files.clone();

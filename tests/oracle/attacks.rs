@@ -1,4 +1,4 @@
-//! For each opening of a policy the attack that its bound keeps off: the loader denies the policy, or the Pod is denied.
+//! For each opening of a policy the attack that its bound keeps off: the loader rejects the policy, or the Pod is denied.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -20,7 +20,7 @@ struct Attack {
     spec: Json,
     /// What the loader's error says.
     #[serde(default)]
-    denied: Option<String>,
+    rejected: Option<String>,
     /// What is set in the complete Pod, by JSON pointer; null takes a field out.
     #[serde(default)]
     set: BTreeMap<String, Json>,
@@ -50,13 +50,13 @@ fn each_opening_keeps_its_attack_off() {
 impl Attack {
     /// Returns what went wrong, if the attack got through or was kept off by something else.
     fn problem(&self) -> Option<String> {
-        let policy = match (Proven::of(self.spec.clone()), &self.denied) {
+        let policy = match (Proven::of(self.spec.clone()), &self.rejected) {
             (Err(error), Some(wanted)) if error.contains(wanted.as_str()) => return None,
             (Err(error), _) => return Some(format!("the loader says {error}")),
             (Ok(_), Some(_)) => return Some("the loader takes the policy".into()),
             (Ok(policy), None) => policy,
         };
-        let rule = self.denied.as_deref().expect("an attack is denied or denied");
+        let rule = self.denied.as_deref().expect("an attack is rejected or denied");
         let mut pod = generator::complete();
         self.set.iter().for_each(|(pointer, value)| put(&mut pod, pointer, value));
         if let Some(relabel) = &self.relabel {

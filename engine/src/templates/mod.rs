@@ -13,9 +13,10 @@ use std::collections::HashSet;
 use crate::{
     json::{Value, is_changed, pod_from_str},
     path::{FieldPath, Step},
-    policy::{Creator, Policy, PolicySet, Profile, Templates},
+    policy::{Creator, Exempt, PodMatch, Policy, PolicySet, Profile, Templates},
     review::{
         Defaults, Head, LeveledViolations, Operation, Request, RequestInfo, ReviewError, Unread, evaluate,
+        with_facts,
     },
     workload::{FillableFields, PodTemplateRef, WorkloadKind, is_within_bounds, pod_templates},
 };
@@ -123,8 +124,12 @@ fn review(policy: &Policy, info: &RequestInfo, object: Value, old_object: &Value
     let mut admitted = Vec::new();
     for pod in pods {
         let Ok(mut tree) = pod_from_str(&pod.pod) else { return TemplateAnswer::unread(info) };
+        let depends_on_creator = depends_on_creator(policy, &tree);
         let findings = evaluate(policy, &mut tree, None, Defaults::Fill);
-        if review.violations_of(pod, &object, findings.violations) && is_changed(&tree) {
+        if review.take_violations(pod, &object, &findings.violations)
+            && is_changed(&tree)
+            && !depends_on_creator
+        {
             admitted.push((pod, tree));
         }
     }
@@ -156,7 +161,7 @@ fn templates_before(old_object: &Value, namespace: &str) -> HashSet<String> {
 
 impl TemplateReview<'_> {
     /// Takes the violations of a Pod, and returns whether the Pod would be admitted for any creator.
-    fn violations_of(&mut self, pod: &PodTemplateRef, object: &Value, found: LeveledViolations) -> bool {
+    fn take_violations(&mut self, pod: &PodTemplateRef, object: &Value, found: &LeveledViolations) -> bool {
         if found.is_empty() {
             return true;
         }
@@ -195,6 +200,19 @@ impl TemplateReview<'_> {
         let warnings = warnings::of(self, filled);
         TemplateAnswer::new(self.info, self.result, warnings, object, filled.len())
     }
+}
+
+/// Returns true if it depends on who creates a Pod what is filled into it. The creators of the Pods of a template are service
+/// accounts and components of Kubernetes, and which of them is not known here.
+fn depends_on_creator(policy: &Policy, pod: &Value) -> bool {
+    let Exempt { users, groups } = &policy.header.exempt;
+    let is_exempt = users.iter().chain(groups).any(|name| name.starts_with("system:"));
+    let mut of_users = policy.profiles().iter().filter(|profile| profile.matcher.needs_creator());
+    is_exempt
+        || of_users.any(|profile| {
+            let matcher = PodMatch { users: None, groups: None, ..profile.matcher.clone() };
+            with_facts(pod, None, |facts| matcher.matches(facts, &policy.base().spec))
+        })
 }
 
 /// Returns true if a profile for some users or groups admits the Pod.

@@ -217,7 +217,9 @@ fn put(object: &mut Json, path: &str, value: &Json) {
         };
         places = places.into_iter().flat_map(inner).collect();
     }
-    places.into_iter().for_each(|place| *place = value.clone());
+    for place in places {
+        *place = value.clone();
+    }
 }
 
 #[test]
@@ -386,6 +388,27 @@ fn a_pod_that_some_users_may_create_is_not_warned_of() {
     assert_eq!(ask(FILL, &create(&job)).result, TemplateResult::Violates);
     let answered = ask(&format!("{FILL}, {profile}"), &create(&job));
     assert_eq!((answered.warnings(), answered.is_patched()), (vec![], false));
+}
+
+#[test]
+fn a_template_whose_fill_depends_on_the_creator_of_its_pods_is_not_filled() {
+    let of_users = "match: {users: ['system:serviceaccount:agents:*']}";
+    let other_user = "spec: {security: {runAsUser: {default: 2000, min: 2000, max: 2000}}}";
+    for keys in [
+        format!("profiles: [{{name: a, {of_users}, {other_user}}}]"),
+        "exempt: {users: ['system:serviceaccount:kube-system:job-controller']}".to_owned(),
+        "exempt: {groups: ['system:serviceaccounts:agents']}".to_owned(),
+    ] {
+        let answered = ask(&format!("{FILL}, {keys}"), &create(&job()));
+        assert_eq!((answered.result, answered.is_patched()), (TemplateResult::Conforms, false), "{keys}");
+    }
+    // A profile that cannot be that of the Pod, and people who create no Pods of templates, make no difference.
+    for keys in [
+        format!("profiles: [{{name: a, match: {{users: [a], labels: {{x: 'y'}}}}, {other_user}}}]"),
+        "exempt: {groups: [admins]}".to_owned(),
+    ] {
+        assert!(ask(&format!("{FILL}, {keys}"), &create(&job())).is_patched(), "{keys}");
+    }
 }
 
 #[test]

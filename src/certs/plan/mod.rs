@@ -15,52 +15,59 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     ca::{Authority, Certificate, Fingerprint, State, in_order},
     issue::BACKDATED,
+    shifted,
 };
 
-/// A plan that is older, in seconds, is not carried out: the margins allow for no more.
-pub const STALE_AFTER: i64 = 60;
+/// A plan that is older is not carried out: the margins allow for no more.
+pub const STALE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
-/// From this difference on, in seconds, between the API server's clock and ours the Secret is left alone.
-pub const LARGEST_SKEW: i64 = 300;
+/// The largest difference between the API server's clock and ours with which the Secret is written.
+pub const LARGEST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long things last, in seconds.
+/// How long things last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     /// A CA.
-    pub authority: i64,
+    pub authority: SignedDuration,
     /// A leaf, which never outlives its CA.
-    pub leaf: i64,
+    pub leaf: SignedDuration,
     /// How long a new CA is published before it signs.
-    pub promote_after: i64,
+    pub promote_after: SignedDuration,
 }
 
 impl Lifetimes {
     /// The lifetimes in production: a year, a week and five minutes.
-    pub const DEFAULT: Self = Self { authority: 365 * 24 * 3600, leaf: 7 * 24 * 3600, promote_after: 300 };
+    pub const DEFAULT: Self = Self {
+        authority: SignedDuration::from_hours(365 * 24),
+        leaf: SignedDuration::from_hours(7 * 24),
+        promote_after: SignedDuration::from_mins(5),
+    };
 
     /// How long API servers may take to notice a bundle.
-    fn settle(self) -> i64 {
-        const SETTLED: i64 = 5;
+    fn settle(self) -> SignedDuration {
+        const SETTLED: SignedDuration = SignedDuration::from_secs(5);
         SETTLED.min(self.promote_after)
     }
 
     /// How long a CA that signs nothing more is still trusted: as long as a leaf lives, and a margin.
-    fn retire_after(self) -> i64 {
-        const MARGIN: i64 = 3600;
-        self.leaf + MARGIN.min(self.leaf)
+    fn retire_after(self) -> SignedDuration {
+        const MARGIN: SignedDuration = SignedDuration::from_hours(1);
+        self.leaf.saturating_add(MARGIN.min(self.leaf))
     }
 }
 
 /// What a replica sees of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
-    /// The API server's clock, in seconds since 1970.
-    pub now: i64,
-    /// How far it is ahead of our own, in seconds.
-    pub skew: i64,
+    /// The time by the API server's clock.
+    pub now: Timestamp,
+    /// How far that clock is ahead of our own.
+    pub skew: SignedDuration,
     /// What the Secret holds.
     pub secret: Secret,
     /// Which configurations the Secret records as having been armed once, in the order of [`Kind::ALL`].
@@ -109,7 +116,7 @@ pub struct Configuration {
     /// Its webhooks.
     pub webhooks: Vec<Webhook>,
     /// When sandgate last changed it, by the API server's clock.
-    pub changed: Option<i64>,
+    pub changed: Option<Timestamp>,
     /// Whether an earlier version of sandgate still owns fields of it as an applier. Another applier, such as Helm, can
     /// remove no webhook as long as that is so.
     pub is_applied: bool,
@@ -173,10 +180,10 @@ pub struct Memory {
 pub struct Leaf {
     /// Who signed it.
     pub issuer: Certificate,
-    /// When.
-    pub issued: i64,
-    /// Its end.
-    pub not_after: i64,
+    /// The time when it was signed.
+    pub issued: Timestamp,
+    /// The time when it expires.
+    pub not_after: Timestamp,
 }
 
 /// What is to be done, each part by itself, in this order.
@@ -225,8 +232,8 @@ pub struct Publish {
 pub struct Sign {
     /// Who signs it.
     pub issuer: Authority,
-    /// Its end.
-    pub not_after: i64,
+    /// The time when it expires.
+    pub not_after: Timestamp,
 }
 
 /// What will be done next, if nothing else happens.
@@ -234,8 +241,8 @@ pub struct Sign {
 pub struct Due {
     /// What, of which CA.
     pub what: Upkeep,
-    /// When, in seconds since 1970.
-    pub at: i64,
+    /// The time when it becomes due.
+    pub at: Timestamp,
 }
 
 /// What can become due.
@@ -274,7 +281,8 @@ pub fn due(observed: &Observed, memory: &Memory, lifetimes: Lifetimes) -> Vec<Du
     let authorities = observed.authorities().iter().filter_map(|authority| planner.due(authority));
     let renewal = memory.leaf.iter().map(|leaf| Due { what: Upkeep::Renew, at: leaf.renewal() });
     let settled = observed.existing().filter_map(|(_, configuration)| configuration.changed);
-    let settled = settled.map(|changed| Due { what: Upkeep::Settle, at: changed + lifetimes.settle() });
+    let settled =
+        settled.map(|changed| Due { what: Upkeep::Settle, at: shifted(changed, lifetimes.settle()) });
     let mut due: Vec<Due> =
         authorities.chain(renewal).chain(settled.filter(|due| due.at > observed.now)).collect();
     due.sort_by_key(|due| due.at);
@@ -319,13 +327,13 @@ impl Memory {
     }
 
     /// The leaf, if it has not expired.
-    fn live_leaf(&self, now: i64) -> Option<&Leaf> {
+    fn live_leaf(&self, now: Timestamp) -> Option<&Leaf> {
         self.leaf.as_ref().filter(|leaf| leaf.not_after > now)
     }
 
     /// Returns what a lost Secret held. A replica that has not seen it for as long as a leaf lives may not know the state of a CA
     /// in the meantime, and then has no live leaf either.
-    fn lost(&self, now: i64) -> &[Authority] {
+    fn lost(&self, now: Timestamp) -> &[Authority] {
         if self.live_leaf(now).is_some() { &self.authorities } else { &[] }
     }
 }
@@ -333,13 +341,14 @@ impl Memory {
 impl Leaf {
     /// When it is to be renewed.
     #[must_use]
-    pub fn renewal(&self) -> i64 {
+    pub fn renewal(&self) -> Timestamp {
         two_thirds(self.issued, self.not_after)
     }
 }
 
-fn two_thirds(from: i64, to: i64) -> i64 {
-    from + (to - from) / 3 * 2
+/// Returns the time at which two thirds of a lifetime have passed.
+fn two_thirds(from: Timestamp, to: Timestamp) -> Timestamp {
+    shifted(from, to.duration_since(from) / 3 * 2)
 }
 
 #[derive(Clone, Copy)]
@@ -389,7 +398,9 @@ impl Planner<'_> {
     /// Whether nothing that this CA signed can be alive.
     fn is_over(self, Authority { certificate, state, since, .. }: &Authority) -> bool {
         let is_ours = self.leaf_issuer().is_some_and(|issuer| issuer.id == certificate.id);
-        *state == State::Retiring && since + self.lifetimes.retire_after() <= self.observed.now && !is_ours
+        *state == State::Retiring
+            && shifted(*since, self.lifetimes.retire_after()) <= self.observed.now
+            && !is_ours
     }
 
     /// Who signed the leaf that is served and alive.
@@ -446,7 +457,7 @@ impl Planner<'_> {
     }
 
     fn is_promoted(self, Authority { certificate, since, .. }: &Authority) -> bool {
-        since + self.lifetimes.promote_after <= self.observed.now
+        shifted(*since, self.lifetimes.promote_after) <= self.observed.now
             && self.observed.existing().all(|(_, configuration)| configuration.publishes(certificate.id))
     }
 
@@ -489,7 +500,7 @@ impl Planner<'_> {
     fn may_arm(self, kind: Kind) -> bool {
         let [mutating, _] = &self.observed.configurations;
         let is_filled = mutating.as_ref().is_none_or(|mutating| {
-            let settled = mutating.changed.map(|changed| changed + self.lifetimes.settle());
+            let settled = mutating.changed.map(|changed| shifted(changed, self.lifetimes.settle()));
             mutating.is_armed() && settled.is_none_or(|settled| settled <= self.observed.now)
         });
         let is_answered = self.memory.is_reachable && is_ready(self.observed, self.memory);
@@ -519,7 +530,7 @@ impl Planner<'_> {
         if !self.observed.existing().all(|(kind, configuration)| self.has_settled(kind, configuration, id)) {
             return None;
         }
-        let not_after = issuer.certificate.not_after.min(now + self.lifetimes.leaf);
+        let not_after = issuer.certificate.not_after.min(shifted(now, self.lifetimes.leaf));
         let is_due = self
             .memory
             .live_leaf(now)
@@ -530,7 +541,7 @@ impl Planner<'_> {
     /// Whether every API server knows that this configuration publishes the CA. No webhook is called through one that was
     /// never armed; of one that has lost its rules an API server may still follow what it was before.
     fn has_settled(self, kind: Kind, configuration: &Configuration, id: Fingerprint) -> bool {
-        let settled = |changed| changed + self.lifetimes.settle() <= self.observed.now;
+        let settled = |changed| shifted(changed, self.lifetimes.settle()) <= self.observed.now;
         configuration.publishes(id)
             && (!self.was_armed()[kind as usize] || configuration.changed.is_none_or(settled))
     }
@@ -541,12 +552,12 @@ impl Planner<'_> {
         let is_pending = |authority: &Authority| authority.state == State::Pending;
         match state {
             State::Pending => {
-                Some(Due { what: Upkeep::Promote(id), at: since + self.lifetimes.promote_after })
+                Some(Due { what: Upkeep::Promote(id), at: shifted(*since, self.lifetimes.promote_after) })
             }
             State::Active if self.observed.authorities().iter().any(is_pending) => None,
             State::Active => Some(Due { what: Upkeep::Succeed(id), at: succession(certificate) }),
             State::Retiring => {
-                let at = certificate.not_after.min(since + self.lifetimes.retire_after());
+                let at = certificate.not_after.min(shifted(*since, self.lifetimes.retire_after()));
                 Some(Due { what: Upkeep::Forget(id), at })
             }
         }
@@ -554,6 +565,6 @@ impl Planner<'_> {
 }
 
 /// When a CA's successor is to be made.
-fn succession(Certificate { not_before, not_after, .. }: &Certificate) -> i64 {
-    two_thirds(not_before + BACKDATED, *not_after)
+fn succession(Certificate { not_before, not_after, .. }: &Certificate) -> Timestamp {
+    two_thirds(shifted(*not_before, BACKDATED), *not_after)
 }

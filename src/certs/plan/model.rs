@@ -10,12 +10,17 @@ use proptest::prelude::*;
 use super::*;
 
 /// A CA lives for fifteen leaves; a plan may still be as old as in earnest.
-const LIFETIMES: Lifetimes = Lifetimes { authority: 3000, leaf: 200, promote_after: 30 };
+const LIFETIMES: Lifetimes =
+    Lifetimes { authority: seconds(3000), leaf: seconds(200), promote_after: seconds(30) };
 
 /// How long an API server may go on with an earlier version of a configuration.
-const LAG: i64 = 4;
+const LAG: SignedDuration = seconds(4);
 
 const REPLICAS: usize = 3;
+
+const fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +31,7 @@ enum Event {
     Act(usize),
     /// It looks, and does all of it.
     Keep(usize),
-    Pass(i64),
+    Pass(SignedDuration),
     Restart(usize),
     LoseSecret,
     CorruptSecret,
@@ -37,12 +42,12 @@ enum Event {
     Replace(usize),
     ChangeRules(usize),
     /// A replica's clock is this far behind from now on.
-    StepClock(usize, i64),
+    StepClock(usize, SignedDuration),
 }
 
 #[derive(Debug, Clone)]
 struct World {
-    now: i64,
+    now: Timestamp,
     version: u64,
     minted: u32,
     secret: Option<Versioned<Result<Held, ()>>>,
@@ -68,20 +73,20 @@ struct Registered {
     version: u64,
     is: Configuration,
     /// What it was before, and until when.
-    before: Vec<(Configuration, i64)>,
+    before: Vec<(Configuration, Timestamp)>,
     /// Another writer has changed it, and sandgate not yet after that.
     tampered: bool,
     /// Nor is every leaf trusted again.
     mending: bool,
     /// Until when an API server may follow a version with rules which no Secret records.
-    unrecorded_until: i64,
+    unrecorded_until: Timestamp,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Replica {
     memory: Memory,
-    skew: i64,
-    was_ready: Option<i64>,
+    skew: SignedDuration,
+    was_ready: Option<Timestamp>,
     seen: Seen,
     steps: VecDeque<Step>,
 }
@@ -89,7 +94,7 @@ struct Replica {
 /// The versions that a plan was made for.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    at: i64,
+    at: Timestamp,
     secret: Option<u64>,
     configurations: [Option<u64>; 2],
 }
@@ -104,7 +109,7 @@ enum Step {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            now: 1_800_000_000,
+            now: Timestamp::constant(1_800_000_000, 0),
             version: 0,
             minted: 0,
             secret: None,
@@ -126,7 +131,7 @@ impl World {
             Event::Look(replica) => self.look(replica),
             Event::Act(replica) => self.act(replica),
             Event::Keep(replica) => self.keep(replica),
-            Event::Pass(seconds) => self.now += seconds,
+            Event::Pass(duration) => self.now += duration,
             Event::Restart(replica) => {
                 let skew = self.replicas[replica].skew;
                 self.replicas[replica] = Replica { skew, ..Replica::default() };
@@ -166,7 +171,7 @@ impl World {
             before: Vec::new(),
             tampered: false,
             mending: false,
-            unrecorded_until: 0,
+            unrecorded_until: Timestamp::UNIX_EPOCH,
         });
     }
 
@@ -225,7 +230,7 @@ impl World {
     fn act(&mut self, index: usize) {
         let replica = &mut self.replicas[index];
         let seen = replica.seen.clone();
-        if self.now - seen.at > STALE_AFTER {
+        if self.now.duration_since(seen.at) > STALE_AFTER {
             replica.steps.clear();
         }
         match replica.steps.pop_front() {
@@ -254,7 +259,7 @@ impl World {
         self.secret = Some(Versioned { version, is: Ok(Held { authorities, was_armed }) });
     }
 
-    fn mint(&mut self, state: State, now: i64) -> Authority {
+    fn mint(&mut self, state: State, now: Timestamp) -> Authority {
         self.minted += 1;
         let mut id = [0; 32];
         // Their order does not follow their age.
@@ -311,7 +316,7 @@ impl World {
             // So it is if a configuration is replaced and the Secret is lost at the same time: nothing is left that names
             // the CAs which other replicas serve. Until each has looked, requests fail, and fail closed.
             *mending |= (is_lost || is_secret_lost) && !is.is_armed();
-            before.retain(|(_, until)| until + LAG >= now);
+            before.retain(|(_, until)| *until + LAG >= now);
             // Nothing says that it was ever armed, so nothing waits for an API server that is behind.
             let was_armed = before.iter().any(|(before, _)| before.is_armed());
             if !is_recorded && was_armed && !is.is_armed() {
@@ -343,12 +348,12 @@ impl World {
     /// Nothing disturbs it any more: it comes to rest, whole.
     fn come_to_rest(&mut self) {
         for replica in &mut self.replicas {
-            replica.skew = 0;
+            replica.skew = SignedDuration::ZERO;
         }
         let (mut rounds, mut quiet) = (0, 0);
         // A pause is no rest: something may only have to settle.
         while quiet < 5 {
-            self.now += 2;
+            self.now += seconds(2);
             let is_quiet = (0..REPLICAS).all(|replica| {
                 self.look(replica);
                 self.replicas[replica].steps.is_empty()
@@ -405,7 +410,7 @@ fn events() -> impl Strategy<Value = Event> {
         12 => replica().prop_map(Event::Look),
         18 => replica().prop_map(Event::Act),
         14 => replica().prop_map(Event::Keep),
-        14 => pass.prop_map(Event::Pass),
+        14 => pass.prop_map(|passed| Event::Pass(seconds(passed))),
         3 => replica().prop_map(Event::Restart),
         2 => Just(Event::LoseSecret),
         2 => Just(Event::CorruptSecret),
@@ -414,7 +419,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => kind().prop_map(Event::ClearBundle),
         2 => kind().prop_map(Event::Replace),
         1 => kind().prop_map(Event::ChangeRules),
-        2 => (replica(), skew).prop_map(|(replica, skew)| Event::StepClock(replica, skew)),
+        2 => (replica(), skew).prop_map(|(replica, skew)| Event::StepClock(replica, seconds(skew))),
     ]
 }
 
@@ -439,12 +444,12 @@ proptest! {
         world.come_to_rest();
         // It may come at the very end of a CA's life, too late for a successor.
         for round in 0..40 {
-            world.now += 10;
+            world.now += seconds(10);
             world.keep(round % REPLICAS);
         }
         let first = world.active();
         for round in 0..600 {
-            world.now += 10;
+            world.now += seconds(10);
             world.judge();
             world.keep(round % REPLICAS);
             for replica in &world.replicas {

@@ -3,13 +3,17 @@
 use super::*;
 use crate::certs::ca::PrivateKey;
 
-const NOW: i64 = 1_800_000_000;
-const DAY: i64 = 24 * 3600;
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 const LIFETIMES: Lifetimes = Lifetimes::DEFAULT;
 
+fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
 /// A CA that was made so many days ago.
-fn authority(number: u8, state: State, days: i64) -> Authority {
-    let made = NOW - days * DAY;
+fn authority(number: u8, state: State, days: i32) -> Authority {
+    let made = NOW - DAY * days;
     let (not_before, not_after) = (made - BACKDATED, made + LIFETIMES.authority);
     let certificate =
         Certificate { id: Fingerprint([number; 32]), pem: String::new(), not_before, not_after };
@@ -37,13 +41,14 @@ fn armed(authorities: &[&Authority]) -> [Option<Configuration>; 2] {
 }
 
 fn seen(secret: Secret, configurations: [Option<Configuration>; 2]) -> Observed {
-    let observed = Observed { now: NOW, skew: 0, secret, was_armed: [false; 2], configurations };
+    let observed =
+        Observed { now: NOW, skew: SignedDuration::ZERO, secret, was_armed: [false; 2], configurations };
     Observed { was_armed: observed.armed(), ..observed }
 }
 
 /// A replica that serves a fresh leaf of this CA.
 fn serves(authority: &Authority) -> Memory {
-    let leaf = Leaf { issuer: authority.certificate.clone(), issued: NOW - DAY, not_after: NOW + 6 * DAY };
+    let leaf = Leaf { issuer: authority.certificate.clone(), issued: NOW - DAY, not_after: NOW + DAY * 6 };
     Memory {
         authorities: vec![authority.clone()],
         leaf: Some(leaf),
@@ -102,7 +107,7 @@ fn pods_are_filled_before_what_is_not_filled_is_rejected() {
         plan.publish.iter().map(|publish| publish.kind).collect::<Vec<_>>()
     };
     assert_eq!(armed([unarmed(), unarmed()]), [Kind::Mutating]);
-    for (changed, then) in [(NOW - 4, vec![]), (NOW - 5, vec![Kind::Validating])] {
+    for (changed, then) in [(NOW - seconds(4), vec![]), (NOW - seconds(5), vec![Kind::Validating])] {
         let mut mutating = publishes(&[&ca], Rules::Right);
         mutating.as_mut().unwrap().changed = Some(changed);
         assert_eq!(armed([mutating, unarmed()]), then, "{changed}");
@@ -114,7 +119,7 @@ fn pods_are_filled_before_what_is_not_filled_is_rejected() {
 fn api_servers_are_given_the_time_to_notice_a_bundle() {
     let (old, new) = (active(1), active(2));
     let mut observed = seen(Secret::Holds(vec![new.clone()]), armed(&[&old, &new]));
-    for (changed, signs) in [(NOW - 4, false), (NOW - 5, true)] {
+    for (changed, signs) in [(NOW - seconds(4), false), (NOW - seconds(5), true)] {
         observed.configurations[1].as_mut().unwrap().changed = Some(changed);
         assert_eq!(planned(&observed, &serves(&old)).sign.is_some(), signs, "{changed}");
     }
@@ -145,9 +150,9 @@ fn a_successor_signs_once_it_was_published_everywhere_for_five_minutes() {
         let secret = Secret::Holds(vec![old.clone(), new.clone()]);
         planned(&seen(secret, configurations), &serves(&old)).write.map(|write| states(&write))
     };
-    new.since = NOW - 299;
+    new.since = NOW - seconds(299);
     assert_eq!(promoted(&new, armed(&[&old, &new])), None);
-    new.since = NOW - 300;
+    new.since = NOW - seconds(300);
     let mut lagging = armed(&[&old, &new]);
     lagging[1] = publishes(&[&old], Rules::Right);
     assert_eq!(promoted(&new, lagging), None);
@@ -159,10 +164,10 @@ fn a_successor_signs_once_it_was_published_everywhere_for_five_minutes() {
 fn a_retired_ca_leaves_the_bundles_first_and_then_the_secret() {
     let (mut old, new) = (authority(1, State::Retiring, 260), active(2));
     let secret = |old: &Authority| Secret::Holds(vec![old.clone(), new.clone()]);
-    old.since = NOW - LIFETIMES.leaf - 3599;
+    old.since = NOW - LIFETIMES.leaf - seconds(3599);
     assert!(planned(&seen(secret(&old), armed(&[&old, &new])), &serves(&new)).is_empty());
 
-    old.since = NOW - LIFETIMES.leaf - 3600;
+    old.since = NOW - LIFETIMES.leaf - seconds(3600);
     let plan = planned(&seen(secret(&old), armed(&[&old, &new])), &serves(&new));
     assert_eq!(plan.write, None);
     assert!(plan.publish.iter().all(|publish| publish.bundle == bundle(&[&new])) && plan.publish.len() == 2);
@@ -213,7 +218,7 @@ fn a_leaf_is_renewed_at_two_thirds_of_its_life_and_never_outlives_its_ca() {
     let ca = active(1);
     let mut memory = serves(&ca);
     let mut observed = seen(Secret::Holds(vec![ca.clone()]), armed(&[&ca]));
-    for (age, renews) in [(LIFETIMES.leaf / 3 * 2 - 1, false), (LIFETIMES.leaf / 3 * 2, true)] {
+    for (age, renews) in [(LIFETIMES.leaf / 3 * 2 - seconds(1), false), (LIFETIMES.leaf / 3 * 2, true)] {
         memory.leaf.as_mut().unwrap().issued = NOW - age;
         memory.leaf.as_mut().unwrap().not_after = NOW - age + LIFETIMES.leaf;
         assert_eq!(planned(&observed, &memory).sign.is_some(), renews, "{age}");
@@ -228,7 +233,7 @@ fn with_a_clock_that_is_wrong_the_secret_is_left_alone_and_the_rest_goes_on() {
     let ca = authority(1, State::Active, 300);
     let mut observed = seen(Secret::Holds(vec![ca.clone()]), armed(&[]));
     for (skew, writes) in [(300, true), (-300, true), (301, false), (-301, false)] {
-        observed.skew = skew;
+        observed.skew = seconds(skew);
         let plan = planned(&observed, &serves(&ca));
         assert_eq!((plan.write.is_some(), plan.publish.len()), (writes, 2), "{skew}");
     }
@@ -262,12 +267,12 @@ fn of_two_cas_that_sign_the_newer_goes_on_and_one_without_a_key_signs_nothing() 
 #[test]
 fn what_is_due_is_listed_the_soonest_first() {
     let (ca, mut next) = (authority(1, State::Active, 250), authority(2, State::Pending, 0));
-    next.since = NOW - 100;
+    next.since = NOW - seconds(100);
     let observed = seen(Secret::Holds(vec![ca.clone(), next.clone()]), [None, None]);
     let due = due(&observed, &serves(&ca), LIFETIMES);
-    let what: Vec<_> = due.iter().map(|due| (due.what, due.at - NOW)).collect();
+    let what: Vec<_> = due.iter().map(|due| (due.what, due.at.duration_since(NOW))).collect();
     let renewal = LIFETIMES.leaf / 3 * 2 - DAY;
-    assert_eq!(what, [(Upkeep::Promote(next.certificate.id), 200), (Upkeep::Renew, renewal)]);
+    assert_eq!(what, [(Upkeep::Promote(next.certificate.id), seconds(200)), (Upkeep::Renew, renewal)]);
 }
 
 #[test]
