@@ -40,6 +40,9 @@ pub(super) struct RenderArgs {
     /// Name of both webhook configurations, for the guard
     #[arg(long, value_name = "NAME", default_value = "sandgate", requires = "guard")]
     webhook_configuration: String,
+    /// User or group that the guard does not hold for, such as the account that runs helm; repeat it for several
+    #[arg(long, value_name = "NAME", requires = "guard")]
+    guard_writer: Vec<String>,
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -109,7 +112,7 @@ fn render_objects(args: &RenderArgs) -> Result<Status, CliError> {
         note("no policy is for a namespace, so there is nothing to print");
     }
     if args.guard {
-        objects.extend(guard(&guarded(&policies, &args.webhook_configuration)));
+        objects.extend(guard(&guarded(&policies, args)));
     }
     let text = match args.output {
         Format::Json => {
@@ -128,17 +131,17 @@ fn render_objects(args: &RenderArgs) -> Result<Status, CliError> {
     Ok(Status::Fine)
 }
 
-fn guarded(policies: &PolicySet, configuration: &str) -> Guarded {
+fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
     let profiles = policies.policies().iter().flat_map(|policy| policy.all_profiles());
     let mut classes: Vec<String> =
         profiles.flat_map(|profile| profile.spec.runtime_class.allowed.iter().cloned()).collect();
     classes.sort();
     classes.dedup();
     Guarded {
-        configuration: configuration.into(),
+        configuration: args.webhook_configuration.clone(),
         runtime_classes: classes,
-        config_map: None,
-        config_map_writers: Vec::new(),
+        config_maps: None,
+        writers: args.guard_writer.clone(),
     }
 }
 
@@ -147,7 +150,8 @@ fn verify(args: &VerifyArgs) -> Result<Status, CliError> {
     let wanted = objects(&policies, &args.target)?;
     let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: None }.of_user();
     let (differences, answers) = wait_for(async {
-        let backstop = Backstop::new(cluster::connect(access).await.map_err(CliError::new)?);
+        let api = cluster::connect(access).await.map_err(CliError::new)?;
+        let backstop = Backstop::new(api, args.target.release_namespace.clone());
         let differences = backstop.compare(&wanted).await.map_err(CliError::new)?;
         let mut answers = Vec::new();
         for namespace in enforced_namespaces(&policies) {

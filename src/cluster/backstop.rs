@@ -5,16 +5,18 @@ use std::fmt;
 use serde_json::Value;
 
 use super::api::{Api, ApiError, Target};
+use sandgate_engine::backstop::RELEASE_LABEL;
 
-/// The labels of every object of the backstop.
+/// The labels of every object of the backstop, of whatever release.
 const SELECTOR: &str = "app.kubernetes.io/managed-by=sandgate,app.kubernetes.io/component=backstop";
 const GROUP: &str = "admissionregistration.k8s.io";
 const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
 
-/// The objects of the backstop as they should be, and the API server that they are for.
+/// The stored objects of the backstop of one release.
 pub struct Backstop {
     api: Api,
+    release_namespace: String,
 }
 
 /// The work of one reconciliation.
@@ -44,10 +46,10 @@ impl fmt::Display for Difference {
 }
 
 impl Backstop {
-    /// Returns the backstop of the API server behind `api`.
+    /// Returns the backstop of a release in the API server behind `api`. Objects of other releases are left alone.
     #[must_use]
-    pub fn new(api: Api) -> Self {
-        Self { api }
+    pub fn new(api: Api, release_namespace: String) -> Self {
+        Self { api, release_namespace }
     }
 
     /// Makes the stored objects those of `wanted`.
@@ -68,12 +70,12 @@ impl Backstop {
             let (old_policy, old_binding) = (stored(&policies, name), stored(&bindings, name));
             if old_policy.is_some() && old_binding.is_none() {
                 done.switched_off.push(name.to_owned());
-            } else if !old_binding.is_some_and(|old| contains(&old, binding)) {
-                self.write(BINDINGS, binding).await?;
+            } else if !old_binding.as_ref().is_some_and(|old| contains(old, binding)) {
+                self.write(BINDINGS, binding, old_binding.as_ref()).await?;
                 done.written.push(format!("{BINDINGS}/{name}"));
             }
-            if !old_policy.is_some_and(|old| contains(&old, policy)) {
-                self.write(POLICIES, policy).await?;
+            if !old_policy.as_ref().is_some_and(|old| contains(old, policy)) {
+                self.write(POLICIES, policy, old_policy.as_ref()).await?;
                 done.written.push(format!("{POLICIES}/{name}"));
             }
         }
@@ -126,11 +128,27 @@ impl Backstop {
     }
 
     async fn list(&self, resource: &'static str) -> Result<Vec<Value>, ApiError> {
-        self.api.list(target(resource, ""), SELECTOR).await
+        let selector = format!("{SELECTOR},{RELEASE_LABEL}={}", self.release_namespace);
+        self.api.list(target(resource, ""), &selector).await
     }
 
-    async fn write(&self, resource: &'static str, object: &Value) -> Result<(), ApiError> {
-        self.api.apply(target(resource, name_of(object)), object).await
+    /// Creates an object by server-side apply, whose name the authorizer knows, or replaces the stored one: an apply would
+    /// leave an action in a binding that another field manager has written.
+    async fn write(
+        &self,
+        resource: &'static str,
+        object: &Value,
+        stored: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        let target = target(resource, name_of(object));
+        let Some(stored) = stored else { return self.api.apply(target, object).await };
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
+        match self.api.replace(target, &object).await {
+            // Another replica was faster; the next look compares again.
+            Err(ApiError::Conflict(_)) => Ok(()),
+            done => done,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(15);
 pub(super) async fn start(settings: BackstopSettings, shared: &Arc<Shared>) -> Result<(), ConnectError> {
     let api = cluster::connect(settings.access).await?;
     let release_namespace = api.namespace().to_owned();
-    let keeping = keep(Backstop::new(api), release_namespace, Arc::clone(shared));
+    let keeping = keep(Backstop::new(api, release_namespace.clone()), release_namespace, Arc::clone(shared));
     shared.supervisor.spawn("backstop", keeping);
     Ok(())
 }
