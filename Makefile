@@ -5,6 +5,7 @@ JOBS ?= 2
 # How many Pods `make prove` generates for the engine, and how many it sends through a real API server.
 CASES ?= 1000000
 STORED ?= 20000
+BACKSTOP ?= 6000
 # How long `make fuzz` drives each target, in seconds.
 FUZZ_SECONDS ?= 1800
 # What `make fuzz` drives: one target for each reader of bytes that come from outside.
@@ -18,7 +19,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove ha fuzz mutants chart book book-pages lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove prove-backstop ha fuzz mutants chart book book-pages lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ bench: ## Measure the webhook against two that decide nothing, and through a rea
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked
 	SANDGATE_PROVE_CASES=$(CASES) SANDGATE_PROVE_STORED=$(STORED) $(CARGO) test --release --locked --test oracle -- --nocapture --test-threads=2
+
+prove-backstop: ## Hold the backstop against the engine on a real kube-apiserver, with generated Pods and every preset (BACKSTOP=6000)
+	SANDGATE_PROVE_BACKSTOP=$(BACKSTOP) $(CARGO) test --locked --test oracle backstop -- --nocapture --test-threads=2
 
 ha: ## Count the creates that fail while replicas roll and die, certificates rotate and Secrets go (HA_SECONDS=20)
 	$(CARGO) build --release --locked

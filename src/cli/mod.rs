@@ -3,6 +3,7 @@
 //! Exit status 0 is fine, 1 is violations found, 2 is could not run, with the reason on standard error.
 
 mod audit;
+mod backstop;
 mod certs;
 mod check;
 mod cluster_args;
@@ -64,6 +65,9 @@ enum Command {
     /// Show, check and compare policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Print and verify the policies as ValidatingAdmissionPolicies of the API server
+    #[command(subcommand)]
+    Backstop(backstop::BackstopCommand),
     /// Inspect managed certificates
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Fix(args) => fix::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Backstop(command) => backstop::run(&command),
         Command::Certs(command) => certs::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Probe(args) => probe::run(&args),

@@ -12,8 +12,8 @@ use crate::{
     certs::plan::Lifetimes,
     cluster,
     server::{
-        self, CertificateSource, ClientAuthSettings, EventSettings, Limits, Metrics, ServeError, Settings,
-        TokenSettings,
+        self, BackstopSettings, CertificateSource, ClientAuthSettings, EventSettings, Limits, Metrics,
+        ServeError, Settings, TokenSettings,
     },
     supervisor::Supervisor,
     telemetry::{LogFormat, TraceSettings, start_logs},
@@ -35,6 +35,9 @@ pub struct ServeArgs {
     /// What happens to a Pod in a namespace that the webhook selects and no policy covers
     #[arg(long, value_enum, default_value_t)]
     without_policy: WithoutPolicy,
+    /// Keep the policies as ValidatingAdmissionPolicies in the API server too, which hold while no webhook answers
+    #[arg(long)]
+    backstop: bool,
     #[command(flatten)]
     certificate: CertificateArgs,
     #[command(flatten)]
@@ -381,6 +384,7 @@ fn settings(args: ServeArgs, certificate: CertificateSource) -> Settings {
         certificate,
         cluster: cluster_name,
         instance: instance.clone(),
+        backstop: args.backstop.then(|| BackstopSettings { access: access.clone() }),
         events: events.then(|| EventSettings { access, instance: instance.clone() }),
         traces: otlp_endpoint.map(|endpoint| TraceSettings {
             endpoint,

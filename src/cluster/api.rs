@@ -136,6 +136,37 @@ impl Api {
         self.send(Method::GET, target.path(), None, ("get", target)).await
     }
 
+    /// Returns the objects of the target's kind that a label selector selects; the target has no name.
+    pub(super) async fn list(&self, target: Target<'_>, selector: &str) -> Result<Vec<Value>, ApiError> {
+        let query =
+            form_urlencoded::Serializer::new(String::new()).append_pair("labelSelector", selector).finish();
+        let path = format!("{}?{query}", target.collection());
+        let answer = self.send(Method::GET, path, None, ("list", target)).await?;
+        let items = answer.is.and_then(|mut list| list["items"].as_array_mut().map(std::mem::take));
+        Ok(items.unwrap_or_default())
+    }
+
+    /// Deletes an object, if there is one.
+    pub(super) async fn delete(&self, target: Target<'_>) -> Result<(), ApiError> {
+        self.send(Method::DELETE, target.path(), None, ("delete", target)).await.map(drop)
+    }
+
+    /// Applies an object by server-side apply, and takes its fields from other managers.
+    pub(super) async fn apply(&self, target: Target<'_>, object: &Value) -> Result<(), ApiError> {
+        self.ensure(target, object).await.map(drop)
+    }
+
+    /// Creates a Pod as a dry run, and returns why it is denied; `None` if it is admitted.
+    pub(super) async fn denial_of(&self, namespace: &str, pod: &Value) -> Result<Option<String>, ApiError> {
+        let target = Target { group: "", resource: "pods", namespace: Some(namespace), name: "" };
+        let path = format!("{}?dryRun=All", target.collection());
+        match self.send(Method::POST, path, Some((JSON, pod)), ("create", target)).await {
+            Ok(_) => Ok(None),
+            Err(ApiError::DeniedPod { message, .. }) => Ok(Some(message)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Creates an object.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), ApiError> {
         let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));

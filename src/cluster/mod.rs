@@ -1,6 +1,8 @@
-//! The API server, as far as managed certificates need it, one Secret and two webhook configurations, and Events.
+//! The API server, as far as managed certificates need it, one Secret and two webhook configurations, Events, and the backstop's
+//! admission policies.
 
 mod api;
+mod backstop;
 mod drift;
 mod events;
 mod metrics;
@@ -18,6 +20,7 @@ use kube::{
 };
 
 pub use api::{Api, ApiError};
+pub use backstop::{Backstop, Difference, Reconciled};
 pub use drift::of as configuration_drift;
 pub use events::Events;
 pub use metrics::{CertificateMetrics, register_event_metrics};

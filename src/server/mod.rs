@@ -1,6 +1,7 @@
 //! The webhook as a server: a TLS port for reviews, a plain port for probes and metrics.
 
 mod admin;
+mod backstop;
 mod body;
 mod budget;
 mod client_auth;
@@ -56,6 +57,7 @@ use listener::Port;
 use no_policy::NoPolicyWarnings;
 use tokens::TokenVerifier;
 
+pub use backstop::BackstopSettings;
 pub use client_auth::{ClientAuthError, ClientAuthSettings};
 pub use handler::router;
 pub use metrics::{Limit, Metrics, ReloadMetrics};
@@ -178,6 +180,9 @@ pub async fn serve(
     serve_probes(&shared, probes, log_level)?;
     let (end, ended) = watch::channel(false);
     let reviews = serve_reviews(&settings, &shared, reviews, tls, ended)?;
+    if let Some(backstop) = settings.backstop.clone() {
+        backstop::start(backstop, &shared).await?;
+    }
     match reconciler {
         Some(reconciler) => reconciler.start(&supervisor),
         None => shared.readiness.set(),
@@ -443,6 +448,7 @@ mod tests {
             certificate: CertificateSource::Dev { folder: None, names: vec!["localhost".into()] },
             cluster: String::new(),
             instance: String::new(),
+            backstop: None,
             events: None,
             traces: None,
             limits: Limits {

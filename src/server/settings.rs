@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{ClientAuthSettings, TokenSettings};
+use super::{BackstopSettings, ClientAuthSettings, TokenSettings};
 use crate::{
     cluster::{self, Access},
     telemetry::TraceSettings,
@@ -32,6 +32,8 @@ pub struct Settings {
     pub instance: String,
     /// Writes an Event for each denied Pod, if set.
     pub events: Option<EventSettings>,
+    /// Keeps the backstop in the API server, if set.
+    pub backstop: Option<BackstopSettings>,
     /// Traces requests, if set.
     pub traces: Option<TraceSettings>,
     /// The bounds of requests and connections.

@@ -8,6 +8,7 @@ mod sandboxed;
 mod webhooks;
 
 mod audit;
+mod backstop;
 mod certificates;
 mod chart;
 mod controllers;

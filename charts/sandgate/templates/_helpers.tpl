@@ -135,7 +135,35 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 
 {{- /* Whether the API server is called at all. */}}
 {{- define "sandgate.callsApiServer" -}}
-{{- if or (include "sandgate.isManaged" .) (include "sandgate.hasEvents" .) }}yes{{ end }}
+{{- if or (include "sandgate.isManaged" .) (include "sandgate.hasEvents" .) (include "sandgate.hasBackstop" .) }}yes{{ end }}
+{{- end }}
+
+{{- define "sandgate.hasBackstop" -}}
+{{- if (default (dict) .Values.backstop).enabled }}yes{{ end }}
+{{- end }}
+
+{{- /* The names that objects of the backstop can have, as a JSON list: those of the policies, and those that are there, so that
+the objects of a policy that is gone can be removed. */}}
+{{- define "sandgate.backstopNames" -}}
+{{- $names := dict }}
+{{- range $policy, $spec := .Values.policies }}
+{{- if $spec }}
+{{- range $scope := list "" ".patterns" ".rest" }}
+{{- range $level := list "" ".enforce" ".warn" ".audit" }}
+{{- range $kind := list "" ".binding" }}
+{{- $_ := set $names (printf "sandgate-%s%s%s%s" $policy $scope $level $kind) "" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range (lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicy" "" "").items }}
+{{- $labels := default (dict) .metadata.labels }}
+{{- if and (eq (dig "app.kubernetes.io/component" "" $labels) "backstop") (eq (dig "app.kubernetes.io/managed-by" "" $labels) "sandgate") }}
+{{- $_ := set $names .metadata.name "" }}
+{{- end }}
+{{- end }}
+{{- keys $names | sortAlpha | toJson }}
 {{- end }}
 
 {{- /* The Secret with the certificate, or, in mode managed, with the CA. */}}

@@ -12,27 +12,29 @@ pub struct Guarded {
     pub configuration: String,
     /// The runtime classes, with the handler that each must have where it is known.
     pub runtime_classes: Vec<String>,
-    /// The namespace and the name of the ConfigMap with the policies; none if they are no ConfigMap.
-    pub config_map: Option<(String, String)>,
-    /// The user that may write the ConfigMap and remove webhooks, such as the account of a release pipeline; none lets
-    /// nobody.
-    pub config_map_writers: Vec<String>,
+    /// The namespace and the names of the ConfigMaps with the policies; none if they are no ConfigMaps.
+    pub config_maps: Option<(String, Vec<String>)>,
+    /// The users and groups that the guard does not hold for, such as the account of a release pipeline.
+    pub writers: Vec<String>,
 }
+
+/// Deletes what belongs to a namespace that was deleted.
+const GARBAGE_COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
 
 /// Returns the guard, each policy before its binding.
 #[must_use]
 pub fn guard(guarded: &Guarded) -> Vec<Json> {
     let mut objects = Vec::new();
-    objects.extend(webhooks(&guarded.configuration));
-    objects.extend(runtime_classes(&guarded.runtime_classes));
-    if let Some((namespace, name)) = &guarded.config_map {
-        objects.extend(config_map(namespace, name, &guarded.config_map_writers));
+    objects.extend(webhooks(guarded));
+    objects.extend(runtime_classes(guarded));
+    if let Some((namespace, names)) = &guarded.config_maps {
+        objects.extend(config_maps(guarded, namespace, names));
     }
     objects
 }
 
 /// The configurations may not be deleted, and an update must leave what decides whether a Pod arrives.
-fn webhooks(configuration: &str) -> [Json; 2] {
+fn webhooks(guarded: &Guarded) -> [Json; 2] {
     // Only a configuration whose webhooks have no rules yet may lack them: certificates are made before.
     let kept = "oldObject.?webhooks.orValue([]).all(old, object.?webhooks.orValue([]).exists(new, \
                 new.name == old.name && \
@@ -48,53 +50,55 @@ fn webhooks(configuration: &str) -> [Json; 2] {
         "apiVersions": ["*"],
         "operations": ["UPDATE", "DELETE"],
         "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-        "resourceNames": [configuration],
+        "resourceNames": [guarded.configuration],
     }]);
     let message = "the webhooks of sandgate may not be deleted or weakened while its guard is on: see \
                    docs/backstop.md, Emergency stop";
-    object("sandgate-guard.webhooks", &rule, &expression, message)
+    object(guarded, "webhooks", &rule, &expression, message)
 }
 
-fn runtime_classes(names: &[String]) -> [Json; 2] {
+fn runtime_classes(guarded: &Guarded) -> [Json; 2] {
     let rule = json!([{
         "apiGroups": ["node.k8s.io"],
         "apiVersions": ["*"],
         "operations": ["UPDATE", "DELETE"],
         "resources": ["runtimeclasses"],
-        "resourceNames": names,
+        "resourceNames": guarded.runtime_classes,
     }]);
     let expression = "request.operation != 'DELETE' && object.handler == oldObject.handler";
     let message = "the runtime class of the sandbox may not be deleted, and its handler may not be changed, while \
                    sandgate's guard is on: see docs/backstop.md, Emergency stop";
-    object("sandgate-guard.runtimeclasses", &rule, expression, message)
+    object(guarded, "runtimeclasses", &rule, expression, message)
 }
 
-fn config_map(namespace: &str, name: &str, writers: &[String]) -> [Json; 2] {
+fn config_maps(guarded: &Guarded, namespace: &str, names: &[String]) -> [Json; 2] {
     let rule = json!([{
         "apiGroups": [""],
         "apiVersions": ["v1"],
         "operations": ["UPDATE", "DELETE"],
         "resources": ["configmaps"],
-        "resourceNames": [name],
+        "resourceNames": names,
     }]);
-    let writers = cel::list(writers);
-    let expression = format!(
-        "request.userInfo.username in {writers} || request.userInfo.groups.exists(g, g in {writers}) || \
-         (request.operation == 'UPDATE' && object.?data == oldObject.?data && object.?binaryData == oldObject.?binaryData)"
-    );
+    let expression = "request.operation != 'DELETE' && object.?data == oldObject.?data && \
+                      object.?binaryData == oldObject.?binaryData";
     let message = "the policies of sandgate may only be changed by the writers that its guard names: see \
                    docs/backstop.md, Guard";
-    let [policy, mut binding] = object("sandgate-guard.policies", &rule, &expression, message);
+    let [policy, mut binding] = object(guarded, "policies", &rule, expression, message);
     binding["spec"]["matchResources"] =
         json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
     [policy, binding]
 }
 
-fn object(name: &str, rules: &Json, expression: &str, message: &str) -> [Json; 2] {
+fn object(guarded: &Guarded, subject: &str, rules: &Json, expression: &str, message: &str) -> [Json; 2] {
+    let name = format!("{}-guard-{subject}", guarded.configuration);
     let metadata = json!({
         "name": name,
-        "labels": {"app.kubernetes.io/managed-by": "sandgate", "app.kubernetes.io/component": "guard"},
+        "labels": {"app.kubernetes.io/part-of": "sandgate", "app.kubernetes.io/component": "guard"},
     });
+    let writers = cel::list(guarded.writers.iter().map(String::as_str).chain([GARBAGE_COLLECTOR]));
+    let is_other = format!(
+        "!(request.userInfo.username in {writers}) && !request.userInfo.?groups.orValue([]).exists(g, g in {writers})"
+    );
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
@@ -102,6 +106,7 @@ fn object(name: &str, rules: &Json, expression: &str, message: &str) -> [Json; 2
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {"resourceRules": rules},
+            "matchConditions": [{"name": "is-no-writer", "expression": is_other}],
             "validations": [{"expression": expression, "reason": "Forbidden", "message": message}],
         },
     });

@@ -18,7 +18,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 pub use guard::{Guarded, guard};
-pub use objects::{MAX_CONTAINERS, MAX_MOUNTS, MAX_VARIABLES};
+pub use objects::{MAX_CONTAINERS, MAX_MOUNTS, MAX_VARIABLES, RELEASE_LABEL};
 
 use self::objects::Part;
 use crate::policy::{Level, PolicySet};
@@ -101,7 +101,8 @@ pub fn render(set: &PolicySet, settings: &Settings) -> Result<Vec<Json>, Vec<Ref
         for scope in &scopes {
             for level in [Level::Enforce, Level::Warn, Level::Audit] {
                 for of_bindings in [false, true] {
-                    let part = Part { policy, scope, level, of_bindings };
+                    let release_namespace = &settings.release_namespace;
+                    let part = Part { policy, scope, release_namespace, level, of_bindings };
                     let Some(rendered) = part.render() else { continue };
                     if let Some(reason) = unfit(&part.name(), &rendered[0]) {
                         refuse(None, reason);

@@ -18,6 +18,9 @@ use crate::{
     review::{HASH_ANNOTATION, POLICY_ANNOTATION},
 };
 
+/// The label with the namespace of the release that an object of the backstop belongs to.
+pub const RELEASE_LABEL: &str = "sandgate.dev/release-namespace";
+
 /// The most containers, environment variables and mounts of a Pod that the backstop evaluates.
 pub const MAX_CONTAINERS: usize = 100;
 /// The most environment variables of a Pod.
@@ -29,6 +32,8 @@ pub const MAX_MOUNTS: usize = 500;
 pub(super) struct Part<'p> {
     pub(super) policy: &'p Policy,
     pub(super) scope: &'p Scope,
+    /// The namespace of the release, which tells its objects from those of another one.
+    pub(super) release_namespace: &'p str,
     pub(super) level: Level,
     /// True for the objects that are about Bindings, false for those about Pods.
     pub(super) of_bindings: bool,
@@ -67,7 +72,12 @@ impl Part<'_> {
     fn metadata(&self) -> Json {
         json!({
             "name": self.name(),
-            "labels": {"app.kubernetes.io/managed-by": "sandgate", "app.kubernetes.io/component": "backstop"},
+            "labels": {
+                "app.kubernetes.io/part-of": "sandgate",
+                "app.kubernetes.io/managed-by": "sandgate",
+                "app.kubernetes.io/component": "backstop",
+                RELEASE_LABEL: self.release_namespace,
+            },
             "annotations": {POLICY_ANNOTATION: self.policy.name, HASH_ANNOTATION: self.policy.hash},
         })
     }

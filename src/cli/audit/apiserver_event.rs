@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use sandgate_engine::review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, annotations};
+use sandgate_engine::{
+    review::{AuditOwner, AuditRecord, AuditViolation, Endpoint, PROVENANCE, annotations},
+    rules,
+};
 
 /// An [`Event`](https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/), with the fields that are read
 /// here.
@@ -29,6 +32,23 @@ pub(super) struct AuditEvent {
     /// Only there at the levels `Request` and `RequestResponse`.
     #[serde(default)]
     request_object: RequestObject,
+}
+
+/// The annotation in which the API server records what ValidatingAdmissionPolicies with the action Audit found.
+const POLICY_FAILURES: &str = "validation.policy.admission.k8s.io/validation_failure";
+/// The word that each message of the backstop has behind the name of the policy.
+const BACKSTOP_MARK: &str = "(backstop), ";
+/// The endpoint of records of the backstop, which no webhook answered.
+const BACKSTOP: &str = "backstop";
+
+/// One failure of [`POLICY_FAILURES`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyFailure {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    validation_actions: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,14 +105,42 @@ struct Container {
 }
 
 impl AuditEvent {
-    /// Returns the verdicts of sandgate's webhooks, one for each that was called.
+    /// Returns the verdicts of sandgate's webhooks, one for each that was called, and what its backstop found.
     pub(super) fn records(&self) -> Vec<AuditRecord<'static>> {
         let webhooks = self.annotations.iter().filter_map(|(key, verdict)| {
             let webhook = annotations::webhook_of_verdict(key)?;
             let endpoint = annotations::endpoint_of(webhook)?;
             Some(self.record(webhook, endpoint, verdict))
         });
-        webhooks.collect()
+        let failures = self.annotations.get(POLICY_FAILURES);
+        let failures: Vec<PolicyFailure> =
+            failures.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let of_backstop = failures.iter().filter(|failure| failure.message.contains(BACKSTOP_MARK));
+        webhooks.chain(of_backstop.map(|failure| self.record_of_backstop(failure))).collect()
+    }
+
+    fn record_of_backstop(&self, failure: &PolicyFailure) -> AuditRecord<'static> {
+        let PolicyFailure { message, validation_actions } = failure;
+        let has = |action: &str| validation_actions.iter().any(|other| other == action);
+        let verdict = match () {
+            () if has("Deny") => "denied",
+            () if has("Warn") => "warned",
+            () => "would-deny",
+        };
+        let policy = message.split('"').nth(1).unwrap_or_default().to_owned();
+        let (_, texts) = message.split_once(" violations: ").unwrap_or_default();
+        let mut ids: Vec<&str> =
+            texts.split("; ").filter_map(|text| Some(text.split_once(": ")?.0)).collect();
+        ids.retain(|id| rules::by_id(id).is_some() || *id == PROVENANCE.id);
+        ids.dedup();
+        let violation =
+            |rule: &&str| AuditViolation { rule: (*rule).to_owned().into(), ..AuditViolation::default() };
+        AuditRecord {
+            endpoint: BACKSTOP.into(),
+            policy: policy.into(),
+            violations: ids.iter().map(violation).collect(),
+            ..self.record("", Endpoint::Validate, verdict)
+        }
     }
 
     /// Returns whether the request was a dry run, as its query demands: `?dryRun=All`.
@@ -179,6 +227,25 @@ mod tests {
             let event: AuditEvent = serde_json::from_str(&event).unwrap();
             assert_eq!(event.records()[0].endpoint, endpoint, "{webhook}");
         }
+    }
+
+    #[test]
+    fn a_denial_of_the_backstop_is_found_with_its_policy_and_its_rules() {
+        let failures = serde_json::json!([
+            {
+                "message": "policy \"ci\" (backstop), 2 violations: privileged: spec.a is true; labels: b is \"c; d: e\"",
+                "policy": "sandgate-ci", "binding": "sandgate-ci", "expressionIndex": 0,
+                "validationActions": ["Deny", "Audit"]
+            },
+            {"message": "another policy", "policy": "x", "binding": "x", "validationActions": ["Audit"]}
+        ]);
+        let annotations = serde_json::json!({POLICY_FAILURES: failures.to_string()});
+        let event = serde_json::json!({"auditID": "a", "verb": "create", "annotations": annotations});
+        let event: AuditEvent = serde_json::from_value(event).unwrap();
+        let [record] = event.records().try_into().unwrap();
+        assert_eq!((&*record.verdict, &*record.endpoint, &*record.policy), ("denied", "backstop", "ci"));
+        let rules: Vec<_> = record.violations.iter().map(|violation| &*violation.rule).collect();
+        assert_eq!(rules, ["privileged", "labels"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The chart: what it renders, which values it denies, and what a real API server answers.
 
 mod arming;
+mod backstop;
 mod conditions;
 mod conventions;
 mod generated;

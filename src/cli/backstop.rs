@@ -1,0 +1,226 @@
+//! `sandgate backstop`: the policies as ValidatingAdmissionPolicies of the API server, printed and verified.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{
+    CliError, PolicyArgs, Status, print,
+    terminal::{BAD, GOOD, count, note, paint},
+    wait_for,
+};
+use crate::cluster::{self, Access, Backstop, Difference};
+use sandgate_engine::{
+    backstop::{Guarded, Settings, guard, render},
+    policy::{Level, PolicySet},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BackstopCommand {
+    Render(RenderArgs),
+    Verify(VerifyArgs),
+}
+
+/// Print the policies as ValidatingAdmissionPolicies
+///
+/// Prints a ValidatingAdmissionPolicy and its binding for the Pods and one for the Bindings of each policy. The API server
+/// evaluates them itself, so they hold while no webhook answers. They deny and fill nothing. What cannot be said in CEL is
+/// an error that names the policy, the rule and the reason.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 printed, 2 something of the policies cannot be said.")]
+pub(super) struct RenderArgs {
+    #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print the guard too, which keeps the webhook configurations and the runtime classes as they are
+    #[arg(long)]
+    guard: bool,
+    /// Name of both webhook configurations, for the guard
+    #[arg(long, value_name = "NAME", default_value = "sandgate", requires = "guard")]
+    webhook_configuration: String,
+    /// User or group that the guard does not hold for, such as the account that runs helm; repeat it for several
+    #[arg(long, value_name = "NAME", requires = "guard")]
+    guard_writer: Vec<String>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+/// Compare the backstop in a cluster with the policies
+///
+/// Compares every ValidatingAdmissionPolicy and binding with what `render` prints: that they are there, that their hash is
+/// the policy's, that they deny, and that nobody changed them. Then sends a hostile Pod as a dry run to each namespace that
+/// an enforced policy names. Needs the rights to list both kinds and to create Pods in these namespaces.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 the backstop is the policies', 1 it is not, 2 could not be determined."
+)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
+    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct TargetArgs {
+    /// Version of Kubernetes that the objects are for
+    #[arg(long, value_name = "1.MINOR", default_value = "1.30", value_parser = minor)]
+    kubernetes: u32,
+    /// Namespace of sandgate's release, which neither a selector nor "*" of a policy means
+    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
+    release_namespace: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// YAML, one document for each object
+    #[default]
+    Yaml,
+    /// JSON: a List
+    Json,
+}
+
+fn minor(text: &str) -> Result<u32, String> {
+    let minor = text.strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| "must be 1.MINOR, such as 1.33".into())
+}
+
+pub(super) fn run(command: &BackstopCommand) -> Result<Status, CliError> {
+    match command {
+        BackstopCommand::Render(args) => render_objects(args),
+        BackstopCommand::Verify(args) => verify(args),
+    }
+}
+
+fn objects(policies: &PolicySet, target: &TargetArgs) -> Result<Vec<Value>, CliError> {
+    let settings =
+        Settings { kubernetes_minor: target.kubernetes, release_namespace: target.release_namespace.clone() };
+    render(policies, &settings)
+        .map_err(|refusals| CliError(refusals.iter().map(ToString::to_string).collect()))
+}
+
+fn render_objects(args: &RenderArgs) -> Result<Status, CliError> {
+    let policies = args.policy.load()?;
+    let mut objects = objects(&policies, &args.target)?;
+    if objects.is_empty() {
+        note("no policy is for a namespace, so there is nothing to print");
+    }
+    if args.guard {
+        objects.extend(guard(&guarded(&policies, args)));
+    }
+    let text = match args.output {
+        Format::Json => {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+            serde_json::to_string_pretty(&list).map_err(CliError::new)? + "\n"
+        }
+        Format::Yaml => {
+            let documents = objects.iter().map(|object| {
+                let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+                serde_saphyr::to_string_with_options(object, options)
+            });
+            documents.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?.join("---\n")
+        }
+    };
+    print(&text)?;
+    Ok(Status::Fine)
+}
+
+fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
+    let profiles = policies.policies().iter().flat_map(|policy| policy.all_profiles());
+    let mut classes: Vec<String> =
+        profiles.flat_map(|profile| profile.spec.runtime_class.allowed.iter().cloned()).collect();
+    classes.sort();
+    classes.dedup();
+    Guarded {
+        configuration: args.webhook_configuration.clone(),
+        runtime_classes: classes,
+        config_maps: None,
+        writers: args.guard_writer.clone(),
+    }
+}
+
+fn verify(args: &VerifyArgs) -> Result<Status, CliError> {
+    let policies = args.policy.load()?;
+    let wanted = objects(&policies, &args.target)?;
+    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: None }.of_user();
+    let (differences, answers) = wait_for(async {
+        let api = cluster::connect(access).await.map_err(CliError::new)?;
+        let backstop = Backstop::new(api, args.target.release_namespace.clone());
+        let differences = backstop.compare(&wanted).await.map_err(CliError::new)?;
+        let mut answers = Vec::new();
+        for namespace in enforced_namespaces(&policies) {
+            let denial = backstop.denial_of(&namespace, &hostile_pod()).await.map_err(CliError::new)?;
+            answers.push((namespace, denial));
+        }
+        Ok((differences, answers))
+    })?;
+    report(&policies, &differences, &answers)
+}
+
+fn report(
+    policies: &PolicySet,
+    differences: &[Difference],
+    answers: &[(String, Option<String>)],
+) -> Result<Status, CliError> {
+    let mut text = String::new();
+    for difference in differences {
+        text += &format!("{} {difference}\n", paint(BAD, "wrong"));
+    }
+    let mut admitted = 0;
+    for (namespace, denial) in answers {
+        match denial {
+            Some(message) if message.contains("(backstop)") => {
+                text += &format!(
+                    "{} namespace {namespace}: a hostile Pod is denied by the backstop\n",
+                    paint(GOOD, "ok")
+                );
+            }
+            Some(_) => note(&format!(
+                "namespace {namespace}: something else denied the hostile Pod before the backstop, such as the webhook"
+            )),
+            None => {
+                admitted += 1;
+                text +=
+                    &format!("{} namespace {namespace}: a hostile Pod is admitted\n", paint(BAD, "wrong"));
+            }
+        }
+    }
+    if differences.is_empty() && admitted == 0 {
+        let number = count(policies.policies().len(), "policy").replace("policys", "policies");
+        text +=
+            &format!("{} the backstop is that of {number}, hash {}\n", paint(GOOD, "ok"), policies.hash());
+    }
+    print(&text)?;
+    Ok(if differences.is_empty() && admitted == 0 { Status::Fine } else { Status::Violations })
+}
+
+/// Returns the namespaces that enforced policies name.
+fn enforced_namespaces(policies: &PolicySet) -> Vec<String> {
+    let enforced =
+        policies.policies().iter().filter(|policy| policy.level_of("privileged") == Level::Enforce);
+    let names = enforced.flat_map(|policy| policy.header.namespaces.iter());
+    names.filter(|name| name.is_literal()).map(|name| name.as_str().to_owned()).collect()
+}
+
+/// Returns a Pod that every policy denies.
+fn hostile_pod() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "sandgate-backstop-"},
+        "spec": {
+            "hostNetwork": true,
+            "containers": [{
+                "name": "main",
+                "image": "registry.example.com/hostile:1",
+                "securityContext": {"privileged": true},
+            }],
+        },
+    })
+}

@@ -1,0 +1,225 @@
+//! The objects of the backstop in the API server: written after each policy load, removed with their policy, compared.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::api::{Api, ApiError, Target};
+use sandgate_engine::backstop::RELEASE_LABEL;
+
+/// The labels of every object of the backstop, of whatever release.
+const SELECTOR: &str = "app.kubernetes.io/managed-by=sandgate,app.kubernetes.io/component=backstop";
+const GROUP: &str = "admissionregistration.k8s.io";
+const POLICIES: &str = "validatingadmissionpolicies";
+const BINDINGS: &str = "validatingadmissionpolicybindings";
+
+/// The stored objects of the backstop of one release.
+pub struct Backstop {
+    api: Api,
+    release_namespace: String,
+}
+
+/// The work of one reconciliation.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The names of policies and bindings that were written.
+    pub written: Vec<String>,
+    /// The names of those that were removed, since no policy has them any more.
+    pub removed: Vec<String>,
+    /// The names of bindings that somebody removed while their policy is there: the backstop is switched off.
+    pub switched_off: Vec<String>,
+}
+
+/// A difference between an object as it should be and as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The kind and the name of the object.
+    pub object: String,
+    /// The difference.
+    pub problem: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.problem)
+    }
+}
+
+impl Backstop {
+    /// Returns the backstop of a release in the API server behind `api`. Objects of other releases are left alone.
+    #[must_use]
+    pub fn new(api: Api, release_namespace: String) -> Self {
+        Self { api, release_namespace }
+    }
+
+    /// Makes the stored objects those of `wanted`.
+    ///
+    /// A binding is written before its policy. So a policy without its binding is one whose binding somebody removed, which
+    /// is how the backstop is switched off in an emergency: the binding is not written again until the policy is removed
+    /// too.
+    ///
+    /// # Errors
+    /// Returns the first request that fails. What is written stays; the next reconciliation goes on.
+    pub async fn reconcile(&self, wanted: &[Value]) -> Result<Reconciled, ApiError> {
+        let mut done = Reconciled::default();
+        let policies = self.list(POLICIES).await?;
+        let bindings = self.list(BINDINGS).await?;
+        let stored = |list: &[Value], name: &str| list.iter().find(|object| name_of(object) == name).cloned();
+        for [policy, binding] in pairs(wanted) {
+            let name = name_of(policy);
+            let (old_policy, old_binding) = (stored(&policies, name), stored(&bindings, name));
+            if old_policy.is_some() && old_binding.is_none() {
+                done.switched_off.push(name.to_owned());
+            } else if !old_binding.as_ref().is_some_and(|old| contains(old, binding)) {
+                self.write(BINDINGS, binding, old_binding.as_ref()).await?;
+                done.written.push(format!("{BINDINGS}/{name}"));
+            }
+            if !old_policy.as_ref().is_some_and(|old| contains(old, policy)) {
+                self.write(POLICIES, policy, old_policy.as_ref()).await?;
+                done.written.push(format!("{POLICIES}/{name}"));
+            }
+        }
+        for (resource, list) in [(BINDINGS, bindings), (POLICIES, policies)] {
+            let is_wanted = |name: &str| wanted.iter().any(|object| name_of(object) == name);
+            for name in list.iter().map(name_of).filter(|name| !is_wanted(name)) {
+                self.api.delete(target(resource, name)).await?;
+                done.removed.push(format!("{resource}/{name}"));
+            }
+        }
+        Ok(done)
+    }
+
+    /// Returns what differs between the stored objects and those of `wanted`.
+    ///
+    /// # Errors
+    /// Returns the first request that fails.
+    pub async fn compare(&self, wanted: &[Value]) -> Result<Vec<Difference>, ApiError> {
+        let policies = self.list(POLICIES).await?;
+        let bindings = self.list(BINDINGS).await?;
+        let mut differences = Vec::new();
+        for [policy, binding] in pairs(wanted) {
+            for (kind, object, list) in [("policy", policy, &policies), ("binding", binding, &bindings)] {
+                let name = name_of(object);
+                let stored = list.iter().find(|stored| name_of(stored) == name);
+                let problem = match stored {
+                    None => Some("it is missing: apply what `sandgate backstop render` prints".to_owned()),
+                    Some(stored) => difference(stored, object),
+                };
+                differences
+                    .extend(problem.map(|problem| Difference { object: format!("{kind} {name}"), problem }));
+            }
+        }
+        for stored in
+            policies.iter().filter(|stored| !wanted.iter().any(|one| name_of(one) == name_of(stored)))
+        {
+            let object = format!("policy {}", name_of(stored));
+            differences
+                .push(Difference { object, problem: "no sandgate policy has it any more: delete it".into() });
+        }
+        Ok(differences)
+    }
+
+    /// Returns why a dry run of `pod` is denied in a namespace; `None` if it is admitted.
+    ///
+    /// # Errors
+    /// Returns an error if the API server does not answer.
+    pub async fn denial_of(&self, namespace: &str, pod: &Value) -> Result<Option<String>, ApiError> {
+        self.api.denial_of(namespace, pod).await
+    }
+
+    async fn list(&self, resource: &'static str) -> Result<Vec<Value>, ApiError> {
+        let selector = format!("{SELECTOR},{RELEASE_LABEL}={}", self.release_namespace);
+        self.api.list(target(resource, ""), &selector).await
+    }
+
+    /// Creates an object by server-side apply, whose name the authorizer knows, or replaces the stored one: an apply would
+    /// leave an action in a binding that another field manager has written.
+    async fn write(
+        &self,
+        resource: &'static str,
+        object: &Value,
+        stored: Option<&Value>,
+    ) -> Result<(), ApiError> {
+        let target = target(resource, name_of(object));
+        let Some(stored) = stored else { return self.api.apply(target, object).await };
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
+        match self.api.replace(target, &object).await {
+            // Another replica was faster; the next look compares again.
+            Err(ApiError::Conflict(_)) => Ok(()),
+            done => done,
+        }
+    }
+}
+
+fn target<'t>(resource: &'static str, name: &'t str) -> Target<'t> {
+    Target { group: GROUP, resource, namespace: None, name }
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// Returns each policy with its binding, in the order in which they are rendered.
+fn pairs(objects: &[Value]) -> impl Iterator<Item = &[Value; 2]> {
+    objects.as_chunks().0.iter()
+}
+
+fn difference(stored: &Value, wanted: &Value) -> Option<String> {
+    let hash = |object: &Value| object["metadata"]["annotations"]["sandgate.dev/policy-hash"].clone();
+    if hash(stored) != hash(wanted) {
+        let (stored, wanted) = (hash(stored), hash(wanted));
+        return Some(format!("it is of another policy: its hash is {stored}, must be {wanted}"));
+    }
+    let actions = |object: &Value| object["spec"]["validationActions"].clone();
+    if actions(stored) != actions(wanted) {
+        let (stored, wanted) = (actions(stored), actions(wanted));
+        return Some(format!("its validationActions are {stored}, must be {wanted}"));
+    }
+    (!contains(stored, wanted))
+        .then(|| "its content was changed by somebody else, or is of another version".into())
+}
+
+/// Returns true if `stored` has everything that `wanted` has: the API server adds defaults. Lists must be the same length.
+fn contains(stored: &Value, wanted: &Value) -> bool {
+    match (stored, wanted) {
+        (Value::Object(stored), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, wanted)| stored.get(key).is_some_and(|stored| contains(stored, wanted)))
+        }
+        (Value::Array(stored), Value::Array(wanted)) => {
+            stored.len() == wanted.len()
+                && stored.iter().zip(wanted).all(|(stored, wanted)| contains(stored, wanted))
+        }
+        (stored, wanted) => stored == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_api_server_are_no_difference() {
+        let wanted = json!({"metadata": {"name": "a"}, "spec": {"list": [{"x": 1}]}});
+        let stored =
+            json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"list": [{"x": 1, "y": 2}], "z": 3}});
+        assert!(contains(&stored, &wanted));
+        assert_eq!(difference(&stored, &wanted), None);
+    }
+
+    #[test]
+    fn another_action_and_another_hash_are_named() {
+        let object = |hash: &str, actions: &[&str]| {
+            json!({
+                "metadata": {"annotations": {"sandgate.dev/policy-hash": hash}},
+                "spec": {"validationActions": actions},
+            })
+        };
+        let wanted = object("1", &["Deny", "Audit"]);
+        let problem = difference(&object("1", &["Audit"]), &wanted).unwrap();
+        assert_eq!(problem, r#"its validationActions are ["Audit"], must be ["Deny","Audit"]"#);
+        assert!(difference(&object("2", &["Deny", "Audit"]), &wanted).unwrap().contains("another policy"));
+    }
+}

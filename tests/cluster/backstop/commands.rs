@@ -1,0 +1,52 @@
+//! `sandgate backstop render` and `verify`.
+
+use serde_json::json;
+
+use super::{BINDINGS, Release, apply, remove};
+use testbed::{eventually, shared};
+
+#[tokio::test]
+async fn verify_names_what_is_missing_weakened_or_of_another_policy() {
+    let bed = shared().await;
+    let rest = bed.rest().await.expect("a client");
+    let namespace = bed.namespace(&rest, &json!({"generateName": "verify-"})).await.expect("a namespace");
+    let release = Release::of(&namespace, &json!({}));
+    let (status, text) = release.verify(bed);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains(&format!("policy sandgate-{namespace}: it is missing")), "{text}");
+
+    let objects = release.rendered(&[]);
+    apply(&rest, &objects).await;
+    eventually("the backstop is verified", async || {
+        let (status, text) = release.verify(bed);
+        Ok((status == 0 && text.contains("is denied by the backstop")).then_some(()))
+    })
+    .await
+    .expect("it is that of the policy, and denies");
+
+    let weaker = json!({"spec": {"validationActions": ["Audit"]}});
+    rest.merge(&release.path(BINDINGS), &weaker).await.expect("it is changed");
+    let (status, text) = release.verify(bed);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains(r#"its validationActions are ["Audit"], must be ["Deny","Audit"]"#), "{text}");
+
+    release.write(&json!({"images": {"requireDigest": true}}));
+    let (status, text) = release.verify(bed);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("it is of another policy"), "{text}");
+    remove(&rest, &objects).await;
+}
+
+#[tokio::test]
+async fn render_refuses_what_cannot_be_said_with_the_reason() {
+    let names: Vec<String> =
+        (0..4000).map(|number| format!("a-long-name-of-a-config-map-{number}")).collect();
+    let release = Release::of("refused", &json!({"volumes": {"configMap": {"names": names}}}));
+    let (status, text) = release.command(&["render"]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.contains("policy \"refused\": the expression"), "{text}");
+    let release = Release::of("old", &json!({}));
+    let (status, text) = release.command(&["render", "--kubernetes", "1.29"]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.contains("Kubernetes 1.29 has no ValidatingAdmissionPolicy of version v1"), "{text}");
+}

@@ -1,0 +1,73 @@
+//! The backstop and its guard, as the chart brings them.
+
+use sandgate_engine::{
+    backstop::{Guarded, Settings, guard, render as render_backstop},
+    policy::{PolicySet, Source},
+};
+use serde_json::{Value, json};
+
+use super::{items, render, render_scenario, scenario, strings, template_least};
+
+#[tokio::test]
+async fn guard_of_the_chart_is_the_one_that_the_command_prints() {
+    let objects = render_scenario(&scenario("backstop")).await;
+    let guarded = Guarded {
+        configuration: "sandgate".into(),
+        runtime_classes: vec!["gvisor".into()],
+        config_maps: Some(("sandgate-system".into(), vec!["sandgate-policy".into()])),
+        writers: vec!["system:serviceaccount:flux-system:helm-controller".into()],
+    };
+    for wanted in guard(&guarded) {
+        let kind = wanted["kind"].as_str().expect("a kind");
+        let mut found =
+            objects.all(kind).filter(|found| found["metadata"]["name"] == wanted["metadata"]["name"]);
+        let found = found.next().unwrap_or_else(|| panic!("there is {}", wanted["metadata"]["name"]));
+        assert_eq!(found["spec"], wanted["spec"]);
+        let labels = &found["metadata"]["labels"];
+        assert_eq!(labels["app.kubernetes.io/component"], "guard");
+        assert_eq!(labels["app.kubernetes.io/part-of"], "sandgate");
+    }
+}
+
+#[tokio::test]
+async fn guard_without_writers_is_an_error_since_no_upgrade_would_pass() {
+    let output = template_least(&["--set=backstop.guard.enabled=true"]).await;
+    assert!(!output.success);
+    assert!(output.stderr.contains("backstop.guard.writers is empty"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn account_may_write_every_object_of_its_policies_and_no_other() {
+    let objects = render_scenario(&scenario("backstop")).await;
+    let rules = items(&objects.one("ClusterRole")["rules"]);
+    let writes = |rule: &&Value| {
+        items(&rule["resources"]).contains(&json!("validatingadmissionpolicies"))
+            && rule["resourceNames"].is_array()
+    };
+    let rule = rules.iter().find(writes).expect("a rule with names");
+    let names = strings(&rule["resourceNames"]);
+    let policies = [
+        "{namespaces: [a, 'ci-*', '*'], rules: {images: audit, labels: enforce}, mode: warn}",
+        "{namespaces: [b]}",
+    ];
+    for (name, spec) in ["ci", "workflow-runner"].into_iter().zip(policies) {
+        let text = format!(
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        );
+        let set = PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).expect("a policy");
+        for object in render_backstop(&set, &Settings::default()).expect("it can be said") {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+    }
+    assert!(
+        names
+            .iter()
+            .all(|name| name.starts_with("sandgate-ci") || name.starts_with("sandgate-workflow-runner"))
+    );
+    let arguments = objects.one("Deployment").to_string();
+    assert!(arguments.contains("\"--backstop\""));
+    let usual = render(&[]).await;
+    assert!(!usual.one("ClusterRole").to_string().contains("validatingadmissionpolicies"));
+    assert!(!usual.one("Deployment").to_string().contains("--backstop"));
+}
