@@ -70,7 +70,7 @@ pub(crate) fn book_fits_every_screen_light_and_dark() {
         ("README.html", "sandgate"),
         ("docs/policy-reference.html", "Policy reference"),
         ("docs/rules/privileged.html", "privileged"),
-        ("docs/pod-fields.html", "Every field of a Pod, and the rule that checks it"),
+        ("docs/pod-fields.html", "Every field of a Pod, and the rules that check it"),
     ] {
         for (width, scheme) in [(360, Scheme::Light), (1200, Scheme::Dark)] {
             let found = book.open(page, width, scheme);

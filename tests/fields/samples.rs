@@ -1,4 +1,4 @@
-//! Every place of a Pod where a field may stand, and a sound Pod that has room for it there.
+//! Every place of a Pod where a field may stand, and a valid Pod that can have it there.
 
 use std::{fmt, sync::LazyLock};
 
@@ -52,7 +52,7 @@ fn collect(of: &'static Type, way: &[Step], places: &mut Vec<Place>) {
     }
 }
 
-/// A Pod with room at a place.
+/// A Pod with a free place.
 pub(crate) struct Stage {
     pub(crate) pod: Json,
     pointer: String,
@@ -70,7 +70,7 @@ impl Place {
             here = &mut here[*field];
             pointer.extend(["/", field]);
             if *is_list {
-                let index = make_room(here, field, of);
+                let index = free_place(here, field, of);
                 here = &mut here[index];
                 pointer.extend(["/", &index.to_string()]);
                 path.push(format!("{field}[{index}]"));
@@ -91,7 +91,8 @@ impl Stage {
     /// The Pod with these fields set in the object that has the place; `null` takes one out.
     pub(crate) fn with(&self, fields: &Json) -> Json {
         let mut pod = self.pod.clone();
-        let object = pod.pointer_mut(&self.pointer).and_then(Json::as_object_mut).expect("a stage has room");
+        let object =
+            pod.pointer_mut(&self.pointer).and_then(Json::as_object_mut).expect("a stage is an object");
         for (field, value) in fields.as_object().into_iter().flatten() {
             match value {
                 Json::Null => object.remove(field),
@@ -115,7 +116,7 @@ pub(crate) fn complete_pod() -> Json {
 }
 
 /// The index of an item of a list that may be looked into: a new one where a sound one is known, else the first.
-fn make_room(list: &mut Json, field: &str, of: &Type) -> usize {
+fn free_place(list: &mut Json, field: &str, of: &Type) -> usize {
     if list.is_null() {
         *list = json!([]);
     }

@@ -12,17 +12,17 @@ pub(crate) struct Line {
     /// The minor version of the first Kubernetes that has it, where not all have it.
     #[allow(dead_code, reason = "it only matters where there is an API server")]
     pub(crate) since: Option<u32>,
-    pub(crate) judged: Judged,
+    pub(crate) class: FieldClass,
 }
 
-/// Who judges it.
+/// How it is checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Judged {
-    /// The ids of rules, each of which refuses some value of it.
+pub(crate) enum FieldClass {
+    /// The ids of rules, each of which denies some value of it.
     Checked(Vec<String>),
-    /// Nobody, for the reason that stands there.
+    /// By no rule, for the reason that stands there.
     Harmless,
-    /// The rule `pod-schema`, which refuses the field itself.
+    /// The rule `pod-schema`, which denies the field itself.
     Unknown,
 }
 
@@ -62,17 +62,17 @@ impl Table {
 
 fn read_line(text: &str) -> Result<(String, Line), &'static str> {
     let cells: Vec<&str> = text.trim_matches('|').split('|').map(str::trim).collect();
-    let [field, judged, how] = cells[..] else { return Err("a line has three cells") };
+    let [field, class, how] = cells[..] else { return Err("a line has three cells") };
     let (field, since) = read_field(field)?;
-    let judged = match judged {
-        "checked" => Judged::Checked(read_rules(how)?),
+    let class = match class {
+        "checked" => FieldClass::Checked(read_rules(how)?),
         "harmless" if how.is_empty() => return Err("a harmless field has a reason"),
-        "harmless" => Judged::Harmless,
-        "unknown" if how.starts_with("denied by `pod-schema`: ") => Judged::Unknown,
+        "harmless" => FieldClass::Harmless,
+        "unknown" if how.starts_with("denied by `pod-schema`: ") => FieldClass::Unknown,
         "unknown" => return Err("an unknown field is denied by `pod-schema`: with a reason"),
         _ => return Err("a field is checked, harmless or unknown"),
     };
-    Ok((field.to_owned(), Line { since, judged }))
+    Ok((field.to_owned(), Line { since, class }))
 }
 
 /// `` `name` `` or `` `name` (since 1.37) ``.

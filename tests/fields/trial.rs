@@ -21,20 +21,20 @@ pub(crate) struct Trial {
     pub(crate) field: &'static str,
     /// The place for people, without positions.
     pub(crate) place: String,
-    /// Rules that refuse an object above it, whatever is in it.
+    /// Rules that deny an object above it, whatever is in it.
     above: BTreeSet<&'static str>,
-    /// Rules that refuse some value of it or of what is in it.
+    /// Rules that deny some value of it or of what is in it.
     here: BTreeSet<&'static str>,
-    /// Each value of it that is refused, with what is said; also what is said about another field.
-    pub(crate) refusals: Vec<String>,
+    /// Each value of it that is denied, with the violations; also those of another field.
+    pub(crate) denials: Vec<String>,
 }
 
 impl Trial {
-    pub(crate) fn is_refused_with_its_parent(&self) -> bool {
+    pub(crate) fn is_denied_with_its_parent(&self) -> bool {
         !self.above.is_empty()
     }
 
-    pub(crate) fn refused_by(&self, rule: &str) -> bool {
+    pub(crate) fn denied_by(&self, rule: &str) -> bool {
         self.here.contains(rule) || self.above.contains(rule)
     }
 }
@@ -66,19 +66,19 @@ fn trial(place: &Place) -> Trial {
         .map(|fault| fault.rule)
         .collect();
     assert!(!above.is_empty() || before.is_empty(), "the Pod to try {place} with is not sound: {before:?}");
-    let refused = |fields: &Json| -> Vec<Fault> {
+    let denied = |fields: &Json| -> Vec<Fault> {
         let after = violations(&stage.with(fields)).into_iter();
         after.filter(|fault| !before.contains(fault)).collect()
     };
-    let (mut here, mut refusals) = (BTreeSet::new(), Vec::new());
-    // What stands below a refused object needs no more than to be looked at.
+    let (mut here, mut denials) = (BTreeSet::new(), Vec::new());
+    // What stands below a denied object needs no more than to be looked at.
     let enough = if above.is_empty() { usize::MAX } else { 2 };
     for value in values::of_kind(place.kind).into_iter().take(enough) {
         let fields = json!({place.field: value});
-        let new = refused(&fields);
+        let new = denied(&fields);
         let about = new.iter().filter(|f| lies_in(&stage.path, &f.path) || lies_in(&f.path, &stage.path));
         here.extend(about.map(|fault| fault.rule));
-        refusals.extend(new.iter().map(|Fault { rule, path }| format!("{fields} → {rule} at {path}")));
+        denials.extend(new.iter().map(|Fault { rule, path }| format!("{fields} → {rule} at {path}")));
     }
     // A Secret that may be mounted is the only one: what another name is denied by shows where the type is open.
     let with_secrets: BTreeSet<Fault> = violations_with_secrets(&stage.pod).into_iter().collect();
@@ -88,22 +88,22 @@ fn trial(place: &Place) -> Trial {
         here.extend(new.map(|fault| fault.rule));
     }
     for fields in values::by_hand(place.of.name, place.field) {
-        here.extend(refused(&fields).iter().map(|fault| fault.rule));
+        here.extend(denied(&fields).iter().map(|fault| fault.rule));
     }
-    Trial { of: place.of.name, field: place.field, place: place.to_string(), above, here, refusals }
+    Trial { of: place.of.name, field: place.field, place: place.to_string(), above, here, denials }
 }
 
-/// What refuses something in an object refuses it for the field that has the object.
+/// What denies something in an object denies it for the field that has the object.
 fn hand_up(trials: &mut [Trial]) {
     for index in (0..trials.len()).rev() {
         let Some((parent, _)) = trials[index].place.rsplit_once('.') else { continue };
         let parent = parent.trim_end_matches("[]");
         let Some(above) = trials[..index].iter().rposition(|trial| trial.place == parent) else { continue };
-        let (here, refusals) = (trials[index].here.clone(), trials[index].refusals.first().cloned());
-        let binds = !is_harmless_here(&trials[index].place) && !trials[index].is_refused_with_its_parent();
+        let (here, denials) = (trials[index].here.clone(), trials[index].denials.first().cloned());
+        let binds = !is_harmless_here(&trials[index].place) && !trials[index].is_denied_with_its_parent();
         trials[above].here.extend(here);
         if binds {
-            trials[above].refusals.extend(refusals);
+            trials[above].denials.extend(denials);
         }
     }
 }
