@@ -108,6 +108,7 @@ lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	rustfmt --check --edition 2024 tests/node/attack_surface/probe/main.rs benches/node_cost/work/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@for script in scripts/* .ci/run; do bash -n "$$script" || exit 1; done
 	@for crate in ring openssl-sys native-tls; do \
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \
 	done; echo "no ring, no OpenSSL in the dependency tree"

@@ -15,7 +15,9 @@ use testbed::harness::{Test, missing_program, run};
 fn main() -> ExitCode {
     run(vec![
         Test::new(image_has_binary_and_sbom_unprivileged).requires(missing_program("buildah", "buildah")),
+        Test::new(release_build_makes_the_same_archive_twice).requires(missing_program("buildah", "buildah")),
         Test::new(wrong_script_call_says_what_to_do),
+        Test::new(docker_context_has_the_files_that_the_build_reads),
         Test::new(dockerfile_uses_the_crates_rust_version),
         Test::new(build_tools_have_exact_versions),
     ])
@@ -62,6 +64,62 @@ fn image_has_binary_and_sbom_unprivileged() {
     tar(&["-xf", archive, "-C", folder.path().to_str().unwrap(), layers[0].as_str().unwrap()]);
     let layer = folder.path().join(layers[0].as_str().unwrap());
     assert_eq!(tar(&["-tf", layer.to_str().unwrap()]), "sandgate\nsandgate.cdx.json\n");
+}
+
+fn release_build_makes_the_same_archive_twice() {
+    let content = tempfile::tempdir().unwrap();
+    for file in ["sandgate", "sandgate.cdx.json"] {
+        fs::write(content.path().join(file), "a stand-in").unwrap();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let archives = [(); 2].map(|()| {
+        let dist = tempfile::tempdir().unwrap();
+        let output = script("release", &["build", "arm64", dist.path().to_str().unwrap()], content.path());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut files: Vec<_> = fs::read_dir(dist.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let archive = format!("sandgate_{version}_linux_arm64.tar.gz");
+        assert_eq!(
+            files,
+            ["sandgate-image-arm64.tar", &*format!("sandgate_{version}_linux_arm64.cdx.json"), &*archive]
+        );
+        fs::read(dist.path().join(archive)).unwrap()
+    });
+    assert!(archives[0] == archives[1], "the archives differ");
+}
+
+fn docker_context_has_the_files_that_the_build_reads() {
+    let ignore = fs::read_to_string(Path::new(ROOT).join(".dockerignore")).unwrap();
+    let mut folders = vec![Path::new(ROOT).join("src"), Path::new(ROOT).join("engine/src")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let built = text.split("#[cfg(test)]").next().unwrap();
+            if path.ends_with("rules/testing.rs") {
+                continue;
+            }
+            for file in built.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                let included = fs::canonicalize(path.parent().unwrap().join(file)).unwrap();
+                let included = included.strip_prefix(fs::canonicalize(ROOT).unwrap()).unwrap();
+                let top = included.iter().next().unwrap().to_str().unwrap();
+                assert!(
+                    ignore.lines().any(|line| line == format!("!{top}")),
+                    ".dockerignore leaves out {top}"
+                );
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 20, "{read}");
 }
 
 fn wrong_script_call_says_what_to_do() {

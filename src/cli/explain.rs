@@ -159,6 +159,8 @@ struct Explanation {
     /// Whether `spec.rules` cannot lower its level.
     is_floor: bool,
     references: &'static [&'static str],
+    /// The controls of published frameworks among the references, in short.
+    controls: Vec<String>,
 }
 
 impl Explanation {
@@ -173,6 +175,7 @@ impl Explanation {
             fills: fill.is_some(),
             is_floor: FLOOR_RULES.contains(&id),
             references,
+            controls: rule.control_labels(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One word for one thing: the pages have the field's terms, and none that they replaced.
 
-use crate::pages::Page;
+use std::fs;
+
+use crate::pages::{Page, root};
 
 /// A word that no page uses, and the term for it.
 const REPLACED: [(&str, &str); 12] = [
@@ -40,4 +42,20 @@ fn pages_use_the_fields_terms() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pages_name_the_event_as_the_program_does() {
+    let source = fs::read_to_string(root().join("src/cluster/events/aggregator.rs")).unwrap();
+    let (_, rest) = source.split_once("\"reason\": \"").expect("an Event has a reason");
+    let reason = rest.split('"').next().unwrap();
+    let mut named = 0;
+    for page in Page::all() {
+        let words = page.text.split(|letter: char| !letter.is_alphanumeric());
+        for word in words.filter(|word| ["PodRefused", "PodDenied"].contains(word)) {
+            assert_eq!(word, reason, "{}", page.path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 0, "{named}");
 }

@@ -11,15 +11,9 @@ use crate::{Scheme, browse};
 pub(crate) fn missing_mdbook() -> Option<String> {
     let script = fs::read_to_string(root().join("scripts/book")).unwrap();
     let version = script.lines().find_map(|line| line.strip_prefix("readonly VERSION=")).unwrap();
-    let cache = env::var("SANDGATE_CACHE").map_or_else(
-        |_| {
-            let caches = env::var("XDG_CACHE_HOME")
-                .unwrap_or_else(|_| format!("{}/.cache", env::var("HOME").unwrap_or_default()));
-            format!("{caches}/sandgate")
-        },
-        |cache| cache,
-    );
-    let program = format!("{cache}/mdbook-{version}/bin/mdbook");
+    let home = || format!("{}/.cache", env::var("HOME").unwrap_or_default());
+    let caches = env::var("XDG_CACHE_HOME").unwrap_or_else(|_| home());
+    let program = format!("{caches}/sandgate/mdbook-{version}/bin/mdbook");
     (!Path::new(&program).exists()).then(|| "mdBook is not in the cache: scripts/book --install".into())
 }
 
@@ -76,7 +70,7 @@ pub(crate) fn book_fits_every_screen_light_and_dark() {
         ("README.html", "sandgate"),
         ("docs/policy-reference.html", "Policy reference"),
         ("docs/rules/privileged.html", "privileged"),
-        ("docs/pod-fields.html", "Every field of a Pod, and the rule that checks it"),
+        ("docs/pod-fields.html", "Every field of a Pod, and the rules that check it"),
     ] {
         for (width, scheme) in [(360, Scheme::Light), (1200, Scheme::Dark)] {
             let found = book.open(page, width, scheme);

@@ -55,4 +55,7 @@ fn rules_are_data_too() {
     let one: Value = serde_json::from_str(&sandgate(&["explain", "labels", "-o", "json"]).fine()).unwrap();
     assert_eq!((&one["setting"], &one["isFloor"]), (&"spec.labels".into(), &false.into()));
     assert!(one["references"].is_array());
+    let privileged: Value =
+        serde_json::from_str(&sandgate(&["explain", "privileged", "-o", "json"]).fine()).unwrap();
+    assert!(privileged["controls"].as_array().unwrap().contains(&"CIS 5.2.2".into()), "{privileged}");
 }

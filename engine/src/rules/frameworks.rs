@@ -34,6 +34,18 @@ impl Framework {
         }
     }
 
+    /// Returns the name as a cell of a table has it, without the version.
+    #[must_use]
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::PodSecurityStandards => "PSS",
+            Self::Cis => "CIS",
+            Self::NsaCisa => "NSA/CISA",
+            Self::Nist800190 => "NIST 800-190",
+            Self::Kubescape => "Kubescape",
+        }
+    }
+
     /// Returns the control of this framework that a reference names, such as `5.2.2: Minimize the admission of
     /// privileged containers`.
     #[must_use]
@@ -46,6 +58,20 @@ impl Rule {
     /// Returns the controls of a framework that this rule carries out, wholly or in part.
     pub fn controls(&self, framework: Framework) -> impl Iterator<Item = &'static str> {
         self.references.iter().copied().filter_map(move |reference| framework.control(reference))
+    }
+
+    /// Returns all controls in short, such as `CIS 5.2.2`: by their number if they have one, else by their title.
+    #[must_use]
+    pub fn control_labels(&self) -> Vec<String> {
+        let label = |framework: Framework, control: &str| match control.split_once(": ") {
+            Some((number, _)) if number.contains(|character: char| character.is_ascii_digit()) => {
+                format!("{} {number}", framework.short_name())
+            }
+            Some(_) => format!("{} {control}", framework.short_name()),
+            None => format!("{}: {control}", framework.short_name()),
+        };
+        let of = |framework| self.controls(framework).map(move |control| label(framework, control));
+        Framework::ALL.into_iter().flat_map(of).collect()
     }
 }
 
@@ -66,6 +92,29 @@ mod tests {
             ["C-0057: Privileged container"]
         );
         assert_eq!(Framework::Cis.control("https://example.com"), None);
+    }
+
+    #[test]
+    fn a_control_in_short_is_a_number_or_a_title() {
+        assert_eq!(
+            rules::by_id("privileged").expect("a rule").control_labels(),
+            [
+                "PSS Baseline: Privileged Containers",
+                "CIS 5.2.2",
+                "NSA/CISA: Pod security enforcement",
+                "NIST 800-190 4.4.3",
+                "Kubescape C-0057"
+            ]
+        );
+        assert_eq!(rules::by_id("env").expect("a rule").control_labels(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_control_of_cis_5_2_about_pods_has_a_rule() {
+        let labels: Vec<String> = rules::ALL.iter().flat_map(|rule| rule.control_labels()).collect();
+        for number in 2..=12 {
+            assert!(labels.contains(&format!("CIS 5.2.{number}")), "{number}");
+        }
     }
 
     #[test]
