@@ -18,6 +18,12 @@ pub struct VerdictLog {
 }
 
 impl VerdictLog {
+    /// Returns false if the log has no line for the verdict.
+    pub(super) fn is_logged(record: &Record) -> bool {
+        let is_usual = matches!(record.outcome, Outcome::Admitted | Outcome::NotEvaluated);
+        !is_usual || record.is_escape() || tracing::enabled!(tracing::Level::DEBUG)
+    }
+
     /// Logs a verdict: at level info if something was or would be denied, was exempt or found no policy, else at level
     /// debug. A namespace without a policy is logged at level warn once, a stored Pod that violates its policy each
     /// time.

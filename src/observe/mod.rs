@@ -68,6 +68,11 @@ impl Observers {
         if let Some(events) = &self.events {
             self.guarded(|| events.report(record));
         }
+        let trail = self.trail.as_ref().filter(|_| record.is_recorded());
+        // Most verdicts are neither logged nor traced. Where there is no trail either, no record is needed.
+        if trail.is_none() && span.is_none() && !VerdictLog::is_logged(record) {
+            return None;
+        }
         let time = Timestamp::now().to_string();
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let origin = Origin { cluster: &self.cluster, instance: &self.instance };
@@ -77,7 +82,7 @@ impl Observers {
         if let Some(span) = span {
             self.guarded(|| span.set_verdict(&entry, record.violations().len()));
         }
-        let trail = self.trail.as_ref().filter(|_| record.is_recorded())?;
+        let trail = trail?;
         self.guarded(|| trail.append(&entry)).flatten()
     }
 

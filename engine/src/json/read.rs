@@ -1,6 +1,6 @@
 //! Reads JSON text into a tree, with a bound on the number of values in it.
 
-use std::{borrow::Cow, cell::RefCell, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -127,8 +127,7 @@ impl<'de> DeserializeSeed<'de> for DocumentPart {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let open = RefCell::default();
-        Reader { place: self, open: &open }.deserialize(deserializer)
+        Reader { place: self, open: &mut Open::default() }.deserialize(deserializer)
     }
 }
 
@@ -143,24 +142,15 @@ struct Open<'de> {
 }
 
 /// Reads one value at its place.
-#[derive(Clone, Copy)]
 struct Reader<'o, 'de> {
     place: DocumentPart,
-    open: &'o RefCell<Open<'de>>,
+    open: &'o mut Open<'de>,
 }
 
-impl Reader<'_, '_> {
-    fn at(self, place: DocumentPart) -> Self {
-        Self { place, ..self }
-    }
-
-    fn count<E: Error>(self) -> Result<(), E> {
-        let mut open = self.open.borrow_mut();
-        open.values += 1;
-        if open.values > MAX_VALUES {
-            return Err(E::custom(format_args!("more than {MAX_VALUES} values")));
-        }
-        Ok(())
+impl<'de> Reader<'_, 'de> {
+    /// Returns the reader of a value inside this one.
+    fn at(&mut self, place: DocumentPart) -> Reader<'_, 'de> {
+        Reader { place, open: self.open }
     }
 }
 
@@ -168,7 +158,10 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, 'de> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        self.count()?;
+        self.open.values += 1;
+        if self.open.values > MAX_VALUES {
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -209,29 +202,29 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
         Ok(Value::String(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let start = self.open.borrow().items.len();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Self::Value, A::Error> {
+        let start = self.open.items.len();
         while let Some(item) = access.next_element_seed(self.at(DocumentPart::Elsewhere))? {
-            self.open.borrow_mut().items.push((item, State::Kept));
+            self.open.items.push((item, State::Kept));
         }
-        Ok(Value::List(List { items: self.open.borrow_mut().items.drain(start..).collect() }))
+        Ok(Value::List(List { items: self.open.items.drain(start..).collect() }))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let start = self.open.borrow().members.len();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Self::Value, A::Error> {
+        let start = self.open.members.len();
         while let Some(Text(key)) = access.next_key()? {
             let Some(place) = self.place.member(&key) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value = access.next_value_seed(self.at(place))?;
-            self.open.borrow_mut().members.push(Member { key, value, state: State::Kept });
+            self.open.members.push(Member { key, value, state: State::Kept });
         }
-        let mut open = self.open.borrow_mut();
-        if let Some(key) = repeated_key(&open.members[start..]) {
+        let members = &mut self.open.members;
+        if let Some(key) = repeated_key(&members[start..]) {
             return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
         }
-        Ok(Value::Object(Object { members: open.members.drain(start..).collect() }))
+        Ok(Value::Object(Object { members: members.drain(start..).collect() }))
     }
 }
 
@@ -239,14 +232,26 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     const MAX_COMPARED_KEYS: usize = 32;
     if members.len() <= MAX_COMPARED_KEYS {
+        let mut seen = 0u64;
         let repeats = |(index, member): &(usize, &Member)| {
-            members[..*index].iter().any(|m| is_same(&m.key, &member.key))
+            // Equal keys have the same bit; most keys have one of their own.
+            let bit = 1 << bit_of(&member.key);
+            let may_repeat = seen & bit != 0;
+            seen |= bit;
+            may_repeat && members[..*index].iter().any(|m| is_same(&m.key, &member.key))
         };
         return members.iter().enumerate().find(repeats).map(|(_, member)| member.key.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// Returns a number below 64 that depends on nothing but the key.
+fn bit_of(key: &str) -> usize {
+    let (first, last) = (key.as_bytes().first(), key.as_bytes().last());
+    let [first, last] = [first, last].map(|byte| usize::from(byte.copied().unwrap_or_default()));
+    (key.len() + 3 * first + 5 * last) % 64
 }
 
 #[cfg(test)]
@@ -266,6 +271,25 @@ mod tests {
             assert!(value_from_str(&list(item, fits)).is_ok(), "{item}");
             let problem = value_from_str(&list(item, fits + 1)).unwrap_err().to_string();
             assert!(problem.contains("more than 250000 values"), "{item}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_an_error_wherever_it_stands() {
+        // They differ in the middle only, so that a look at length, first and last letter does not tell them apart.
+        let keys = |count: usize| (0..count).map(|number| format!("x{number}x")).collect::<Vec<_>>();
+        let object = |keys: &[String]| {
+            let members: Vec<String> = keys.iter().map(|key| format!("{key:?}:0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        for count in [1, 2, 10, 32, 33, 100] {
+            let keys = keys(count);
+            assert!(value_from_str(&object(&keys)).is_ok(), "{count} keys");
+            for repeated in [0, count / 2, count - 1] {
+                let keys = [keys.as_slice(), &keys[repeated..=repeated]].concat();
+                let problem = value_from_str(&object(&keys)).unwrap_err().to_string();
+                assert!(problem.starts_with(&format!("duplicate key \"x{repeated}x\"")), "{problem}");
+            }
         }
     }
 
