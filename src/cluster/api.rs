@@ -162,7 +162,7 @@ impl Api {
         let path = format!("{}?dryRun=All", target.collection());
         match self.send(Method::POST, path, Some((JSON, pod)), ("create", target)).await {
             Ok(_) => Ok(None),
-            Err(ApiError::DeniedPod { message, .. }) => Ok(Some(message)),
+            Err(ApiError::Rejected { message, .. }) => Ok(Some(message)),
             Err(error) => Err(error),
         }
     }

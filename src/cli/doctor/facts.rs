@@ -60,8 +60,8 @@ pub(super) struct Questions<'a> {
 
 /// What was read.
 pub(super) struct Facts {
-    /// The time, in seconds since 1970.
-    pub(super) now: i64,
+    /// The time.
+    pub(super) now: jiff::Timestamp,
     pub(super) is_preflight: bool,
     pub(super) configuration: String,
     pub(super) policies: Read<PolicySet>,
@@ -333,7 +333,7 @@ pub(super) fn unread() -> Facts {
         Err(Unread::new("missing right", "add it"))
     }
     Facts {
-        now: 1_800_000_000,
+        now: jiff::Timestamp::constant(1_800_000_000, 0),
         is_preflight: false,
         configuration: "sandgate".into(),
         policies: Ok(PolicySet::builtin()),

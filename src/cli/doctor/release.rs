@@ -135,7 +135,7 @@ fn certificate(facts: &Facts) -> Answer<'_> {
     let Some(first) = ends.min_by(f64::total_cmp) else {
         return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
     };
-    let left = first - facts.now as f64;
+    let left = first - facts.now.as_second() as f64;
     if left < CERTIFICATE_MARGIN {
         let hours = (left / 3600.0).floor();
         return Ok(Verdict::fail(

@@ -1,6 +1,7 @@
 //! What calls sandgate: the webhook configurations, and the answers to dry runs.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
@@ -142,11 +143,11 @@ fn certificates(facts: &Facts) -> Answer<'_> {
                     "restart sandgate (managed), or renew the CA",
                 ));
             }
-            first_end = Some(first_end.map_or(end, |first: i64| first.min(end)));
+            first_end = Some(first_end.map_or(end, |first: Timestamp| first.min(end)));
         }
     }
     match first_end {
-        Some(end) => Ok(Verdict::ok(format!("CAs are valid for {} days", (end - facts.now) / 86_400))),
+        Some(end) => Ok(Verdict::ok(format!("CAs are valid for {} days", end.duration_since(facts.now).as_hours() / 24))),
         None => Ok(Verdict::unknown("there is no caBundle to look at", "see mutating-webhook")),
     }
 }

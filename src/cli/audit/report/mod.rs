@@ -1,6 +1,5 @@
 //! `sandgate audit report`: the trail as a page, for people who would rather look than read.
 
-mod controls;
 mod output;
 mod page;
 mod sanitized;

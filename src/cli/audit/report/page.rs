@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 
 use self::chart::Chart;
 use super::{
-    controls::controls_of,
     sanitized::Sanitized,
     summary::{Appendix, DIMENSIONS, Denial, MAX_NAMES, Policy, Summary, Totals, Violated},
 };
