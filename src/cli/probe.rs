@@ -30,6 +30,9 @@ pub(super) struct ProbeArgs {
     /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
     #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
@@ -37,7 +40,12 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
 }
 
 async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
-    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: Some(args.namespace.clone()) };
+    let ProbeArgs { namespace, kubeconfig, context, .. } = args;
+    let access = Access {
+        kubeconfig: kubeconfig.clone(),
+        namespace: Some(namespace.clone()),
+        context: context.clone(),
+    };
     let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
     let client = api.client();
     let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);

@@ -51,6 +51,8 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The namespace; the one of the service account or the kubeconfig's context where there is none.
     pub namespace: Option<String>,
+    /// The context of the kubeconfig; its current one where there is none.
+    pub context: Option<String>,
 }
 
 impl Access {
@@ -69,9 +71,13 @@ impl Access {
 ///
 /// # Errors
 /// Returns an error if no source names the API server, or the source cannot be used.
-pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
+pub async fn connect(Access { kubeconfig, namespace, context }: Access) -> Result<Api, ConnectError> {
     let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => from_files(path).await?,
+        Some(path) => from_files(path, context).await?,
+        None if context.is_some() => {
+            let problem = "there is none, and --context names one of its contexts".into();
+            return Err(ConnectError::Kubeconfig { path: "~/.kube/config".into(), problem });
+        }
         None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
     };
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
@@ -80,14 +86,13 @@ pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, Co
 }
 
 /// Several files, as in `KUBECONFIG`, are taken together.
-async fn from_files(path: PathBuf) -> Result<Config, ConnectError> {
+async fn from_files(path: PathBuf, context: Option<String>) -> Result<Config, ConnectError> {
     let unfit = |problem: String| ConnectError::Kubeconfig { path: path.display().to_string(), problem };
     let mut merged = Kubeconfig::default();
     for file in env::split_paths(&path) {
         let next = Kubeconfig::read_from(&file).map_err(|error| unfit(error.to_string()))?;
         merged = merged.merge(next).map_err(|error| unfit(error.to_string()))?;
     }
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default())
-        .await
-        .map_err(|error| unfit(error.to_string()))
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(merged, &options).await.map_err(|error| unfit(error.to_string()))
 }

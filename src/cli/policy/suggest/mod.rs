@@ -216,7 +216,7 @@ fn add_files(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliE
 /// Adds the Pods that were created, or denied, according to the API server's audit log.
 fn add_creates(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliError> {
     let reading = pod_creates::each(&args.apiserver, |PodCreate { namespace, pod, .. }| {
-        if args.namespace.is_empty() || args.namespace.iter().any(|wanted| *wanted == namespace) {
+        if args.namespace.is_empty() || args.namespace.contains(&namespace) {
             subjects.add(&namespace, pod.get(), None)?;
         }
         Ok(())
@@ -233,9 +233,10 @@ async fn add_live(args: &SuggestArgs, subjects: &mut Subjects) -> Result<(), Cli
     }
     namespaces.sort();
     namespaces.dedup();
-    let scopes = match args.all_namespaces {
-        true => vec![Scope(None)],
-        false => namespaces.iter().map(|name| Scope(Some(name))).collect(),
+    let scopes = if args.all_namespaces {
+        vec![Scope(None)]
+    } else {
+        namespaces.iter().map(|name| Scope(Some(name))).collect()
     };
     let selector = args.selector.as_deref().unwrap_or_default();
     for scope in scopes {
