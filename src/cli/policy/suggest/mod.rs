@@ -266,14 +266,31 @@ fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
     let mut text = format!("# Suggested for {} of namespace {namespace}.\n", count(all, "Pod"));
     let _ = writeln!(text, "# Admitted by this policy: {}. Not admitted: {left_out}.", all - left_out);
     if !filled.is_empty() {
-        text += "# In mode enforce these rules change Pods that leave fields open (sandgate explain RULE):\n";
-        for (rule, pods) in filled {
-            let _ = writeln!(text, "#   {rule}: {}", count(*pods, "Pod"));
-        }
+        let rules: Vec<String> = filled.iter().map(|(rule, pods)| format!("{rule} {pods}")).collect();
+        let rules = rules.join(", ");
+        text += &comment(&format!(
+            "In mode enforce these rules change so many of them (sandgate explain RULE): {rules}"
+        ));
     }
     text += document;
     let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
     text + &listed(&names, unadmitted)
+}
+
+/// Returns a comment in lines of at most 100 characters.
+fn comment(words: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let mut lines = vec![String::from("#")];
+    for word in words.split(' ') {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.len() + 1 + word.len() > MAX_CHARS {
+            lines.push(format!("#   {word}"));
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn trail_text(namespace: &str, records: &[Recorded], suggestion: &Suggestion) -> String {
