@@ -60,6 +60,9 @@ pub(super) struct DevArgs {
 pub(super) struct ShowArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
     /// Server whose certificate is shown too, such as 127.0.0.1:10250
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
@@ -89,7 +92,8 @@ fn dev(DevArgs { out, name, days }: &DevArgs) -> Result<Status, CliError> {
 }
 
 async fn report(args: &ShowArgs) -> Result<Report, CliError> {
-    let (access, watched) = args.cluster.clone().split();
+    let (mut access, watched) = args.cluster.clone().split();
+    access.context.clone_from(&args.context);
     let mut api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
     if !args.cluster.names_namespace()
         && let Some(namespace) = release_namespace(&api, &watched).await

@@ -32,7 +32,7 @@ impl ClusterArgs {
     pub(super) fn split(self) -> (Access, Watched) {
         let Self { kubeconfig, namespace, ca_secret, webhook_configuration } = self;
         (
-            Access { kubeconfig, namespace },
+            Access { kubeconfig, namespace, context: None },
             Watched { secret: ca_secret, configuration: webhook_configuration },
         )
     }

@@ -57,6 +57,8 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The namespace; the one of the service account or the kubeconfig's context where there is none.
     pub namespace: Option<String>,
+    /// The context of the kubeconfig; its current one where there is none.
+    pub context: Option<String>,
 }
 
 impl Access {
@@ -75,10 +77,19 @@ impl Access {
 ///
 /// # Errors
 /// Returns an error if no source names the API server, or the source cannot be used.
-pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, ConnectError> {
+pub async fn connect(Access { kubeconfig, namespace, context }: Access) -> Result<Api, ConnectError> {
     let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
+<<<<<<< HEAD
         Some(path) => from_files(path).await?,
         None => Config::incluster().map_err(ConnectError::Outside)?,
+=======
+        Some(path) => from_files(path, context).await?,
+        None if context.is_some() => {
+            let problem = "there is none, and --context names one of its contexts".into();
+            return Err(ConnectError::Kubeconfig { path: "~/.kube/config".into(), problem });
+        }
+        None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
+>>>>>>> suggest
     };
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
@@ -86,12 +97,22 @@ pub async fn connect(Access { kubeconfig, namespace }: Access) -> Result<Api, Co
 }
 
 /// Several files, as in `KUBECONFIG`, are taken together.
+<<<<<<< HEAD
 async fn from_files(path: PathBuf) -> Result<Config, ConnectError> {
     let unfit = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
+=======
+async fn from_files(path: PathBuf, context: Option<String>) -> Result<Config, ConnectError> {
+    let unfit = |problem: String| ConnectError::Kubeconfig { path: path.display().to_string(), problem };
+>>>>>>> suggest
     let mut merged = Kubeconfig::default();
     for file in env::split_paths(&path) {
         let next = Kubeconfig::read_from(&file).map_err(unfit)?;
         merged = merged.merge(next).map_err(unfit)?;
     }
+<<<<<<< HEAD
     Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await.map_err(unfit)
+=======
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(merged, &options).await.map_err(|error| unfit(error.to_string()))
+>>>>>>> suggest
 }

@@ -28,3 +28,16 @@ fn where_nothing_can_be_read_it_says_why() {
         run.stderr
     );
 }
+
+#[test]
+fn a_context_that_is_not_there_is_an_error() {
+    let kubeconfig = json!({"contexts": [], "clusters": [], "users": []}).to_string();
+    let folder = Folder::with(&[("config", &kubeconfig)]);
+    for command in [&["certs", "show"][..], &["probe", "-n", "ci"]] {
+        let run = folder.run(&[command, &["--kubeconfig", "config", "--context", "elsewhere"]].concat());
+        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{command:?}");
+        assert!(run.stderr.contains("elsewhere"), "{}", run.stderr);
+        let run = folder.run(&[command, &["--context", "elsewhere"]].concat());
+        assert!(run.stderr.contains("there is none, and --context names one"), "{}", run.stderr);
+    }
+}

@@ -96,7 +96,7 @@ pub(super) fn asks_of(evidence: &Evidence) -> Vec<Ask> {
         "capabilities" => capability(value),
         "read-only-root" => vec![Ask::Set("security.readOnlyRootFilesystem", json!(false))],
         "seccomp" => seccomp(value),
-        "selinux" if path.ends_with(".level") => vec![Ask::Set("security.seLinuxLevel", json!(true))],
+        "selinux" if is_field(path, "level") => vec![Ask::Set("security.seLinuxLevel", json!(true))],
         "sysctls" => match value.get("name").unwrap_or(value) {
             Json::String(sysctl) => vec![Ask::Add("security.sysctls", json!(sysctl))],
             _ => Vec::new(),
@@ -156,6 +156,11 @@ fn amount(key: &'static str, resource: Option<&str>, value: &Json) -> Vec<Ask> {
     quantity.map(ask).into_iter().collect()
 }
 
+/// Returns true if a path ends in this field.
+fn is_field(path: &str, field: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, last)| last == field)
+}
+
 /// Returns what stands in the last brackets of a path: the key of a label, an annotation or a resource.
 fn key_in(path: &str) -> Option<&str> {
     let (_, rest) = path.split_once("annotations[").or_else(|| path.rsplit_once('['))?;
@@ -190,7 +195,7 @@ fn token(evidence: &Evidence) -> Vec<Ask> {
     if path.ends_with("automountServiceAccountToken") {
         return of_api();
     }
-    if !path.ends_with(".serviceAccountToken") {
+    if !is_field(path, "serviceAccountToken") {
         return Vec::new();
     }
     let expiration = value.get("expirationSeconds").and_then(Json::as_u64).unwrap_or(3600);
@@ -262,10 +267,10 @@ fn volume(evidence: &Evidence) -> Vec<Ask> {
         let of_source = field("name");
         return name("secrets.volumes", if of_source.is_string() { of_source } else { own_or("secretName") });
     }
-    if path.ends_with(".downwardAPI") {
+    if is_field(path, "downwardAPI") {
         return vec![Ask::Set("volumes.downwardAPI", json!(true))];
     }
-    if path.ends_with(".image") {
+    if is_field(path, "image") {
         return vec![Ask::Set("volumes.image", json!(true))];
     }
     if has_step("clusterTrustBundle") {
@@ -304,9 +309,10 @@ fn csi_driver(csi: &Json) -> Vec<Ask> {
     let attributes = csi.get("volumeAttributes").and_then(Json::as_object);
     let attributes: serde_json::Map<String, Json> =
         attributes.into_iter().flatten().map(|(key, value)| (key.clone(), json!([value]))).collect();
-    let driver = match attributes.is_empty() {
-        true => json!({"driver": driver}),
-        false => json!({"driver": driver, "attributes": attributes}),
+    let driver = if attributes.is_empty() {
+        json!({"driver": driver})
+    } else {
+        json!({"driver": driver, "attributes": attributes})
     };
     vec![Ask::Add("volumes.csi", driver)]
 }
@@ -323,12 +329,11 @@ fn pod_budget(evidence: &Evidence) -> Vec<Ask> {
 fn device(evidence: &Evidence) -> Vec<Ask> {
     let Evidence { path, value, found, runtime_class: class, .. } = evidence;
     let total = found.strip_suffix(" in total").and_then(|total| total.split_once(' '));
-    let (resource, count) = match total {
-        Some((total, resource)) => (Some(resource), total.parse().ok()),
-        None => {
-            let count = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-            (key_in(path), count.and_then(|count| u32::try_from(count).ok()))
-        }
+    let (resource, count) = if let Some((total, resource)) = total {
+        (Some(resource), total.parse().ok())
+    } else {
+        let count = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        (key_in(path), count.and_then(|count| u32::try_from(count).ok()))
     };
     let (Some(resource), Some(count)) = (resource, count) else { return Vec::new() };
     if class.is_empty() || !evidence.remedy.contains("resources.extended") {

@@ -55,7 +55,7 @@ impl Draft {
     pub(super) fn of<'a>(base: &Spec, asks: impl Iterator<Item = (&'a str, &'a Ask)>) -> Self {
         let base = serde_json::to_value(base).unwrap_or_default();
         let mut draft = Self::default();
-        let mut amounts: BTreeMap<String, Asked> = BTreeMap::new();
+        let mut amounts: BTreeMap<String, Ceiling> = BTreeMap::new();
         for (asker, ask) in asks {
             draft.add(&base, &mut amounts, asker, ask);
         }
@@ -67,7 +67,7 @@ impl Draft {
         self.root.is_empty()
     }
 
-    fn add(&mut self, base: &Json, amounts: &mut BTreeMap<String, Asked>, asker: &str, ask: &Ask) {
+    fn add(&mut self, base: &Json, amounts: &mut BTreeMap<String, Ceiling>, asker: &str, ask: &Ask) {
         match ask {
             Ask::Add(key, item) => {
                 let list = self.root.at("add").at(key);
@@ -80,15 +80,15 @@ impl Draft {
             Ask::Set(key, value) if at(base, key) == value => {}
             Ask::Set(key, value) => self.set(key, value.clone(), asker),
             Ask::Include(key, id) => {
-                let ends: [(&str, fn(&i64, &i64) -> bool); 2] = [("min", i64::lt), ("max", i64::gt)];
-                for (end, is_beyond) in ends {
+                for end in ["min", "max"] {
+                    let is_beyond = |bound: &i64| if end == "min" { id < bound } else { id > bound };
                     let path = format!("{key}.{end}");
-                    if !at(base, &path).as_i64().is_some_and(|bound| is_beyond(id, &bound)) {
+                    if !at(base, &path).as_i64().as_ref().is_some_and(is_beyond) {
                         continue;
                     }
                     let bound = &mut self.root.at(&path).leaf;
                     let old = bound.as_ref().and_then(Json::as_i64);
-                    *bound = Some(json!(old.filter(|old| !is_beyond(id, old)).unwrap_or(*id)));
+                    *bound = Some(json!(old.filter(|old| !is_beyond(old)).unwrap_or(*id)));
                     let range = self.root.at(key);
                     range.key = Some(key);
                     range.askers.insert(asker.into());
@@ -103,8 +103,8 @@ impl Draft {
             }
             Ask::Amount(key, resource, quantity, text) => {
                 let path = resource.as_ref().map_or((*key).into(), |resource| format!("{key}.{resource}"));
-                let asked = amounts.entry(path).or_insert_with(|| Asked::new(key));
-                asked.raise(*quantity, text, asker);
+                let ceiling = amounts.entry(path).or_insert_with(|| Ceiling::new(key));
+                ceiling.raise(*quantity, text, asker);
             }
             Ask::Device { resource, count, class } => {
                 let extended = self.root.at("resources.extended");
@@ -133,20 +133,20 @@ impl Draft {
     }
 
     /// A Pod has to fit its container, so the Pod's ceiling is raised with the container's.
-    fn write_amounts(&mut self, base: &Json, mut amounts: BTreeMap<String, Asked>) {
-        let of_containers: Vec<(String, Asked)> = amounts
+    fn write_amounts(&mut self, base: &Json, mut amounts: BTreeMap<String, Ceiling>) {
+        let of_containers: Vec<(String, Ceiling)> = amounts
             .iter()
-            .filter_map(|(path, asked)| Some((path.strip_prefix("resources.container.limits.")?, asked)))
-            .map(|(resource, asked)| (format!("resources.pod.limits.{resource}"), asked.clone()))
+            .filter_map(|(path, ceiling)| Some((path.strip_prefix("resources.container.limits.")?, ceiling)))
+            .map(|(resource, ceiling)| (format!("resources.pod.limits.{resource}"), ceiling.clone()))
             .collect();
-        for (path, asked) in of_containers {
+        for (path, ceiling) in of_containers {
             let of_base = Quantity::parse(at(base, &path).as_str().unwrap_or_default()).unwrap_or_default();
-            if asked.quantity > of_base {
-                let pod = amounts.entry(path).or_insert_with(|| Asked::new("resources.pod.limits"));
-                asked.askers.iter().for_each(|asker| pod.raise(asked.quantity, &asked.text, asker));
+            if ceiling.quantity > of_base {
+                let pod = amounts.entry(path).or_insert_with(|| Ceiling::new("resources.pod.limits"));
+                ceiling.askers.iter().for_each(|asker| pod.raise(ceiling.quantity, &ceiling.text, asker));
             }
         }
-        for (path, Asked { key, text, askers, .. }) in amounts {
+        for (path, Ceiling { key, text, askers, .. }) in amounts {
             let branch = self.root.at(&path);
             branch.key = Some(key);
             branch.askers = askers;
@@ -183,14 +183,14 @@ impl Draft {
 
 /// A ceiling with those who ask for it.
 #[derive(Debug, Clone)]
-struct Asked {
+struct Ceiling {
     key: &'static str,
     quantity: Quantity,
     text: String,
     askers: BTreeSet<String>,
 }
 
-impl Asked {
+impl Ceiling {
     fn new(key: &'static str) -> Self {
         Self { key, quantity: Quantity::ZERO, text: String::new(), askers: BTreeSet::new() }
     }

@@ -101,9 +101,10 @@ pub fn suggest(subjects: &[Subject], wanted: &Wanted) -> Result<Suggestion, Load
     if wanted.start == Start::Anywhere && best.left_out() + best.openings().len() > 0 {
         for Meant { preset, is_only_for_denied } in best.presets() {
             let search = Search::new(subjects, wanted, Some(preset))?.finished();
-            let is_better = match is_only_for_denied {
-                true => search.left_out() < best.left_out(),
-                false => search.rank() < best.rank(),
+            let is_better = if is_only_for_denied {
+                search.left_out() < best.left_out()
+            } else {
+                search.rank() < best.rank()
             };
             if is_better {
                 best = search;

@@ -29,7 +29,7 @@ pub(super) enum AuditCommand {
     List(Box<list::ListArgs>),
     Top(Box<top::TopArgs>),
     Show(show::ShowArgs),
-    Report(report::ReportArgs),
+    Report(Box<report::ReportArgs>),
     Verify(verify::VerifyArgs),
     /// Print the JSON schema of the audit lines
     Schema,

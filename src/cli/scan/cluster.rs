@@ -129,7 +129,7 @@ enum Listed {
 
 impl ClusterChoice {
     pub(in crate::cli) async fn connect(&self) -> Result<Cluster, CliError> {
-        let access = Access { kubeconfig: self.kubeconfig.clone(), namespace: None }.of_user();
+        let access = Access { kubeconfig: self.kubeconfig.clone(), namespace: None, context: None }.of_user();
         let Some(context) = &self.context else {
             let api = cluster::connect(access).await.map_err(CliError::new)?;
             return Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() });

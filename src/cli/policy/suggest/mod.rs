@@ -216,7 +216,7 @@ fn add_files(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliE
 /// Adds the Pods that were created, or denied, according to the API server's audit log.
 fn add_creates(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, CliError> {
     let reading = pod_creates::each(&args.apiserver, |PodCreate { namespace, pod, .. }| {
-        if args.namespace.is_empty() || args.namespace.iter().any(|wanted| *wanted == namespace) {
+        if args.namespace.is_empty() || args.namespace.contains(&namespace) {
             subjects.add(&namespace, pod.get(), None)?;
         }
         Ok(())
@@ -233,9 +233,10 @@ async fn add_live(args: &SuggestArgs, subjects: &mut Subjects) -> Result<(), Cli
     }
     namespaces.sort();
     namespaces.dedup();
-    let scopes = match args.all_namespaces {
-        true => vec![Scope(None)],
-        false => namespaces.iter().map(|name| Scope(Some(name))).collect(),
+    let scopes = if args.all_namespaces {
+        vec![Scope(None)]
+    } else {
+        namespaces.iter().map(|name| Scope(Some(name))).collect()
     };
     let selector = args.selector.as_deref().unwrap_or_default();
     for scope in scopes {
@@ -265,14 +266,31 @@ fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
     let mut text = format!("# Suggested for {} of namespace {namespace}.\n", count(all, "Pod"));
     let _ = writeln!(text, "# Admitted by this policy: {}. Not admitted: {left_out}.", all - left_out);
     if !filled.is_empty() {
-        text += "# In mode enforce these rules change Pods that leave fields open (sandgate explain RULE):\n";
-        for (rule, pods) in filled {
-            let _ = writeln!(text, "#   {rule}: {}", count(*pods, "Pod"));
-        }
+        let rules: Vec<String> = filled.iter().map(|(rule, pods)| format!("{rule} {pods}")).collect();
+        let rules = rules.join(", ");
+        text += &comment(&format!(
+            "In mode enforce these rules change so many of them (sandgate explain RULE): {rules}"
+        ));
     }
     text += document;
     let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
     text + &listed(&names, unadmitted)
+}
+
+/// Returns a comment in lines of at most 100 characters.
+fn comment(words: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let mut lines = vec![String::from("#")];
+    for word in words.split(' ') {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.len() + 1 + word.len() > MAX_CHARS {
+            lines.push(format!("#   {word}"));
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn trail_text(namespace: &str, records: &[Recorded], suggestion: &Suggestion) -> String {
