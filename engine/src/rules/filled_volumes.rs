@@ -1,8 +1,9 @@
 //! The emptyDir volumes that the policy gives to containers with a read-only root.
 //!
 //! Unless a volume is `shared`, no container reaches what another one got. The only container of a Pod mounts the whole
-//! volume; of several, each mounts the sub-path of its own name. A volume that the Pod has already is mounted only if
-//! it is used in just this way, as one that an earlier round of admission filled is; else another name is taken.
+//! volume; of several, each mounts the sub-path of its own name. A volume that the Pod has already is mounted only if it
+//! is an emptyDir of the same size, and no container mounts it or it is used in just this way, as one that an earlier round
+//! of admission filled is; else another name is taken.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -155,6 +156,10 @@ impl MountedVolume<'_> {
     fn can_be(&self, volume: &FilledVolume, is_alone: bool) -> bool {
         if self.size != Some(volume.size_limit.value) {
             return false;
+        }
+        // Nothing reaches it. So is a template whose containers were written anew after a fill, which kept its volumes.
+        if self.path.is_none() {
+            return true;
         }
         if volume.shared {
             let is_there = self.path.is_some_and(|path| is_same_path(path, volume.mount_path.as_str()));
@@ -323,6 +328,18 @@ mod tests {
                 with_volume(&mut pod, &json!({"name": "tmp", "persistentVolumeClaim": {"claimName": "c"}}));
                 let pod = filled_by(&only_tmp(more), &pod);
                 assert!(mounts(&pod, "containers", 0)[0].starts_with("sandgate-tmp"), "{names:?}{more}");
+            }
+        }
+    }
+
+    #[test]
+    fn volume_that_was_filled_is_mounted_again_after_the_containers_were_replaced() {
+        for names in [&["a"][..], &["a", "b"]] {
+            for more in ["", ", shared: true"] {
+                let once = filled_by(&only_tmp(more), &bare(names));
+                let mut replaced = once.clone();
+                replaced["spec"]["containers"] = bare(names)["spec"]["containers"].clone();
+                assert_eq!(filled_by(&only_tmp(more), &replaced)["spec"], once["spec"], "{names:?}{more}");
             }
         }
     }

@@ -279,6 +279,17 @@ fn an_update_is_reviewed_if_it_changes_a_template() {
     assert_eq!(answered.patched(&changed)["spec"]["template"]["spec"]["runtimeClassName"], "gvisor");
 }
 
+/// As a merge patch does, which replaces lists whole: `kubectl apply` of a custom resource.
+#[test]
+fn a_template_whose_containers_are_replaced_is_filled_to_what_it_was() {
+    let before = ask(SERVICES, &create(&deployment())).patched(&deployment());
+    let mut replaced = before.clone();
+    let spec = &mut replaced["spec"]["template"]["spec"];
+    spec["containers"] = deployment()["spec"]["template"]["spec"]["containers"].clone();
+    let answered = ask(SERVICES, &update(&before, &replaced));
+    assert_eq!(answered.patched(&replaced), before);
+}
+
 #[test]
 fn an_update_of_a_job_is_warned_of_and_not_filled() {
     let mut suspended = job();
@@ -397,7 +408,7 @@ fn a_template_whose_fill_depends_on_the_creator_of_its_pods_is_not_filled() {
     for keys in [
         format!("profiles: [{{name: a, {of_users}, {other_user}}}]"),
         "exempt: {users: ['system:serviceaccount:kube-system:job-controller']}".to_owned(),
-        "exempt: {groups: ['system:serviceaccounts:agents']}".to_owned(),
+        "exempt: {users: [a, 'system:serviceaccount:agents:controller']}".to_owned(),
     ] {
         let answered = ask(&format!("{FILL}, {keys}"), &create(&job()));
         assert_eq!((answered.result, answered.is_patched()), (TemplateResult::Conforms, false), "{keys}");
