@@ -148,7 +148,7 @@ fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
 fn verify(args: &VerifyArgs) -> Result<Status, CliError> {
     let policies = args.policy.load()?;
     let wanted = objects(&policies, &args.target)?;
-    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: None }.of_user();
+    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: None, context: None }.of_user();
     let (differences, answers) = wait_for(async {
         let api = cluster::connect(access).await.map_err(CliError::new)?;
         let backstop = Backstop::new(api, args.target.release_namespace.clone());

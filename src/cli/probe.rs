@@ -28,7 +28,6 @@ pub(super) struct ProbeArgs {
     /// Image of the plain Pod, if the policy does not allow every image
     #[arg(long, default_value = "busybox")]
     image: String,
-<<<<<<< HEAD
     /// Namespace of sandgate itself
     #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
     sandgate_namespace: String,
@@ -40,14 +39,6 @@ pub(super) struct ProbeArgs {
     ca_secret: String,
     #[command(flatten)]
     cluster: ClusterChoice,
-=======
-    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
-    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig [default: its current context]
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
->>>>>>> suggest
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
@@ -58,7 +49,6 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
 type Reading = fn(Tried) -> Result<String, String>;
 
 async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
-<<<<<<< HEAD
     let cluster = args.cluster.connect().await?;
     let client = cluster.client();
     let mut findings: Vec<Result<String, String>> =
@@ -72,18 +62,6 @@ async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
             Err(error) => findings.push(Err(error.0.join("; "))),
         }
     }
-=======
-    let ProbeArgs { namespace, kubeconfig, context, .. } = args;
-    let access = Access {
-        kubeconfig: kubeconfig.clone(),
-        namespace: Some(namespace.clone()),
-        context: context.clone(),
-    };
-    let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
-    let client = api.client();
-    let plain = plain(try_pod(client, &args.namespace, &plain_pod(&args.image)).await?);
-    let hostile = hostile(try_pod(client, &args.namespace, &hostile_pod(&args.image)).await?);
->>>>>>> suggest
     let mut status = Status::Fine;
     for finding in findings {
         let (word, text) = match finding {

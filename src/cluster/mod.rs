@@ -40,6 +40,9 @@ pub enum ConnectError {
         #[source]
         source: KubeconfigError,
     },
+    /// A context is named and there is no kubeconfig that could have it.
+    #[error("kubeconfig ~/.kube/config: there is none, and --context names one of its contexts")]
+    NoKubeconfig,
     /// Neither a kubeconfig nor a service account.
     #[error(
         "no kubeconfig is given, and this is no Pod with a service account ({0}); give --kubeconfig PATH"
@@ -79,17 +82,9 @@ impl Access {
 /// Returns an error if no source names the API server, or the source cannot be used.
 pub async fn connect(Access { kubeconfig, namespace, context }: Access) -> Result<Api, ConnectError> {
     let config = match kubeconfig.filter(|path| !path.as_os_str().is_empty()) {
-<<<<<<< HEAD
-        Some(path) => from_files(path).await?,
-        None => Config::incluster().map_err(ConnectError::Outside)?,
-=======
         Some(path) => from_files(path, context).await?,
-        None if context.is_some() => {
-            let problem = "there is none, and --context names one of its contexts".into();
-            return Err(ConnectError::Kubeconfig { path: "~/.kube/config".into(), problem });
-        }
-        None => Config::incluster().map_err(|error| ConnectError::Outside(error.to_string()))?,
->>>>>>> suggest
+        None if context.is_some() => return Err(ConnectError::NoKubeconfig),
+        None => Config::incluster().map_err(ConnectError::Outside)?,
     };
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
@@ -97,22 +92,13 @@ pub async fn connect(Access { kubeconfig, namespace, context }: Access) -> Resul
 }
 
 /// Several files, as in `KUBECONFIG`, are taken together.
-<<<<<<< HEAD
-async fn from_files(path: PathBuf) -> Result<Config, ConnectError> {
-    let unfit = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
-=======
 async fn from_files(path: PathBuf, context: Option<String>) -> Result<Config, ConnectError> {
-    let unfit = |problem: String| ConnectError::Kubeconfig { path: path.display().to_string(), problem };
->>>>>>> suggest
+    let unfit = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
     let mut merged = Kubeconfig::default();
     for file in env::split_paths(&path) {
         let next = Kubeconfig::read_from(&file).map_err(unfit)?;
         merged = merged.merge(next).map_err(unfit)?;
     }
-<<<<<<< HEAD
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await.map_err(unfit)
-=======
     let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(merged, &options).await.map_err(|error| unfit(error.to_string()))
->>>>>>> suggest
+    Config::from_custom_kubeconfig(merged, &options).await.map_err(unfit)
 }

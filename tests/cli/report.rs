@@ -360,7 +360,10 @@ fn an_auditor_finds_scope_exemptions_controls_and_every_denial() {
     assert!(!exemptions.contains("alice"), "{exemptions}");
     let appendix = section(&page, "appendix");
     assert_has(appendix, &["user <bdi>alice</bdi>", "uid-alice", "<td><bdi>privileged</bdi></td>"]);
-    assert_has(section(&page, "rules"), &["PSS Baseline: Privileged Containers; CIS 5.2.2; NSA/CISA: Pod security enforcement"]);
+    assert_has(
+        section(&page, "rules"),
+        &["PSS Baseline: Privileged Containers; CIS 5.2.2; NSA/CISA: Pod security enforcement"],
+    );
     assert_has(section(&page, "newest"), &["<bdi>remove privileged</bdi>"]);
     assert_has(section(&page, "policies"), &["24 Nov 2026, 12:00:00 to 24 Nov 2026, 18:00:00"]);
 }

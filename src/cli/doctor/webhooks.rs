@@ -147,7 +147,10 @@ fn certificates(facts: &Facts) -> Answer<'_> {
         }
     }
     match first_end {
-        Some(end) => Ok(Verdict::ok(format!("CAs are valid for {} days", end.duration_since(facts.now).as_hours() / 24))),
+        Some(end) => Ok(Verdict::ok(format!(
+            "CAs are valid for {} days",
+            end.duration_since(facts.now).as_hours() / 24
+        ))),
         None => Ok(Verdict::unknown("there is no caBundle to look at", "see mutating-webhook")),
     }
 }

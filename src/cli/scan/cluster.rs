@@ -1,15 +1,11 @@
 //! What a scan reads from the API server: Pods page by page, the labels of namespaces, the policies of a release.
 
-use std::{collections::HashMap, env, fmt, path::PathBuf};
+use std::{collections::HashMap, fmt, path::PathBuf};
 
 use axum::http::{Request, StatusCode};
 use clap::Args;
 use http_body_util::{BodyExt, Limited};
-use kube::{
-    Client, Config,
-    client::Body,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Client, client::Body};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
@@ -129,24 +125,10 @@ enum Listed {
 
 impl ClusterChoice {
     pub(in crate::cli) async fn connect(&self) -> Result<Cluster, CliError> {
-        let access = Access { kubeconfig: self.kubeconfig.clone(), namespace: None, context: None }.of_user();
-        let Some(context) = &self.context else {
-            let api = cluster::connect(access).await.map_err(CliError::new)?;
-            return Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() });
-        };
-        let path = access.kubeconfig.unwrap_or_default();
-        let unfit = |problem: String| CliError::new(format_args!("kubeconfig {}: {problem}", path.display()));
-        let mut merged = Kubeconfig::default();
-        for file in env::split_paths(&path) {
-            let next = Kubeconfig::read_from(&file).map_err(|error| unfit(error.to_string()))?;
-            merged = merged.merge(next).map_err(|error| unfit(error.to_string()))?;
-        }
-        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(merged, &options).await;
-        let config = config.map_err(|error| unfit(error.to_string()))?;
-        let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|error| unfit(error.to_string()))?;
-        Ok(Cluster { client, namespace })
+        let access =
+            Access { kubeconfig: self.kubeconfig.clone(), namespace: None, context: self.context.clone() };
+        let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
+        Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() })
     }
 }
 
