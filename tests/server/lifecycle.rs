@@ -274,12 +274,12 @@ async fn any_user_can_run_it_with_nothing_to_write_to() {
 #[test]
 fn why_it_could_not_start_stands_in_the_termination_message_too() {
     let folder = tempfile::tempdir().unwrap();
-    let message = folder.path().join("message");
-    let path = message.to_str().unwrap();
+    let file = folder.path().join("message");
+    let path = file.to_str().unwrap();
     let (code, message) =
         rejected(&["--certs", "dev", "--policy", "/nowhere/policy.yaml", "--termination-message", path]);
     assert_eq!(code, 2, "{message}");
-    let written = std::fs::read_to_string(&message).unwrap();
+    let written = std::fs::read_to_string(&file).unwrap();
     assert!(written.contains("/nowhere/policy.yaml") && message.contains(&written), "{message}\n{written}");
 
     // Where it cannot be written, the reason is still printed.
