@@ -155,16 +155,16 @@ pub(super) fn selected(selector: &str, all: &[String]) -> String {
     if different.is_empty() {
         return last.clone();
     }
-    let mut text = String::from("(");
+    let mut chosen = String::from("(");
     for (expression, numbers) in different {
         let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         let test = match numbers.as_slice() {
             [one] => format!("{selector} == {one}"),
             several => format!("{selector} in [{}]", several.join(", ")),
         };
-        text = format!("{text}{test} ? ({expression}) : ");
+        chosen = format!("{chosen}{test} ? ({expression}) : ");
     }
-    format!("{text}({last}))")
+    format!("{chosen}({last}))")
 }
 
 #[cfg(test)]

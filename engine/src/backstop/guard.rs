@@ -1,5 +1,5 @@
 //! The guard: admission policies that keep the webhook configurations and the runtime class as they are, also against
-//! administrators. ValidatingAdmissionPolicies apply to these objects; they do not apply to admission policies.
+//! administrators. `ValidatingAdmissionPolicies` apply to these objects; they do not apply to admission policies.
 
 use serde_json::{Value as Json, json};
 
@@ -12,7 +12,7 @@ pub struct Guarded {
     pub configuration: String,
     /// The runtime classes, with the handler that each must have where it is known.
     pub runtime_classes: Vec<String>,
-    /// The namespace and the names of the ConfigMaps with the policies; none if they are no ConfigMaps.
+    /// The namespace and the names of the `ConfigMaps` with the policies; none if they are no `ConfigMaps`.
     pub config_maps: Option<(String, Vec<String>)>,
     /// The users and groups that the guard does not hold for, such as the account of a release pipeline.
     pub writers: Vec<String>,

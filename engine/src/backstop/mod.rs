@@ -1,4 +1,4 @@
-//! The backstop: a policy set as ValidatingAdmissionPolicies, which the API server evaluates itself, also when no webhook
+//! The backstop: a policy set as `ValidatingAdmissionPolicies`, which the API server evaluates itself, also when no webhook
 //! answers.
 //!
 //! Each rule is stated a second time, in CEL ([`rules`]). The test on a real API server (`tests/oracle/backstop`) holds
@@ -38,7 +38,7 @@ impl Default for Settings {
     }
 }
 
-/// ValidatingAdmissionPolicy is v1 since Kubernetes 1.30.
+/// `ValidatingAdmissionPolicy` is v1 since Kubernetes 1.30.
 const OLDEST_MINOR: u32 = 30;
 /// The API server takes no longer expression (`cel-go`, code points).
 const MAX_EXPRESSION_CHARS: usize = 100_000;
@@ -69,7 +69,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Returns the ValidatingAdmissionPolicies and bindings of all policies, each policy before its binding.
+/// Returns the `ValidatingAdmissionPolicies` and bindings of all policies, each policy before its binding.
 ///
 /// # Errors
 /// Returns everything that cannot be said in CEL, or not in this version of Kubernetes.

@@ -1,4 +1,4 @@
-//! ValidatingAdmissionPolicies and their bindings.
+//! `ValidatingAdmissionPolicies` and their bindings.
 //!
 //! One policy has one validation: of several denials the API server shows a random one only. The condition `fine` walks
 //! each list once and makes no text, so a Pod without violations pays for nothing else. The size bound comes before
@@ -65,8 +65,15 @@ impl Part<'_> {
 
     /// Returns the policy and its binding; `None` if no rule is at this level.
     pub(super) fn render(&self) -> Option<[Json; 2]> {
-        let has_rules = crate::rules::ALL.iter().any(|rule| self.policy.level_of(rule.id) == self.level);
-        has_rules.then(|| [self.admission_policy(), self.binding()])
+        self.has_checks().then(|| [self.admission_policy(), self.binding()])
+    }
+
+    /// Returns true if something is checked at the level; a Binding only has labels and annotations.
+    fn has_checks(&self) -> bool {
+        let is_relevant =
+            |check: &Check| check.condition != "false" && (check.of_metadata || !self.of_bindings);
+        self.level == self.policy.mode().into()
+            || self.rules().iter().any(|(_, checks)| checks.iter().flatten().any(is_relevant))
     }
 
     fn metadata(&self) -> Json {
@@ -198,8 +205,8 @@ impl Part<'_> {
             ));
         }
         let each: Vec<String> = (0..profiles).map(|profile| format!("variables.fine_{profile}")).collect();
-        let provenance = if self.level == self.policy.mode().into() { self.provenance() } else { Vec::new() };
-        let kept = cel::all(provenance.iter().map(|(changed, _)| cel::not(changed)));
+        let changes = if self.level == self.policy.mode().into() { provenance() } else { Vec::new() };
+        let kept = cel::all(changes.iter().map(|(changed, _)| cel::not(changed)));
         variables.push(Variable::new(
             "fine",
             cel::all(["variables.evaluable".into(), kept, selected("variables.profile", &each)]),
@@ -220,7 +227,7 @@ impl Part<'_> {
             ),
         ));
         let mut new: Vec<String> =
-            provenance.iter().map(|(changed, text)| format!("{changed} ? [{text}] : []")).collect();
+            changes.iter().map(|(changed, text)| format!("{changed} ? [{text}] : []")).collect();
         for (id, checks) in &rules {
             let of_profile: Vec<String> = checks.iter().map(|checks| texts(id, checks)).collect();
             if of_profile.iter().all(|texts| texts == "[]") {
@@ -242,20 +249,6 @@ impl Part<'_> {
             format!("!variables.evaluable ? [{}] : {}", cel::text(&too_large), cel::concatenated(&new)),
         ));
         variables
-    }
-
-    /// Returns the changes of sandgate's own annotations by an update, each with its text.
-    fn provenance(&self) -> Vec<(String, String)> {
-        let keys = [POLICY_ANNOTATION, HASH_ANNOTATION];
-        let change = |key: &str| {
-            let literal = cel::text(key);
-            let condition = format!(
-                "(request.operation == 'UPDATE' && object.metadata.?annotations[?{literal}] != \
-                 oldObject.metadata.?annotations[?{literal}])"
-            );
-            (condition, cel::text(&format!("provenance: metadata.annotations[{key}] is changed")))
-        };
-        keys.into_iter().map(change).collect()
     }
 
     /// A Binding's labels and annotations go over those of the Pod, whose profile is not known: what one profile denies
@@ -317,6 +310,20 @@ impl Part<'_> {
              [{short}].map(s, bytes(s).size() <= 3600 ? s : s.substring(0, 880) + '…')[0])[0] + {ending}"
         )
     }
+}
+
+/// Returns the changes of sandgate's own annotations by an update, each with its text.
+fn provenance() -> Vec<(String, String)> {
+    let keys = [POLICY_ANNOTATION, HASH_ANNOTATION];
+    let change = |key: &str| {
+        let literal = cel::text(key);
+        let condition = format!(
+            "(request.operation == 'UPDATE' && object.metadata.?annotations[?{literal}] != \
+             oldObject.metadata.?annotations[?{literal}])"
+        );
+        (condition, cel::text(&format!("provenance: metadata.annotations[{key}] is changed")))
+    };
+    keys.into_iter().map(change).collect()
 }
 
 fn parenthesized(expression: &str) -> String {

@@ -3,7 +3,7 @@
 //! A policy beats another for a namespace by the way in which it means it: by name, by pattern, by selector, or as the rest.
 //! So each way has objects of its own, and leaves out what a policy with an earlier way covers.
 
-use crate::policy::{LabelOperator, LabelRequirement, Pattern, Policy, PolicySet, matching};
+use crate::policy::{LabelOperator, LabelRequirement, LabelSelector, Pattern, Policy, PolicySet, matching};
 
 /// The label that every namespace carries with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -53,7 +53,7 @@ pub(super) fn scopes(policy: &Policy, set: &PolicySet, release_namespace: &str) 
     }
     if policy.header.is_for_rest() {
         let selectors = set.policies().iter().filter_map(|policy| policy.header.namespace_selector.as_ref());
-        let negated = selectors.flat_map(|selector| selector.requirements()).map(|one| one.negated());
+        let negated = selectors.flat_map(LabelSelector::requirements).map(|one| one.negated());
         let requirements = beside(with_release).into_iter().chain(negated).collect();
         scopes.push(Scope { suffix: ".rest", requirements, condition: Some(others) });
     }

@@ -81,13 +81,13 @@ pub(super) fn token_volumes(keys: Keys) -> Vec<Check> {
     let any_may = cel::any(held.iter().map(|(may, is_held)| cel::all([is_held.clone(), may.clone()])));
     let signer = "s.podCertificate.?signerName";
     let signers = &keys.spec.volumes.projected.pod_certificate_signers;
-    let signed = cel::all([
+    let is_allowed = cel::all([
         format!("{signer}.hasValue()"),
         patterns::names(signers, &format!("{signer}.orValue('')")),
     ]);
     let certificates = format!(
         "d.?projected.?sources.orValue([]).exists(s, s.?podCertificate.hasValue() && {})",
-        cel::not(&signed)
+        cel::not(&is_allowed)
     );
     let mut checks = vec![
         automount(keys),

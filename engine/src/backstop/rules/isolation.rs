@@ -4,6 +4,7 @@ use super::super::{
     cel,
     check::{Check, Keys},
 };
+use crate::policy::ExactPath;
 
 fn denied_if_true(field: &str) -> Check {
     let condition = format!("v.o.?spec.?{field}.orValue(false)");
@@ -54,7 +55,7 @@ pub(super) fn dns_policy(_: Keys) -> Vec<Check> {
 pub(super) fn termination_message_path(keys: Keys) -> Vec<Check> {
     let field = "c.o.?terminationMessagePath";
     let condition = keys.of_container(|spec| {
-        let own = spec.volumes.termination_message_paths.iter().map(|path| path.as_str());
+        let own = spec.volumes.termination_message_paths.iter().map(ExactPath::as_str);
         let allowed = cel::list(["", "/dev/termination-log"].into_iter().chain(own));
         format!("!({field}.orValue('') in {allowed})")
     });

@@ -5,6 +5,7 @@ use super::super::{
     check::{Check, Keys},
     patterns,
 };
+use crate::policy::Pattern;
 
 pub(super) const CLASS: &str = "v.o.?spec.?runtimeClassName.orValue('')";
 
@@ -24,7 +25,7 @@ pub(super) fn gvisor_annotations(keys: Keys) -> Vec<Check> {
                 (k == 'dev.gvisor.spec.mount.' + d.name + '.share' && v.ann[k] in ['container', 'pod']) || \
                 (k == 'dev.gvisor.spec.mount.' + d.name + '.options' && \
                 v.ann[k].split(',').all(option, option in ['rw', 'ro', 'rprivate']))";
-    let named = keys.spec.annotations.allowed.iter().map(|pattern| pattern.as_str());
+    let named = keys.spec.annotations.allowed.iter().map(Pattern::as_str);
     let named: Vec<&str> = named.filter(|pattern| pattern.starts_with(SHARING_PREFIX)).collect();
     let is_allowed = patterns::globs_match(named.into_iter(), "k");
     let sharing = cel::all([

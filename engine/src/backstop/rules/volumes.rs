@@ -43,10 +43,10 @@ pub(super) fn volume_types(keys: Keys) -> Vec<Check> {
     let volumes = &keys.spec.volumes;
     let opens = |name: &str| open.contains(&name);
     if opens("configMap") {
-        checks.extend(named("configMap", "name", &volumes.config_map.names));
+        checks.push(named("configMap", "name", &volumes.config_map.names));
     }
     if opens("persistentVolumeClaim") {
-        checks.extend(named("persistentVolumeClaim", "claimName", &volumes.persistent_volume_claim.names));
+        checks.push(named("persistentVolumeClaim", "claimName", &volumes.persistent_volume_claim.names));
     }
     if opens("ephemeral") {
         checks.push(ephemeral(&volumes.ephemeral));
@@ -58,12 +58,12 @@ pub(super) fn volume_types(keys: Keys) -> Vec<Check> {
     checks
 }
 
-fn named(kind: &str, field: &str, names: &Names) -> Option<Check> {
+fn named(kind: &str, field: &str, names: &Names) -> Check {
     let name = format!("d.{kind}.?{field}");
     let allowed =
         cel::all([format!("{name}.hasValue()"), patterns::names(names, &format!("{name}.orValue('')"))]);
     let condition = cel::all([format!("d.?{kind}.hasValue()"), cel::not(&allowed)]);
-    Some(Check::volume(condition, &format!(".{kind}.{field}"), &cel::shown(&name)))
+    Check::volume(condition, &format!(".{kind}.{field}"), &cel::shown(&name))
 }
 
 /// Returns the condition that an optional quantity is set, more than zero and at most `max`.
