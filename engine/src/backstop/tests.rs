@@ -30,7 +30,7 @@ fn builtin_policy_is_one_policy_for_pods_and_one_for_bindings() {
 
 #[test]
 fn mode_and_levels_of_rules_decide_the_actions() {
-    let objects = rendered("{namespaces: [a], mode: warn, rules: {images: audit, labels: enforce}}");
+    let objects = rendered("{namespaces: [a], mode: warn, rules: {tolerations: audit, labels: enforce}}");
     let actions = |name: &str| {
         let is_it = |object: &&Json| {
             object["kind"] == "ValidatingAdmissionPolicyBinding" && object["metadata"]["name"] == name
@@ -44,7 +44,8 @@ fn mode_and_levels_of_rules_decide_the_actions() {
 
 #[test]
 fn policy_without_namespaces_has_no_objects() {
-    assert_eq!(rendered("{namespaces: []}"), Vec::<Json>::new());
+    let base = "{namespaces: []}\n---\napiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {name: child}\nspec: {extends: strict, namespaces: [a]}";
+    assert_eq!(names(&rendered(base)), ["sandgate-child", "sandgate-child.binding"]);
 }
 
 #[test]
