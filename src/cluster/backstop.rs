@@ -70,11 +70,11 @@ impl Backstop {
             let (old_policy, old_binding) = (stored(&policies, name), stored(&bindings, name));
             if old_policy.is_some() && old_binding.is_none() {
                 done.switched_off.push(name.to_owned());
-            } else if !old_binding.as_ref().is_some_and(|old| contains(old, binding)) {
+            } else if !old_binding.as_ref().is_some_and(|old| is_current(old, binding)) {
                 self.write(BINDINGS, binding, old_binding.as_ref()).await?;
                 done.written.push(format!("{BINDINGS}/{name}"));
             }
-            if !old_policy.as_ref().is_some_and(|old| contains(old, policy)) {
+            if !old_policy.as_ref().is_some_and(|old| is_current(old, policy)) {
                 self.write(POLICIES, policy, old_policy.as_ref()).await?;
                 done.written.push(format!("{POLICIES}/{name}"));
             }
@@ -176,8 +176,13 @@ fn difference(stored: &Value, wanted: &Value) -> Option<String> {
         let (stored, wanted) = (actions(stored), actions(wanted));
         return Some(format!("its validationActions are {stored}, must be {wanted}"));
     }
-    (!contains(stored, wanted))
+    (!is_current(stored, wanted))
         .then(|| "its content was changed by somebody else, or is of another version".into())
+}
+
+/// Returns true if a stored object has everything that `wanted` has. The items of a list have no `apiVersion` and `kind`.
+fn is_current(stored: &Value, wanted: &Value) -> bool {
+    ["metadata", "spec"].into_iter().all(|part| contains(&stored[part], &wanted[part]))
 }
 
 /// Returns true if `stored` has everything that `wanted` has: the API server adds defaults. Lists must be the same length.
@@ -202,10 +207,10 @@ mod tests {
 
     #[test]
     fn defaults_of_the_api_server_are_no_difference() {
-        let wanted = json!({"metadata": {"name": "a"}, "spec": {"list": [{"x": 1}]}});
+        let wanted = json!({"kind": "A", "metadata": {"name": "a"}, "spec": {"list": [{"x": 1}]}});
         let stored =
             json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"list": [{"x": 1, "y": 2}], "z": 3}});
-        assert!(contains(&stored, &wanted));
+        assert!(is_current(&stored, &wanted));
         assert_eq!(difference(&stored, &wanted), None);
     }
 

@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-use testbed::{ControlPlane, Rest};
+use testbed::{ControlPlane, Rest, eventually};
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
@@ -84,7 +84,13 @@ const BINDINGS: &str = "validatingadmissionpolicybindings";
 
 async fn apply(rest: &Rest, objects: &[Value]) {
     for object in objects {
-        rest.apply(&path_of(object), object, true).await.expect("it is stored");
+        // A busy machine may need longer for the CEL of a policy than a request may take.
+        eventually("it is stored", async || match rest.apply(&path_of(object), object, true).await {
+            Err(denial) if denial.code != 504 => Err(denial.into()),
+            answer => Ok(answer.ok().map(drop)),
+        })
+        .await
+        .expect("it is stored");
     }
 }
 

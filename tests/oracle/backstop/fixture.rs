@@ -83,8 +83,14 @@ impl Fixture {
     pub(super) async fn arm(&self) {
         for object in &self.objects {
             let path = path_of(object);
-            let applied = self.rest.apply_as("sandgate", &path, object, true).await;
-            applied.unwrap_or_else(|denial| panic!("{path}: {}", cut(&denial.message)));
+            // A busy machine may need longer for the CEL of a policy than a request may take.
+            let applied = eventually("the policy is stored", async || {
+                match self.rest.apply_as("sandgate", &path, object, true).await {
+                    Err(denial) if denial.code != 504 => Err(cut(&denial.message).into()),
+                    answer => Ok(answer.ok().map(drop)),
+                }
+            });
+            applied.await.unwrap_or_else(|error| panic!("{path}: {error}"));
         }
         let hostile = json!({
             "apiVersion": "v1",
