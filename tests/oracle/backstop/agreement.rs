@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, fs, path::Path};
 
-use sandgate_engine::{
-    backstop::{MAX_CONTAINERS, MAX_MOUNTS, MAX_VARIABLES},
-    policy::PRESETS,
-    review::Endpoint,
-};
+use sandgate_engine::{policy::PRESETS, review::Endpoint};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -109,45 +105,6 @@ async fn generated_pods_get_the_same_verdict_and_rules_under_drawn_policies() {
         let drawn = cases.map(|(case, _)| case.pod()).chain(complete);
         compare_all(&format!("drawn-{number}"), &spec, drawn).await;
     }
-}
-
-/// The complete Pod with as many containers as asked for, and with as many variables and mounts as the backstop takes.
-fn large_pod(containers: usize) -> Json {
-    let mut pod = generator::complete();
-    let mut container = pod["spec"]["containers"][0].clone();
-    let amounts = json!({"cpu": "10m", "memory": "10Mi", "ephemeral-storage": "10Mi"});
-    container["resources"] = json!({"limits": amounts, "requests": amounts});
-    let variables =
-        (0..MAX_VARIABLES / MAX_CONTAINERS).map(|i| json!({"name": format!("V{i}"), "value": "x"}));
-    container["env"] = variables.collect();
-    let volume = container["volumeMounts"][0]["name"].clone();
-    let mounts = (0..MAX_MOUNTS / MAX_CONTAINERS)
-        .map(|i| json!({"name": volume, "mountPath": format!("/workspace/{i}"), "subPath": format!("{i}")}));
-    container["volumeMounts"] = mounts.collect();
-    let named = (0..containers).map(|number| {
-        let mut container = container.clone();
-        container["name"] = json!(format!("c{number}"));
-        container
-    });
-    pod["spec"]["containers"] = named.collect();
-    pod
-}
-
-#[tokio::test]
-async fn largest_pod_is_evaluated_within_the_cost_limit_and_a_larger_one_is_denied_as_too_large() {
-    let fixture = Fixture::new("large", &json!({})).await;
-    fixture.arm().await;
-    let largest = fixture.compare(&large_pod(MAX_CONTAINERS)).await;
-    let mut hostile = large_pod(MAX_CONTAINERS);
-    for container in hostile["spec"]["containers"].as_array_mut().unwrap() {
-        container["securityContext"]["privileged"] = json!(true);
-    }
-    let hostile = fixture.denial(&hostile).await;
-    let larger = fixture.denial(&large_pod(MAX_CONTAINERS + 1)).await;
-    fixture.disarm().await;
-    assert!(matches!(largest, Comparison::Admitted), "{largest:?}");
-    assert!(hostile.contains("privileged: spec.containers[c0]"), "{hostile}");
-    assert!(larger.contains("the Pod is larger than the backstop evaluates"), "{larger}");
 }
 
 /// Presets that between them use profiles, exceptions, tokens, root, extended resources and every volume type.

@@ -121,11 +121,6 @@ impl Fixture {
         self.rest.post(&format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"), &pod).await
     }
 
-    /// Returns why a Pod is denied where the backstop holds; empty if it is admitted.
-    pub(super) async fn denial(&self, pod: &Json) -> String {
-        self.send(&self.guarded, pod).await.err().map(|denial| denial.message).unwrap_or_default()
-    }
-
     /// Sends a Pod to both namespaces, and compares what the backstop says with what `/validate` says of the Pod as it
     /// would be stored.
     pub(super) async fn compare(&self, pod: &Json) -> Comparison {
