@@ -75,7 +75,9 @@ fn openings(document: &str) -> Vec<String> {
     }
     let document: Value = serde_saphyr::from_str(document).unwrap();
     let mut spec = document["spec"].clone();
-    ["extends", "namespaces", "mode"].iter().for_each(|key| _ = spec.as_object_mut().unwrap().remove(*key));
+    for key in ["extends", "namespaces", "mode"] {
+        spec.as_object_mut().unwrap().remove(key);
+    }
     let mut found = Vec::new();
     if spec.as_object().is_some_and(|spec| !spec.is_empty()) {
         walk(&spec, "", &mut found);
