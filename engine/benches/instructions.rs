@@ -37,7 +37,7 @@ const WORK: &str = "work";
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [WORK, case] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return Case::named(case).ok_or("there is no such case").map(|case| case.run()).map_err(Into::into);
+        return Case::named(case).ok_or("there is no such case").map(Case::run).map_err(Into::into);
     }
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     for case in Case::all() {
