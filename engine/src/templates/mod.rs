@@ -147,6 +147,9 @@ fn review(policy: &Policy, info: &RequestInfo, object: Value, old_object: &Value
             }
         }
     }
+    if review.only_restores() && !are_among(&filled_object, &info.namespace, &before) {
+        return review.answer(&Value::Null, &[]);
+    }
     review.answer(&filled_object, &filled)
 }
 
@@ -157,6 +160,14 @@ fn templates_before(old_object: &Value, namespace: &str) -> HashSet<String> {
     }
     let workload = pod_templates(old_object, namespace).unwrap_or_default();
     workload.pods.into_iter().map(|pod| pod.pod).collect()
+}
+
+/// Returns true if every Pod that the object makes is one of these, in whatever order their fields are.
+fn are_among(object: &Value, namespace: &str, pods: &HashSet<String>) -> bool {
+    let parse = |pod: &String| serde_json::from_str::<serde_json::Value>(pod).ok();
+    let known: Vec<_> = pods.iter().filter_map(parse).collect();
+    let made = pod_templates(object, namespace).unwrap_or_default().pods;
+    made.iter().all(|made| parse(&made.pod).is_some_and(|made| known.contains(&made)))
 }
 
 impl TemplateReview<'_> {
@@ -192,8 +203,13 @@ impl TemplateReview<'_> {
     fn filled_fields(&self) -> Option<FillableFields> {
         let kind = self.kind.filter(|_| self.policy.header.templates == Templates::Fill)?;
         let fields = kind.fillable_fields();
-        let is_open = self.info.operation == Operation::Create || fill::can_change(kind);
-        (is_open && fields != FillableFields::None).then_some(fields)
+        (fields != FillableFields::None).then_some(fields)
+    }
+
+    /// Returns true if the templates of the object can only be filled to what they were before: an update of a kind whose
+    /// templates cannot change, which lost its fills because a client replaces lists whole.
+    fn only_restores(&self) -> bool {
+        self.info.operation == Operation::Update && !self.kind.is_some_and(fill::can_change)
     }
 
     fn answer(&self, object: &Value, filled: &[fill::Filled]) -> TemplateAnswer {

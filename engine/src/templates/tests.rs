@@ -301,6 +301,20 @@ fn an_update_of_a_job_is_warned_of_and_not_filled() {
 }
 
 #[test]
+fn a_template_that_cannot_change_is_only_filled_to_what_it_was() {
+    let template = json!({"spec": {"template": job()["spec"]["template"]}});
+    let job_set = json!({"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": "it"},
+        "spec": {"replicatedJobs": [{"name": "a", "template": template}]}});
+    let before = ask(FILL, &create(&job_set)).patched(&job_set);
+    assert_eq!(ask(FILL, &update(&before, &job_set)).patched(&job_set), before);
+    let mut other = job_set.clone();
+    other["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["nodeSelector"] =
+        json!({"a": "b"});
+    assert!(!ask(FILL, &update(&before, &other)).is_patched());
+    assert!(!ask(FILL, &update(&job_set, &other)).is_patched());
+}
+
+#[test]
 fn controllers_get_fills_and_no_warnings() {
     let by = |user: &str, object: &Json| {
         let mut review = create(object);
