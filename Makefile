@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 JOBS ?= 2
+# The revision that `make bench-compare` compares with.
+BASE ?= main
 # How many Pods `make prove` generates for the engine, and how many it sends through a real API server.
 CASES ?= 1000000
 STORED ?= 20000
@@ -18,10 +20,10 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench prove ha fuzz mutants chart lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench bench-compare prove ha fuzz mutants chart lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
@@ -69,6 +71,9 @@ node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.m
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked
 	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver
+
+bench-compare: ## Compare the instructions that a review costs with those at another revision (BASE=main; needs valgrind)
+	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare
 
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked
