@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::text::{cut, is_unsafe_for_display, sanitize};
+use crate::text::{cut, is_plain, is_unsafe_for_display, sanitize};
 
 /// The most characters of a name in a path that is written. A longer one is cut; no valid name or key is: a key of a label
 /// has at most 253 + 1 + 63.
@@ -198,6 +198,15 @@ impl Serialize for FieldPath {
     }
 }
 
+/// Returns the path of these steps as it is written.
+pub(crate) fn path_text<'p>(steps: impl Iterator<Item = Step<'p>>) -> String {
+    /// The length of nearly every path of a Pod, in bytes.
+    const USUAL_BYTES: usize = 80;
+    let mut text = String::with_capacity(USUAL_BYTES);
+    let _ = write_steps(steps, &mut text);
+    text
+}
+
 fn write_steps<'p>(mut steps: impl Iterator<Item = Step<'p>>, f: &mut impl fmt::Write) -> fmt::Result {
     match steps.next() {
         Some(Step::Field(name)) => write_name(name, f)?,
@@ -223,6 +232,9 @@ fn write_step(step: Step, f: &mut impl fmt::Write) -> fmt::Result {
 }
 
 fn write_name(name: &str, f: &mut impl fmt::Write) -> fmt::Result {
+    if name.len() <= MAX_NAME_CHARS && is_plain(name) {
+        return f.write_str(name);
+    }
     let name = cut(name, MAX_NAME_CHARS);
     if name.contains(is_unsafe_for_display) { f.write_str(&sanitize(&name)) } else { f.write_str(&name) }
 }

@@ -35,6 +35,15 @@ pub fn is_unsafe_for_display(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Returns true if the text is of ASCII characters that are printed and need no escape in JSON, as nearly every text of a
+/// Pod is. Every byte is looked at, so that the compiler looks at many at once.
+#[must_use]
+pub(crate) fn is_plain(text: &str) -> bool {
+    let needs_more =
+        |byte: u8| u8::from(!(b' '..0x7f).contains(&byte)) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    text.bytes().fold(0, |found, byte| found | needs_more(byte)) == 0
+}
+
 /// Returns `text` in quotes, sanitized and cut after 80 characters.
 ///
 /// Two texts that differ are quoted differently: if characters were cut or replaced, length and hash follow.
@@ -63,6 +72,10 @@ pub(crate) const HASH_BYTES: usize = 16;
 /// beginning of its SHA-256. Texts that differ are different when they are cut, too.
 #[must_use]
 pub fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
+    // No text has more characters than bytes.
+    if text.len() <= max_chars {
+        return Cow::Borrowed(text);
+    }
     match text.char_indices().nth(max_chars) {
         None => Cow::Borrowed(text),
         Some((end, _)) => {
@@ -75,6 +88,16 @@ pub fn cut(text: &str, max_chars: usize) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_text_needs_no_escape_and_hides_nothing() {
+        assert!(is_plain("") && is_plain("registry.example.com/a:1.27 ~!") && is_plain(&"x".repeat(100)));
+        for c in ['"', '\\', '\n', '\0', '\u{1f}', '\u{7f}', 'ü', '\u{202e}'] {
+            for before in ["", "x", "a text that is longer than a register"] {
+                assert!(!is_plain(&format!("{before}{c}")) && !is_plain(&format!("{c}{before}")), "{c:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_text_that_is_cut_keeps_its_length_and_its_hash() {

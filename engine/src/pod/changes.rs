@@ -3,21 +3,28 @@
 use super::schema::{self, Kind};
 use crate::{
     json::{JsonStep, Value, each_change},
-    path::{FieldPath, Step},
+    path::{FieldPath, Step, path_text},
 };
 
 /// Returns the paths of what was added, replaced or removed in a Pod since it was read.
 #[must_use]
 pub fn changed_paths(pod: &Value) -> Vec<FieldPath> {
     let mut paths = Vec::new();
-    each_change(pod, &mut |steps, _| paths.push(field_path(steps)));
+    each_change(pod, &mut |steps, _| paths.push(field_steps(steps).collect()));
     paths
 }
 
+/// Returns the paths of [`changed_paths`] as they are written.
+pub(crate) fn changed_path_texts(pod: &Value) -> Vec<String> {
+    let mut texts = Vec::new();
+    each_change(pod, &mut |steps, _| texts.push(path_text(field_steps(steps))));
+    texts
+}
+
 /// The table of the Pod API knows which objects are maps, whose keys Kubernetes writes in brackets.
-fn field_path(steps: &[JsonStep]) -> FieldPath {
+fn field_steps<'p>(steps: &[JsonStep<'p>]) -> impl Iterator<Item = Step<'p>> {
     let mut kind = Some(Kind::Object(&schema::POD));
-    let typed = steps.iter().map(|step| {
+    steps.iter().map(move |step| {
         let (step, inner) = match (*step, kind) {
             (JsonStep::Index(index), Some(Kind::List(of))) => (Step::Index(index), Some(*of)),
             (JsonStep::Index(index), _) => (Step::Index(index), None),
@@ -27,8 +34,7 @@ fn field_path(steps: &[JsonStep]) -> FieldPath {
         };
         kind = inner;
         step
-    });
-    typed.collect()
+    })
 }
 
 #[cfg(test)]
@@ -54,6 +60,7 @@ mod tests {
         spec.object_mut("nodeSelector").unwrap().set("a/b", "c");
         spec.list_mut("volumes").unwrap().remove_where(|_| true);
         let paths: Vec<String> = changed_paths(&root).iter().map(ToString::to_string).collect();
+        assert_eq!(changed_path_texts(&root), paths);
         assert_eq!(
             paths,
             [

@@ -5,6 +5,7 @@ pub mod image;
 mod quantity;
 pub mod schema;
 
+pub(crate) use changes::changed_path_texts;
 pub use changes::changed_paths;
 pub use quantity::{Grain, Quantity, QuantityError};
 

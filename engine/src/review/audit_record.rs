@@ -12,7 +12,7 @@ use crate::{
     path::FieldPath,
     pod,
     policy::Level,
-    text::{cut, escape, is_unsafe_for_display},
+    text::{cut, escape, is_plain, is_unsafe_for_display},
     violations::Violation,
 };
 
@@ -178,7 +178,7 @@ impl<'a> AuditRecord<'a> {
         let name = if request.name.is_empty() { text(metadata, "name") } else { &request.name };
         let images = pod::containers(&record.object).filter_map(|container| container.str("image"));
         let is_filled = !matches!(record.outcome, Outcome::Denied | Outcome::Exempt);
-        let filled = if is_filled { record.filled_paths() } else { &[] };
+        let filled = if is_filled { record.filled_texts() } else { Vec::new() };
         let clamped = if is_filled { record.findings.clamped.as_slice() } else { &[] };
         let policy = record.policy;
         Self {
@@ -211,7 +211,7 @@ impl<'a> AuditRecord<'a> {
             ),
             policy_hash: policy.map(|policy| short(&policy.hash)).unwrap_or_default(),
             mode: policy.map(|policy| policy.mode().as_str().into()).unwrap_or_default(),
-            filled: texts(filled.iter().map(short_path), MAX_TEXTS_BYTES),
+            filled: texts(filled.into_iter().map(short_owned), MAX_TEXTS_BYTES),
             clamped: lowered(clamped),
             token_removed: is_filled && record.findings.is_token_removed,
             violations: violations(record.violations()),
@@ -281,7 +281,14 @@ fn short(text: &str) -> Cow<'_, str> {
 }
 
 fn short_path<'a>(path: &FieldPath) -> Cow<'a, str> {
-    short(&path.to_string()).into_owned().into()
+    short_owned(path.to_string())
+}
+
+fn short_owned<'a>(text: String) -> Cow<'a, str> {
+    match short(&text) {
+        Cow::Borrowed(_) => text.into(),
+        Cow::Owned(cut) => cut.into(),
+    }
 }
 
 fn text<'o>(object: &'o Object, key: &str) -> &'o str {
@@ -354,6 +361,9 @@ fn fitting<'a>(violations: impl Iterator<Item = (Level, &'a Violation)>) -> Vec<
 
 /// Returns an upper bound of the bytes of a text between its quotes in a line.
 fn json_bytes(text: &str) -> usize {
+    if is_plain(text) {
+        return text.len();
+    }
     let of = |c: char| match c {
         '"' | '\\' => 2,
         c if is_unsafe_for_display(c) => r"\u0000".len(),

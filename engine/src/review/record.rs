@@ -9,7 +9,7 @@ use super::{
 use crate::{
     json::{Object, Value, is_changed},
     path::FieldPath,
-    pod::{self, changed_paths},
+    pod::{self, changed_path_texts, changed_paths},
     policy::{Mode, Policy},
     violations::Violation,
 };
@@ -97,7 +97,17 @@ impl<'a> Record<'a> {
     /// Returns the paths of the fields that were filled, or would be if every rule were enforced.
     #[must_use]
     pub fn filled_paths(&self) -> &[FieldPath] {
-        self.filled.get_or_init(|| changed_paths(self.findings.simulated.as_ref().unwrap_or(&self.object)))
+        self.filled.get_or_init(|| changed_paths(self.filled_object()))
+    }
+
+    /// Returns [`Self::filled_paths`] as they are written.
+    pub(super) fn filled_texts(&self) -> Vec<String> {
+        changed_path_texts(self.filled_object())
+    }
+
+    /// Returns the object as it would be if every rule were enforced.
+    fn filled_object(&self) -> &Value<'a> {
+        self.findings.simulated.as_ref().unwrap_or(&self.object)
     }
 
     /// Returns true if a stored Pod violates an enforced rule: it was created before the policy, or past it. Only the
