@@ -24,16 +24,40 @@ pub enum Value<'a> {
 }
 
 /// The state of a value since it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum State {
-    /// As it was read (though something inside it may have changed).
+    /// As it was read, with everything inside it.
     Kept,
+    /// As it was read, though something inside it may have changed: only such values need to be searched for changes.
+    Entered,
     /// Not there when the object was read.
     Added,
     /// There before, with another value.
     Replaced,
     /// Taken out; kept as a gap so that indices stay those of the object that was read.
     Removed,
+}
+
+impl State {
+    /// Notes that the inside of the value is about to be changed.
+    fn enter(&mut self) {
+        if matches!(self, Self::Kept) {
+            *self = Self::Entered;
+        }
+    }
+}
+
+impl PartialEq for State {
+    /// A value that was entered is as it was read.
+    fn eq(&self, other: &Self) -> bool {
+        let rank = |state: &Self| match state {
+            Self::Kept | Self::Entered => 0,
+            Self::Added => 1,
+            Self::Replaced => 2,
+            Self::Removed => 3,
+        };
+        rank(self) == rank(other)
+    }
 }
 
 /// A list; items that were removed leave a gap, so that an index always is the one the sender knows.
@@ -184,7 +208,10 @@ impl<'a> List<'a> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Value<'a>)> {
         let standing = self.items.iter_mut().enumerate().inspect(|_| step());
         let standing = standing.filter(|(_, (_, state))| *state != State::Removed);
-        standing.map(|(index, (value, _))| (index, value))
+        standing.map(|(index, (value, state))| {
+            state.enter();
+            (index, value)
+        })
     }
 
     /// Returns whether the list has no item.
@@ -308,7 +335,7 @@ impl<'a> Object<'a> {
 
     /// The value at `key`, to be changed in its inside, if it is there.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value<'a>> {
-        self.members.iter_mut().find(|member| member.is(key)).map(|member| &mut member.value)
+        self.members.iter_mut().find(|member| member.is(key)).map(Member::enter)
     }
 
     fn entry(&mut self, key: &'a str, make: impl FnOnce() -> Value<'a>) -> &mut Value<'a> {
@@ -316,11 +343,16 @@ impl<'a> Object<'a> {
             self.set(key, make());
         }
         let index = self.members.iter().position(|member| member.is(key)).expect("it was set a line above");
-        &mut self.members[index].value
+        self.members[index].enter()
     }
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    fn enter(&mut self) -> &mut Value<'a> {
+        self.state.enter();
+        &mut self.value
+    }
+
     fn is(&self, key: &str) -> bool {
         is_same(&self.key, key) && !matches!(self.value, Value::Null)
     }

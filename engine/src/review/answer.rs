@@ -23,6 +23,9 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// The bytes of nearly every answer without its patch.
+const ENVELOPE_BYTES: usize = 768;
+
 fn write(record: &Record) -> Vec<u8> {
     let denied = record.outcome == Outcome::Denied;
     let review = Review {
@@ -37,7 +40,7 @@ fn write(record: &Record) -> Vec<u8> {
         },
     };
     let patch = if record.is_patched() { write_patch(&record.object) } else { Vec::new() };
-    let mut answer = Vec::with_capacity(512 + patch.len() * 4 / 3);
+    let mut answer = Vec::with_capacity(ENVELOPE_BYTES + patch.len() * 4 / 3);
     serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
     if !patch.is_empty() {
         append_patch(&mut answer, &patch);
@@ -51,7 +54,9 @@ fn append_patch(answer: &mut Vec<u8>, patch: &[u8]) {
     const ENDS: &[u8] = b"}}";
     answer.truncate(answer.len() - ENDS.len());
     answer.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-    answer.extend_from_slice(STANDARD.encode(patch).as_bytes());
+    let start = answer.len();
+    answer.resize(start + patch.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(patch, &mut answer[start..]).expect("the length is that of its Base64");
     answer.push(b'"');
     answer.extend_from_slice(ENDS);
 }
