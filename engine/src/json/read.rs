@@ -1,6 +1,6 @@
 //! Reads JSON text into a tree, with a bound on the number of values in it.
 
-use std::{borrow::Cow, cell::RefCell, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -127,8 +127,7 @@ impl<'de> DeserializeSeed<'de> for DocumentPart {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let open = RefCell::default();
-        Reader { place: self, open: &open }.deserialize(deserializer)
+        Reader { place: self, open: &mut Open::default() }.deserialize(deserializer)
     }
 }
 
@@ -143,24 +142,15 @@ struct Open<'de> {
 }
 
 /// Reads one value at its place.
-#[derive(Clone, Copy)]
 struct Reader<'o, 'de> {
     place: DocumentPart,
-    open: &'o RefCell<Open<'de>>,
+    open: &'o mut Open<'de>,
 }
 
-impl Reader<'_, '_> {
-    fn at(self, place: DocumentPart) -> Self {
-        Self { place, ..self }
-    }
-
-    fn count<E: Error>(self) -> Result<(), E> {
-        let mut open = self.open.borrow_mut();
-        open.values += 1;
-        if open.values > MAX_VALUES {
-            return Err(E::custom(format_args!("more than {MAX_VALUES} values")));
-        }
-        Ok(())
+impl<'de> Reader<'_, 'de> {
+    /// Returns the reader of a value inside this one.
+    fn at(&mut self, place: DocumentPart) -> Reader<'_, 'de> {
+        Reader { place, open: self.open }
     }
 }
 
@@ -168,7 +158,10 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, 'de> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        self.count()?;
+        self.open.values += 1;
+        if self.open.values > MAX_VALUES {
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -209,29 +202,29 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
         Ok(Value::String(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let start = self.open.borrow().items.len();
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<Self::Value, A::Error> {
+        let start = self.open.items.len();
         while let Some(item) = access.next_element_seed(self.at(DocumentPart::Elsewhere))? {
-            self.open.borrow_mut().items.push((item, State::Kept));
+            self.open.items.push((item, State::Kept));
         }
-        Ok(Value::List(List { items: self.open.borrow_mut().items.drain(start..).collect() }))
+        Ok(Value::List(List { items: self.open.items.drain(start..).collect() }))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let start = self.open.borrow().members.len();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Self::Value, A::Error> {
+        let start = self.open.members.len();
         while let Some(Text(key)) = access.next_key()? {
             let Some(place) = self.place.member(&key) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value = access.next_value_seed(self.at(place))?;
-            self.open.borrow_mut().members.push(Member { key, value, state: State::Kept });
+            self.open.members.push(Member { key, value, state: State::Kept });
         }
-        let mut open = self.open.borrow_mut();
-        if let Some(key) = repeated_key(&open.members[start..]) {
+        let members = &mut self.open.members;
+        if let Some(key) = repeated_key(&members[start..]) {
             return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
         }
-        Ok(Value::Object(Object { members: open.members.drain(start..).collect() }))
+        Ok(Value::Object(Object { members: members.drain(start..).collect() }))
     }
 }
 
