@@ -144,6 +144,20 @@ fn written_exponent(suffix: &str) -> Result<i32, QuantityError> {
     digits.parse().map_err(|_| QuantityError::OutOfRange)
 }
 
+/// So many digits fit a `u64`, whatever they are. Nearly every quantity has fewer.
+const MAX_U64_DIGITS: usize = 19;
+
+/// Each power of ten that fits an `i128`.
+static POWERS_OF_TEN: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut power = 1;
+    while power < powers.len() {
+        powers[power] = powers[power - 1] * 10;
+        power += 1;
+    }
+    powers
+};
+
 /// `whole.fraction × factor × 10^exponent` in billionths, rounded up.
 fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result<i128, QuantityError> {
     let whole = whole.trim_start_matches('0');
@@ -155,12 +169,17 @@ fn magnitude(whole: &str, fraction: &str, factor: i128, exponent: i32) -> Result
     if whole.len() + fraction.len() > 39 {
         return Err(QuantityError::OutOfRange);
     }
-    let mut digits = whole.bytes().chain(fraction.bytes()).map(|digit| i128::from(digit - b'0'));
-    let number = digits.try_fold(0i128, |number, digit| number.checked_mul(10)?.checked_add(digit));
+    let number = if whole.len() + fraction.len() <= MAX_U64_DIGITS {
+        let digits = whole.bytes().chain(fraction.bytes()).map(|digit| u64::from(digit - b'0'));
+        Some(i128::from(digits.fold(0, |number, digit| number * 10 + digit)))
+    } else {
+        let mut digits = whole.bytes().chain(fraction.bytes()).map(|digit| i128::from(digit - b'0'));
+        digits.try_fold(0i128, |number, digit| number.checked_mul(10)?.checked_add(digit))
+    };
     let scaled = number.and_then(|number| number.checked_mul(factor)).ok_or(QuantityError::OutOfRange)?;
     let fraction_len = i32::try_from(fraction.len()).map_err(|_| QuantityError::OutOfRange)?;
     let power = exponent.saturating_add(9).saturating_sub(fraction_len);
-    let ten = 10i128.checked_pow(power.unsigned_abs());
+    let ten = usize::try_from(power.unsigned_abs()).ok().and_then(|power| POWERS_OF_TEN.get(power).copied());
     match ten {
         Some(ten) if power >= 0 => scaled.checked_mul(ten).ok_or(QuantityError::OutOfRange),
         Some(ten) => Ok(scaled / ten + i128::from(scaled % ten != 0)),
