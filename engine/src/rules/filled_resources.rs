@@ -52,6 +52,16 @@ struct FilledContainer {
     amounts: [[Option<String>; 3]; 2],
 }
 
+impl FilledContainer {
+    fn amounts_as_json(&self, kind: AmountKind) -> Object<'_> {
+        let amounts = self.amounts[kind as usize].iter().zip(Resource::ALL);
+        let present = amounts.filter_map(|(text, resource)| {
+            Some((Cow::Borrowed(resource.as_str()), Value::from(text.as_deref()?)))
+        });
+        present.collect()
+    }
+}
+
 impl FilledResources {
     /// Reads the annotation of a Pod; one that cannot be read remembers nothing.
     pub(super) fn of(pod: &Value) -> Self {
@@ -80,6 +90,9 @@ impl FilledResources {
 
     /// Returns the amount that an earlier round filled.
     pub(super) fn get(&self, container: &str, kind: AmountKind, resource: Resource) -> Option<&str> {
+        if self.is_empty() {
+            return None;
+        }
         let container = &self.containers[*self.positions.get(container)?];
         container.amounts[kind as usize][resource as usize].as_deref()
     }
@@ -112,16 +125,8 @@ impl FilledResources {
     }
 
     fn as_json(&self) -> Value<'_> {
-        let of_kind = |container: &'_ FilledContainer, kind: AmountKind| {
-            let amounts = container.amounts[kind as usize].clone();
-            let present = amounts
-                .into_iter()
-                .zip(Resource::ALL)
-                .filter_map(|(text, resource)| Some((Cow::Borrowed(resource.as_str()), Value::from(text?))));
-            present.collect::<Object>()
-        };
         let containers = self.containers.iter().map(|container| {
-            let kinds = AmountKind::ALL.into_iter().map(|kind| (kind, of_kind(container, kind)));
+            let kinds = AmountKind::ALL.into_iter().map(|kind| (kind, container.amounts_as_json(kind)));
             let kinds = kinds.filter(|(_, amounts)| !amounts.is_empty());
             let kinds: Object =
                 kinds.map(|(kind, amounts)| (Cow::Borrowed(kind.as_str()), Value::from(amounts))).collect();
