@@ -31,9 +31,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The number of calls that are counted, after as many that are not.
-const CALLS: u32 = 10;
-
 /// The first argument of the program that does the work.
 const WORK: &str = "work";
 
@@ -46,7 +43,7 @@ fn main() -> Result<()> {
     for case in Case::all() {
         let name = case.name();
         if filter.is_none_or(|filter| name.contains(filter.as_str())) {
-            println!("{name}\t{}", count(&name)?);
+            println!("{name}\t{}", case.count()?);
         }
     }
     Ok(())
@@ -80,9 +77,12 @@ impl Case {
     fn all() -> impl Iterator<Item = Self> {
         const WORKS: [Work; 6] =
             [Work::Null, Work::Tree, Work::Read, Work::Answer, Work::Audited, Work::ThousandPolicies];
-        reviews::SIZES.into_iter().flat_map(|size| {
-            Kind::ALL.into_iter().flat_map(move |kind| WORKS.map(|work| Self { work, kind, size }))
-        })
+        reviews::SIZES
+            .into_iter()
+            .flat_map(|size| {
+                Kind::ALL.into_iter().flat_map(move |kind| WORKS.map(|work| Self { work, kind, size }))
+            })
+            .filter(|case| case.work != Work::ThousandPolicies || case.size.1 == reviews::SMALL)
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -124,12 +124,42 @@ impl Case {
                 black_box(&line);
             }
         };
-        for _ in 0..CALLS {
-            call();
-        }
-        for _ in 0..CALLS {
+        // The first call fills what later ones find.
+        call();
+        for _ in 0..self.calls() {
             measured(&mut call);
         }
+    }
+
+    /// Returns the instructions of one call.
+    fn count(self) -> Result<u64> {
+        let case = self.name();
+        let profile = env::temp_dir().join(format!("sandgate-callgrind-{}", std::process::id()));
+        let status = Command::new("valgrind")
+            .args(["--tool=callgrind", "--toggle-collect=*instructions*measured*", "--quiet"])
+            .arg(format!("--callgrind-out-file={}", profile.display()))
+            .arg(env::current_exe()?)
+            .args([WORK, &case])
+            .stdout(Stdio::null())
+            .status()
+            .map_err(|error| format!("cannot start valgrind: {error}; install the package valgrind"))?;
+        let counted = fs::read_to_string(&profile);
+        let _ = fs::remove_file(&profile);
+        if !status.success() {
+            return Err(format!("{case}: valgrind ended with {status}").into());
+        }
+        let counted = counted?;
+        let total =
+            counted.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<u64>().ok());
+        match total {
+            Some(total) if total > 0 => Ok(total / u64::from(self.calls())),
+            _ => Err(format!("{case}: valgrind counted nothing").into()),
+        }
+    }
+
+    /// Returns the number of calls that are counted: one of a large review counts as exactly as ten of a small one.
+    fn calls(self) -> u32 {
+        if self.size.1 <= reviews::SMALL { 10 } else { 1 }
     }
 }
 
@@ -169,28 +199,4 @@ fn thousand_policies() -> PolicySet {
     };
     let sources: Vec<Source> = (0..1000).map(policy).collect();
     PolicySet::from_sources(&sources).expect("the policies are valid")
-}
-
-/// Returns the instructions of one call of the case.
-fn count(case: &str) -> Result<u64> {
-    let profile = env::temp_dir().join(format!("sandgate-callgrind-{}", std::process::id()));
-    let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--toggle-collect=*instructions*measured*", "--quiet"])
-        .arg(format!("--callgrind-out-file={}", profile.display()))
-        .arg(env::current_exe()?)
-        .args([WORK, case])
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| format!("cannot start valgrind: {error}; install the package valgrind"))?;
-    let counted = fs::read_to_string(&profile);
-    let _ = fs::remove_file(&profile);
-    if !status.success() {
-        return Err(format!("{case}: valgrind ended with {status}").into());
-    }
-    let counted = counted?;
-    let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<u64>().ok());
-    match total {
-        Some(total) if total > 0 => Ok(total / u64::from(CALLS)),
-        _ => Err(format!("{case}: valgrind counted nothing").into()),
-    }
 }

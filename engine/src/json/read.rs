@@ -232,14 +232,26 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
 fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     const MAX_COMPARED_KEYS: usize = 32;
     if members.len() <= MAX_COMPARED_KEYS {
+        let mut seen = 0u64;
         let repeats = |(index, member): &(usize, &Member)| {
-            members[..*index].iter().any(|m| is_same(&m.key, &member.key))
+            // Equal keys have the same bit; most keys have one of their own.
+            let bit = 1 << bit_of(&member.key);
+            let may_repeat = seen & bit != 0;
+            seen |= bit;
+            may_repeat && members[..*index].iter().any(|m| is_same(&m.key, &member.key))
         };
         return members.iter().enumerate().find(repeats).map(|(_, member)| member.key.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// Returns a number below 64 that depends on nothing but the key.
+fn bit_of(key: &str) -> usize {
+    let (first, last) = (key.as_bytes().first(), key.as_bytes().last());
+    let [first, last] = [first, last].map(|byte| usize::from(byte.copied().unwrap_or_default()));
+    (key.len() + 3 * first + 5 * last) % 64
 }
 
 #[cfg(test)]
@@ -259,6 +271,25 @@ mod tests {
             assert!(value_from_str(&list(item, fits)).is_ok(), "{item}");
             let problem = value_from_str(&list(item, fits + 1)).unwrap_err().to_string();
             assert!(problem.contains("more than 250000 values"), "{item}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_an_error_wherever_it_stands() {
+        // They differ in the middle only, so that a look at length, first and last letter does not tell them apart.
+        let keys = |count: usize| (0..count).map(|number| format!("x{number}x")).collect::<Vec<_>>();
+        let object = |keys: &[String]| {
+            let members: Vec<String> = keys.iter().map(|key| format!("{key:?}:0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        for count in [1, 2, 10, 32, 33, 100] {
+            let keys = keys(count);
+            assert!(value_from_str(&object(&keys)).is_ok(), "{count} keys");
+            for repeated in [0, count / 2, count - 1] {
+                let keys = [keys.as_slice(), &keys[repeated..=repeated]].concat();
+                let problem = value_from_str(&object(&keys)).unwrap_err().to_string();
+                assert!(problem.starts_with(&format!("duplicate key \"x{repeated}x\"")), "{problem}");
+            }
         }
     }
 

@@ -48,10 +48,12 @@ impl Quantity {
             Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
+        // What comes before is ASCII, so this is where a character begins.
+        let end = unsigned.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.');
+        let (number, suffix) = unsigned.split_at(end.unwrap_or(unsigned.len()));
+        let dot = number.bytes().position(|byte| byte == b'.');
+        let (whole, fraction) = dot.map_or((number, ""), |dot| (&number[..dot], &number[dot + 1..]));
+        if fraction.bytes().any(|byte| byte == b'.') || (whole.is_empty() && fraction.is_empty()) {
             return Err(QuantityError::Malformed);
         }
         let (factor, exponent) = scale(suffix)?;
@@ -116,8 +118,9 @@ impl fmt::Display for Quantity {
 
 /// The suffix as a factor and a power of ten.
 fn scale(suffix: &str) -> Result<(i128, i32), QuantityError> {
-    if let Some((_, factor)) = BINARY.iter().find(|(name, _)| *name == suffix) {
-        return Ok((*factor, 0));
+    if suffix.ends_with('i') {
+        let binary = BINARY.iter().find(|(name, _)| *name == suffix);
+        return binary.map(|(_, factor)| (*factor, 0)).ok_or(QuantityError::Malformed);
     }
     let exponent = match suffix {
         "" => 0,
