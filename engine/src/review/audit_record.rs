@@ -378,7 +378,7 @@ struct EscapeDeceptive;
 impl Formatter for EscapeDeceptive {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
         // Nearly every text is plain; serde_json itself has escaped what stands before a space.
-        if text.bytes().all(|byte| byte < 0x7f) {
+        if is_plain(text) {
             return out.write_all(text.as_bytes());
         }
         out.write_all(escape(text, is_unsafe_for_display).as_bytes())
