@@ -12,6 +12,9 @@ use tokio::time::timeout;
 /// Longer than an API server that works takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same for admission policies, whose expressions the API server compiles before it answers: seconds of CPU.
+const PATIENCE_WITH_POLICIES: Duration = Duration::from_secs(60);
+
 /// What a request is about; its path and the RBAC rule that allows it follow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'t> {
@@ -38,6 +41,11 @@ impl Target<'_> {
 
     fn path(&self) -> String {
         format!("{}/{}", self.collection(), self.name)
+    }
+
+    /// How long an answer may take.
+    fn patience(&self) -> Duration {
+        if self.resource == "validatingadmissionpolicies" { PATIENCE_WITH_POLICIES } else { PATIENCE }
     }
 }
 
@@ -221,9 +229,10 @@ impl Api {
             let body = body.collect().await.map_err(ApiError::unreachable)?;
             Ok((head, body.to_bytes()))
         };
+        let patience = target.patience();
         let late =
-            || ApiError::Unreachable { reason: format!("not within {} s", PATIENCE.as_secs()), source: None };
-        let (head, body) = timeout(PATIENCE, asking).await.map_err(|_| late())??;
+            || ApiError::Unreachable { reason: format!("not within {} s", patience.as_secs()), source: None };
+        let (head, body) = timeout(patience, asking).await.map_err(|_| late())??;
         let date = head.headers.get(header::DATE).and_then(|date| date.to_str().ok()).and_then(date_of);
         match head.status {
             StatusCode::NOT_FOUND if verb != "create" => Ok(Answer { is: None, date }),

@@ -32,7 +32,7 @@ async fn objects_follow_the_policies_and_a_removed_binding_stays_removed() {
     let bed = shared().await;
     let rest = bed.rest().await.expect("a client");
     let namespace = bed.namespace(&rest, &json!({"generateName": "serving-"})).await.expect("a namespace");
-    let release = Release::of(&namespace, &json!({"rules": {"images": "audit"}}));
+    let release = Release::of(&namespace, &json!({"rules": {"tolerations": "audit"}}));
     let mut process = serve(bed, &release);
     let (policy, binding) = (release.path(POLICIES), release.path(BINDINGS));
     // The rule at another level has objects of its own.
