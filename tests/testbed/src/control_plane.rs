@@ -139,6 +139,9 @@ impl ApiServer {
     }
 }
 
+/// What the API server creates last of its own roles and bindings.
+const LAST_ROLE_BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings/system:controller:bootstrap-signer";
+
 /// Finding a program may mean building it.
 async fn find<T: Send + 'static>(finding: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(finding).await?
@@ -164,6 +167,10 @@ impl ControlPlane {
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
         let apiserver = ApiServer::start_in(host, version, folder, guard, Vec::new()).await?;
         let rest = apiserver.rest().await?;
+        // The controller manager ends if the API server does not say that it is healthy within ten seconds. Its own
+        // roles are the last of what it waits for.
+        eventually("the API server has its roles", async || Ok(rest.get(LAST_ROLE_BINDING).await.ok()))
+            .await?;
         let mut controllers =
             start_controller_manager(&apiserver.host, &controller_manager, &apiserver.folder)?;
         eventually("the controllers work", async || {
