@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A CA lives for fifteen leaves; a plan may still be as old as in earnest.
+/// A CA lives for fifteen leaves; a plan may still be as old as with the default lifetimes.
 const LIFETIMES: Lifetimes =
     Lifetimes { authority: seconds(3000), leaf: seconds(200), promote_after: seconds(30) };
 
@@ -155,7 +155,7 @@ impl World {
             }),
             Event::StepClock(replica, skew) => self.replicas[replica].skew = skew,
         }
-        self.judge();
+        self.check_trust();
     }
 
     fn make_configuration(&mut self, kind: usize) {
@@ -294,12 +294,12 @@ impl World {
         self.look(replica);
         while !self.replicas[replica].steps.is_empty() {
             self.act(replica);
-            self.judge();
+            self.check_trust();
         }
     }
 
     /// Every leaf that is served is trusted by every API server, also by one that is behind.
-    fn judge(&mut self) {
+    fn check_trust(&mut self) {
         let now = self.now;
         let leaves = self.replicas.iter().filter_map(|replica| replica.memory.live_leaf(now));
         let leaves: Vec<Fingerprint> = leaves.map(|leaf| leaf.issuer.id).collect();
@@ -363,7 +363,7 @@ impl World {
             rounds += 1;
             assert!(rounds < 200, "no rest: {self:#?}");
         }
-        self.judge();
+        self.check_trust();
         self.must_be_whole();
     }
 
@@ -450,7 +450,7 @@ proptest! {
         let first = world.active();
         for round in 0..600 {
             world.now += seconds(10);
-            world.judge();
+            world.check_trust();
             world.keep(round % REPLICAS);
             for replica in &world.replicas {
                 prop_assert!(replica.memory.live_leaf(world.now).is_some(), "a leaf has expired");
