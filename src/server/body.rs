@@ -36,6 +36,8 @@ pub(super) async fn receive(mut body: Body, bounds: Bounds, mut charge: Charge) 
     let start = Instant::now();
     let is_declared_too_large = bounds.declared.is_some_and(|length| length > bounds.max_bytes.into());
     let max = if is_declared_too_large { MAX_HEAD_BYTES } else { bounds.max_bytes as usize };
+    let expected =
+        bounds.declared.and_then(|length| usize::try_from(length).ok()).unwrap_or_default().min(max);
     let mut whole = Vec::new();
     let incomplete = loop {
         let frame = match timeout_at(bounds.deadline, body.frame()).await {
@@ -50,7 +52,8 @@ pub(super) async fn receive(mut body: Body, bounds: Bounds, mut charge: Charge) 
             discard(body, bounds.deadline).await;
             break Some(Unread::TooLarge(bounds.max_bytes.into()));
         }
-        if timeout_at(bounds.deadline, charge.grow(piece.len())).await.is_err() {
+        let received = whole.len() + piece.len();
+        if timeout_at(bounds.deadline, charge.cover(received, expected)).await.is_err() {
             keep_head(&mut whole, &piece);
             break Some(Unread::NoBudget);
         }
@@ -59,8 +62,7 @@ pub(super) async fn receive(mut body: Body, bounds: Bounds, mut charge: Charge) 
         }
         if whole.is_empty() {
             // Memory that is not written to yet is not resident.
-            let declared = bounds.declared.and_then(|length| usize::try_from(length).ok());
-            whole.reserve_exact(declared.unwrap_or_default().min(max).max(piece.len()));
+            whole.reserve_exact(expected.max(piece.len()));
         }
         whole.extend_from_slice(&piece);
     };

@@ -78,8 +78,19 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// Charges `bytes` more, as soon as the budget and the peer's share have them.
-    pub(super) async fn grow(&mut self, bytes: usize) {
+    /// Charges what a body needs of which `received` bytes have arrived, of `expected` in all, as soon as the budget and
+    /// the peer's share have it.
+    ///
+    /// A small body is charged as its bytes arrive, so that a promise costs nothing. One that becomes large is charged
+    /// as a whole: many that grew side by side would hold the budget and wait for one another.
+    pub(super) async fn cover(&mut self, received: usize, expected: usize) {
+        let needed = if received > SMALL_BODY_BYTES { expected.max(received) } else { received };
+        if needed > self.bytes {
+            self.grow(needed - self.bytes).await;
+        }
+    }
+
+    async fn grow(&mut self, bytes: usize) {
         let budget = self.budget.clone();
         loop {
             let mut released = pin!(budget.0.released.notified());
@@ -154,6 +165,26 @@ mod tests {
             charge.try_grow(MIB).then_some(charge)
         };
         std::iter::from_fn(next).collect()
+    }
+
+    #[tokio::test]
+    async fn large_bodies_that_arrive_side_by_side_do_not_wait_for_one_another() {
+        let budget = BodyBudget::new(64 * MIB, 8 * MIB);
+        let bodies: Vec<_> = (0..64)
+            .map(|_| {
+                let mut charge = budget.charge(peer(1));
+                tokio::spawn(async move {
+                    for received in (1..=16).map(|piece| piece * MIB / 16) {
+                        charge.cover(received, MIB).await;
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for body in bodies {
+            tokio::time::timeout(std::time::Duration::from_mins(1), body).await.unwrap().unwrap();
+        }
+        assert_eq!(budget.held().bytes, 0);
     }
 
     #[test]
