@@ -14,6 +14,7 @@ use axum::{
     http::{
         Extensions, HeaderMap, HeaderValue, Request, StatusCode,
         header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT},
+        request::Parts,
     },
     response::{IntoResponse, Response},
     routing::post,
@@ -71,25 +72,16 @@ async fn not_allowed() -> impl IntoResponse {
 async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>) -> Response {
     let _counted = GaugeGuard::new(&shared.metrics.in_flight);
     let span = shared.observers.traces.as_ref().and_then(|traces| traces.begin(endpoint, request.headers()));
-    let (parts, body) = request.into_parts();
-    let start = Deadline::now();
-    let answer_by = start + answer_time(parts.uri.query());
-    let receive_by = answer_by.min(start + shared.limits.body);
-    let declared = declared_length(&parts.headers);
-    if let Some(rejection) = rejection(&shared, &parts.headers, declared) {
-        // A client that asks first has not sent anything yet.
-        if !parts.headers.contains_key(EXPECT) {
-            body::discard(body, receive_by).await;
+    let Arrival { parts, peer, body, answer_by } = match arrive(&shared, request).await {
+        Ok(arrival) => arrival,
+        Err(rejection) => {
+            if let (Some(traces), Some(span)) = (&shared.observers.traces, span) {
+                traces.end(span, rejection.status);
+            }
+            return rejection.into_response();
         }
-        if let (Some(traces), Some(span)) = (&shared.observers.traces, span) {
-            traces.end(span, rejection.status);
-        }
-        return rejection.into_response();
-    }
-    let peer = peer_of(&parts.extensions);
-    let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
-    let charge = shared.bodies.charge(peer.address);
-    let Received { bytes, incomplete, charge: _charge } = body::receive(body, bounds, charge).await;
+    };
+    let Received { bytes, incomplete, charge: _charge } = body;
     let received = bytes.len() as u64;
     let caller = caller(&shared, peer, &parts.headers);
     let call = Call { endpoint, path_policy: path_policy(parts.uri.path()).map(Into::into), caller };
@@ -98,10 +90,7 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     let is_cut_off = incomplete.is_some();
     let (response, pending) = match incomplete {
         None => job.evaluate(answer_by).await,
-        Some(unread) => {
-            count(&shared, &unread);
-            job.by_head(unread)
-        }
+        Some(unread) => job.by_head(unread),
     };
     let response = if is_cut_off { close(response) } else { response };
     let answered = response.body().size_hint().exact().unwrap_or_default();
@@ -116,6 +105,38 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     response
 }
 
+/// A request whose body was received, as far as its bounds let it.
+pub(super) struct Arrival {
+    pub(super) parts: Parts,
+    pub(super) peer: Peer,
+    pub(super) body: Received,
+    /// The time by which the answer must go out.
+    pub(super) answer_by: Deadline,
+}
+
+/// Receives the body of a request, or returns why the request is not answered with a review.
+pub(super) async fn arrive(shared: &Shared, request: Request<Body>) -> Result<Arrival, Rejection> {
+    let (parts, body) = request.into_parts();
+    let start = Deadline::now();
+    let answer_by = start + answer_time(parts.uri.query());
+    let receive_by = answer_by.min(start + shared.limits.body);
+    let declared = declared_length(&parts.headers);
+    if let Some(rejection) = rejection(shared, &parts.headers, declared) {
+        // A client that asks first has not sent anything yet.
+        if !parts.headers.contains_key(EXPECT) {
+            body::discard(body, receive_by).await;
+        }
+        return Err(rejection);
+    }
+    let peer = peer_of(&parts.extensions);
+    let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
+    let body = body::receive(body, bounds, shared.bodies.charge(peer.address)).await;
+    if let Some(unread) = &body.incomplete {
+        count(shared, unread);
+    }
+    Ok(Arrival { parts, peer, body, answer_by })
+}
+
 /// Returns a response after which the connection is closed.
 pub(super) fn close(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -123,7 +144,7 @@ pub(super) fn close(mut response: Response) -> Response {
 }
 
 /// Returns the peer of a request.
-pub(super) fn peer_of(extensions: &Extensions) -> Peer {
+fn peer_of(extensions: &Extensions) -> Peer {
     let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), has_certificate: false };
     extensions.get().copied().unwrap_or(unknown)
 }
@@ -146,7 +167,7 @@ fn caller(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Caller {
     }
 }
 
-pub(super) fn count(shared: &Shared, unread: &Unread) {
+fn count(shared: &Shared, unread: &Unread) {
     let limit = match unread {
         Unread::TooLarge(_) => Limit::BodySize,
         Unread::NotReceived(_) => Limit::BodyTime,
@@ -157,7 +178,7 @@ pub(super) fn count(shared: &Shared, unread: &Unread) {
 }
 
 /// Returns why the request is rejected before its body is read.
-pub(super) fn rejection(shared: &Shared, headers: &HeaderMap, declared: Option<u64>) -> Option<Rejection> {
+fn rejection(shared: &Shared, headers: &HeaderMap, declared: Option<u64>) -> Option<Rejection> {
     if let Err(rejection) = check_type(headers) {
         return Some(rejection);
     }
@@ -185,13 +206,13 @@ fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     Ok(())
 }
 
-pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Returns the time for the answer. The API server names its timeout in the query (`timeout=5s`); a tenth of it is left
 /// for the way back.
-pub(super) fn answer_time(query: Option<&str>) -> Duration {
+fn answer_time(query: Option<&str>) -> Duration {
     let seconds = || {
         let timeout = query?.split('&').find_map(|pair| pair.strip_prefix("timeout="))?;
         timeout.strip_suffix('s')?.parse::<u32>().ok()

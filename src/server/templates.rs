@@ -7,19 +7,16 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    http::{
-        HeaderValue, Request, StatusCode,
-        header::{CONTENT_TYPE, EXPECT},
-    },
+    http::{HeaderValue, Request, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use super::{
     Shared,
-    body::{self, Bounds, Received},
+    body::Received,
     evaluation::{MAX_INLINE_BYTES, permits_for},
-    handler::{Rejection, answer_time, close, count, declared_length, path_policy, peer_of, rejection},
+    handler::{Arrival, Rejection, arrive, close, path_policy},
 };
 use crate::telemetry::GaugeGuard;
 use sandgate_engine::{
@@ -31,21 +28,11 @@ use sandgate_engine::{
 /// but for the verdict.
 pub(super) async fn handle(shared: Arc<Shared>, request: Request<Body>) -> Response {
     let _counted = GaugeGuard::new(&shared.metrics.in_flight);
-    let (parts, body) = request.into_parts();
-    let start = Deadline::now();
-    let answer_by = start + answer_time(parts.uri.query());
-    let receive_by = answer_by.min(start + shared.limits.body);
-    let declared = declared_length(&parts.headers);
-    if let Some(rejection) = rejection(&shared, &parts.headers, declared) {
-        // A client that asks first has not sent anything yet.
-        if !parts.headers.contains_key(EXPECT) {
-            body::discard(body, receive_by).await;
-        }
-        return rejection.into_response();
-    }
-    let bounds = Bounds { max_bytes: shared.limits.body_bytes, declared, deadline: receive_by };
-    let charge = shared.bodies.charge(peer_of(&parts.extensions).address);
-    let Received { bytes, incomplete, charge: _charge } = body::receive(body, bounds, charge).await;
+    let Arrival { parts, body, answer_by, .. } = match arrive(&shared, request).await {
+        Ok(arrival) => arrival,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let Received { bytes, incomplete, charge: _charge } = body;
     let review = TemplateReview {
         shared: Arc::clone(&shared),
         policy: path_policy(parts.uri.path()).map(Into::into),
@@ -53,10 +40,7 @@ pub(super) async fn handle(shared: Arc<Shared>, request: Request<Body>) -> Respo
     };
     match incomplete {
         None => review.answer(answer_by).await,
-        Some(unread) => {
-            count(&shared, &unread);
-            close(review.by_head(unread))
-        }
+        Some(unread) => close(review.by_head(unread)),
     }
 }
 
