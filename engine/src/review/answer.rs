@@ -28,24 +28,15 @@ const ENVELOPE_BYTES: usize = 768;
 
 fn write(record: &Record) -> Vec<u8> {
     let denied = record.outcome == Outcome::Denied;
-    let review = Review {
-        kind: "AdmissionReview",
-        api_version: &record.request.api_version,
-        response: Response {
-            uid: &record.request.uid,
-            allowed: !denied,
-            status: denied.then(|| Status::of(record)),
-            audit_annotations: audit_annotations(record),
-            warnings: warnings::of(record),
-        },
+    let response = Response {
+        uid: &record.request.uid,
+        allowed: !denied,
+        status: denied.then(|| Status::of(record)),
+        audit_annotations: audit_annotations(record),
+        warnings: warnings::of(record),
     };
     let patch = if record.is_patched() { write_patch(&record.object) } else { Vec::new() };
-    let mut answer = Vec::with_capacity(ENVELOPE_BYTES + patch.len() * 4 / 3);
-    serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
-    if !patch.is_empty() {
-        append_patch(&mut answer, &patch);
-    }
-    answer
+    response.write(&record.request.api_version, &patch)
 }
 
 /// Adds the patch at the end of the response, which stands at the end of the answer. In Base64 there is nothing to
@@ -69,10 +60,10 @@ struct Review<'r> {
     response: Response<'r>,
 }
 
+/// The response of an `AdmissionReview`, all but its patch: see [`append_patch`].
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-/// All but the patch: see [`append_patch`].
-struct Response<'r> {
+pub(crate) struct Response<'r> {
     uid: &'r str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +72,24 @@ struct Response<'r> {
     audit_annotations: Option<BTreeMap<&'static str, Cow<'r, str>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+}
+
+impl<'r> Response<'r> {
+    /// Returns the response that allows a request.
+    pub(crate) fn allowed(uid: &'r str, warnings: Vec<String>) -> Self {
+        Self { uid, allowed: true, status: None, audit_annotations: None, warnings }
+    }
+
+    /// Returns the `AdmissionReview` with this response as JSON. An empty patch is left out.
+    pub(crate) fn write(self, api_version: &str, patch: &[u8]) -> Vec<u8> {
+        let review = Review { kind: "AdmissionReview", api_version, response: self };
+        let mut answer = Vec::with_capacity(ENVELOPE_BYTES + patch.len() * 4 / 3);
+        serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
+        if !patch.is_empty() {
+            append_patch(&mut answer, patch);
+        }
+        answer
+    }
 }
 
 /// Returns what the API server writes to its own audit log; `None` if no policy applied.

@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use answer::Answer;
+pub(crate) use answer::Response;
 pub use audit_record::{
     AuditClamped, AuditOwner, AuditRecord, AuditViolation, MAX_LINE_BYTES, MAX_TEXT_CHARS, Origin, rules,
 };

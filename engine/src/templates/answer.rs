@@ -1,12 +1,9 @@
 //! Writing the answer to a review of templates, which always allows.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Serialize;
-
 use super::{TemplateResult, warnings};
 use crate::{
     json::{Value, write_patch},
-    review::RequestInfo,
+    review::{RequestInfo, Response},
 };
 
 /// An answer ready for the wire, and what is counted of it.
@@ -20,27 +17,6 @@ pub struct TemplateAnswer {
     pub filled: usize,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'r> {
-    kind: &'static str,
-    api_version: &'r str,
-    response: Response<'r>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Response<'r> {
-    uid: &'r str,
-    allowed: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
-}
-
 impl TemplateAnswer {
     /// Returns the answer with the changes of `object` as its patch.
     pub(super) fn new(
@@ -50,12 +26,7 @@ impl TemplateAnswer {
         object: &Value,
         filled: usize,
     ) -> Self {
-        let patch = write_patch(object);
-        let patch = (!patch.is_empty()).then(|| STANDARD.encode(patch));
-        let patch_type = patch.as_ref().map(|_| "JSONPatch");
-        let response = Response { uid: &info.uid, allowed: true, warnings, patch_type, patch };
-        let review = Review { kind: "AdmissionReview", api_version: &info.api_version, response };
-        let body = serde_json::to_vec(&review).expect("writing JSON to memory cannot fail");
+        let body = Response::allowed(&info.uid, warnings).write(&info.api_version, &write_patch(object));
         Self { body, result, filled }
     }
 
