@@ -31,6 +31,13 @@ pub(crate) fn complete_pod(name: &str) -> Value {
     pod
 }
 
+/// A pod with the root folder of its node as a volume.
+pub(crate) fn with_host_path(name: &str) -> Value {
+    let mut pod = plain_pod(name);
+    pod["spec"]["volumes"] = json!([{"name": "root", "hostPath": {"path": "/"}}]);
+    pod
+}
+
 /// A Job, a `ReplicaSet` or the like, with this pod as its template.
 pub(crate) fn with_template(mut object: Value, pod: &Value, labels: &Value) -> Value {
     object["spec"]["template"] = json!({"metadata": {"labels": labels}, "spec": pod["spec"]});

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::examples::plain_pod;
+use crate::examples::{plain_pod, with_host_path};
 use testbed::{ControlPlane, Rest, Sandgate, eventually, program, shared};
 
 const PAGE: &str = include_str!("../../docs/rolling-out.md");
@@ -102,12 +102,6 @@ fn worker(name: &str) -> Value {
     let mut pod = plain_pod(name);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "cache", "mountPath": "/cache"}]);
     pod["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {}}]);
-    pod
-}
-
-fn with_host_path(name: &str) -> Value {
-    let mut pod = plain_pod(name);
-    pod["spec"]["volumes"] = json!([{"name": "root", "hostPath": {"path": "/"}}]);
     pod
 }
 

@@ -85,6 +85,17 @@ impl Sandbox {
         self.sandgate.stop();
     }
 
+    /// Stops sandgate after its configurations were changed to fail open.
+    pub(crate) async fn stop_failing_open(&mut self) {
+        for kind in ["mutating", "validating"] {
+            let name = self.sandgate.configuration();
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}webhookconfigurations/{name}");
+            let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
+            self.rest.json_patch(&path, &ignore).await.expect("it is changed");
+        }
+        self.stop_sandgate();
+    }
+
     /// Another namespace, which no policy names.
     pub(crate) async fn other_namespace(&self) -> String {
         self.bed.namespace(&self.rest, &json!({"generateName": "elsewhere-"})).await.expect("a namespace")

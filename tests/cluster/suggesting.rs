@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{examples::plain_pod, sandbox::Sandbox};
+use crate::{
+    examples::{plain_pod, with_host_path},
+    sandbox::Sandbox,
+};
 use testbed::{RECORDED_NAMESPACE, Sandgate, eventually, program, shared};
 
 /// A run of the program.
@@ -36,12 +39,6 @@ fn worker(name: &str) -> Value {
         {"name": "conf", "configMap": {"name": "worker-conf"}},
         {"name": "cache", "emptyDir": {}},
     ]);
-    pod
-}
-
-fn with_host_path(name: &str) -> Value {
-    let mut pod = plain_pod(name);
-    pod["spec"]["volumes"] = json!([{"name": "root", "hostPath": {"path": "/"}}]);
     pod
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{REGISTRATION, Release, apply, remove};
+use super::{Release, apply, remove};
 use crate::{
     examples::{complete_pod, plain_pod},
     hostile::{attempts, make_what_they_refer_to},
@@ -14,13 +14,7 @@ use testbed::eventually;
 async fn while_no_webhook_answers_attacks_are_denied_and_complete_pods_are_stored() {
     let mut sandbox = Sandbox::new().await;
     make_what_they_refer_to(&sandbox).await;
-    for kind in ["mutating", "validating"] {
-        let name = sandbox.sandgate.configuration();
-        let path = format!("{REGISTRATION}/{kind}webhookconfigurations/{name}");
-        let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
-        sandbox.rest.json_patch(&path, &ignore).await.expect("it is changed");
-    }
-    sandbox.stop_sandgate();
+    sandbox.stop_failing_open().await;
     let release = Release::of(&sandbox.namespace, &json!({}));
     let objects = release.rendered(&[]);
     apply(&sandbox.rest, &objects).await;
