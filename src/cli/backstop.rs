@@ -1,16 +1,17 @@
 //! `sandgate backstop`: the policies as ValidatingAdmissionPolicies of the API server, printed and verified.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{
-    CliError, PolicyArgs, Status, print,
-    terminal::{BAD, GOOD, count, note, paint},
+    CliError, PolicyArgs, Status,
+    dry_run::{Tried, hostile_pod, try_pod},
+    print,
+    scan::ClusterChoice,
+    terminal::{BAD, GOOD, note, paint},
     wait_for,
 };
-use crate::cluster::{self, Access, Backstop, Difference};
+use crate::cluster::{Backstop, Difference};
 use sandgate_engine::{
     backstop::{Guarded, Settings, guard, render},
     policy::{Level, PolicySet},
@@ -62,9 +63,8 @@ pub(super) struct VerifyArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     target: TargetArgs,
-    /// Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]
-    #[arg(long, value_name = "PATH", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterChoice,
 }
 
 #[derive(Debug, Args)]
@@ -148,14 +148,18 @@ fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
 fn verify(args: &VerifyArgs) -> Result<Status, CliError> {
     let policies = args.policy.load()?;
     let wanted = objects(&policies, &args.target)?;
-    let access = Access { kubeconfig: args.kubeconfig.clone(), namespace: None, context: None }.of_user();
     let (differences, answers) = wait_for(async {
-        let api = cluster::connect(access).await.map_err(CliError::new)?;
+        let api = args.cluster.api().await?;
+        let client = api.client().clone();
         let backstop = Backstop::new(api, args.target.release_namespace.clone());
         let differences = backstop.compare(&wanted).await.map_err(CliError::new)?;
+        let hostile = hostile_pod("registry.example.com/hostile:1");
         let mut answers = Vec::new();
         for namespace in enforced_namespaces(&policies) {
-            let denial = backstop.denial_of(&namespace, &hostile_pod()).await.map_err(CliError::new)?;
+            let denial = match try_pod(&client, &namespace, &hostile).await.map_err(CliError::new)? {
+                Tried::Admitted(_) => None,
+                Tried::Denied { message, .. } | Tried::Failed { message, .. } => Some(message),
+            };
             answers.push((namespace, denial));
         }
         Ok((differences, answers))
@@ -192,9 +196,13 @@ fn report(
         }
     }
     if differences.is_empty() && admitted == 0 {
-        let number = count(policies.policies().len(), "policy").replace("policys", "policies");
-        text +=
-            &format!("{} the backstop is that of {number}, hash {}\n", paint(GOOD, "ok"), policies.hash());
+        let number = policies.policies().len();
+        let noun = if number == 1 { "policy" } else { "policies" };
+        text += &format!(
+            "{} the backstop is that of {number} {noun}, hash {}\n",
+            paint(GOOD, "ok"),
+            policies.hash()
+        );
     }
     print(&text)?;
     Ok(if differences.is_empty() && admitted == 0 { Status::Fine } else { Status::Violations })
@@ -206,21 +214,4 @@ fn enforced_namespaces(policies: &PolicySet) -> Vec<String> {
         policies.policies().iter().filter(|policy| policy.level_of("privileged") == Level::Enforce);
     let names = enforced.flat_map(|policy| policy.header.namespaces.iter());
     names.filter(|name| name.is_literal()).map(|name| name.as_str().to_owned()).collect()
-}
-
-/// Returns a Pod that every policy denies.
-fn hostile_pod() -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"generateName": "sandgate-backstop-"},
-        "spec": {
-            "hostNetwork": true,
-            "containers": [{
-                "name": "main",
-                "image": "registry.example.com/hostile:1",
-                "securityContext": {"privileged": true},
-            }],
-        },
-    })
 }

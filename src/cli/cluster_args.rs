@@ -1,4 +1,4 @@
-//! The flags that name the API server and the objects of managed certificates.
+//! The flags that name the API server, and the objects of a release and of managed certificates.
 
 use std::path::PathBuf;
 
@@ -36,4 +36,18 @@ impl ClusterArgs {
             Watched { secret: ca_secret, configuration: webhook_configuration },
         )
     }
+}
+
+/// The objects of a release, as a command outside of it names them.
+#[derive(Debug, Args)]
+pub(super) struct ReleaseArgs {
+    /// Namespace of sandgate itself
+    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
+    pub(super) sandgate_namespace: String,
+    /// Name of both webhook configurations
+    #[arg(long, value_name = "NAME", default_value = "sandgate")]
+    pub(super) webhook_configuration: String,
+    /// Name of the Secret with the CAs, which records whether the configurations were armed once
+    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
+    pub(super) ca_secret: String,
 }

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::{
     CliError, Status,
+    cluster_args::ReleaseArgs,
     dry_run::{Tried, hostile_pod, plain_pod, try_pod},
     print,
-    rules_gone::{describe, rules_of},
+    rules_gone::{Rules, describe, rules_of},
     scan::ClusterChoice,
     wait_for,
 };
@@ -28,15 +29,8 @@ pub(super) struct ProbeArgs {
     /// Image of the plain Pod, if the policy does not allow every image
     #[arg(long, default_value = "busybox")]
     image: String,
-    /// Namespace of sandgate itself
-    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
-    sandgate_namespace: String,
-    /// Name of both webhook configurations
-    #[arg(long, value_name = "NAME", default_value = "sandgate")]
-    webhook_configuration: String,
-    /// Name of the Secret with the CAs, which records whether the configurations were armed once
-    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
-    ca_secret: String,
+    #[command(flatten)]
+    release: ReleaseArgs,
     #[command(flatten)]
     cluster: ClusterChoice,
 }
@@ -78,21 +72,26 @@ async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
 
 /// Returns a sentence for each webhook configuration that has no rules. One that cannot be read is left to the dry runs.
 async fn missing_rules(client: &Client, args: &ProbeArgs) -> Vec<String> {
-    let ProbeArgs { sandgate_namespace, webhook_configuration, ca_secret, .. } = args;
-    let mut missing = Vec::new();
-    for (index, kind) in Kind::ALL.into_iter().enumerate() {
+    let ReleaseArgs { sandgate_namespace, webhook_configuration, ca_secret } = &args.release;
+    let mut rules_of_kinds = Vec::new();
+    for kind in Kind::ALL {
         let path = format!(
             "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/{webhook_configuration}",
             kind.as_str()
         );
-        let Some(configuration) = read(client, &path).await else { continue };
-        let rules = rules_of(&configuration);
-        let secret =
-            read(client, &format!("/api/v1/namespaces/{sandgate_namespace}/secrets/{ca_secret}")).await;
-        let was_armed = secret.map(|secret| cluster::was_armed(Some(&secret))[index]);
-        missing.extend(describe(kind, webhook_configuration, rules, was_armed));
+        let configuration = read(client, &path).await;
+        rules_of_kinds.push(configuration.map(|configuration| rules_of(&configuration)));
     }
-    missing
+    if !rules_of_kinds.contains(&Some(Rules::Gone)) {
+        return Vec::new();
+    }
+    let secret = read(client, &format!("/api/v1/namespaces/{sandgate_namespace}/secrets/{ca_secret}")).await;
+    let was_armed = secret.map(|secret| cluster::was_armed(Some(&secret)));
+    let missing = Kind::ALL.into_iter().zip(rules_of_kinds).enumerate();
+    let missing = missing.filter_map(|(index, (kind, rules))| {
+        describe(kind, webhook_configuration, rules?, was_armed.map(|armed| armed[index]))
+    });
+    missing.collect()
 }
 
 /// Reads an object; none if it is not there, or the right to read it is missing.

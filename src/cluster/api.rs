@@ -164,17 +164,6 @@ impl Api {
         self.ensure(target, object).await.map(drop)
     }
 
-    /// Creates a Pod as a dry run, and returns why it is denied; `None` if it is admitted.
-    pub(super) async fn denial_of(&self, namespace: &str, pod: &Value) -> Result<Option<String>, ApiError> {
-        let target = Target { group: "", resource: "pods", namespace: Some(namespace), name: "" };
-        let path = format!("{}?dryRun=All", target.collection());
-        match self.send(Method::POST, path, Some((JSON, pod)), ("create", target)).await {
-            Ok(_) => Ok(None),
-            Err(ApiError::Rejected { message, .. }) => Ok(Some(message)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Creates an object.
     pub(super) async fn create(&self, target: Target<'_>, object: &Value) -> Result<(), ApiError> {
         let answer = self.send(Method::POST, target.collection(), Some((JSON, object)), ("create", target));

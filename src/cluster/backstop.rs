@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::api::{Api, ApiError, Target};
-use sandgate_engine::backstop::RELEASE_LABEL;
+use sandgate_engine::{backstop::RELEASE_LABEL, review::HASH_ANNOTATION};
 
 /// The labels of every object of the backstop, of whatever release.
 const SELECTOR: &str = "app.kubernetes.io/managed-by=sandgate,app.kubernetes.io/component=backstop";
@@ -119,14 +119,6 @@ impl Backstop {
         Ok(differences)
     }
 
-    /// Returns why a dry run of `pod` is denied in a namespace; `None` if it is admitted.
-    ///
-    /// # Errors
-    /// Returns an error if the API server does not answer.
-    pub async fn denial_of(&self, namespace: &str, pod: &Value) -> Result<Option<String>, ApiError> {
-        self.api.denial_of(namespace, pod).await
-    }
-
     async fn list(&self, resource: &'static str) -> Result<Vec<Value>, ApiError> {
         let selector = format!("{SELECTOR},{RELEASE_LABEL}={}", self.release_namespace);
         self.api.list(target(resource, ""), &selector).await
@@ -166,7 +158,7 @@ fn pairs(objects: &[Value]) -> impl Iterator<Item = &[Value; 2]> {
 }
 
 fn difference(stored: &Value, wanted: &Value) -> Option<String> {
-    let hash = |object: &Value| object["metadata"]["annotations"]["sandgate.dev/policy-hash"].clone();
+    let hash = |object: &Value| object["metadata"]["annotations"][HASH_ANNOTATION].clone();
     if hash(stored) != hash(wanted) {
         let (stored, wanted) = (hash(stored), hash(wanted));
         return Some(format!("it is of another policy: its hash is {stored}, must be {wanted}"));

@@ -51,12 +51,19 @@ struct PolicyFailure {
     validation_actions: Vec<String>,
 }
 
+/// The user of a request.
 #[derive(Debug, Default, Deserialize)]
-struct User {
+pub(super) struct User {
     #[serde(default)]
-    username: String,
+    pub(super) username: String,
     #[serde(default)]
-    groups: Vec<String>,
+    pub(super) groups: Vec<String>,
+}
+
+/// Returns true if a request was a dry run, as its query demands: `?dryRun=All`.
+pub(super) fn is_dry_run(request_uri: &str) -> bool {
+    let query = request_uri.split_once('?').map_or("", |(_, query)| query);
+    form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,12 +150,6 @@ impl AuditEvent {
         }
     }
 
-    /// Returns whether the request was a dry run, as its query demands: `?dryRun=All`.
-    fn is_dry_run(&self) -> bool {
-        let query = self.request_uri.split_once('?').map_or("", |(_, query)| query);
-        form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
-    }
-
     fn record(&self, webhook: &str, endpoint: Endpoint, verdict: &str) -> AuditRecord<'static> {
         let annotation = |key| {
             let key = annotations::audit_key(webhook, key);
@@ -173,7 +174,7 @@ impl AuditEvent {
             // The API server called the webhook itself.
             authenticated: true,
             uid: self.audit_id.clone().into(),
-            dry_run: self.is_dry_run(),
+            dry_run: is_dry_run(&self.request_uri),
             operation: operation.into(),
             resource: self.object_ref.resource.clone().into(),
             subresource: self.object_ref.subresource.clone().into(),

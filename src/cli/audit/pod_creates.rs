@@ -7,7 +7,10 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::lines::{Line, Lines, MAX_LINE_BYTES, progress};
+use super::{
+    apiserver_event::{User, is_dry_run},
+    lines::{Line, Lines, MAX_LINE_BYTES, progress},
+};
 use crate::cli::{
     CliError, Status,
     terminal::{count, error, note},
@@ -62,14 +65,6 @@ struct Event<'l> {
     response_status: Option<ResponseStatus>,
     #[serde(borrow, default)]
     request_object: Option<&'l RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct User {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    groups: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -200,10 +195,4 @@ impl CreateReading {
         }
         if self.unread > 0 || self.without_object > 0 { Status::Failed } else { Status::Fine }
     }
-}
-
-/// Returns whether a request was a dry run, as its query demands: `?dryRun=All`.
-fn is_dry_run(request_uri: &str) -> bool {
-    let query = request_uri.split_once('?').map_or("", |(_, query)| query);
-    form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == "dryRun" && value == "All")
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use sandgate_engine::{
     pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS},
-    review::annotations::endpoint_of,
+    review::{HASH_ANNOTATION, annotations::endpoint_of},
 };
 
 /// The oldest minor version of Kubernetes 1 that sandgate runs on.
@@ -177,12 +177,11 @@ fn audit(facts: &Facts) -> Answer<'_> {
 }
 
 fn backstop(facts: &Facts) -> Answer<'_> {
-    const HASH: &str = "sandgate.dev/policy-hash";
     let (policies, bindings) = (facts.admission_policies.as_ref()?, facts.admission_bindings.as_ref()?);
     let ours = facts.policies.as_ref()?;
     let is_ours = |object: &&Value| {
         object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "sandgate"
-            && object["metadata"]["annotations"][HASH].is_string()
+            && object["metadata"]["annotations"][HASH_ANNOTATION].is_string()
     };
     let stored: Vec<&Value> = policies.iter().filter(is_ours).collect();
     if stored.is_empty() {
@@ -200,7 +199,7 @@ fn backstop(facts: &Facts) -> Answer<'_> {
                 "render it again (sandgate backstop render)",
             ));
         };
-        if found["metadata"]["annotations"][HASH] != policy.hash.as_str() {
+        if found["metadata"]["annotations"][HASH_ANNOTATION] != policy.hash.as_str() {
             return Ok(Verdict::fail(
                 format!("the backstop {wanted} is of another content of policy {}", policy.name),
                 "render it again (sandgate backstop render)",

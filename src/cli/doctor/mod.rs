@@ -28,7 +28,9 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    CliError, PolicyArgs, Status, input, print,
+    CliError, PolicyArgs, Status,
+    cluster_args::ReleaseArgs,
+    input, print,
     scan::ClusterChoice,
     terminal::{count, note},
     wait_for,
@@ -77,15 +79,8 @@ pub(super) struct DoctorArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output: Format,
-    /// Namespace of sandgate itself
-    #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
-    sandgate_namespace: String,
-    /// Name of both webhook configurations
-    #[arg(long, value_name = "NAME", default_value = "sandgate")]
-    webhook_configuration: String,
-    /// Name of the Secret with the CAs
-    #[arg(long, value_name = "NAME", default_value = "sandgate-ca")]
-    ca_secret: String,
+    #[command(flatten)]
+    release: ReleaseArgs,
     #[command(flatten)]
     cluster: ClusterChoice,
 }
@@ -157,9 +152,9 @@ async fn examine_once(args: &DoctorArgs) -> Result<Examined, CliError> {
     let questions = Questions {
         policy: &args.policy,
         namespaces: &args.namespace,
-        sandgate_namespace: &args.sandgate_namespace,
-        configuration: &args.webhook_configuration,
-        ca_secret: &args.ca_secret,
+        sandgate_namespace: &args.release.sandgate_namespace,
+        configuration: &args.release.webhook_configuration,
+        ca_secret: &args.release.ca_secret,
         image: &args.image,
         is_preflight: args.preflight,
         openapi: args.openapi.as_deref().map(read_openapi).transpose()?,

@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     cli::CliError,
-    cluster::{self, Access},
+    cluster::{self, Access, Api},
 };
 use sandgate_engine::policy::Source;
 
@@ -125,14 +125,33 @@ enum Listed {
 
 impl ClusterChoice {
     pub(in crate::cli) async fn connect(&self) -> Result<Cluster, CliError> {
+        let api = self.api().await?;
+        Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() })
+    }
+
+    pub(in crate::cli) async fn api(&self) -> Result<Api, CliError> {
         let access =
             Access { kubeconfig: self.kubeconfig.clone(), namespace: None, context: self.context.clone() };
-        let api = cluster::connect(access.of_user()).await.map_err(CliError::new)?;
-        Ok(Cluster { client: api.client().clone(), namespace: api.namespace().to_owned() })
+        cluster::connect(access.of_user()).await.map_err(CliError::new)
     }
 }
 
 impl Cluster {
+    /// Returns the Pods to list: of all namespaces, or of each of `namespaces` once, or of that of the context if none is
+    /// named.
+    pub(in crate::cli) fn scopes<'s>(&'s self, namespaces: &'s [String], all: bool) -> Vec<Scope<'s>> {
+        if all {
+            return vec![Scope(None)];
+        }
+        let mut names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+        if names.is_empty() {
+            names.push(&self.namespace);
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().map(|name| Scope(Some(name))).collect()
+    }
+
     /// Returns the client, for other requests.
     pub(in crate::cli) fn client(&self) -> &Client {
         &self.client

@@ -124,17 +124,7 @@ async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
         args.policy.load()?
     };
     let policies = policies.with_release_namespace(&args.sandgate_namespace);
-    let mut namespaces = args.namespace.clone();
-    if namespaces.is_empty() {
-        namespaces.push(cluster.namespace.clone());
-    }
-    namespaces.sort();
-    namespaces.dedup();
-    let scopes = if args.all_namespaces {
-        vec![Scope(None)]
-    } else {
-        namespaces.iter().map(|name| Scope(Some(name))).collect()
-    };
+    let scopes = cluster.scopes(&args.namespace, args.all_namespaces);
     let report_kind = match args.write_reports {
         Some(choice) => Some(ReportKind::find(&cluster, choice).await?),
         None => None,

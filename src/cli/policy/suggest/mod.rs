@@ -12,7 +12,7 @@ use crate::cli::{
     CliError, Status,
     audit::pod_creates::{self, PodCreate},
     print,
-    scan::cluster::{ClusterChoice, Cursor, Page, Scope},
+    scan::cluster::{ClusterChoice, Cursor, Page},
     terminal::{count, note},
     wait_for,
     workload_pods::{Collected, WorkloadArgs},
@@ -227,17 +227,7 @@ fn add_creates(args: &SuggestArgs, subjects: &mut Subjects) -> Result<Status, Cl
 /// Adds the Pods of the cluster, page by page.
 async fn add_live(args: &SuggestArgs, subjects: &mut Subjects) -> Result<(), CliError> {
     let cluster = args.cluster.connect().await?;
-    let mut namespaces = args.namespace.clone();
-    if namespaces.is_empty() {
-        namespaces.push(cluster.namespace.clone());
-    }
-    namespaces.sort();
-    namespaces.dedup();
-    let scopes = if args.all_namespaces {
-        vec![Scope(None)]
-    } else {
-        namespaces.iter().map(|name| Scope(Some(name))).collect()
-    };
+    let scopes = cluster.scopes(&args.namespace, args.all_namespaces);
     let selector = args.selector.as_deref().unwrap_or_default();
     for scope in scopes {
         let mut next = Some(Cursor::default());
