@@ -26,10 +26,10 @@ pub(super) enum BackstopCommand {
 /// Print the policies as ValidatingAdmissionPolicies
 ///
 /// Prints a ValidatingAdmissionPolicy and its binding for the Pods and one for the Bindings of each policy. The API server
-/// evaluates them itself, so they hold while no webhook answers. They deny and fill nothing. What cannot be said in CEL is
+/// evaluates them itself, so they hold while no webhook answers. They deny and fill nothing. What cannot be stated in CEL is
 /// an error that names the policy, the rule and the reason.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 printed, 2 something of the policies cannot be said.")]
+#[command(after_help = "Exit status: 0 printed, 2 something of the policies cannot be stated in CEL.")]
 pub(super) struct RenderArgs {
     #[command(flatten)]
     policy: PolicyArgs,
@@ -52,7 +52,7 @@ pub(super) struct RenderArgs {
 /// Compare the backstop in a cluster with the policies
 ///
 /// Compares every ValidatingAdmissionPolicy and binding with what `render` prints: that they are there, that their hash is
-/// the policy's, that they deny, and that nobody changed them. Then sends a hostile Pod as a dry run to each namespace that
+/// the policy's, that they deny, and that no one changed them. Then sends a hostile Pod as a dry run to each namespace that
 /// an enforced policy names. Needs the rights to list both kinds and to create Pods in these namespaces.
 #[derive(Debug, Args)]
 #[command(

@@ -318,7 +318,7 @@ fn mixed() -> Vec<String> {
 }
 
 #[test]
-fn replicas_in_one_stream_are_told_apart() {
+fn replicas_in_one_stream_are_distinguished() {
     let lines = mixed();
     let verified = sandgate_with(&["audit", "verify", "-"], text(&lines)).fine();
     let rows: Vec<&str> = verified.lines().collect();

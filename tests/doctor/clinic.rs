@@ -58,7 +58,7 @@ impl Clinic {
         spec["namespaces"] = json!([namespace]);
         let sandgate = Sandgate::start_with(bed, &spec).await.unwrap();
         let clinic = Self { bed, rest, namespace, release, sandgate, _turn: turn };
-        clinic.furnish().await;
+        clinic.set_up().await;
         clinic.install(&spec).await;
         if spec["mode"].is_null() {
             clinic.sandgate.guard(clinic.bed, &clinic.rest).await.unwrap();
@@ -146,7 +146,7 @@ impl Clinic {
     }
 
     /// What stands around Pods.
-    async fn furnish(&self) {
+    async fn set_up(&self) {
         self.merge(
             &self.inside("/serviceaccounts/workflow-runner"),
             &json!({"automountServiceAccountToken": false}),

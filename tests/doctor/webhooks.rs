@@ -71,7 +71,7 @@ async fn rules_that_are_gone_are_named_as_such() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_was_never_armed_is_told_from_one_whose_rules_are_gone() {
+async fn a_configuration_that_was_never_armed_is_distinguished_from_one_whose_rules_are_gone() {
     let clinic = Clinic::new().await;
     clinic.edit("mutating", |webhook| webhook["rules"] = json!([])).await;
     let findings = clinic.findings();

@@ -1,4 +1,4 @@
-//! What one rule denies, said in CEL: a condition, and the text of a violation where the condition holds.
+//! What one rule denies, stated in CEL: a condition, and the text of a violation where the condition holds.
 //!
 //! The same [`Check`] gives the boolean that a Pod without violations is asked for, and the list of texts that is only
 //! made of a Pod with violations.

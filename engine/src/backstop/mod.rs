@@ -2,7 +2,7 @@
 //! answers.
 //!
 //! Each rule is stated a second time, in CEL ([`rules`]). The test on a real API server (`tests/oracle/backstop`) holds
-//! both statements against each other. What cannot be said is refused with the reason, never left out.
+//! both statements against each other. What cannot be stated is rejected with the reason, never left out.
 
 mod cel;
 mod check;
@@ -47,7 +47,7 @@ const MAX_OBJECT_BYTES: usize = 1_000_000;
 /// The longest name of an object.
 const MAX_NAME_CHARS: usize = 253;
 
-/// The reason why something of a policy cannot be said in CEL.
+/// The reason why something of a policy cannot be stated in CEL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The name of the policy.
@@ -72,7 +72,7 @@ impl fmt::Display for Refusal {
 /// Returns the `ValidatingAdmissionPolicies` and bindings of all policies, each policy before its binding.
 ///
 /// # Errors
-/// Returns everything that cannot be said in CEL, or not in this version of Kubernetes.
+/// Returns everything that cannot be stated in CEL, or not in this version of Kubernetes.
 pub fn render(set: &PolicySet, settings: &Settings) -> Result<Vec<Json>, Vec<Refusal>> {
     let mut objects: Vec<Json> = Vec::new();
     let mut refusals = Vec::new();

@@ -3,7 +3,7 @@
 //! For the full sandbox, and for each preset of an engine that made one of the Pods, whatever violates is asked for with
 //! its smallest value, and the policy that comes of it is evaluated again until nothing changes. The one that admits most
 //! Pods with the fewest openings of its own is suggested, then the one that opens less. It has no opening that no Pod
-//! needs, and every Pod that is said to be admitted was admitted by the engine under the document that is returned.
+//! needs, and every Pod that is listed as admitted was admitted by the engine under the document that is returned.
 
 mod asks;
 mod draft;

@@ -60,7 +60,7 @@ struct Unsealed {
     bytes: usize,
 }
 
-/// The most chains that are told apart: a hostile stream could begin one with each line.
+/// The most chains that are distinguished: a hostile stream could begin one with each line.
 const MAX_CHAINS: usize = 10_000;
 
 impl fmt::Display for Writer {
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_in_one_stream_are_told_apart() {
+    fn replicas_in_one_stream_are_distinguished() {
         let (one, other) = (trail_of("a", 5), trail_of("b", 5));
         for (one, other) in [(&one[..], &other[..]), (&one[3..], &other[2..])] {
             let lines = mixed(one, other);

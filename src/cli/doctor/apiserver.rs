@@ -290,10 +290,10 @@ mod tests {
                 "escape": {},
                 "containers": {"items": {"$ref": "#/x/Container"}},
             }},
-            "Container": {"properties": {"image": {}, "door": {}}},
+            "Container": {"properties": {"image": {}, "novelty": {}}},
         });
         let unknown: Vec<String> = unknown_fields(&schemas).into_iter().collect();
-        assert_eq!(unknown, ["Container.door", "PodSpec.escape"]);
+        assert_eq!(unknown, ["Container.novelty", "PodSpec.escape"]);
     }
 
     #[test]

@@ -68,8 +68,8 @@ pub(super) fn check<'f>(guarded: &Guarded<'f>, title: &str, demand: Demand) -> A
 fn filled_by_engine(guarded: &Guarded<'_>) -> Value {
     let text = plain_pod("busybox").to_string();
     let Ok(mut pod) = pod_from_str(&text) else { return Value::Null };
-    let nobody = Creator { user: "", groups: &[] };
-    drop(evaluate(guarded.policy, &mut pod, Some(nobody), Defaults::Fill));
+    let no_one = Creator { user: "", groups: &[] };
+    drop(evaluate(guarded.policy, &mut pod, Some(no_one), Defaults::Fill));
     serde_json::to_value(&pod).unwrap_or_default()
 }
 

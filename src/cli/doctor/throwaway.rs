@@ -177,7 +177,7 @@ mod tests {
     use crate::cli::doctor::finding::Outcome;
 
     #[test]
-    fn the_log_of_gvisor_is_told_from_that_of_another_kernel() {
+    fn the_log_of_gvisor_is_distinguished_from_that_of_another_kernel() {
         let gvisor =
             "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n[   0.000000] Starting gVisor...\n";
         assert_eq!(kernel(gvisor).outcome, Outcome::Ok);

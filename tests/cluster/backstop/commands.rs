@@ -38,7 +38,7 @@ async fn verify_names_what_is_missing_weakened_or_of_another_policy() {
 }
 
 #[tokio::test]
-async fn render_refuses_what_cannot_be_said_with_the_reason() {
+async fn render_rejects_what_cannot_be_stated_with_the_reason() {
     let names: Vec<String> =
         (0..4000).map(|number| format!("a-long-name-of-a-config-map-{number}")).collect();
     let release = Release::of("refused", &json!({"volumes": {"configMap": {"names": names}}}));

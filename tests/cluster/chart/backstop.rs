@@ -55,7 +55,7 @@ async fn account_may_write_every_object_of_its_policies_and_no_other() {
             "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
         );
         let set = PolicySet::from_sources(&[Source { name: "policy.yaml".into(), text }]).expect("a policy");
-        for object in render_backstop(&set, &Settings::default()).expect("it can be said") {
+        for object in render_backstop(&set, &Settings::default()).expect("it can be stated in CEL") {
             let name = object["metadata"]["name"].as_str().expect("a name");
             assert!(names.contains(&name), "{name} is not in {names:?}");
         }

@@ -82,17 +82,17 @@ async fn an_uninstall_takes_the_configurations_first_and_leaves_nothing_that_blo
 async fn what_an_uninstall_keeps_a_new_install_takes_back() {
     let release = Release::install(&[]).await;
     release.helm_on("uninstall", &[]).await;
-    let furnished = release.guarded.replace("guarded", "furnished");
+    let provided = release.guarded.replace("guarded", "provided");
     let flags = [
-        format!("--set=policies.more.namespaces={{{furnished}}}"),
-        format!("--set=workflowNamespaces.names={{{furnished}}}"),
-        format!("--set=runtimeClass.create=true,runtimeClass.name={furnished}"),
+        format!("--set=policies.more.namespaces={{{provided}}}"),
+        format!("--set=workflowNamespaces.names={{{provided}}}"),
+        format!("--set=runtimeClass.create=true,runtimeClass.name={provided}"),
     ];
     let install = [&["install"], &flags.each_ref().map(String::as_str)[..]].concat();
     release.helm(&install).await;
-    let namespace = format!("/api/v1/namespaces/{furnished}");
+    let namespace = format!("/api/v1/namespaces/{provided}");
     let account = format!("{namespace}/serviceaccounts/workflow-runner");
-    let class = format!("/apis/node.k8s.io/v1/runtimeclasses/{furnished}");
+    let class = format!("/apis/node.k8s.io/v1/runtimeclasses/{provided}");
     let made = release.rest.get(&account).await.expect("the account is made");
     assert_eq!(made["automountServiceAccountToken"], false);
 

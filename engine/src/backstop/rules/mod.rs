@@ -20,13 +20,13 @@ use super::check::{Check, Keys};
 /// Returns what a rule denies under the keys of one profile.
 type Checks = fn(Keys) -> Vec<Check>;
 
-/// Returns the checks of the rule `id`; `None` if the rule cannot be said in CEL.
+/// Returns the checks of the rule `id`; `None` if the rule cannot be stated in CEL.
 pub(super) fn checks(id: &str, keys: Keys) -> Option<Vec<Check>> {
     let (_, checks) = CHECKS.iter().find(|(known, _)| *known == id)?;
     Some(checks(keys))
 }
 
-/// Every rule that can be said in CEL, in the order of [`crate::rules::ALL`].
+/// Every rule that can be stated in CEL, in the order of [`crate::rules::ALL`].
 const CHECKS: [(&str, Checks); 54] = [
     ("pod-schema", schema::pod_schema),
     ("labels", metadata::labels),
