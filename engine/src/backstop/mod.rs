@@ -88,8 +88,8 @@ pub fn render(set: &PolicySet, settings: &Settings) -> Result<Vec<Json>, Vec<Ref
             refuse(None, reason);
             continue;
         }
+        let keys = check::Keys::of(policy.base());
         for rule in crate::rules::ALL {
-            let keys = check::Keys::of(policy.base());
             if policy.level_of(rule.id) != Level::Off && rules::checks(rule.id, keys).is_none() {
                 refuse(
                     Some(rule.id),
