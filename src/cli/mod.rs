@@ -25,6 +25,7 @@ mod rules_gone;
 mod scan;
 pub mod serve;
 mod terminal;
+mod waiting;
 mod workload_pods;
 
 use std::{

@@ -12,6 +12,7 @@ use super::{
     rules_gone::{Rules, describe, rules_of},
     scan::ClusterChoice,
     wait_for,
+    waiting::WaitArgs,
 };
 use crate::{certs::plan::Kind, cluster};
 use sandgate_engine::{review::POLICY_ANNOTATION, text::sanitize};
@@ -30,6 +31,8 @@ pub(super) struct ProbeArgs {
     #[arg(long, default_value = "busybox")]
     image: String,
     #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
     release: ReleaseArgs,
     #[command(flatten)]
     cluster: ClusterChoice,
@@ -39,23 +42,17 @@ pub(super) fn run(args: &ProbeArgs) -> Result<Status, CliError> {
     wait_for(probe(args))
 }
 
-/// What became of a Pod, as a sentence; an error if it should not be so.
-type Reading = fn(Tried) -> Result<String, String>;
+/// Says what became of a Pod.
+type Reading = fn(Tried) -> Finding;
+
+/// What was found of a configuration or a Pod: a sentence, an error if it should not be so.
+type Finding = Result<String, String>;
 
 async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
     let cluster = args.cluster.connect().await?;
     let client = cluster.client();
-    let mut findings: Vec<Result<String, String>> =
-        missing_rules(client, args).await.into_iter().map(Err).collect();
-    let has_rules = findings.is_empty();
-    for (pod, read) in [(plain_pod(&args.image), plain as Reading), (hostile_pod(&args.image), hostile)] {
-        match tried(client, args, &pod).await {
-            Ok(tried) => findings.push(read(tried)),
-            Err(error) if has_rules => return Err(error),
-            // The reason is known.
-            Err(error) => findings.push(Err(error.0.join("; "))),
-        }
-    }
+    let failures = |findings: &Vec<Finding>| findings.iter().filter(|finding| finding.is_err()).count();
+    let findings = args.wait.until_nothing_fails(async || look(client, args).await, failures).await?;
     let mut status = Status::Fine;
     for finding in findings {
         let (word, text) = match finding {
@@ -68,6 +65,20 @@ async fn probe(args: &ProbeArgs) -> Result<Status, CliError> {
         print(&format!("{word}: {}\n", sanitize(&text)))?;
     }
     Ok(status)
+}
+
+async fn look(client: &Client, args: &ProbeArgs) -> Result<Vec<Finding>, CliError> {
+    let mut findings: Vec<Finding> = missing_rules(client, args).await.into_iter().map(Err).collect();
+    let has_rules = findings.is_empty();
+    for (pod, read) in [(plain_pod(&args.image), plain as Reading), (hostile_pod(&args.image), hostile)] {
+        match tried(client, args, &pod).await {
+            Ok(tried) => findings.push(read(tried)),
+            Err(error) if has_rules => return Err(error),
+            // The reason is known.
+            Err(error) => findings.push(Err(error.0.join("; "))),
+        }
+    }
+    Ok(findings)
 }
 
 /// Returns a sentence for each webhook configuration that has no rules. One that cannot be read is left to the dry runs.

@@ -20,28 +20,19 @@ mod webhooks;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use clap::{Args, ValueEnum};
-use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::{
-    CliError, PolicyArgs, Status,
-    cluster_args::ReleaseArgs,
-    input, print,
-    scan::ClusterChoice,
-    terminal::{count, note},
-    wait_for,
+    CliError, PolicyArgs, Status, cluster_args::ReleaseArgs, input, print, scan::ClusterChoice, wait_for,
+    waiting::WaitArgs,
 };
 use facts::{ClusterCheck, Facts, Questions};
 use finding::{Answer, Check, Finding, Section, Severity};
 use namespaces::Guarded;
 use reader::Reader;
-
-/// How long to wait before all is looked at again.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Check a cluster for all that the sandbox depends on
 ///
@@ -64,9 +55,8 @@ pub(super) struct DoctorArgs {
     /// Image of the Pods that are tried; with --probe it must have sh and nc
     #[arg(long, value_name = "IMAGE", default_value = "busybox")]
     image: String,
-    /// Check again until nothing fails, so long at most, such as 90s or 5m
-    #[arg(long, value_name = "DURATION")]
-    wait: Option<SignedDuration>,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// The lowest severity of a failure that makes the exit status 1
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = Severity::High)]
     fail_on: Severity,
@@ -113,30 +103,17 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Status, CliError> {
 
 /// Checks, and again as long as `--wait` lets it. The throwaway Pods come last.
 async fn examine(args: &DoctorArgs) -> Result<Vec<Finding>, CliError> {
-    let start = Instant::now();
-    let patience = args.wait.map_or(Duration::ZERO, SignedDuration::unsigned_abs);
-    loop {
-        let result = examine_once(args).await;
-        let fails = match &result {
-            Ok(Examined { findings, .. }) => {
-                findings.iter().filter(|finding| finding.counts(args.fail_on)).count()
-            }
-            Err(_) => 1,
-        };
-        if fails == 0 || start.elapsed() + RETRY_DELAY > patience {
-            let Examined { mut findings, reader, namespaces } = result?;
-            if args.probe {
-                for namespace in &namespaces {
-                    findings.extend(throwaway::probe(&reader, namespace, &args.image).await);
-                }
-            }
-            accept(&mut findings, args);
-            return Ok(findings);
+    let failures =
+        |seen: &Examined| seen.findings.iter().filter(|finding| finding.counts(args.fail_on)).count();
+    let seen = args.wait.until_nothing_fails(async || examine_once(args).await, failures).await?;
+    let Examined { mut findings, reader, namespaces } = seen;
+    if args.probe {
+        for namespace in &namespaces {
+            findings.extend(throwaway::probe(&reader, namespace, &args.image).await);
         }
-        let verb = if fails == 1 { "fails" } else { "fail" };
-        note(&format!("{} {verb}; checking again in {} s", count(fails, "check"), RETRY_DELAY.as_secs()));
-        tokio::time::sleep(RETRY_DELAY).await;
     }
+    accept(&mut findings, args);
+    Ok(findings)
 }
 
 /// The findings of one look, and what the next step needs.

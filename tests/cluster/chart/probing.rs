@@ -1,6 +1,9 @@
 //! `sandgate probe`, and the Pod of `helm test` that runs it.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -90,14 +93,32 @@ async fn probe_without_an_answer_exits_with_2() {
     assert!(output.stderr.contains("failed calling webhook"), "{}", output.stderr);
 }
 
+/// `helm test` right after an install comes before the validating webhook is armed.
+#[tokio::test]
+async fn probe_with_wait_tries_again_until_the_webhooks_are_armed() {
+    let sandbox = Sandbox::unguarded(&Value::Null, &json!({})).await;
+    let mut probe = command(&sandbox, &["--namespace", &sandbox.namespace, "--wait=5m"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sandgate starts");
+    let mut first = String::new();
+    BufReader::new(probe.stderr.take().expect("a pipe")).read_line(&mut first).expect("a line");
+    assert_eq!(first, "note: 2 checks fail; checking again in 5 s\n");
+    sandbox.guard().await;
+    let output = probe.wait_with_output().expect("sandgate ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandgate"));
+    command.arg("probe").args(arguments).env("KUBECONFIG", sandbox.bed.kubeconfig());
+    command
+}
+
 /// Runs `sandgate probe`, with the exit status.
 fn probe(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, Output) {
-    let output = Command::new(env!("CARGO_BIN_EXE_sandgate"))
-        .arg("probe")
-        .args(arguments)
-        .env("KUBECONFIG", sandbox.bed.kubeconfig())
-        .output()
-        .expect("sandgate starts");
+    let output = command(sandbox, arguments).output().expect("sandgate starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     (output.status.code(), Output { success: output.status.success(), stdout, stderr })

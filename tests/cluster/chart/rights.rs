@@ -134,6 +134,7 @@ async fn helm_test_runs_the_doctor_with_its_rights() {
             "doctor",
             "--image=busybox",
             "--fail-on=critical",
+            "--wait=30s",
             "--sandgate-namespace=sandgate-system",
             "--webhook-configuration=sandgate",
             "--ca-secret=sandgate-ca",
