@@ -11,7 +11,7 @@ BACKSTOP ?= 6000
 # How long `make fuzz` drives each target, in seconds.
 FUZZ_SECONDS ?= 1800
 # What `make fuzz` drives: one target for each reader of bytes that come from outside.
-FUZZ_TARGETS ?= review head pod policy policy_pod patch quantity yaml workload image path pattern
+FUZZ_TARGETS ?= review head pod policy policy_pod patch quantity yaml workload image path pattern cel certificates audit trace
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
 # 1 makes `make versions` try every minor version.

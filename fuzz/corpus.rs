@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use jiff::SignedDuration;
+use sandgate::{
+    audit::chain::Link,
+    certs::ca::{self, Authority, State},
+};
 use sandgate_engine::{
     pod::schema::{Kind, POD, Type},
     policy::Spec,
@@ -9,7 +14,7 @@ use sandgate_engine::{
 use serde_json::{Value as Json, json};
 
 /// The seeds of each target.
-pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 12] {
+pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 16] {
     let pods = pods();
     let lines = |pairs: &[(&str, &str)]| -> Vec<Vec<u8>> {
         pairs.iter().map(|(one, other)| format!("{one}\n{other}").into_bytes()).collect()
@@ -43,8 +48,28 @@ pub(crate) fn seeds() -> [(&'static str, Vec<Vec<u8>>); 12] {
         ("review", pods.iter().flat_map(reviews).collect()),
         ("pod", pods.iter().map(|pod| pod.to_string().into_bytes()).collect()),
         ("policy", policies().into_iter().map(String::into_bytes).collect()),
+        ("cel", policies().into_iter().map(String::into_bytes).collect()),
+        ("certificates", certificates()),
+        ("audit", trail()),
+        ("trace", vec![b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_vec()]),
         ("quantity", quantities().into_iter().map(|text| text.as_bytes().to_vec()).collect()),
     ]
+}
+
+/// A list of CAs as the Secret holds it, and a bundle.
+fn certificates() -> Vec<Vec<u8>> {
+    let now = "2026-11-28T00:00:00Z".parse().expect("a time");
+    let authorities = [State::Active, State::Pending]
+        .map(|state| Authority::mint(state, now, SignedDuration::from_hours(24)).expect("a CA"));
+    let bundle = ca::write_bundle(&authorities.each_ref().map(|authority| authority.certificate.clone()));
+    vec![ca::write(&authorities), bundle.into_bytes()]
+}
+
+/// Lines of an audit trail, as its documentation has them.
+fn trail() -> Vec<Vec<u8>> {
+    let mut sealed = Vec::new();
+    Link::default().seal_all(b"{\"verdict\":\"admitted\"}\n{\"verdict\":\"denied\"}\n", &mut sealed);
+    vec![sealed]
 }
 
 /// The Pods of the examples and the counterexamples of the tests.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sandgate_engine::{
+    backstop,
     json::{Value, pod_from_str, value_from_str, write_patch},
     pod::{Quantity, image::ImageReference},
     policy::{ImagePattern, PathPattern, Pattern, Policy, PolicySet, touches_system_path},
@@ -190,6 +191,57 @@ fn policy_agrees_with_itself(policy: &Policy) {
     let mut again = value_from_str(&once).expect("a tree is JSON");
     rules::fill(profile, &mut again);
     assert_eq!(write_patch(&again), b"", "{once}");
+}
+
+/// Any text as a policy file: what is stated in CEL is closed, so that no text of a policy ends a literal or a bracket, and what is
+/// not is named in one line.
+pub(crate) fn cel(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(policies) = load(text.to_owned()) else { return };
+    match backstop::render(&policies, &backstop::Settings::default()) {
+        Ok(objects) => objects.iter().for_each(expressions_are_closed),
+        Err(refusals) => {
+            assert!(!refusals.is_empty());
+            refusals.iter().for_each(|refusal| assert!(is_one_line(&refusal.to_string()), "{refusal}"));
+        }
+    }
+}
+
+fn expressions_are_closed(value: &Json) {
+    match value {
+        Json::Array(items) => items.iter().for_each(expressions_are_closed),
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str().filter(|_| key.to_ascii_lowercase().ends_with("expression")) {
+                    Some(expression) => assert!(is_closed(expression), "{expression}"),
+                    None => expressions_are_closed(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether the literals of an expression end and its brackets fit, read as `cel-go` reads them.
+fn is_closed(expression: &str) -> bool {
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut chars = expression.chars();
+    while let Some(next) = chars.next() {
+        match (quote, next) {
+            (Some(_), '\\') => drop(chars.next()),
+            (Some(_), '\n' | '\r') => return false,
+            (Some(mark), _) if next == mark => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(next),
+            (None, '(') => open.push(')'),
+            (None, '[') => open.push(']'),
+            (None, '{') => open.push('}'),
+            (None, ')' | ']' | '}') if open.pop() != Some(next) => return false,
+            (None, _) => {}
+        }
+    }
+    quote.is_none() && open.is_empty()
 }
 
 /// Any text as a `spec`, a line of dashes and a Pod: what `/mutate` admits, `/validate` admits.

@@ -22,3 +22,6 @@ pub mod text;
 pub mod violations;
 pub mod workload;
 pub mod yaml;
+
+#[cfg(feature = "steps")]
+pub use json::steps::steps_of;

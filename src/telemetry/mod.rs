@@ -11,4 +11,4 @@ mod traces;
 pub use logs::{DroppedLines, LogError, LogFormat, LogLevel, LogThrottle, Logs, start_logs};
 pub use process::ProcessMetrics;
 pub use registry::{Attempts, Deliveries, GaugeGuard};
-pub use traces::{CollectorError, Span, TraceSettings, Traces, register_span_metrics};
+pub use traces::{CollectorError, Span, TraceContext, TraceSettings, Traces, register_span_metrics};

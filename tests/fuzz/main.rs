@@ -3,6 +3,8 @@
 
 #[path = "../../fuzz/corpus.rs"]
 mod corpus;
+#[path = "../../fuzz/program.rs"]
+mod program;
 #[path = "../../fuzz/properties.rs"]
 mod properties;
 
@@ -17,7 +19,7 @@ use proptest::{
 /// What must hold for any bytes.
 type Property = fn(&[u8]);
 
-const TARGETS: [(&str, Property); 12] = [
+const TARGETS: [(&str, Property); 16] = [
     ("head", properties::head),
     ("policy_pod", properties::policy_pod),
     ("patch", properties::patch),
@@ -30,6 +32,10 @@ const TARGETS: [(&str, Property); 12] = [
     ("pod", properties::pod),
     ("policy", properties::policy),
     ("quantity", properties::quantity),
+    ("cel", properties::cel),
+    ("certificates", program::certificates),
+    ("audit", program::audit),
+    ("trace", program::trace),
 ];
 
 fn property(target: &str) -> Property {

@@ -4,13 +4,16 @@ use axum::http::HeaderMap;
 
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Context {
-    pub(super) trace: u128,
-    pub(super) parent: u64,
-    pub(super) is_sampled: bool,
+pub struct TraceContext {
+    /// The id of the trace; never zero.
+    pub trace: u128,
+    /// The id of the span that the request was sent in; never zero.
+    pub parent: u64,
+    /// Whether the sender records its spans of this trace.
+    pub is_sampled: bool,
 }
 
-impl Context {
+impl TraceContext {
     /// Returns the context of the request; `None` if it has none, or an invalid one.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut all = headers.get_all("traceparent").iter();
@@ -20,7 +23,9 @@ impl Context {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the value of a header `traceparent`; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         const SAMPLED: u64 = 1;
         let mut parts = text.split('-');
         let version = hex(parts.next()?, 2)?;
@@ -52,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_trace_context_is_read() {
-        let read = |text: &str| Context::parse(text).map(|context| context.is_sampled);
+        let read = |text: &str| TraceContext::parse(text).map(|context| context.is_sampled);
         for (text, is_sampled) in [
             (format!("00-{TRACE}-00f067aa0ba902b7-01"), true),
             (format!("00-{TRACE}-00f067aa0ba902b7-00"), false),
@@ -62,7 +67,7 @@ mod tests {
         ] {
             assert_eq!(read(&text), Some(is_sampled), "{text}");
         }
-        let context = Context::parse(&format!("00-{TRACE}-00f067aa0ba902b7-01")).unwrap();
+        let context = TraceContext::parse(&format!("00-{TRACE}-00f067aa0ba902b7-01")).unwrap();
         assert_eq!(
             format!("{:032x} {:016x}", context.trace, context.parent),
             format!("{TRACE} 00f067aa0ba902b7")
@@ -83,7 +88,7 @@ mod tests {
             format!("00-+{}-00f067aa0ba902b7-01", &TRACE[1..]),
             format!("00-{TRACE}0-00f067aa0ba902b7-01"),
         ] {
-            assert_eq!(Context::parse(&text), None, "{text}");
+            assert_eq!(TraceContext::parse(&text), None, "{text}");
         }
     }
 
@@ -92,8 +97,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         let value = || format!("00-{TRACE}-00f067aa0ba902b7-01").parse().unwrap();
         headers.append("traceparent", value());
-        assert!(Context::read(&headers).is_some());
+        assert!(TraceContext::read(&headers).is_some());
         headers.append("traceparent", value());
-        assert_eq!(Context::read(&headers), None);
+        assert_eq!(TraceContext::read(&headers), None);
     }
 }

@@ -12,7 +12,8 @@ use std::{
 use axum::http::{HeaderMap, StatusCode, Uri};
 use tokio::sync::mpsc::{self, Sender};
 
-use self::{context::Context, export::Exporter};
+pub use self::context::TraceContext;
+use self::export::Exporter;
 use prometheus_client::registry::Registry;
 
 use super::Deliveries;
@@ -96,7 +97,7 @@ impl Traces {
     /// Begins a span, if this request is to be traced: who sends a trace context decides, for others the ratio.
     #[must_use]
     pub fn begin(&self, endpoint: Endpoint, headers: &HeaderMap) -> Option<Span> {
-        let context = Context::read(headers);
+        let context = TraceContext::read(headers);
         let is_sampled = context.map_or_else(|| self.draws(), |context| context.is_sampled);
         is_sampled.then(|| Span {
             trace: context.map_or_else(|| u128::from(random()) << 64 | u128::from(random()), |of| of.trace),
