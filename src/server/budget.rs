@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 /// The largest body that may use the whole budget, in bytes. Nearly all reviews are smaller.
 pub(super) const SMALL_BODY_BYTES: usize = 256 * 1024;
 
+/// The bytes of a body that are charged as they arrive. Behind them the body is charged as a whole.
+const ARRIVING_BYTES: usize = 16 * 1024;
+
 /// The smallest ratio of the budget to the largest body: with it one peer alone can send one.
 const MIN_RATIO: usize = 3;
 
@@ -81,10 +84,11 @@ impl Charge {
     /// Charges what a body needs of which `received` bytes have arrived, of `expected` in all, as soon as the budget and
     /// the peer's share have it.
     ///
-    /// A small body is charged as its bytes arrive, so that a promise costs nothing. One that becomes large is charged
-    /// as a whole: many that grew side by side would hold the budget and wait for one another.
+    /// The first bytes are charged as they arrive, so that a promise costs nothing. A body that goes on is charged as a
+    /// whole: many that grew side by side would hold the budget and wait for one another. By default the first
+    /// bytes of 1,000 bodies of one peer leave room for the largest one.
     pub(super) async fn cover(&mut self, received: usize, expected: usize) {
-        let needed = if received > SMALL_BODY_BYTES { expected.max(received) } else { received };
+        let needed = if received > ARRIVING_BYTES { expected.max(received) } else { received };
         if needed > self.bytes {
             self.grow(needed - self.bytes).await;
         }
@@ -168,23 +172,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_that_arrive_side_by_side_do_not_wait_for_one_another() {
-        let budget = BodyBudget::new(64 * MIB, 8 * MIB);
-        let bodies: Vec<_> = (0..64)
-            .map(|_| {
-                let mut charge = budget.charge(peer(1));
-                tokio::spawn(async move {
-                    for received in (1..=16).map(|piece| piece * MIB / 16) {
-                        charge.cover(received, MIB).await;
-                        tokio::task::yield_now().await;
-                    }
+    async fn bodies_that_arrive_side_by_side_do_not_wait_for_one_another() {
+        let budget = BodyBudget::new(12 * MIB, 4 * MIB);
+        for size in [20_000, SMALL_BODY_BYTES - 1, SMALL_BODY_BYTES + 1, 4 * MIB] {
+            let bodies: Vec<_> = (0..200)
+                .map(|_| {
+                    let mut charge = budget.charge(peer(1));
+                    tokio::spawn(async move {
+                        for received in (1..=16).map(|piece| piece * size / 16) {
+                            charge.cover(received, size).await;
+                            tokio::task::yield_now().await;
+                        }
+                    })
                 })
-            })
-            .collect();
-        for body in bodies {
-            tokio::time::timeout(std::time::Duration::from_mins(1), body).await.unwrap().unwrap();
+                .collect();
+            for body in bodies {
+                tokio::time::timeout(std::time::Duration::from_mins(1), body).await.unwrap().unwrap();
+            }
+            assert_eq!(budget.held().bytes, 0);
         }
-        assert_eq!(budget.held().bytes, 0);
     }
 
     #[test]
