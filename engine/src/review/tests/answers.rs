@@ -44,7 +44,7 @@ fn a_denial_names_rule_path_and_remedy_and_carries_no_patch() {
     );
     assert_eq!(
         response["status"]["message"],
-        "policy \"workflow-runner\": spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged (privileged)"
+        "policy \"workflow-runner\": spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged (privileged)\nAbout the rule: sandgate explain privileged"
     );
     assert_eq!(
         response["status"]["details"]["causes"][0]["field"],
