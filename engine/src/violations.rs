@@ -396,7 +396,10 @@ mod tests {
         let other = crate::rules::by_id("labels").unwrap();
         Reporter::new(other, &mut violations).report(SPEC.child("x"), "a", "b", "set it to b");
         assert_eq!(ends(&violations, ""), "About each rule: sandgate explain RULE");
-        assert_eq!(ends(&violations, "https://example.com"), "About each rule: https://example.com/docs/rules.html");
+        assert_eq!(
+            ends(&violations, "https://example.com"),
+            "About each rule: https://example.com/docs/rules.html"
+        );
     }
 
     #[test]

@@ -62,7 +62,9 @@ fn all_violations_are_listed_at_once() {
     pod["spec"]["volumes"].as_array_mut().unwrap().push(json!({"name": "h", "hostPath": {"path": "/"}}));
     let answered = mutate(&create(&pod));
     assert_eq!(answered.response["auditAnnotations"]["rules"], "privileged,host-namespaces,volume-types");
-    assert_eq!(answered.response["status"]["message"].as_str().unwrap().lines().count(), 4);
+    let message = answered.response["status"]["message"].as_str().unwrap();
+    assert_eq!(message.lines().count(), 5, "{message}");
+    assert!(message.ends_with("\nAbout each rule: sandgate explain RULE"), "{message}");
 }
 
 /// A terminal that shows the trail must not obey a name, and nothing of the name may be lost.

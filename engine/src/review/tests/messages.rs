@@ -23,7 +23,9 @@ fn a_denial_by_no_rule_of_the_policy_names_no_explanation() {
     forged["metadata"]["annotations"] = json!({"sandgate.dev/policy": "other"});
     let mut elsewhere = create(&plain_pod());
     elsewhere["request"]["namespace"] = json!("default");
-    for (review, rule) in [(update(&complete_pod(), &forged), "(provenance)"), (elsewhere, "(namespace-policy)")] {
+    for (review, rule) in
+        [(update(&complete_pod(), &forged), "(provenance)"), (elsewhere, "(namespace-policy)")]
+    {
         let answered = ask(&policies("enforce"), Endpoint::Validate, &review);
         let message = answered.response["status"]["message"].as_str().unwrap();
         assert!(message.contains(rule) && !message.contains("About"), "{message}");
