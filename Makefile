@@ -24,7 +24,7 @@ export CARGO_BUILD_JOBS = $(JOBS)
 .PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench bench-compare prove prove-backstop ha fuzz mutants chart book book-pages reproduce arm64 lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
