@@ -21,10 +21,10 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench bench-compare prove prove-backstop ha fuzz mutants chart book book-pages lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench bench-compare prove prove-backstop ha fuzz mutants chart book book-pages reproduce arm64 lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/sandgate
 	$(CARGO) build --release --locked
@@ -107,6 +107,12 @@ book: ## Build the pages as a book with search, target/book/html (installs mdBoo
 
 book-pages: ## Write what is generated: pages of rules and presets, policy reference, controls, outputs of commands
 	SANDGATE_WRITE_BOOK=1 $(CARGO) test --locked --test book -- --test-threads=1 consoles generated
+
+reproduce: ## Build the release twice in two folders, and compare binary and SBOM byte by byte (needs cargo-cyclonedx)
+	@scripts/reproduce
+
+arm64: ## Cross-compile the binary for arm64, and run it under qemu (needs gcc-aarch64-linux-gnu and qemu-user)
+	@scripts/arm64
 
 lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --all --check

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     json::Value,
     path::{FieldPath, IndexGroup, LazyPath},
-    rules::Rule,
+    rules::{self, Rule},
     text::{cut, quote, sanitize, shorten},
 };
 
@@ -164,6 +164,27 @@ impl Violations {
         message
     }
 
+    /// Returns the line that ends the message of a denial: where the violated rules are explained. `None` if none of
+    /// them is a rule of the policy, which has no explanation.
+    #[must_use]
+    pub fn explanation(&self) -> Option<String> {
+        self.explanation_in(BOOK)
+    }
+
+    /// Returns [`Self::explanation`] for a book at this address, or for the command line if it is empty.
+    fn explanation_in(&self, book: &str) -> Option<String> {
+        let is_explained = |violation: &&Violation| rules::by_id(violation.rule.id).is_some();
+        let first = self.list.iter().find(is_explained)?.rule.id;
+        let is_only = self.list.iter().filter(is_explained).all(|violation| violation.rule.id == first);
+        let book = book.trim_end_matches('/');
+        Some(match (book.is_empty(), is_only) {
+            (true, true) => format!("About the rule: sandgate explain {first}"),
+            (true, false) => "About each rule: sandgate explain RULE".into(),
+            (false, true) => format!("About the rule: {}", rules::page(book, first)),
+            (false, false) => format!("About each rule: {book}/docs/rules.html"),
+        })
+    }
+
     /// Returns the first `max` of the violations that `place` finds a path for, each with that path.
     #[must_use]
     pub(crate) fn relocated(&self, max: usize, place: impl Fn(&FieldPath) -> Option<FieldPath>) -> Self {
@@ -286,6 +307,9 @@ impl Sink for Ratchet<'_> {
     }
 }
 
+/// The address of the book, which `homepage` in Cargo.toml names. It is empty until the owner has set it.
+const BOOK: &str = env!("CARGO_PKG_HOMEPAGE");
+
 /// The most characters of the value, of the allowed values and of the remedy of a violation. A longer text is cut.
 const MAX_PART_CHARS: usize = 2000;
 
@@ -358,6 +382,37 @@ mod tests {
         let message = violations(&["hostPID", "hostIPC"]).message("p");
         assert_eq!(message.lines().count(), 3);
         assert!(message.starts_with("policy \"p\": 2 violations\n- spec.hostPID is true"));
+    }
+
+    #[test]
+    fn explanation_is_the_command_until_the_book_has_an_address() {
+        let mut violations = violations(&["hostPID"]);
+        let ends = |violations: &Violations, book| violations.explanation_in(book).unwrap();
+        let page = "About the rule: https://example.com/sandgate/docs/rules/privileged.html";
+        assert_eq!(ends(&violations, ""), "About the rule: sandgate explain privileged");
+        assert_eq!(ends(&violations, "https://example.com/sandgate"), page);
+        assert_eq!(ends(&violations, "https://example.com/sandgate/"), page);
+
+        let other = crate::rules::by_id("labels").unwrap();
+        Reporter::new(other, &mut violations).report(SPEC.child("x"), "a", "b", "set it to b");
+        assert_eq!(ends(&violations, ""), "About each rule: sandgate explain RULE");
+        assert_eq!(
+            ends(&violations, "https://example.com"),
+            "About each rule: https://example.com/docs/rules.html"
+        );
+    }
+
+    #[test]
+    fn explanation_is_one_short_line_whatever_the_pod_brings() {
+        for rule in crate::rules::ALL {
+            let mut violations = Violations::default();
+            for index in 0..2000 {
+                let found = format!("{}\n{index}", "x".repeat(3000));
+                Reporter::new(rule, &mut violations).report(SPEC.child("x"), found, "b", "set it to b");
+            }
+            let line = violations.explanation().unwrap();
+            assert!(line.len() <= 80 && line.lines().count() == 1, "{line}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,
-            "| find | attack | requests | restarts | escapes | records lost | reviews beside it | slowest | slowest probe | within 1 s |"
+            "| finding | attack | requests | restarts | escapes | records lost | reviews beside it | slowest | slowest probe | within 1 s |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|---|---|")?;
         for row in self.0 {

@@ -52,11 +52,15 @@ pub(super) struct DevArgs {
     days: u16,
 }
 
+/// Unlike `serve`, a person's command finds the kubeconfig in the home folder.
+const KUBECONFIG_HELP: &str = "Kubeconfig file [default: ~/.kube/config, or the service account in a Pod]";
+
 /// Show the CAs, what publishes them, what is served and what is due
 ///
 /// Reads the Secret and the webhook configurations of managed certificates, with your own kubeconfig.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 all is well, 1 something is due or broken, 2 it cannot be read.")]
+#[command(mut_arg("kubeconfig", |arg| arg.help(KUBECONFIG_HELP)))]
 pub(super) struct ShowArgs {
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -146,7 +146,9 @@ impl Reconciler {
                 Round::Failed(problems) => {
                     self.metrics.renewals.failed.inc();
                     self.metrics.failing.set(1);
-                    self.log_changes(problems, |problem| tracing::error!("{problem}; trying again"));
+                    self.log_changes(problems, |problem| {
+                        tracing::error!(%problem, "Failed to reconcile certificates; trying again");
+                    });
                     sleep(pause.longer().min(self.settings.check_interval)).await;
                 }
             }
@@ -232,8 +234,9 @@ impl Reconciler {
         }
         if let Secret::Corrupt(problem) = &view.observed.secret {
             tracing::error!(
-                "The Secret {} cannot be used and is written anew: {problem}",
-                self.settings.watched.secret
+                secret = self.settings.watched.secret,
+                %problem,
+                "The Secret with the CAs cannot be used and is written anew"
             );
         }
         if let Some(state) = mint {

@@ -28,7 +28,7 @@ pub(super) async fn follow(api: Api, kind: Kind, name: String, changed: Arc<Noti
             Ok(()) => pause = FIRST,
             Err(trouble) => {
                 let configuration = kind.as_str();
-                tracing::warn!(configuration, "Watch failed; falling back to polling: {trouble}");
+                tracing::warn!(configuration, problem = %trouble, "Watch failed; falling back to polling");
                 pause = LONGEST.min(pause * 2);
             }
         }

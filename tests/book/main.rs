@@ -7,6 +7,7 @@
 mod consoles;
 mod generated;
 mod links;
+mod messages;
 mod pages;
 mod readme;
 mod words;

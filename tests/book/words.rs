@@ -5,17 +5,22 @@ use std::fs;
 use crate::pages::{Page, root};
 
 /// A word that no page uses, and the term for it.
-const REPLACED: [(&str, &str); 12] = [
+const REPLACED: [(&str, &str); 17] = [
     ("anybody", "anyone"),
     ("farewell", "grace period"),
     ("furnish", "set up"),
     ("judge", "evaluate, validate or check"),
     ("judged", "evaluated, validated or checked"),
+    ("mend", "fix"),
+    ("mends", "fixes"),
     ("nobody", "no one"),
     ("refusal", "denial"),
     ("refuse", "deny, or reject if the API server does it"),
     ("refuses", "denies, or rejects if the API server does it"),
     ("somebody", "name who"),
+    ("stranger", "name who"),
+    ("tells", "shows, names or reports"),
+    ("told", "shown, named or reported"),
     ("unjudged", "not evaluated"),
     ("whoever", "anyone who"),
 ];

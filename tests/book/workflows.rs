@@ -64,6 +64,69 @@ fn workflows_have_no_right_that_a_step_does_not_need() {
     }
 }
 
+/// What the workflow syntax of the forge has, as far as these workflows use it.
+#[test]
+fn workflows_have_known_keys_and_refer_to_what_is_there() {
+    let mut expressions_found = 0;
+    for (name, workflow) in workflows() {
+        assert_keys(&name, &workflow, &["name", "on", "permissions", "concurrency", "env", "jobs"]);
+        for (job, spec) in jobs(&workflow) {
+            let place = format!("{name}, {job}");
+            let keys = [
+                "needs",
+                "if",
+                "strategy",
+                "runs-on",
+                "timeout-minutes",
+                "environment",
+                "permissions",
+                "steps",
+            ];
+            assert_keys(&place, spec, &keys);
+            let needs = match &spec["needs"] {
+                Value::Null => Vec::new(),
+                Value::Array(needs) => needs.iter().filter_map(Value::as_str).collect(),
+                need => vec![need.as_str().unwrap()],
+            };
+            for need in needs {
+                assert!(workflow["jobs"][need].is_object(), "{place} needs {need}, which is no job");
+            }
+            for step in spec["steps"].as_array().unwrap() {
+                assert_keys(&place, step, &["name", "id", "if", "uses", "with", "env", "run"]);
+                assert_ne!(step["uses"].is_string(), step["run"].is_string(), "{place}: {step}");
+            }
+            let ids: Vec<&str> =
+                spec["steps"].as_array().unwrap().iter().filter_map(|step| step["id"].as_str()).collect();
+            let matrix = spec["strategy"]["matrix"]["include"].as_array();
+            for expression in expressions(&spec.to_string()) {
+                expressions_found += 1;
+                let words: Vec<&str> = expression.split('.').collect();
+                let is_known = match words[..] {
+                    ["github", ..] | ["secrets", "GITHUB_TOKEN"] => true,
+                    ["env", name] => workflow["env"][name].is_string(),
+                    ["steps", id, "outputs", _] => ids.contains(&id),
+                    ["matrix", key] => matrix.is_some_and(|rows| rows.iter().all(|row| row[key].is_string())),
+                    _ => expression.starts_with("hashFiles('"),
+                };
+                assert!(is_known, "{place}: {expression}");
+            }
+        }
+    }
+    assert!(expressions_found > 10, "only {expressions_found} expressions were found");
+}
+
+fn assert_keys(place: &str, mapping: &Value, known: &[&str]) {
+    for key in mapping.as_object().unwrap().keys() {
+        assert!(known.contains(&key.as_str()), "{place}: {key}");
+    }
+}
+
+/// Returns what stands between `${{` and `}}`.
+fn expressions(text: &str) -> Vec<&str> {
+    let end = |rest: &'_ str| rest.find("}}").unwrap_or_else(|| panic!("an expression has no end: {rest}"));
+    text.split("${{").skip(1).map(|rest| rest[..end(rest)].trim()).collect()
+}
+
 #[test]
 fn check_names_what_is_missing_for_a_release() {
     let output = release(&["check", "v9.9.9"], Path::new("."));

@@ -109,6 +109,19 @@ async fn a_reload_brings_the_new_policies_series_and_takes_those_of_the_gone_alo
 }
 
 #[tokio::test]
+async fn the_number_of_series_is_that_of_the_documentation() {
+    let server = Server::start(&[]);
+    let text = get(server.admin, "/metrics").await.text;
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    let of_the_policy = text.lines().filter(|line| line.contains(r#"policy="workflow-runner""#)).count();
+    assert!(
+        TABLE.contains(&format!("about 200, and {of_the_policy} more for each policy")),
+        "{of_the_policy}"
+    );
+    assert!((series - of_the_policy).abs_diff(200) <= 15, "{series}");
+}
+
+#[tokio::test]
 async fn the_process_tells_what_it_takes() {
     let server = Server::start(&[]);
     let value = async |name| number(&get(server.admin, "/metrics").await.text, name);

@@ -68,17 +68,23 @@ impl<'a> Record<'a> {
         &self.findings.violations
     }
 
-    /// Returns what kubectl shows of the violations: those of the highest level, and the policy's help if the request
-    /// is denied.
+    /// Returns what kubectl shows of the violations: those of the highest level, and, if the request is denied, where
+    /// their rules are explained and the policy's help.
     #[must_use]
     pub fn message(&self) -> &str {
         self.message.get_or_init(|| {
             let violations = self.violations().of_highest();
             let Some(policy) = self.policy else { return violations.lines().join("\n") };
             let mut message = violations.message(&policy.name);
-            if self.outcome == Outcome::Denied && !policy.header.help.is_empty() {
-                message.push('\n');
-                message.push_str(policy.header.help.trim_end());
+            if self.outcome != Outcome::Denied {
+                return message;
+            }
+            let help = policy.header.help.trim_end();
+            for line in [violations.explanation().as_deref().unwrap_or_default(), help] {
+                if !line.is_empty() {
+                    message.push('\n');
+                    message.push_str(line);
+                }
             }
             message
         })

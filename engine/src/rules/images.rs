@@ -24,6 +24,8 @@ pub(super) static IMAGES: Rule = Rule {
         "Kubescape, C-0078: Images from allowed registry",
         "Kubescape, C-0304: Agent Sandbox image provenance",
         "Kubescape, C-0306: Images not pinned to digest",
+        "Kubescape, C-0312: agent-runtime-image-digests",
+        "Kubescape, C-0313: agent-runtime-image-registries",
         "https://kubernetes.io/docs/concepts/containers/images/",
         "https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes/",
     ],

@@ -259,6 +259,12 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }
 
+/// Returns the address of the page of the rule with this id, in a book at `book`.
+#[must_use]
+pub fn page(book: &str, id: &str) -> String {
+    format!("{book}/docs/rules/{id}.html")
+}
+
 /// Fills what `pod` leaves open, and returns what each rule filled. A Pod of too many containers is left alone: it is
 /// denied anyway, and filling it would make a small request large.
 pub fn fill<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> Vec<Filled> {

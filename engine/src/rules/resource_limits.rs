@@ -27,6 +27,7 @@ pub(super) static RESOURCE_LIMITS: Rule = Rule {
         "Kubescape, C-0270: Ensure CPU limits are set",
         "Kubescape, C-0271: Ensure memory limits are set",
         "Kubescape, C-0303: Agent Sandbox resource ceilings",
+        "Kubescape, C-0311: agent-sandbox-container-limits",
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/",
     ],
     setting: "spec.resources.container",

@@ -16,7 +16,7 @@ pub(super) static SERVICE_ACCOUNT: Rule = Rule {
     id: "service-account",
     group: Group::ServiceAccount,
     title: "The Pod runs as an allowed service account.",
-    why: "RBAC and cloud roles are granted to service accounts, and everybody who may create Pods may name any account \
+    why: "RBAC and cloud roles are granted to service accounts, and everyone who may create Pods may name any account \
           of the namespace. The policy's default is filled if the Pod has no account or the API default. The \
           deprecated alias serviceAccount must not name another one.",
     references: &[

@@ -33,6 +33,7 @@ pub(super) static TOKEN_VOLUMES: Rule = Rule {
         "CIS Kubernetes Benchmark 1.12, 5.1.6: Ensure that Service Account Tokens are only mounted where necessary",
         "NSA/CISA Kubernetes Hardening Guide 1.2, Protecting Pod service account tokens",
         "Kubescape, C-0034: Automatic mapping of service account",
+        "Kubescape, C-0309: Agent Sandbox service account token isolation",
         "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#opt-out-of-api-credential-automounting",
         "https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken",
     ],

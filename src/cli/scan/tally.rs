@@ -150,7 +150,7 @@ impl Tally {
         self.classes.get(&class).copied().unwrap_or_default()
     }
 
-    /// Returns the one change that mends most Pods.
+    /// Returns the one change that fixes most Pods.
     pub(super) fn best_change(&self) -> Option<Change> {
         let anew = Change { rule: None, pods: self.mended_anew };
         let of_rules = self.rules.iter().map(|(id, rule)| Change { rule: Some(id), pods: rule.denied_only });
@@ -160,7 +160,7 @@ impl Tally {
     }
 }
 
-/// One change that mends Pods.
+/// One change that fixes Pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
     /// The rule to conform to; none if it is enough to create the Pods anew.
@@ -174,8 +174,8 @@ impl Change {
     pub(super) fn sentence(self, findings: u64) -> String {
         let of = format!("{} of {}", self.pods, count_pods(findings));
         match self.rule {
-            None => format!("create the Pods anew, sandgate fills the rest: mends {of}"),
-            Some(rule) => format!("conform to rule {rule} and create the Pods anew: mends {of}"),
+            None => format!("create the Pods anew, sandgate fills the rest: fixes {of}"),
+            Some(rule) => format!("conform to rule {rule} and create the Pods anew: fixes {of}"),
         }
     }
 }

@@ -81,7 +81,7 @@ fn write_summary(tally: &Tally, out: &mut String) {
         let _ = writeln!(out, "{}: {}", paint(BAD, text), classes.join(", "));
     }
     if let Some(change) = tally.best_change() {
-        let text = format!("the change that mends most: {}", change.sentence(findings));
+        let text = format!("the change that fixes most: {}", change.sentence(findings));
         let _ = writeln!(out, "{}", fit(text, 0, 2));
     }
     for line in unchecked(tally) {

@@ -88,7 +88,7 @@ fn fits(text: &str) -> bool {
 fn note(message: &str) -> String {
     const LONGEST: usize = 1024;
     const MORE: &str = "…";
-    let mut note = message.replacen("\n- ", ": ", 1).replace("\n- ", "; ");
+    let mut note = message.replacen("\n- ", ": ", 1).replace("\n- ", "; ").replace('\n', ". ");
     if note.len() > LONGEST {
         note.truncate(note.floor_char_boundary(LONGEST - MORE.len()));
         note.push_str(MORE);
@@ -192,6 +192,7 @@ mod tests {
     #[test]
     fn a_note_is_one_line_of_at_most_1024_bytes() {
         assert_eq!(note("policy \"p\": 2 violations\n- a\n- b"), "policy \"p\": 2 violations: a; b");
+        assert_eq!(note("policy \"p\": a\nAbout it\nAsk us."), "policy \"p\": a. About it. Ask us.");
         let long = note(&format!("x{}", "ü".repeat(1000)));
         assert!(long.ends_with("ü…") && (1022..=1024).contains(&long.len()), "{}", long.len());
     }

@@ -117,9 +117,7 @@ impl Writer {
     fn failed(&mut self, trouble: &ApiError) {
         self.metrics.failed.inc();
         if self.failures.allow() {
-            tracing::warn!(
-                "Failed to write the Event for a denied Pod: {trouble}; it is tried again in a minute"
-            );
+            tracing::warn!(problem = %trouble, "Failed to write the Event for a denied Pod; trying again in a minute");
         }
     }
 }

@@ -116,7 +116,7 @@ impl Exporter {
         };
         self.metrics.failed.inc_by(count);
         if self.failures.allow() {
-            tracing::warn!("Failed to export spans to {}: {problem}; spans dropped", self.url);
+            tracing::warn!(collector = %self.url, problem, "Failed to export spans; they are dropped");
         }
     }
 

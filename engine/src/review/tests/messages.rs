@@ -8,12 +8,28 @@ fn help_ends_a_denial_and_nothing_else() {
     let answered = ask(&policies, Endpoint::Mutate, &create(&privileged()));
     let message = answered.response["status"]["message"].as_str().unwrap();
     assert!(message.starts_with("policy \"p\": ") && message.ends_with("\nAsk in #sandbox."), "{message}");
+    assert_eq!(message.lines().nth(1), Some("About the rule: sandgate explain privileged"), "{message}");
     let answered = ask(&policies_of("mode: warn, help: 'Ask us.'"), Endpoint::Mutate, &create(&privileged()));
     assert!(!answered.response.to_string().contains("Ask us."));
     let answered =
         ask(&policies_of("rules: {privileged: enforce}"), Endpoint::Mutate, &create(&privileged()));
     let message = answered.response["status"]["message"].as_str().unwrap();
-    assert!(message.ends_with("(privileged)"), "{message}");
+    assert!(message.ends_with("(privileged)\nAbout the rule: sandgate explain privileged"), "{message}");
+}
+
+#[test]
+fn a_denial_by_no_rule_of_the_policy_names_no_explanation() {
+    let mut forged = complete_pod();
+    forged["metadata"]["annotations"] = json!({"sandgate.dev/policy": "other"});
+    let mut elsewhere = create(&plain_pod());
+    elsewhere["request"]["namespace"] = json!("default");
+    for (review, rule) in
+        [(update(&complete_pod(), &forged), "(provenance)"), (elsewhere, "(namespace-policy)")]
+    {
+        let answered = ask(&policies("enforce"), Endpoint::Validate, &review);
+        let message = answered.response["status"]["message"].as_str().unwrap();
+        assert!(message.contains(rule) && !message.contains("About"), "{message}");
+    }
 }
 
 #[test]
