@@ -248,9 +248,7 @@ mod tests {
         let chain = "1f2e3d4c5b6a7988";
         assert_eq!(
             first,
-            format!(
-                r#"{{"a":1,"schema":2,"chain":"{chain}","seq":1,"previous":"{zeros}","hash":"{hash}"}}"#
-            )
+            format!(r#"{{"a":1,"schema":2,"chain":"{chain}","seq":1,"previous":"{zeros}","hash":"{hash}"}}"#)
         );
         let begins = format!(r#"{{"a":2,"schema":2,"chain":"{chain}","seq":2,"previous":"{hash}","hash":""#);
         assert!(second.starts_with(&begins), "{second}");

@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{KEPT_BYTES, Sink, chain::{ChainId, Link}, notice::Notice};
+use super::{
+    KEPT_BYTES, Sink,
+    chain::{ChainId, Link},
+    notice::Notice,
+};
 
 /// A stream that cannot be read again: each process begins a chain of its own, and so does each one that could not be
 /// written to, because it is unknown how much of it got through.

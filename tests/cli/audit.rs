@@ -114,7 +114,10 @@ fn what_was_changed_is_named_by_file_and_line() {
     };
     let mut edited = lines.clone();
     edited[2] = edited[2].replace("alice", "malice");
-    assert_eq!(verify(&edited), "broken a.jsonl:3: east/gate-1: was edited: its hash is not that of its bytes");
+    assert_eq!(
+        verify(&edited),
+        "broken a.jsonl:3: east/gate-1: was edited: its hash is not that of its bytes"
+    );
     let mut removed = lines.clone();
     removed.remove(1);
     assert_eq!(verify(&removed), "broken a.jsonl:2: east/gate-1: number 2 is missing before this line");
@@ -352,7 +355,10 @@ fn the_replica_whose_chain_is_broken_is_named() {
     };
     let mut removed = lines.clone();
     removed.remove(5);
-    assert_eq!(broken(&removed), "broken standard input:8: east/gate-2: number 2 is missing before this line");
+    assert_eq!(
+        broken(&removed),
+        "broken standard input:8: east/gate-2: number 2 is missing before this line"
+    );
     let mut edited = lines.clone();
     edited[3] = edited[3].replace("bob", "eve");
     assert_eq!(

@@ -206,7 +206,10 @@ async fn a_file_holds_every_record_after_sigterm_and_its_chain_is_whole() {
     assert_eq!(verdicts(folder.path()), 150);
     let (status, text) = verify(folder.path());
     // One line of each start.
-    assert!(status == 0 && text.starts_with("ok: 153 lines\n") && text.contains(": numbers 1 to 153\n"), "{text}");
+    assert!(
+        status == 0 && text.starts_with("ok: 153 lines\n") && text.contains(": numbers 1 to 153\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -315,7 +318,10 @@ async fn a_missing_folder_stops_no_admission_and_nothing_is_lost_once_it_is_ther
         .unwrap();
     stop(server);
     let (status, text) = verify(&missing);
-    assert!(status == 0 && text.starts_with("ok: 41 lines\n") && text.contains(": numbers 1 to 41\n"), "{text}");
+    assert!(
+        status == 0 && text.starts_with("ok: 41 lines\n") && text.contains(": numbers 1 to 41\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -476,6 +476,9 @@ mod tests {
         assert_eq!(found(&edited), ["f:9: eu/b: was edited: its hash is not that of its bytes"]);
         let mut repeated = lines;
         repeated.push(one[2].clone());
-        assert_eq!(found(&repeated), ["f:19: eu/a: number 3 stands behind number 6: it was moved or repeated"]);
+        assert_eq!(
+            found(&repeated),
+            ["f:19: eu/a: number 3 stands behind number 6: it was moved or repeated"]
+        );
     }
 }
