@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use jiff::Timestamp;
-use sandgate::audit::chain::Link;
+use sandgate::audit::chain::{ChainId, Link};
 use sandgate_engine::{
     policy::{PolicySet, Source},
     review::{Endpoint, answer},
@@ -138,7 +138,8 @@ fn main() -> Result<()> {
     let source = Source { name: "policies".into(), text: POLICIES.into() };
     let policies = PolicySet::from_sources(&[source]).map_err(|errors| format!("{:?}", errors.0))?;
     let mut out = io::stdout().lock();
-    let (mut chain, mut record, mut line) = (Link::default(), Vec::new(), Vec::new());
+    let (mut chain, mut record, mut line) =
+        (Link::begin(ChainId::new(0x1f2e_3d4c_5b6a_7988)), Vec::new(), Vec::new());
     for (number, request) in requests().iter().enumerate() {
         let review = review(number, request).to_string();
         let answer = answer(&policies, Endpoint::Mutate, None, review.as_bytes())?;

@@ -1,11 +1,17 @@
 //! The hash chain: what is sealed into each line of the trail, and read back from it.
 //!
-//! A sealed line ends in `,"schema":2,"seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the line's bytes
-//! in front of `,"hash":`, so that it can be checked without reading JSON; `previous` is the hash of the line before.
+//! A sealed line ends in `,"schema":2,"chain":"…","seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the
+//! line's bytes in front of `,"hash":`, so that it can be checked without reading JSON; `previous` is the hash of the
+//! line before. `chain` is drawn at the start of a chain, so that lines of several replicas can be distinguished in one
+//! stream. Lines of schema 1 have none.
 //! There is no key in it: who can rewrite every line from some point to the end can also compute new hashes. What
 //! shows that is a head that was noted elsewhere: the metric `sandgate_audit_chain_head`, or a line of the log.
 
-use std::{fmt, io::Write};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    io::Write,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -13,13 +19,15 @@ use sha2::{Digest, Sha256};
 pub const SCHEMA: u32 = 2;
 
 /// The most bytes by which a seal makes a record longer.
-pub const MAX_SEAL_BYTES: usize = 200;
+pub const MAX_SEAL_BYTES: usize = 230;
 
 const PREVIOUS: &[u8] = br#","previous":""#;
 const HASH: &[u8] = br#"","hash":""#;
 const SEQ: &[u8] = br#","seq":"#;
+const CHAIN: &[u8] = br#","chain":""#;
 const END: &[u8] = br#""}"#;
 const HEX: usize = 64;
+const CHAIN_HEX: usize = 16;
 
 /// A SHA-256 hash of a record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,9 +69,41 @@ impl fmt::Display for Hash {
     }
 }
 
+/// The id of a chain, which each of its lines has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct ChainId(u64);
+
+impl ChainId {
+    /// Returns an id that no other chain has. It need not be hard to guess.
+    #[must_use]
+    pub fn draw() -> Self {
+        Self(RandomState::new().hash_one(()))
+    }
+
+    /// Returns the id with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    fn read(hex: &[u8]) -> Option<Self> {
+        let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        let hex = Some(hex).filter(|hex| hex.len() == CHAIN_HEX && hex.iter().all(is_hex))?;
+        u64::from_str_radix(str::from_utf8(hex).ok()?, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:0CHAIN_HEX$x}", self.0)
+    }
+}
+
 /// The end of a chain: what the next line is tied to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Link {
+    /// The chain that the line belongs to.
+    pub chain: ChainId,
     /// The number of the last line; 0 if there is no line.
     pub seq: u64,
     /// The hash of the last line; zeros if there is no line.
@@ -71,6 +111,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// Begins a chain.
+    #[must_use]
+    pub fn begin(chain: ChainId) -> Self {
+        Self { chain, ..Self::default() }
+    }
+
     /// Appends all `records`, each with its newline, as the next lines of the chain.
     pub fn seal_all(&mut self, records: &[u8], out: &mut Vec<u8>) {
         split(records).for_each(|record| self.seal(record, out));
@@ -81,7 +127,8 @@ impl Link {
         let start = out.len();
         out.extend_from_slice(record.trim_ascii_end().strip_suffix(b"}").unwrap_or(record));
         self.seq += 1;
-        let _ = write!(out, r#","schema":{SCHEMA},"seq":{},"previous":"{}""#, self.seq, self.hash);
+        let Self { chain, seq, hash } = self;
+        let _ = write!(out, r#","schema":{SCHEMA},"chain":"{chain}","seq":{seq},"previous":"{hash}""#);
         self.hash = Hash::of(&out[start..]);
         let _ = writeln!(out, r#","hash":"{}"}}"#, self.hash);
     }
@@ -95,8 +142,12 @@ pub(super) fn split(records: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The seal of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
-    /// The line as the end of a chain, by its own fields.
-    pub link: Link,
+    /// The chain that the line belongs to; `None` in a line of schema 1.
+    pub chain: Option<ChainId>,
+    /// The number of the line.
+    pub seq: u64,
+    /// The hash of the line, by its own field.
+    pub hash: Hash,
     /// The hash that it has of the line before.
     pub previous: Hash,
     /// True if its hash is that of its bytes.
@@ -112,16 +163,22 @@ impl Seal {
         let rest = rest.strip_suffix(PREVIOUS)?;
         let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
         let (rest, seq) = rest.split_at(rest.len() - digits);
-        rest.strip_suffix(SEQ)?;
+        let rest = rest.strip_suffix(SEQ)?;
         let seq = str::from_utf8(seq).ok()?.parse().ok()?;
         let sealed = &line[..=line.len() - END.len() - HEX - HASH.len()];
-        Some(Self { link: Link { seq, hash }, previous, holds: Hash::of(sealed) == hash })
+        Some(Self { chain: chain_at_end(rest), seq, hash, previous, holds: Hash::of(sealed) == hash })
+    }
+
+    /// Returns the line as the end of a chain that is continued. A chain of schema 1 gets an id.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        Link { chain: self.chain.unwrap_or_else(ChainId::draw), seq: self.seq, hash: self.hash }
     }
 
     /// Returns true if the line begins a chain.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.link.seq == 1 && self.previous == Hash::default()
+        self.seq == 1 && self.previous == Hash::default()
     }
 }
 
@@ -153,7 +210,7 @@ impl SealReader {
     pub fn finish(mut self) -> Option<Seal> {
         let seal = Seal::read(&self.tail)?;
         self.hasher.update(&self.tail[..self.tail.len() - Self::MAX_UNHASHED]);
-        Some(Seal { holds: Hash(self.hasher.finalize().into()) == seal.link.hash, ..seal })
+        Some(Seal { holds: Hash(self.hasher.finalize().into()) == seal.hash, ..seal })
     }
 }
 
@@ -162,12 +219,19 @@ fn hex_at_end(text: &[u8]) -> Option<(&[u8], Hash)> {
     Some((rest, Hash::read(hex)?))
 }
 
+fn chain_at_end(text: &[u8]) -> Option<ChainId> {
+    let rest = text.strip_suffix(b"\"")?;
+    let (rest, hex) = rest.split_at_checked(rest.len().checked_sub(CHAIN_HEX)?)?;
+    rest.strip_suffix(CHAIN)?;
+    ChainId::read(hex)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sealed(records: &[&str]) -> Vec<String> {
-        let (mut link, mut out) = (Link::default(), Vec::new());
+        let (mut link, mut out) = (Link::begin(ChainId::new(0x1f2e_3d4c_5b6a_7988)), Vec::new());
         for record in records {
             link.seal(record.as_bytes(), &mut out);
         }
@@ -179,13 +243,15 @@ mod tests {
     fn the_seal_is_what_a_shell_can_check() {
         let [first, second] = sealed(&["{\"a\":1}\n", "{\"a\":2}\n"]).try_into().unwrap();
         let zeros = "0".repeat(64);
-        // printf '%s' '{"a":1,"schema":2,"seq":1,"previous":"0…0"' | sha256sum
-        let hash = "5cea51905292d2aba59209b820ee824db2d79cd81793964f50711a4715a60ace";
-        assert_eq!(first, format!(r#"{{"a":1,"schema":2,"seq":1,"previous":"{zeros}","hash":"{hash}"}}"#));
-        assert!(
-            second.starts_with(&format!(r#"{{"a":2,"schema":2,"seq":2,"previous":"{hash}","hash":""#)),
-            "{second}"
+        // printf '%s' '{"a":1,"schema":2,"chain":"1f2e3d4c5b6a7988","seq":1,"previous":"0…0"' | sha256sum
+        let hash = "93335b7df44b562d0d4348fdb3f613ac5d56003689b04c88fcfbc21fdbbba7d9";
+        let chain = "1f2e3d4c5b6a7988";
+        assert_eq!(
+            first,
+            format!(r#"{{"a":1,"schema":2,"chain":"{chain}","seq":1,"previous":"{zeros}","hash":"{hash}"}}"#)
         );
+        let begins = format!(r#"{{"a":2,"schema":2,"chain":"{chain}","seq":2,"previous":"{hash}","hash":""#);
+        assert!(second.starts_with(&begins), "{second}");
     }
 
     #[test]
@@ -193,7 +259,20 @@ mod tests {
         let lines = sealed(&["{\"a\":1}", "{\"a\":2}"]);
         let [first, second] = [0, 1].map(|index| Seal::read(lines[index].as_bytes()).unwrap());
         assert!(first.holds && second.holds && first.is_first() && !second.is_first());
-        assert_eq!((second.previous, second.link.seq), (first.link.hash, 2));
+        assert_eq!((second.previous, second.seq), (first.hash, 2));
+        assert_eq!(second.chain, Some(ChainId::new(0x1f2e_3d4c_5b6a_7988)));
+    }
+
+    #[test]
+    fn a_seal_of_schema_1_has_no_chain_and_is_continued_by_one_with_an_id() {
+        let rest = format!(r#"{{"a":1,"schema":1,"seq":1,"previous":"{}""#, "0".repeat(HEX));
+        let line = format!(r#"{rest},"hash":"{}"}}"#, Hash::of(rest.as_bytes()));
+        let seal = Seal::read(line.as_bytes()).unwrap();
+        assert!(seal.holds && seal.is_first() && seal.chain.is_none());
+        let (mut link, mut next) = (seal.link(), Vec::new());
+        link.seal(b"{}", &mut next);
+        let next = Seal::read(next.trim_ascii_end()).unwrap();
+        assert_eq!((next.previous, next.seq, next.chain), (seal.hash, 2, Some(link.chain)));
     }
 
     #[test]

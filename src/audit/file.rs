@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     KEPT_BYTES, Sink,
-    chain::{Link, MAX_SEAL_BYTES, Seal, split},
+    chain::{ChainId, Link, MAX_SEAL_BYTES, Seal, split},
     notice::Notice,
 };
 
@@ -95,7 +95,7 @@ impl File {
             Some(chain) => chain,
             None => match last {
                 Some(last) => last,
-                None => newest(path)?.unwrap_or_default(),
+                None => newest(path)?.unwrap_or_else(|| Link::begin(ChainId::draw())),
             },
         };
         self.lines.clear();
@@ -112,7 +112,8 @@ impl File {
         chain.seal_all(&notices, &mut self.lines);
         let mut open = OpenFile { file, bytes, first, since };
         open.append(&self.lines, self.settings.fsync)?;
-        tracing::info!(file = %path.display(), seq = chain.seq, hash = %chain.hash, torn, "Audit file opened");
+        let Link { chain: id, seq, hash } = chain;
+        tracing::info!(file = %path.display(), chain = %id, seq, %hash, torn, "Audit file opened");
         self.chain = Some(chain);
         Ok(open)
     }
@@ -148,9 +149,9 @@ impl File {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", full.display())));
         }
         fs::rename(path, &full)?;
-        let Link { seq, hash } = self.chain.unwrap_or_default();
+        let Link { chain, seq, hash } = self.chain.unwrap_or_default();
         // The head goes where who can write to the files perhaps cannot.
-        tracing::info!(file = %full.display(), seq, %hash, "Audit file rotated");
+        tracing::info!(file = %full.display(), %chain, seq, %hash, "Audit file rotated");
         self.open = None;
         if let Err(error) = prune(path, *keep) {
             tracing::error!(%error, "Old audit files cannot be removed");
@@ -184,8 +185,8 @@ impl Sink for File {
 
     fn close(&mut self) {
         let Some(open) = &self.open else { return };
-        let Link { seq, hash } = self.chain.unwrap_or_default();
-        tracing::info!(seq, %hash, "Audit file closed");
+        let Link { chain, seq, hash } = self.chain.unwrap_or_default();
+        tracing::info!(%chain, seq, %hash, "Audit file closed");
         if self.settings.fsync == Fsync::Never {
             return;
         }
@@ -255,7 +256,7 @@ fn tail(file: &mut fs::File) -> io::Result<Tail> {
         file.take(size).read_to_end(&mut bytes)?;
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let lines = bytes[..complete].rsplit(|byte| *byte == b'\n');
-        let last = lines.filter(|line| !line.is_empty()).find_map(Seal::read).map(|seal| seal.link);
+        let last = lines.filter(|line| !line.is_empty()).find_map(Seal::read).map(|seal| seal.link());
         if last.is_some() || start == 0 || size >= MAX_TAIL_BYTES {
             return Ok(Tail { last, torn: (bytes.len() - complete) as u64 });
         }
@@ -331,7 +332,7 @@ mod tests {
     }
 
     fn sealed(records: &[&str]) -> String {
-        let (mut link, mut lines) = (Link::default(), Vec::new());
+        let (mut link, mut lines) = (Link::begin(ChainId::draw()), Vec::new());
         for record in records {
             link.seal(record.as_bytes(), &mut lines);
         }
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn the_chain_goes_on_behind_torn_and_foreign_lines_however_long() {
         let whole = sealed(&["{}", "{}"]);
-        let last = Seal::read(whole.lines().last().unwrap().as_bytes()).unwrap().link;
+        let last = Seal::read(whole.lines().last().unwrap().as_bytes()).unwrap().link();
         let long = "x".repeat(200_000);
         for (end, torn) in
             [("", 0), ("{\"ti", 4), ("hello\n", 0), ("hello\n{", 1), (&*format!("{long}\n{long}"), 200_000)]

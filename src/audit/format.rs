@@ -47,6 +47,11 @@ pub struct NoticeLine {
 pub struct SealFields {
     /// The version of the fields of the line.
     pub schema: u32,
+    /// The id of the chain that the line belongs to. Each file has a chain, and each process that writes to standard
+    /// output. Lines of schema 1 have no id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("pattern" = "^[0-9a-f]{16}$"))]
+    pub chain: String,
     /// The number of the line in its chain, from 1.
     pub seq: u64,
     /// The hash of the line before; zeros in the first one.
@@ -158,6 +163,7 @@ mod tests {
         let fields = line.as_object_mut().unwrap();
         for key in [
             "schema",
+            "chain",
             "seq",
             "previous",
             "hash",

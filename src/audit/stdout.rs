@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{KEPT_BYTES, Sink, chain::Link, notice::Notice};
+use super::{
+    KEPT_BYTES, Sink,
+    chain::{ChainId, Link},
+    notice::Notice,
+};
 
 /// A stream that cannot be read again: each process begins a chain of its own, and so does each one that could not be
 /// written to, because it is unknown how much of it got through.
@@ -46,7 +50,7 @@ impl<W: Write + Send + 'static> Sink for Stream<W> {
 }
 
 fn begin(lines: &mut Vec<u8>) -> Link {
-    let (mut chain, mut record) = (Link::default(), Vec::new());
+    let (mut chain, mut record) = (Link::begin(ChainId::draw()), Vec::new());
     Notice::STARTED.append_to(&mut record);
     chain.seal(&record, lines);
     chain
@@ -86,12 +90,15 @@ mod tests {
         assert_eq!(stream.write(b"{\"n\":3}\n").unwrap().seq, 2);
         let text = String::from_utf8(stream.out.written).unwrap();
         let seals: Vec<_> = text.lines().map(|line| Seal::read(line.as_bytes())).collect();
-        let numbers: Vec<_> = seals.iter().map(|seal| seal.map(|seal| (seal.link.seq, seal.holds))).collect();
+        let numbers: Vec<_> = seals.iter().map(|seal| seal.map(|seal| (seal.seq, seal.holds))).collect();
         assert_eq!(
             numbers,
             [Some((1, true)), Some((2, true)), None, Some((1, true)), Some((2, true))],
             "{text}"
         );
+        let chains: Vec<_> = seals.iter().flatten().map(|seal| seal.chain.unwrap()).collect();
+        assert_eq!((chains[0], chains[2]), (chains[1], chains[3]));
+        assert_ne!(chains[0], chains[2], "the lines of the two chains can be distinguished");
     }
 
     #[test]

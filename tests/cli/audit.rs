@@ -52,15 +52,23 @@ fn verdict_of_schema_1(user: &str, outcome: &str) -> Value {
     record
 }
 
-/// The lines as sandgate writes them, chained by nothing but what the README says.
+/// The id of the only chain of most tests.
+const CHAIN: &str = "1f2e3d4c5b6a7988";
+
+/// The lines as sandgate writes them, chained by nothing but what the documentation says.
 fn trail(records: &[Value]) -> Vec<String> {
+    chained(&format!(r#""schema":2,"chain":"{CHAIN}""#), records)
+}
+
+/// Lines with these fields between the record and its number.
+fn chained(fields: &str, records: &[Value]) -> Vec<String> {
     let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let mut previous = "0".repeat(64);
     let lines = records.iter().enumerate().map(|(index, record)| {
         let record = record.to_string();
         let record = record.strip_suffix('}').unwrap();
         let seq = index + 1;
-        let line = format!(r#"{record},"schema":2,"seq":{seq},"previous":"{previous}""#);
+        let line = format!(r#"{record},{fields},"seq":{seq},"previous":"{previous}""#);
         previous = hex(&Sha256::digest(&line));
         format!(r#"{line},"hash":"{previous}"}}"#)
     });
@@ -89,7 +97,9 @@ fn a_whole_chain_is_fine_in_files_of_any_order_and_on_stdin() {
         ("audit.jsonl.0000000000000001", &text(&lines[..2])),
     ]);
     let number = u64::from_str_radix(&head[..12], 16).unwrap();
-    let fine = format!("ok: 4 lines from number 1 to 4; head {head}, as a metric {number}\n");
+    let fine = format!(
+        "ok: 4 lines\nchain {CHAIN} of east/gate-1: numbers 1 to 4\n  head   {head}\n  metric {number}\n"
+    );
     assert_eq!(folder.run(&["audit", "verify", "audit.jsonl", "audit.jsonl.0000000000000001"]).fine(), fine);
     assert_eq!(sandgate_with(&["audit", "verify", "-"], text(&lines)).fine(), fine);
     assert_eq!(sandgate_with(&["audit", "verify", "--head", &head[..12], "-"], text(&lines)).fine(), fine);
@@ -104,13 +114,16 @@ fn what_was_changed_is_named_by_file_and_line() {
     };
     let mut edited = lines.clone();
     edited[2] = edited[2].replace("alice", "malice");
-    assert_eq!(verify(&edited), "broken a.jsonl:3: was edited: its hash is not that of its bytes");
+    assert_eq!(
+        verify(&edited),
+        "broken a.jsonl:3: east/gate-1: was edited: its hash is not that of its bytes"
+    );
     let mut removed = lines.clone();
     removed.remove(1);
-    assert_eq!(verify(&removed), "broken a.jsonl:2: number 2 is missing before this line");
+    assert_eq!(verify(&removed), "broken a.jsonl:2: east/gate-1: number 2 is missing before this line");
     let mut moved = lines.clone();
     moved.swap(1, 2);
-    assert_eq!(verify(&moved), "broken a.jsonl:2: number 2 is missing before this line");
+    assert_eq!(verify(&moved), "broken a.jsonl:2: east/gate-1: number 2 is missing before this line");
     let mut cut = text(&lines);
     cut.truncate(cut.len() - 10);
     let run = sandgate_with(&["audit", "verify", "-"], cut).violations();
@@ -219,10 +232,7 @@ fn lines_that_cannot_be_read_are_named_and_the_others_are_listed() {
 #[test]
 fn lines_of_all_versions_are_read_side_by_side() {
     let mut old = verdict_of_schema_1("before-chains", "denied").to_string();
-    old += &format!(
-        "\n{}",
-        trail(&[verdict_of_schema_1("schema-1", "denied")])[0].replace("\"schema\":2", "\"schema\":1")
-    );
+    old += &format!("\n{}", chained(r#""schema":1"#, &[verdict_of_schema_1("schema-1", "denied")])[0]);
     let newer = trail(&[verdict("from-tomorrow", "denied")])[0]
         .replace("\"schema\":2", "\"schema\":3")
         .replacen('{', "{\"added\":[1],", 1);
@@ -295,26 +305,31 @@ fn how_far_it_is_stands_on_a_terminal_and_nowhere_else() {
 fn the_schema_names_every_field() {
     let schema: Value = serde_json::from_str(&sandgate(&["audit", "schema"]).fine()).unwrap();
     let fields = &schema["$defs"]["VerdictLine"]["properties"];
-    for key in verdict("alice", "denied").as_object().unwrap().keys() {
+    let line: Value = serde_json::from_str(&trail(&some())[0]).unwrap();
+    for key in line.as_object().unwrap().keys() {
         assert!(fields.get(key).is_some(), "{key}");
     }
 }
 
+/// A line of sandgate's own log, as it stands between the records of a Pod's output.
+const LOG_LINE: &str = "2026-11-24T12:00:00.123456Z  INFO sandgate::server: Serving listen=0.0.0.0:10250";
+
+/// The trail of a replica, with the id of its chain.
+fn trail_of(instance: &str, chain: &str) -> Vec<String> {
+    let mut records = some();
+    records.iter_mut().for_each(|record| record["instance"] = json!(instance));
+    chained(&format!(r#""schema":2,"chain":"{chain}""#), &records)
+}
+
 /// Two replicas whose lines a log collector mixes, with a line of the log between.
 fn mixed() -> Vec<String> {
-    let of = |instance: &str| {
-        let records: Vec<Value> = some()
-            .into_iter()
-            .map(|mut record| {
-                record["instance"] = json!(instance);
-                record
-            })
-            .collect();
-        trail(&records)
-    };
-    let log = "2026-11-24T12:00:00.123456Z  INFO sandgate::server: Serving listen=0.0.0.0:10250";
-    let pairs = of("gate-1").into_iter().zip(of("gate-2"));
-    pairs.flat_map(|(one, other)| [one, log.into(), other]).collect()
+    let (one, other) = (trail_of("gate-1", "1111111111111111"), trail_of("gate-2", "2222222222222222"));
+    one.into_iter().zip(other).flat_map(|(one, other)| [one, LOG_LINE.into(), other]).collect()
+}
+
+/// The hash of a line, by its last field.
+fn hash(line: &str) -> &str {
+    &line[line.len() - 66..line.len() - 2]
 }
 
 #[test]
@@ -323,26 +338,49 @@ fn replicas_in_one_stream_are_distinguished() {
     let verified = sandgate_with(&["audit", "verify", "-"], text(&lines)).fine();
     let rows: Vec<&str> = verified.lines().collect();
     assert_eq!(rows[0], "ok: 8 lines in 2 chains, between 4 lines of the log");
-    let head = |line: &str| line[line.len() - 66..line.len() - 2].to_owned();
-    assert!(
-        rows[1].starts_with(&format!("  east/gate-1: numbers 1 to 4; head {}", head(&lines[9]))),
-        "{verified}"
-    );
-    assert!(
-        rows[2].starts_with(&format!("  east/gate-2: numbers 1 to 4; head {}", head(&lines[11]))),
-        "{verified}"
-    );
-
-    let mut removed = lines.clone();
-    removed.remove(5);
-    let broken = sandgate_with(&["audit", "verify", "-"], text(&removed)).violations();
-    assert!(
-        broken.starts_with("broken standard input:8: number 2 is missing before this line\n"),
-        "{broken}"
-    );
-
+    assert_eq!(rows[1], "chain 1111111111111111 of east/gate-1: numbers 1 to 4");
+    assert_eq!(rows[2], format!("  head   {}", hash(&lines[9])));
+    assert_eq!(rows[4], "chain 2222222222222222 of east/gate-2: numbers 1 to 4");
+    assert_eq!(rows[5], format!("  head   {}", hash(&lines[11])));
     let listed = sandgate_with(&["audit", "list", "--verdict", "denied", "-"], text(&lines)).fine();
     assert_eq!(listed.matches("alice").count(), 4, "lines of the log are no problem: {listed}");
+}
+
+#[test]
+fn the_replica_whose_chain_is_broken_is_named() {
+    let lines = mixed();
+    let broken = |lines: &[String]| {
+        let run = sandgate_with(&["audit", "verify", "-"], text(lines)).violations();
+        run.lines().filter(|line| line.starts_with("broken ")).collect::<Vec<_>>().join("\n")
+    };
+    let mut removed = lines.clone();
+    removed.remove(5);
+    assert_eq!(
+        broken(&removed),
+        "broken standard input:8: east/gate-2: number 2 is missing before this line"
+    );
+    let mut edited = lines.clone();
+    edited[3] = edited[3].replace("bob", "eve");
+    assert_eq!(
+        broken(&edited),
+        "broken standard input:4: east/gate-1: was edited: its hash is not that of its bytes"
+    );
+    let mut repeated = lines.clone();
+    repeated.push(lines[2].clone());
+    assert_eq!(
+        broken(&repeated),
+        "broken standard input:13: east/gate-2: number 1 stands behind number 4: it was moved or repeated"
+    );
+}
+
+#[test]
+fn a_replica_that_was_restarted_has_two_chains_and_lines_that_come_late_break_none() {
+    let (first, second) = (trail_of("gate-1", "1111111111111111"), trail_of("gate-1", "2222222222222222"));
+    // The collector delivers the end of the first start after the beginning of the second.
+    let lines = [&first[..2], &second[..3], &first[2..], &second[3..]].concat();
+    let verified = sandgate_with(&["audit", "verify", "-"], text(&lines)).fine();
+    assert!(verified.starts_with("ok: 8 lines in 2 chains\n"), "{verified}");
+    assert_eq!(verified.matches(" of east/gate-1: numbers 1 to 4\n").count(), 2, "{verified}");
 }
 
 #[test]

@@ -45,8 +45,18 @@ impl Clinic {
 
     /// Makes everything, with this policy.
     pub(crate) async fn with_spec(spec: &Value) -> Self {
+        Self::on(shared().await, spec).await
+    }
+
+    /// Makes everything in the shared control plane, after a clinic in another one.
+    pub(crate) async fn new_beside(other: Self) -> Self {
+        drop(other);
+        Self::new().await
+    }
+
+    /// Makes everything in a control plane, with this policy.
+    pub(crate) async fn on(bed: &'static ControlPlane, spec: &Value) -> Self {
         let turn = TURN.lock().await;
-        let bed = shared().await;
         let rest = bed.rest().await.unwrap();
         make_nodes(&rest).await;
         remove_configurations(&rest).await;
@@ -60,7 +70,8 @@ impl Clinic {
         let clinic = Self { bed, rest, namespace, release, sandgate, _turn: turn };
         clinic.set_up().await;
         clinic.install(&spec).await;
-        if spec["mode"].is_null() {
+        // That the API server asks sandgate shows in its audit log.
+        if spec["mode"].is_null() && clinic.bed.audit_log_file().is_file() {
             clinic.sandgate.guard(clinic.bed, &clinic.rest).await.unwrap();
         } else {
             clinic.sandgate.register(&clinic.rest).await.unwrap();
@@ -137,9 +148,7 @@ impl Clinic {
         assert_eq!(before.outcome(id), "ok", "{:#}", before.of(id));
         change(self).await;
         let after = self.findings();
-        let found = after.of(id);
-        assert_eq!(found["outcome"], "fail", "{found:#}");
-        assert_eq!(found["severity"], severity, "{found:#}");
+        let found = after.fails(id, severity);
         let [what, action] = words;
         assert!(found["what"].as_str().unwrap().contains(what), "{found:#}");
         assert!(found["action"].as_str().unwrap().contains(action), "{found:#}");
@@ -161,16 +170,13 @@ impl Clinic {
 
     /// What the chart installs.
     async fn install(&self, spec: &Value) {
-        let labels = json!({"app.kubernetes.io/name": "sandgate", "app.kubernetes.io/component": "webhook"});
-        let policy = json!({
-            "apiVersion": "sandgate.dev/v1beta1", "kind": "SandboxPolicy", "metadata": {"name": "workflow-runner"}, "spec": spec,
-        });
+        let labels = labels();
         let map = json!({
             "metadata": {"name": "sandgate-policy", "labels": {"app.kubernetes.io/part-of": "sandgate"}},
-            "data": {"policy.json": policy.to_string()},
+            "data": data(spec),
         });
         self.post(&self.of_release("/configmaps"), &map).await;
-        let container = json!({"name": "sandgate", "image": "registry.example.com/sandgate:1"});
+        let container = container(8080);
         let deployment = json!({
             "metadata": {"name": "sandgate"},
             "spec": {
@@ -183,18 +189,47 @@ impl Clinic {
         let budget = json!({"metadata": {"name": "sandgate"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}}});
         let budgets = format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", self.release);
         self.post(&budgets, &budget).await;
+        let admin = self.sandgate.replica().unwrap().admin();
         for node in NODES {
-            let name = format!("sandgate-{node}");
-            let pod = json!({
-                "metadata": {"name": name, "labels": labels},
-                "spec": {"nodeName": node, "containers": [container]},
-            });
-            self.post(&self.of_release("/pods"), &pod).await;
-            let status =
-                json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-            self.merge(&self.of_release(&format!("/pods/{name}/status")), &status).await;
+            self.make_replica(node, admin).await;
         }
     }
+
+    /// Makes a ready replica on a node, whose metrics are at this port.
+    pub(crate) async fn make_replica(&self, node: &str, admin: u16) {
+        let name = format!("sandgate-{node}");
+        let pod = json!({
+            "metadata": {"name": name, "labels": labels()},
+            "spec": {"nodeName": node, "containers": [container(admin)]},
+        });
+        self.post(&self.of_release("/pods"), &pod).await;
+        let conditions = json!([{"type": "Ready", "status": "True"}]);
+        let status = json!({"status": {"phase": "Running", "conditions": conditions}});
+        self.merge(&self.of_release(&format!("/pods/{name}/status")), &status).await;
+    }
+
+    /// Puts another policy into the ConfigMap.
+    pub(crate) async fn change_policy(&self, spec: &Value) {
+        self.merge(&self.of_release("/configmaps/sandgate-policy"), &json!({"data": data(spec)})).await;
+    }
+}
+
+/// The labels of sandgate's Pods.
+fn labels() -> Value {
+    json!({"app.kubernetes.io/name": "sandgate", "app.kubernetes.io/component": "webhook"})
+}
+
+fn container(admin: u16) -> Value {
+    let ports = json!([{"name": "admin", "containerPort": admin}]);
+    json!({"name": "sandgate", "image": "registry.example.com/sandgate:1", "ports": ports})
+}
+
+/// The data of a ConfigMap with a policy.
+fn data(spec: &Value) -> Value {
+    let policy = json!({
+        "apiVersion": "sandgate.dev/v1beta1", "kind": "SandboxPolicy", "metadata": {"name": "workflow-runner"}, "spec": spec,
+    });
+    json!({"policy.json": policy.to_string()})
 }
 
 /// Makes the nodes anew, and a network plugin.
@@ -263,6 +298,14 @@ impl Findings {
             .iter()
             .find(|finding| finding["id"] == id)
             .unwrap_or_else(|| panic!("no check {id}: {:#?}", self.0))
+    }
+
+    /// Asserts that a check fails with this severity, and returns its finding.
+    #[track_caller]
+    pub(crate) fn fails(&self, id: &str, severity: &str) -> &Value {
+        let found = self.of(id);
+        assert_eq!((&found["outcome"], &found["severity"]), (&json!("fail"), &json!(severity)), "{found:#}");
+        found
     }
 
     #[track_caller]

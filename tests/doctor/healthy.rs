@@ -107,8 +107,7 @@ async fn a_field_of_a_newer_kubernetes_is_named_before_the_upgrade() {
     let path = folder.path().join("api__v1_openapi.json");
     fs::write(&path, document.to_string()).unwrap();
     let findings = clinic.doctor(&["--openapi", path.to_str().unwrap(), "-o", "json"]).findings();
-    let found = findings.of("pod-schema");
-    assert_eq!((&found["outcome"], &found["severity"]), (&json!("fail"), &json!("medium")), "{found:#}");
+    let found = findings.fails("pod-schema", "medium");
     assert!(found["what"].as_str().unwrap().contains("PodSpec.escapeHatch"), "{found:#}");
     assert!(found["action"].as_str().unwrap().contains("upgrade sandgate before Kubernetes"), "{found:#}");
 }

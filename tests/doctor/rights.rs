@@ -12,33 +12,27 @@ const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sandgate");
 #[tokio::test]
 async fn each_right_to_change_what_the_sandbox_depends_on_is_named() {
     let clinic = Clinic::new().await;
-    for (id, group, resource) in [
-        ("who-edits-webhooks", "admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-        ("who-edits-runtime-classes", "node.k8s.io", "runtimeclasses"),
-        ("who-edits-policies", "", "configmaps"),
-    ] {
-        let role = json!({
-            "metadata": {"name": "editor"},
-            "rules": [{"apiGroups": [group], "resources": [resource], "verbs": ["update"]}],
-        });
-        let binding = json!({
-            "metadata": {"name": "editor"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "editor"},
-            "subjects": [{"kind": "User", "name": "mallory", "apiGroup": "rbac.authorization.k8s.io"}],
-        });
-        clinic
-            .breaks(id, "high", ["User mallory may", "--accept"], async |clinic| {
-                clinic.post(&format!("{RBAC}/clusterroles"), &role).await;
-                clinic.post(&format!("{RBAC}/clusterrolebindings"), &binding).await;
-            })
-            .await;
-        clinic.delete(&format!("{RBAC}/clusterrolebindings/editor")).await;
-        clinic.delete(&format!("{RBAC}/clusterroles/editor")).await;
-    }
+    let words = ["User mallory may", "--accept"];
+    clinic
+        .breaks("who-edits-webhooks", "high", words, async |clinic| {
+            clinic.let_edit("admissionregistration.k8s.io", "validatingwebhookconfigurations").await;
+        })
+        .await;
+    clinic.end_editing().await;
+    clinic
+        .breaks("who-edits-runtime-classes", "high", words, async |clinic| {
+            clinic.let_edit("node.k8s.io", "runtimeclasses").await;
+        })
+        .await;
+    clinic.end_editing().await;
+    clinic
+        .breaks("who-edits-policies", "high", words, async |clinic| clinic.let_edit("", "configmaps").await)
+        .await;
+    clinic.end_editing().await;
 }
 
 /// The rules of the chart's roles, one for each right: in the cluster, or in the namespace of sandgate.
-async fn rights_of_the_chart() -> Vec<(bool, Value)> {
+pub(crate) async fn rights_of_the_chart() -> Vec<(bool, Value)> {
     let command = ["template", "sandgate", CHART, "--values", &format!("{CHART}/ci/defaults-values.yaml")];
     let rendered = helm(&[&command[..], &["--show-only", "templates/doctor.yaml"]].concat()).await.unwrap();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.expect_success()).unwrap();
@@ -64,8 +58,28 @@ async fn rights_of_the_chart() -> Vec<(bool, Value)> {
 }
 
 impl Clinic {
+    /// Lets a user update objects of a kind.
+    async fn let_edit(&self, group: &str, resource: &str) {
+        let role = json!({
+            "metadata": {"name": "editor"},
+            "rules": [{"apiGroups": [group], "resources": [resource], "verbs": ["update"]}],
+        });
+        let binding = json!({
+            "metadata": {"name": "editor"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "editor"},
+            "subjects": [{"kind": "User", "name": "mallory", "apiGroup": "rbac.authorization.k8s.io"}],
+        });
+        self.post(&format!("{RBAC}/clusterroles"), &role).await;
+        self.post(&format!("{RBAC}/clusterrolebindings"), &binding).await;
+    }
+
+    async fn end_editing(&self) {
+        self.delete(&format!("{RBAC}/clusterrolebindings/editor")).await;
+        self.delete(&format!("{RBAC}/clusterroles/editor")).await;
+    }
+
     /// Makes a service account, and returns its kubeconfig.
-    async fn account(&self) -> PathBuf {
+    pub(crate) async fn account(&self) -> PathBuf {
         let accounts = self.of_release("/serviceaccounts");
         self.post(&accounts, &json!({"metadata": {"name": "doctor"}})).await;
         let token = self.post(&format!("{accounts}/doctor/token"), &json!({"spec": {}})).await;
@@ -80,7 +94,7 @@ impl Clinic {
     }
 
     /// Gives the account these rights and no others.
-    async fn give(&self, rights: &[&(bool, Value)]) {
+    pub(crate) async fn give(&self, rights: &[&(bool, Value)]) {
         let rules = |of_cluster: bool| -> Vec<&Value> {
             rights
                 .iter()
@@ -102,7 +116,7 @@ impl Clinic {
 }
 
 /// What the doctor asks for in a namespace is no right of the chart's roles.
-fn dry_runs() -> (bool, Value) {
+pub(crate) fn dry_runs() -> (bool, Value) {
     (true, json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}))
 }
 

@@ -51,6 +51,7 @@ pub(super) static SECCOMP: Rule = Rule {
     why: "Seccomp limits the system calls that reach the kernel. The policy's first profile is filled for the Pod \
           if none is set. The legacy annotations, which old clusters obey, must not contradict it.",
     references: &[
+        "Pod Security Standards, Baseline: Seccomp",
         "Pod Security Standards, Restricted: Seccomp",
         "CIS Kubernetes Benchmark 1.12, 5.6.2: Ensure that the seccomp profile is set to docker/default in your Pod definitions",
         "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",

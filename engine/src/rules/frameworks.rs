@@ -1,4 +1,7 @@
 //! The published frameworks whose controls the rules carry out, as references of rules name them.
+//!
+//! Numbers and titles are those of one edition of each, which [`Framework::edition`] names. A new edition is a new name, so
+//! that a report of last year still names the controls that it meant.
 
 use super::Rule;
 
@@ -31,6 +34,28 @@ impl Framework {
             Self::NsaCisa => "NSA/CISA Kubernetes Hardening Guide 1.2",
             Self::Nist800190 => "NIST SP 800-190",
             Self::Kubescape => "Kubescape",
+        }
+    }
+
+    /// Returns the edition that numbers and titles are of, as a sentence.
+    #[must_use]
+    pub fn edition(self) -> &'static str {
+        match self {
+            Self::PodSecurityStandards => {
+                "The page of Kubernetes 1.36, whose level Baseline has Host Probes / Lifecycle Hooks since 1.34."
+            }
+            Self::Cis => {
+                "Version 1.12, chapter 5. Editions with a 5.2.13, such as 1.23, have one control more behind 5.2.8, so that \
+                 their numbers from there on are one higher."
+            }
+            Self::NsaCisa => "Version 1.2 of August 2022. It numbers nothing; the controls are its headings.",
+            Self::Nist800190 => {
+                "The publication of September 2017, chapter 4 (countermeasures). Chapter 3 has the risks under the same last \
+                 numbers."
+            }
+            Self::Kubescape => {
+                "The control library of Kubescape, whose ids do not change between its versions."
+            }
         }
     }
 
@@ -115,6 +140,39 @@ mod tests {
         for number in 2..=12 {
             assert!(labels.contains(&format!("CIS 5.2.{number}")), "{number}");
         }
+    }
+
+    #[test]
+    fn every_control_of_the_pod_security_standards_has_a_rule() {
+        const BASELINE: [&str; 12] = [
+            "HostProcess",
+            "Host Namespaces",
+            "Privileged Containers",
+            "Capabilities",
+            "HostPath Volumes",
+            "Host Ports",
+            "Host Probes / Lifecycle Hooks",
+            "AppArmor",
+            "SELinux",
+            "/proc Mount Type",
+            "Seccomp",
+            "Sysctls",
+        ];
+        const RESTRICTED: [&str; 6] = [
+            "Volume Types",
+            "Privilege Escalation",
+            "Running as Non-root",
+            "Running as Non-root user",
+            "Seccomp",
+            "Capabilities",
+        ];
+        let mut wanted: Vec<String> = BASELINE.iter().map(|control| format!("Baseline: {control}")).collect();
+        wanted.extend(RESTRICTED.iter().map(|control| format!("Restricted: {control}")));
+        let mut found: Vec<&str> =
+            rules::ALL.iter().flat_map(|rule| rule.controls(Framework::PodSecurityStandards)).collect();
+        (found.sort_unstable(), wanted.sort_unstable());
+        found.dedup();
+        assert_eq!(found, wanted);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) static RUNTIME_CLASS: Rule = Rule {
           into the Pod and would remain.",
     references: &[
         "NSA/CISA Kubernetes Hardening Guide 1.2, Hardening container environments",
-        "NIST SP 800-190, 4.5.2: Use of a shared kernel",
+        "NIST SP 800-190, 4.5.2: Shared kernel",
         "NIST SP 800-190, 4.4.1: Vulnerabilities within the runtime software",
         "Kubescape, C-0297: Agent Sandbox hardened runtime class",
         "https://kubernetes.io/docs/concepts/containers/runtime-class/",

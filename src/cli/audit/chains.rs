@@ -1,20 +1,22 @@
 //! The chains of a trail: each replica, and each start of one that writes to standard output, has its own.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::Deserialize;
 
 use super::lines::{COMPRESSED, Line, MAX_LINE_BYTES, is_log_line};
 use crate::audit::{
     Notice, NoticeLine,
-    chain::{Hash, Seal},
+    chain::{ChainId, Hash, Seal},
 };
 
-/// Follows several chains from line to line. A line belongs to the chain whose last line it carries the hash of; one that
-/// follows no line belongs to the chain of its replica, where something is missing, or begins one.
+/// Follows several chains from line to line. A line belongs to the chain that it names. A line of schema 1 names none: it
+/// belongs to the chain whose last line it carries the hash of, else to that of its replica, or begins one.
 #[derive(Default)]
 pub(super) struct Chains {
     pub(super) all: Vec<Chain>,
+    /// The places of the chains that have an id.
+    by_id: HashMap<ChainId, usize>,
     /// The place of the chain of the line before.
     latest: usize,
     /// A line without a seal. The next line may have a notice that it was torn.
@@ -32,6 +34,8 @@ pub(super) struct Chains {
 
 /// One chain.
 pub(super) struct Chain {
+    /// The id that its lines have; `None` if all are of schema 1.
+    pub(super) id: Option<ChainId>,
     /// The replica that wrote it, once a line has named it.
     pub(super) writer: Option<Writer>,
     /// The number of the first line.
@@ -123,10 +127,7 @@ impl Chains {
         self.lines += 1;
         self.handle_notice(text);
         self.end_file();
-        if !seal.holds {
-            self.found.push(format!("{}: was edited: its hash is not that of its bytes", place()));
-        }
-        self.append(seal, text, place);
+        self.append(seal, text, place());
         seal.holds.then_some(seal)
     }
 
@@ -159,38 +160,65 @@ impl Chains {
         }
     }
 
-    fn append(&mut self, seal: Seal, text: &[u8], place: &dyn Fn() -> String) {
-        let here = Last { seq: seal.link.seq, hash: seal.link.hash, is_edited: !seal.holds, place: place() };
-        match self.chain_of(seal, text) {
-            Some(position) => {
-                self.latest = position;
-                let chain = &mut self.all[position];
-                if chain.writer.is_none() {
-                    chain.writer = Writer::of(text);
-                }
-                self.found.extend(chain.append(seal, here));
-            }
-            None if self.all.len() == MAX_CHAINS => {
-                self.found.push(format!("{}: begins chain {}, too many", here.place, MAX_CHAINS + 1));
-            }
-            None => {
-                self.latest = self.all.len();
-                self.all.push(Chain { writer: Writer::of(text), begins: seal.link.seq, last: here });
-            }
+    fn append(&mut self, seal: Seal, text: &[u8], place: String) {
+        let Seal { chain: id, seq, hash, holds, .. } = seal;
+        let here = Last { seq, hash, is_edited: !holds, place };
+        let known = self.chain_of(seal, text);
+        if known.is_none() && self.all.len() == MAX_CHAINS {
+            self.found.push(format!("{}: begins chain {}, too many", here.place, MAX_CHAINS + 1));
+            return;
         }
+        let mut problems = Vec::new();
+        let place = here.place.clone();
+        if !holds {
+            problems.push("was edited: its hash is not that of its bytes".to_owned());
+        }
+        let position = known.unwrap_or(self.all.len());
+        match self.all.get_mut(position) {
+            Some(chain) => {
+                // What an edited line names may be what was edited.
+                if holds {
+                    chain.writer = chain.writer.take().or_else(|| Writer::of(text));
+                    chain.id = chain.id.or(id);
+                }
+                problems.extend(chain.append(seal, here));
+            }
+            None => self.all.push(Chain {
+                id: id.filter(|_| holds),
+                writer: Writer::of(text).filter(|_| holds),
+                begins: seq,
+                last: here,
+            }),
+        }
+        if let Some(id) = id.filter(|_| holds) {
+            self.by_id.insert(id, position);
+        }
+        self.latest = position;
+        let writer = self.all[position].writer.as_ref();
+        let of = writer.map(|writer| format!("{writer}: ")).unwrap_or_default();
+        self.found.extend(problems.into_iter().map(|problem| format!("{place}: {of}{problem}")));
     }
 
     /// Returns the place of the chain that a line belongs to; `None` if it begins one.
     fn chain_of(&self, seal: Seal, text: &[u8]) -> Option<usize> {
-        let follows =
-            |position: &usize| self.all.get(*position).is_some_and(|chain| chain.last.hash == seal.previous);
-        let is_first = seal.holds && seal.is_first();
-        if self.all.is_empty() || is_first {
+        let named = seal.chain.and_then(|id| self.by_id.get(&id)).copied();
+        if (seal.holds && named.is_some()) || self.all.is_empty() {
+            return named;
+        }
+        if seal.holds && seal.is_first() {
             return None;
         }
+        // A chain of schema 1 may be continued by lines with an id.
+        let is_new = seal.holds && seal.chain.is_some();
+        let follows = |position: &usize| {
+            let chain = self.all.get(*position);
+            chain.is_some_and(|chain| chain.last.hash == seal.previous && (!is_new || chain.id.is_none()))
+        };
         let connected = Some(self.latest).filter(follows);
-        if let Some(position) = connected.or_else(|| (0..self.all.len()).rev().find(|it| follows(it))) {
-            return Some(position);
+        let connected = connected.or_else(|| (0..self.all.len()).rev().find(|position| follows(position)));
+        // Whatever chain an edited line names, its place is behind the line that it has the hash of.
+        if is_new || connected.is_some() || named.is_some() {
+            return connected.or(named);
         }
         let Some(writer) = Writer::of(text) else { return Some(self.latest) };
         let is_of = |chain: &Chain| chain.writer.as_ref() == Some(&writer);
@@ -205,30 +233,27 @@ impl Chains {
 impl Chain {
     /// Takes the next line, and returns what is wrong with its place.
     fn append(&mut self, seal: Seal, here: Last) -> Option<String> {
-        let Seal { link, previous, holds } = seal;
+        let Seal { seq, previous, holds, .. } = seal;
         let last = &self.last;
         let next = last.seq + 1;
         if previous == last.hash && (!holds || last.is_edited) {
             // Whatever number an edited line has, this is its place.
-            self.last = Last { seq: if holds { link.seq } else { next }, ..here };
+            self.last = Last { seq: if holds { seq } else { next }, ..here };
             return None;
         }
-        if link.seq < next {
-            let (at, seq, after) = (here.place, link.seq, last.seq);
-            return Some(format!(
-                "{at}: number {seq} stands behind number {after}: it was moved or repeated"
-            ));
+        if seq < next {
+            let after = last.seq;
+            return Some(format!("number {seq} stands behind number {after}: it was moved or repeated"));
         }
         let mut problem = None;
-        if link.seq > next {
-            let missing = match link.seq - 1 {
+        if seq > next {
+            let missing = match seq - 1 {
                 one if one == next => format!("number {one} is"),
                 up_to => format!("numbers {next} to {up_to} are"),
             };
-            problem = Some(format!("{}: {missing} missing before this line", here.place));
+            problem = Some(format!("{missing} missing before this line"));
         } else if holds && !last.is_edited && previous != last.hash {
-            let (at, before) = (&here.place, &last.place);
-            problem = Some(format!("{at}: follows another line than {before}: one of them was replaced"));
+            problem = Some(format!("follows another line than {}: one of them was replaced", last.place));
         }
         self.last = here;
         problem
@@ -250,7 +275,7 @@ mod tests {
     use crate::{audit::chain::Link, cli::audit::lines::Lines};
 
     fn trail(records: usize) -> Vec<String> {
-        let (mut link, mut out) = (Link::default(), Vec::new());
+        let (mut link, mut out) = (Link::begin(ChainId::draw()), Vec::new());
         for number in 1..=records {
             link.seal(format!(r#"{{"user":"u{number}"}}"#).as_bytes(), &mut out);
         }
@@ -325,7 +350,7 @@ mod tests {
     #[test]
     fn a_line_with_a_new_hash_does_not_fit_the_next_one() {
         let mut lines = trail(5);
-        let (mut link, mut forged) = (Seal::read(lines[1].as_bytes()).unwrap().link, Vec::new());
+        let (mut link, mut forged) = (Seal::read(lines[1].as_bytes()).unwrap().link(), Vec::new());
         link.seal(br#"{"user":"forger"}"#, &mut forged);
         lines[2] = String::from_utf8(forged).unwrap().trim_end().into();
         assert_eq!(found(&lines), ["f:4: follows another line than f:3: one of them was replaced"]);
@@ -356,7 +381,7 @@ mod tests {
 
     /// The lines of a replica, which begin with a notice as those of a process on standard output do.
     fn trail_of(instance: &str, records: usize) -> Vec<String> {
-        let (mut link, mut out) = (Link::default(), Vec::new());
+        let (mut link, mut out) = (Link::begin(ChainId::draw()), Vec::new());
         let started =
             format!(r#"{{"time":"2026-11-24T12:00:00Z","notice":"started","version":"{instance}"}}"#);
         link.seal(started.as_bytes(), &mut out);
@@ -391,23 +416,69 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_replicas_in_any_order_belong_to_the_chain_that_they_name() {
+        // A collector that delivers the lines of one replica much later than those of the other.
+        let (one, other) = (trail_of("a", 5), trail_of("b", 5));
+        let lines = [&one[..2], &other[..], &one[2..]].concat();
+        assert_eq!(found(&lines), Vec::<String>::new());
+        // The line that follows a missing one has no neighbour by its hash, and no verdict by which to know its replica.
+        let notice = r#"{"time":"2026-11-24T12:00:00Z","notice":"dropped","records":3}"#;
+        let (mut link, mut out) = (Seal::read(one[5].as_bytes()).unwrap().link(), Vec::new());
+        link.seal(b"{}", &mut Vec::new());
+        link.seal(notice.as_bytes(), &mut out);
+        let notice = String::from_utf8(out).unwrap().trim_end().to_owned();
+        let lines = [&one[..], &other[..], &[notice]].concat();
+        assert_eq!(found(&lines), ["f:13: eu/a: number 7 is missing before this line"]);
+    }
+
+    #[test]
+    fn a_chain_of_schema_1_goes_on_with_an_id() {
+        let mut old: Vec<String> = Vec::new();
+        let mut previous = "0".repeat(64);
+        for number in 1..=3 {
+            let text = format!(r#"{{"user":"u","schema":1,"seq":{number},"previous":"{previous}""#);
+            let digest = <sha2::Sha256 as sha2::Digest>::digest(&text);
+            previous = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+            old.push(format!(r#"{text},"hash":"{previous}"}}"#));
+        }
+        let (mut link, mut out) = (Seal::read(old[2].as_bytes()).unwrap().link(), Vec::new());
+        (0..3).for_each(|_| link.seal(br#"{"user":"u"}"#, &mut out));
+        old.extend(String::from_utf8(out).unwrap().lines().map(Into::into));
+        assert_eq!(found(&old), Vec::<String>::new());
+        old.remove(3);
+        assert_eq!(found(&old), ["f:4: number 4 is missing before this line"]);
+    }
+
+    #[test]
+    fn a_line_whose_chain_was_edited_is_named_once() {
+        let (one, other) = (trail_of("a", 4), trail_of("b", 4));
+        let id = |line: &str| Seal::read(line.as_bytes()).unwrap().chain.unwrap().to_string();
+        let mut lines = mixed(&one, &other);
+        for foreign in [id(&other[0]), "0123456789abcdef".into()] {
+            lines[6] = one[2].replace(&id(&one[0]), &foreign);
+            assert_eq!(found(&lines), ["f:7: eu/a: was edited: its hash is not that of its bytes"]);
+        }
+    }
+
+    #[test]
     fn what_one_of_two_replicas_lost_is_named() {
         let (one, other) = (trail_of("a", 5), trail_of("b", 5));
         let lines = mixed(&one, &other);
-        for gone in [3, 5, 6, 8, 9] {
+        for (gone, replica) in [(3, "a"), (5, "b"), (6, "a"), (8, "b"), (9, "a")] {
             let mut lines = lines.clone();
             lines.remove(gone);
             let found = found(&lines);
-            assert!(
-                matches!(&found[..], [one] if one.ends_with("is missing before this line")),
-                "{gone}: {found:?}"
-            );
+            let wanted = format!(": eu/{replica}: number {} is missing before this line", gone / 3 + 1);
+            assert!(matches!(&found[..], [one] if one.ends_with(&wanted)), "{gone}: {found:?}");
         }
         let mut edited = lines.clone();
         edited[8] = edited[8].replace("\"u2\"", "\"U2\"");
-        assert_eq!(found(&edited), ["f:9: was edited: its hash is not that of its bytes"]);
+        assert_eq!(found(&edited), ["f:9: eu/b: was edited: its hash is not that of its bytes"]);
         let mut repeated = lines;
         repeated.push(one[2].clone());
-        assert_eq!(found(&repeated), ["f:19: number 3 stands behind number 6: it was moved or repeated"]);
+        assert_eq!(
+            found(&repeated),
+            ["f:19: eu/a: number 3 stands behind number 6: it was moved or repeated"]
+        );
     }
 }

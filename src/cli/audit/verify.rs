@@ -21,8 +21,8 @@ use sandgate_engine::text::sanitize;
 ///
 /// Each line carries the hash of the one before. Files are put in the order of their first records, so that a rotated
 /// set can be given as sandgate-audit.jsonl*. There is no key in a hash: who rewrites all lines up to the last one is
-/// found only by --head, with a hash that was kept elsewhere. Lines of several replicas in one stream are distinguished, and
-/// lines of sandgate's own log between them are counted.
+/// found only by --head, with a hash that was kept elsewhere. Lines of several replicas in one stream are distinguished by
+/// the chain that each names, and lines of sandgate's own log between them are counted.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 the chain is whole, 1 it is not, 2 it cannot be read.")]
 pub(in crate::cli) struct VerifyArgs {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CliError> {
         while lines.advance()? {
             let seal = chains.read(lines.line(), &|| lines.place());
             if let (Some(head), Some(seal)) = (&mut head, seal) {
-                head.check(seal.link.hash);
+                head.check(seal.hash);
             }
             // Each time that the bar is suspended it is drawn anew.
             if !chains.found.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
         let mut lines = Lines::open(path, &hidden)?;
         let mut first = 0;
         while first == 0 && lines.advance()? {
-            first = sealed(lines.line()).map_or(0, |seal| seal.link.seq);
+            first = sealed(lines.line()).map_or(0, |seal| seal.seq);
         }
         ordered.push((first, path.clone()));
     }
@@ -115,37 +115,32 @@ fn problem(text: &str) -> String {
 /// Returns the verdict, and the head of each chain: what has to be kept elsewhere.
 fn summary(chains: &Chains, problems: usize) -> String {
     let Chains { all, lines, dropped, log_lines, .. } = chains;
-    let verdict = match problems {
-        0 => paint(GOOD, "ok"),
-        some => paint(BAD, count(some, "problem")),
+    let (word, style) = match problems {
+        0 => ("ok".into(), GOOD),
+        some => (count(some, "problem"), BAD),
     };
-    let mut text = format!("{verdict}: {}", count(*lines, "line"));
-    let mut add = |words: String| text.push_str(&words);
-    let notices = |add: &mut dyn FnMut(String)| {
-        if *dropped > 0 {
-            let dropped = usize::try_from(*dropped).unwrap_or(usize::MAX);
-            add(format!(", with notices of {} that could not be written", count(dropped, "record")));
-        }
-        if *log_lines > 0 {
-            add(format!(", between {} of the log", count(*log_lines, "line")));
-        }
-    };
-    let head = |Chain { last, .. }: &Chain| format!("head {}, as a metric {}", last.hash, last.hash.short());
-    if let [chain] = all.as_slice() {
-        add(format!(" from number {} to {}", chain.begins, chain.last.seq));
-        notices(&mut add);
-        add(format!("; {}\n", head(chain)));
-        return text;
+    let mut verdict = count(*lines, "line");
+    if all.len() > 1 {
+        verdict += &format!(" in {} chains", all.len());
     }
-    add(format!(" in {} chains", all.len()));
-    notices(&mut add);
-    add("\n".into());
-    for chain in all {
-        let of = chain.writer.as_ref().map(|writer| format!("{writer}: ")).unwrap_or_default();
-        let (begins, last) = (chain.begins, chain.last.seq);
-        add(format!("  {}numbers {begins} to {last}; {}\n", sanitize(&of), head(chain)));
+    if *dropped > 0 {
+        let dropped = usize::try_from(*dropped).unwrap_or(usize::MAX);
+        verdict += &format!(", with notices of {} that could not be written", count(dropped, "record"));
     }
-    text
+    if *log_lines > 0 {
+        verdict += &format!(", between {} of the log", count(*log_lines, "line"));
+    }
+    let verdict = fit(verdict, word.len() + 2, 4);
+    let heads = all.iter().map(head_of).collect::<String>();
+    format!("{}: {verdict}\n{heads}", paint(style, word))
+}
+
+/// Returns the name of a chain, and its head in both forms.
+fn head_of(Chain { id, writer, begins, last }: &Chain) -> String {
+    let id = id.map_or_else(|| "chain of schema 1".into(), |id| format!("chain {id}"));
+    let of = writer.as_ref().map(|writer| format!(" of {}", sanitize(&writer.to_string())));
+    let name = fit(format!("{id}{}: numbers {begins} to {}", of.unwrap_or_default(), last.seq), 0, 4);
+    format!("{name}\n  head   {}\n  metric {}\n", last.hash, last.hash.short())
 }
 
 /// A hash that must be there.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::http::{Request, header};
+use axum::http::{Request, StatusCode, header};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -166,7 +166,10 @@ async fn remove(reader: &Reader, namespace: &str, pod: &str) -> Read<()> {
     let request = Request::delete(path).body(Body::empty()).map_err(|error| failed(error.to_string()))?;
     let answer = reader.send(request).await.map_err(&failed)?;
     match answer.status {
-        status if status.is_success() || status.as_u16() == 404 => Ok(()),
+        status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+        StatusCode::FORBIDDEN => {
+            Err(failed(format!("missing right {}", Right::to("delete", PODS, Some(namespace)))))
+        }
         status => Err(failed(message(status, &answer.body))),
     }
 }

@@ -153,19 +153,33 @@ impl ControlPlane {
     /// # Errors
     /// Returns the errors of [`ApiServer::start`].
     pub async fn start() -> Result<Self> {
+        Self::start_flagged(|_| Ok(Vec::new())).await
+    }
+
+    /// Starts all of it, the API server with further flags, which may name files in the folder that `flags` gets.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::start`] and of `flags`.
+    pub async fn start_flagged(flags: impl FnOnce(&Path) -> Result<Vec<String>>) -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        let bed = Self::start_in(Host::Machine, folder, guard).await?;
+        let flags = flags(&folder)?;
+        let bed = Self::start_in(Host::Machine, folder, guard, flags).await?;
         create_runtime_classes(&bed.rest().await?).await?;
         Ok(bed)
     }
 
     /// The same elsewhere, and without a RuntimeClass. `guard` lives as long.
-    pub(super) async fn start_in(host: Host, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
+    pub(super) async fn start_in(
+        host: Host,
+        folder: PathBuf,
+        guard: Option<Child>,
+        flags: Vec<String>,
+    ) -> Result<Self> {
         let version = Version::chosen()?;
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
-        let apiserver = ApiServer::start_in(host, version, folder, guard, Vec::new()).await?;
+        let apiserver = ApiServer::start_in(host, version, folder, guard, flags).await?;
         let rest = apiserver.rest().await?;
         // The controller manager ends if the API server does not say that it is healthy within ten seconds. Its own
         // roles are the last of what it waits for.

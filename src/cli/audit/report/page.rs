@@ -120,6 +120,8 @@ struct Integrity {
 
 struct ChainRow {
     writer: Sanitized,
+    /// Empty in a chain of schema 1.
+    id: String,
     begins: u64,
     ends: u64,
     head: String,
@@ -222,6 +224,7 @@ impl Integrity {
     fn new(chains: &Chains) -> Self {
         let row = |chain: &Chain| ChainRow {
             writer: chain.writer.as_ref().map(|writer| (&*writer.to_string()).into()).unwrap_or_default(),
+            id: chain.id.map(|id| id.to_string()).unwrap_or_default(),
             begins: chain.begins,
             ends: chain.last.seq,
             head: chain.last.hash.to_string(),

@@ -63,7 +63,9 @@ impl Cluster {
         let (folder, guard) = work_folder()?;
         progress("starting the namespaces and the control plane …");
         let namespaces = Arc::new(Namespaces::start(&folder).await?);
-        let bed = ControlPlane::start_in(Host::Namespaces(Arc::clone(&namespaces)), folder, guard).await?;
+        let bed =
+            ControlPlane::start_in(Host::Namespaces(Arc::clone(&namespaces)), folder, guard, Vec::new())
+                .await?;
         progress("starting the node …");
         let node = Node::start(&programs, &namespaces, bed.folder()).await?;
         let cluster = Self { node: Some(node).into(), bed, programs, namespaces };
