@@ -14,6 +14,8 @@ FUZZ_SECONDS ?= 1800
 FUZZ_TARGETS ?= review head pod policy policy_pod patch quantity yaml workload image path pattern cel certificates audit trace
 # How long `make ha` watches after each disturbance, in seconds.
 HA_SECONDS ?= 20
+# How long `make soak` goes on disturbing a real cluster, in seconds.
+SOAK_SECONDS ?= 3600
 # 1 makes `make versions` try every minor version.
 ALL ?=
 # An archive of `make image` for `make cluster`; without it, what cargo builds for tests.
@@ -21,7 +23,7 @@ IMAGE ?=
 export CARGO_BUILD_JOBS = $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev-certs build image run test versions demo cluster cluster-down attack attack-matrix node-cost bench bench-compare prove prove-backstop ha fuzz mutants chart book book-pages reproduce arm64 lint clean
+.PHONY: help dev-certs build image run test versions demo cluster cluster-down engines soak attack attack-matrix node-cost bench bench-compare prove prove-backstop ha fuzz mutants chart book book-pages reproduce arm64 lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,14 @@ cluster: ## A real cluster with gVisor and sandgate, in namespaces of its own (r
 cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
+
+engines: ## Run real engines under their presets on a real cluster (root on Linux; builds them from Go modules, once)
+	$(CARGO) build --locked
+	SANDGATE_ENGINES=1 $(CARGO) test --locked --test node -- engines --nocapture
+
+soak: ## Roll, rotate and restart everything of a real cluster again and again, and count escapes (SOAK_SECONDS=3600)
+	$(CARGO) build --locked
+	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- healing --nocapture
 
 attack: ## Replay the known attacks on a release build under the chart's memory limit, and print what happened
 	$(CARGO) build --release --locked --bin sandgate
@@ -117,7 +127,7 @@ arm64: ## Cross-compile the binary for arm64, and run it under qemu (needs gcc-a
 lint: ## Check format, lints and the dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
-	rustfmt --check --edition 2024 tests/node/attack_surface/probe/main.rs benches/node_cost/work/main.rs
+	rustfmt --check --edition 2024 tests/node/attack_surface/probe/main.rs tests/node/hoard/main.rs benches/node_cost/work/main.rs
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@for script in scripts/* .ci/run; do bash -n "$$script" || exit 1; done
 	@for crate in ring openssl-sys native-tls; do \

@@ -77,7 +77,7 @@ const ROOT_AGENTS: &str = "extends: preset/agent-sandbox, containers: [], securi
     runAsGroup: {default: null, min: 0}, root: {runtimeClasses: [gvisor], userNamespace: true}, \
     capabilities: {add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]}, readOnlyRootFilesystem: false}";
 
-const FIXTURES: [Fixture; 88] = [
+const FIXTURES: [Fixture; 89] = [
     admitted("engines/airflow-executor", AIRFLOW),
     admitted("engines/airflow-kpo-plain", AIRFLOW),
     admitted("engines/airflow-kpo-xcom", AIRFLOW),
@@ -119,6 +119,7 @@ const FIXTURES: [Fixture; 88] = [
     admitted("engines/tekton-sidecar", TEKTON),
     admitted("engines/tekton-taskrun", TEKTON),
     admitted("engines/tekton-workspace-pvc", TEKTON),
+    admitted("engines/vllm", "extends: preset/gpu-serving"),
     admitted("engines/woodpecker", DRONE),
     admitted("agents/01-agent-sandbox", AGENTS),
     admitted("agents/02-agent-sandbox-warm", AGENTS),
@@ -365,6 +366,35 @@ fn the_token_of_argo_reaches_argoexec_and_never_the_container_of_the_user() {
             let is_argoexec = container["image"].as_str().unwrap().starts_with("quay.io/argoproj/argoexec");
             assert_eq!(has_token(container), is_argoexec, "{}: {message}", container["name"]);
         }
+    }
+}
+
+/// What the preset of model servers opens is for Pods with a GPU, one of them, and under gVisor.
+#[test]
+fn model_server_without_a_gpu_or_with_more_is_denied() {
+    let fixture = all().find(|fixture| fixture.file == "engines/vllm").unwrap();
+    let variants: [(&str, Attack); 4] = [
+        ("restart-policy", |pod| {
+            for list in ["limits", "requests"] {
+                pod["spec"]["containers"][0]["resources"][list]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("nvidia.com/gpu");
+            }
+        }),
+        ("resource-kinds", |pod| {
+            pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] = json!("8")
+        }),
+        ("runtime-class", |pod| pod["spec"]["runtimeClassName"] = json!("nvidia")),
+        ("volume-types", |pod| {
+            pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = json!("payroll");
+        }),
+    ];
+    for (rule, variant) in variants {
+        let mut pod = fixture.pod();
+        variant(&mut pod);
+        let (outcome, rules, message, _) = send(&fixture.policies(), Endpoint::Mutate, &pod);
+        assert!(outcome == Outcome::Denied && rules.iter().any(|found| found == rule), "{rule}: {message}");
     }
 }
 

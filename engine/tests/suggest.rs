@@ -96,6 +96,7 @@ fn each_engine_gets_the_preset_that_is_meant_for_it() {
         ("engines/jenkins-maven", "jenkins", 0),
         ("engines/job-gpu", "gpu-jobs", 0),
         ("engines/tekton-taskrun", "tekton", 0),
+        ("engines/vllm", "gpu-serving", 0),
         ("agents/01-agent-sandbox", "agent-sandbox", 0),
         ("agents/08-coder", "coder", 0),
     ] {

@@ -8,6 +8,8 @@
 mod attack_surface;
 mod attacks;
 mod doctor;
+mod engines;
+mod exhaustion;
 mod healing;
 mod kubectl;
 mod limits;
@@ -17,6 +19,7 @@ mod requirements;
 mod running;
 mod shared;
 mod watching;
+mod writes;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         attack_surface::tests(),
         attacks::tests(),
         doctor::tests(),
+        engines::tests(),
+        exhaustion::tests(),
         healing::tests(),
         kubectl::tests(),
         limits::tests(),
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
         requirements::tests(),
         running::tests(),
         watching::tests(),
+        writes::tests(),
     ];
     run(modules.into_iter().flatten().map(|test| test.requires(missing.clone())).collect())
 }

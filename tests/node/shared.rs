@@ -3,6 +3,7 @@
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::engines;
 use testbed::{Cluster, Rest, Result, program};
 
 /// The namespace of the built-in policy.
@@ -41,6 +42,7 @@ async fn started() -> &'static Cluster {
 
 async fn start() -> Result<Cluster> {
     let cluster = Cluster::start().await?;
+    engines::prepare(&cluster).await?;
     cluster.install_sandgate(&program()?).await?;
     cluster.until_validated().await?;
     // What an attacker would like.

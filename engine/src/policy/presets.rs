@@ -1,7 +1,7 @@
 //! The policies that come with the program, one for each known engine.
 
 /// Name and text of every preset, in alphabetical order.
-pub const PRESETS: [(&str, &str); 26] = [
+pub const PRESETS: [(&str, &str); 27] = [
     ("agent-sandbox", include_str!("../../../presets/agent-sandbox.yaml")),
     ("airflow", include_str!("../../../presets/airflow.yaml")),
     ("aks-identity", include_str!("../../../presets/aks-identity.yaml")),
@@ -15,6 +15,7 @@ pub const PRESETS: [(&str, &str); 26] = [
     ("github-arc-kubernetes", include_str!("../../../presets/github-arc-kubernetes.yaml")),
     ("gitlab-runner", include_str!("../../../presets/gitlab-runner.yaml")),
     ("gpu-jobs", include_str!("../../../presets/gpu-jobs.yaml")),
+    ("gpu-serving", include_str!("../../../presets/gpu-serving.yaml")),
     ("istio-cni", include_str!("../../../presets/istio-cni.yaml")),
     ("jenkins", include_str!("../../../presets/jenkins.yaml")),
     ("jobs", include_str!("../../../presets/jobs.yaml")),

@@ -2,7 +2,7 @@
 
 /// Name of a preset, and texts of which each shows that a Pod is of its engine. A text is searched in the JSON of the Pod,
 /// so it holds a quotation mark where a key or a value begins.
-const MARKS: [(&str, &[&str]); 26] = [
+const MARKS: [(&str, &[&str]); 27] = [
     ("agent-sandbox", &["\"agents.x-k8s.io/"]),
     (
         "airflow",
@@ -22,6 +22,7 @@ const MARKS: [(&str, &[&str]); 26] = [
     ("github-arc-kubernetes", &["\"actions.github.com/", "\"runner-pod\"", "\"/__w\""]),
     ("gitlab-runner", &["runner.gitlab.com/"]),
     ("gpu-jobs", &["\"nvidia.com/gpu\""]),
+    ("gpu-serving", &["\"vllm", "/vllm"]),
     ("istio-cni", &["\"istio-proxy\"", "\"istio-token\""]),
     ("jenkins", &["\"kubernetes.jenkins.io/", "\"jenkins/"]),
     ("jobs", &["\"batch.kubernetes.io/job-name\"", "\"kind\":\"Job\""]),

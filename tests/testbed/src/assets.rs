@@ -199,21 +199,112 @@ pub(super) fn gvisor() -> Found {
     tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
 }
 
+/// An engine whose controller runs in front of the cluster in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Argo Workflows: `workflow-controller`, and `argoexec` beside it.
+    ArgoWorkflows,
+    /// Kueue: `kueue`.
+    Kueue,
+}
+
+impl Engine {
+    /// Returns the version that is built.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::ArgoWorkflows => required(include_str!("../argo-workflows/go.mod"), self.module()),
+            Self::Kueue => required(include_str!("../kueue/go.mod"), self.module()),
+        }
+    }
+
+    fn module(self) -> &'static str {
+        match self {
+            Self::ArgoWorkflows => "github.com/argoproj/argo-workflows/v4",
+            Self::Kueue => "sigs.k8s.io/kueue",
+        }
+    }
+
+    /// Returns its folder beside this one.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::ArgoWorkflows => "argo-workflows",
+            Self::Kueue => "kueue",
+        }
+    }
+
+    /// Returns its programs; the first is the controller.
+    fn programs(self) -> Vec<Program> {
+        let program = |name, package, variable: &str| {
+            let stamp = format!("{}.{variable}=v{}", self.module(), self.version());
+            tool(name, package, self.folder(), self.version(), stamp)
+        };
+        match self {
+            Self::ArgoWorkflows => {
+                let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
+                let executor = "github.com/argoproj/argo-workflows/v4/cmd/argoexec";
+                let executor = program("argoexec", executor, "version");
+                vec![
+                    program("workflow-controller", controller, "version"),
+                    Program { patch: Some(EXECUTOR_FOR_LINUX), ..executor },
+                ]
+            }
+            Self::Kueue => {
+                vec![program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "version.GitVersion")]
+            }
+        }
+    }
+
+    /// Finds its programs and returns the path of the controller.
+    pub(super) fn find(self) -> Found {
+        let found: Result<Vec<PathBuf>> = self.programs().iter().map(Program::find).collect();
+        found?.into_iter().next().ok_or_else(|| "an engine has a controller".into())
+    }
+
+    /// Returns true if its programs have been built on this machine.
+    pub fn is_built(self) -> bool {
+        let is_built =
+            |program: &Program| Some(cache().ok()?.join(&program.folder).join(program.name).is_file());
+        self.programs().iter().all(|program| is_built(program).unwrap_or_default())
+    }
+
+    /// Returns the folder with its sources and manifests.
+    pub(super) fn sources(self) -> Found {
+        let of = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder());
+        module_folder(&of, self.module())
+    }
+}
+
+/// The module is published without the file for Linux, whose functions are those of the file for macOS.
+const EXECUTOR_FOR_LINUX: Patch = Patch {
+    module: "github.com/argoproj/argo-workflows/v4",
+    file: "workflow/executor/osspecific/signal_linux.go",
+    change: Change::CopyOf("workflow/executor/osspecific/signal_darwin.go"),
+};
+
 /// The shim wants to be the last that the kernel kills for memory, which takes `CAP_SYS_RESOURCE`, and ends where it
 /// may not. Here it goes on.
 const SHIM_WITHOUT_SYS_RESOURCE: Patch = Patch {
     module: "gvisor.dev/gvisor",
     file: "pkg/shim/v1/service.go",
-    old: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil {",
-    new: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
+    change: Change::Line {
+        old: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil {",
+        new: "if err := sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
+    },
 };
 
-/// A line of a foreign program that is changed.
+/// A file of a foreign program that is changed.
 struct Patch {
     module: &'static str,
     file: &'static str,
-    old: &'static str,
-    new: &'static str,
+    change: Change,
+}
+
+enum Change {
+    /// A line of it becomes another.
+    Line { old: &'static str, new: &'static str },
+    /// It is missing, and becomes a copy of another file.
+    CopyOf(&'static str),
 }
 
 /// One program and how it is built.
@@ -305,27 +396,44 @@ impl Program {
 impl Patch {
     /// A folder with the changed module, and a `go.mod` like that of `of` that takes it from there.
     fn apply(&self, of: &Path) -> Result<TempDir> {
-        let Self { module, file, old, new } = self;
+        let Self { module, file, change } = self;
         let folder = tempfile::tempdir()?;
-        let go = |arguments: &[&str]| Command::new("go").arg("-C").arg(of).args(arguments).output();
-        go(&["mod", "download", module])?;
-        let original = go(&["list", "-m", "-f", "{{.Dir}}", module])?.stdout;
-        let original = String::from_utf8(original)?;
+        let original = module_folder(of, module)?;
         let copy = folder.path().join("module");
         // Modules are stored without the right to write.
         let copied =
-            Command::new("cp").args(["-r", "--no-preserve=mode", original.trim()]).arg(&copy).status()?;
-        let source = fs::read_to_string(copy.join(file))?;
-        if !copied.success() || !source.contains(old) {
-            return Err(format!("{module} has no {file} with the line that is to be changed: {old}").into());
+            Command::new("cp").args(["-r", "--no-preserve=mode"]).args([&original, &copy]).status()?;
+        if !copied.success() {
+            return Err(format!("{module} cannot be copied from {}", original.display()).into());
         }
-        fs::write(copy.join(file), source.replace(old, new))?;
+        match change {
+            Change::Line { old, new } => {
+                let source = fs::read_to_string(copy.join(file))?;
+                if !source.contains(old) {
+                    return Err(format!("{module} has no {file} with the line to change: {old}").into());
+                }
+                fs::write(copy.join(file), source.replace(old, new))?;
+            }
+            Change::CopyOf(other) => {
+                fs::copy(copy.join(other), copy.join(file))?;
+            }
+        }
         let replace = format!("replace {module} => {}", copy.display());
         let go_mod = fs::read_to_string(of.join("go.mod"))?;
         fs::write(folder.path().join("go.mod"), format!("{go_mod}\n{replace}\n"))?;
         fs::copy(of.join("go.sum"), folder.path().join("go.sum"))?;
         Ok(folder)
     }
+}
+
+/// Downloads a module that the `go.mod` in `of` requires, and returns the folder with its sources.
+fn module_folder(of: &Path, module: &str) -> Found {
+    let go = |arguments: &[&str]| Command::new("go").arg("-C").arg(of).args(arguments).output();
+    go(&["mod", "download", module])?;
+    let listed = go(&["list", "-m", "-f", "{{.Dir}}", module])?;
+    let path = String::from_utf8(listed.stdout)?;
+    let path = Some(path.trim()).filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or_else(|| format!("go cannot download {module}").into())
 }
 
 /// Outside the checkout, so that a fresh clone builds nothing again.

@@ -43,8 +43,8 @@ use std::{
 };
 
 pub use self::{
-    assets::Version,
-    cluster::{Cluster, missing as cannot_run},
+    assets::{Engine, Version},
+    cluster::{Cluster, Sources, missing as cannot_run},
     collector::{Collector, attribute},
     command::Output,
     control_plane::{ApiServer, ControlPlane, RECORDED_NAMESPACE},

@@ -41,28 +41,66 @@ impl Images {
 
     /// Packs files, each under its path in the image. With a busybox come links of all its names.
     pub(super) fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
+        self.import_with(name, files, entrypoint, "")
+    }
+
+    /// The same, with these instructions of a Dockerfile.
+    pub(super) fn import_with(
+        &self,
+        name: &str,
+        files: &[(&Path, &str)],
+        entrypoint: &[&str],
+        instructions: &str,
+    ) -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        copy_files(&scratch.path().join("root"), files)?;
+        let entrypoint = serde_json::to_string(entrypoint)?;
+        self.pack(name, scratch.path(), &format!("ENV PATH=/bin\nENTRYPOINT {entrypoint}\n{instructions}"))
+    }
+
+    /// Packs folders and programs of this machine under the same paths, with the libraries that the programs are linked
+    /// to, those of shared objects in the folders, a shell, and these instructions of a Dockerfile. `PATH` has the folders of the programs.
+    pub(super) fn import_tree(
+        &self,
+        name: &str,
+        folders: &[&Path],
+        programs: &[&Path],
+        instructions: &str,
+    ) -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let root = scratch.path().join("root");
-        for (from, to) in files {
-            let to = root.join(to.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().unwrap_or(&root))?;
-            fs::copy(from, &to)?;
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
-            if from.ends_with("busybox") {
-                link_names(&to)?;
-            }
+        copy_files(&root, &[(Path::new(BUSYBOX_PROGRAM), "/bin/busybox")])?;
+        let shared = command::run(Command::new("find").args(folders).args(["-name", "*.so"]), "")?.stdout;
+        let linked = programs.iter().copied().chain(shared.lines().map(Path::new));
+        let libraries: Result<Vec<_>> = linked.map(libraries).collect();
+        let libraries: Vec<PathBuf> = libraries?.concat();
+        let mut copy = Command::new("cp");
+        copy.args(["--archive", "--parents"]).args(folders).args(programs);
+        let copied = command::run(copy.arg(&root), "")?;
+        let mut copy = Command::new("cp");
+        copy.args(["--dereference", "--parents"]).args(libraries);
+        let more = command::run(copy.arg(&root), "")?;
+        if !copied.success || !more.success {
+            return Err(format!("cp: {}{}", copied.stderr, more.stderr).into());
         }
+        let mut path: Vec<_> = programs.iter().filter_map(|program| program.parent()).collect();
+        path.extend([Path::new("/bin")]);
+        let path: Vec<_> = path.iter().map(|folder| folder.display().to_string()).collect();
+        self.pack(name, scratch.path(), &format!("ENV PATH={}\n{instructions}", path.join(":")))
+    }
+
+    /// Packs the folder `root` of `scratch` with the usual folders.
+    fn pack(&self, name: &str, scratch: &Path, instructions: &str) -> Result<()> {
+        let root = scratch.join("root");
         for folder in ["tmp", "workspace", "etc"] {
             fs::create_dir_all(root.join(folder))?;
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-        let entrypoint = serde_json::to_string(entrypoint)?;
-        let dockerfile = format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\nENTRYPOINT {entrypoint}\n");
-        fs::write(scratch.path().join("Dockerfile"), dockerfile)?;
-        let archive = scratch.path().join("image.tar");
-        buildah(scratch.path(), &["bud", "--quiet", "--isolation=chroot", "--tag", name, "."])?;
+        fs::write(scratch.join("Dockerfile"), format!("FROM scratch\nCOPY root/ /\n{instructions}\n"))?;
+        let archive = scratch.join("image.tar");
+        buildah(scratch, &["bud", "--quiet", "--isolation=chroot", "--tag", name, "."])?;
         buildah(
-            scratch.path(),
+            scratch,
             &["push", "--quiet", name, &format!("docker-archive:{}:{name}", archive.display())],
         )?;
         self.import_archive(&archive)
@@ -76,6 +114,20 @@ impl Images {
         let Output { success, stderr, .. } = command::run(&mut ctr, "")?;
         if success { Ok(()) } else { Err(format!("{} is no image: {stderr}", archive.display()).into()) }
     }
+}
+
+/// Copies files into `root`, each to its path. With a busybox come links of all its names.
+fn copy_files(root: &Path, files: &[(&Path, &str)]) -> Result<()> {
+    for (from, to) in files {
+        let to = root.join(to.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap_or(root))?;
+        fs::copy(from, &to)?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+        if from.ends_with("busybox") {
+            link_names(&to)?;
+        }
+    }
+    Ok(())
 }
 
 fn buildah(folder: &Path, arguments: &[&str]) -> Result<()> {

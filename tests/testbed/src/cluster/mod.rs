@@ -9,6 +9,7 @@
 //!
 //! The node carries the taint and the label of the built-in policy, so nothing runs on it that does not ask for it.
 
+mod controller;
 mod dns;
 mod images;
 mod namespaces;
@@ -25,7 +26,7 @@ use std::{
 use serde_json::{Value, json};
 
 pub(crate) use self::namespaces::{ADDRESS, Namespaces};
-pub use self::requirements::missing;
+pub use self::{controller::Sources, requirements::missing};
 use self::{images::Images, node::Node};
 use super::{
     ControlPlane, Output, Result,
@@ -108,6 +109,35 @@ impl Cluster {
     /// Returns an error if it cannot be packed or imported.
     pub fn import(&self, name: &str, files: &[(&Path, &str)], entrypoint: &[&str]) -> Result<()> {
         self.images().import(name, files, entrypoint)
+    }
+
+    /// The same, with these instructions of a Dockerfile, which run with a busybox among the files.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be packed or imported.
+    pub fn import_with(
+        &self,
+        name: &str,
+        files: &[(&Path, &str)],
+        entrypoint: &[&str],
+        instructions: &str,
+    ) -> Result<()> {
+        self.images().import_with(name, files, entrypoint, instructions)
+    }
+
+    /// Puts an image on the node with folders and programs of this machine under the same paths, the libraries of the
+    /// programs, a shell, and these instructions of a Dockerfile.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be packed or imported.
+    pub fn import_tree(
+        &self,
+        name: &str,
+        folders: &[&Path],
+        programs: &[&Path],
+        instructions: &str,
+    ) -> Result<()> {
+        self.images().import_tree(name, folders, programs, instructions)
     }
 
     /// Compiles a program of the tests, whose sources stand around this `main.rs`, and puts an image of it on the node.
@@ -193,6 +223,14 @@ impl Cluster {
         Process::start_in(self.network(), name, self.bed.kubectl_program(), &arguments, self.folder())
     }
 
+    /// Adds values of the chart, such as further policies, to every later installation and upgrade.
+    ///
+    /// # Errors
+    /// Returns an error if they cannot be written.
+    pub fn add_values(&self, values: &Value) -> Result<()> {
+        Ok(fs::write(self.folder().join(MORE_VALUES), values.to_string())?)
+    }
+
     /// Installs the chart with this binary in an image, and waits until pods are evaluated.
     ///
     /// # Errors
@@ -228,8 +266,11 @@ impl Cluster {
         let port = format!("--set=networkPolicy.apiServerPorts={{{}}}", self.bed.apiserver_port());
         let usual =
             [command, "sandgate", chart, &values, &port, "--namespace=sandgate", "--wait", "--timeout=110s"];
+        let more = self.folder().join(MORE_VALUES);
+        let more = more.is_file().then(|| format!("--values={}", more.display()));
+        let flags = [more.as_deref().as_slice(), flags].concat();
         let first: &[&str] = if command == "install" { &["--create-namespace"] } else { &[] };
-        let done = self.bed.helm(&[&usual, first, flags].concat()).await;
+        let done = self.bed.helm(&[&usual, first, &flags].concat()).await;
         if !done.success {
             return Err(format!("helm {command} failed: {}{}", done.stderr, done.stdout).into());
         }
@@ -265,6 +306,9 @@ impl Cluster {
         .await
     }
 }
+
+/// The file of [`Cluster::add_values`].
+const MORE_VALUES: &str = "sandgate-more-values.yaml";
 
 /// The name and tag of the image with the sandgate of this checkout.
 const SANDGATE_IMAGE: (&str, &str) = ("localhost/sandgate", "bed");

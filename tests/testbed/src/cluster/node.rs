@@ -204,6 +204,7 @@ sandbox = '{PAUSE}'
 [plugins.'io.containerd.cri.v1.runtime']
 restrict_oom_score_adj = true
 disable_apparmor = true
+ignore_image_defined_volumes = true
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ['/usr/lib/cni']
@@ -250,6 +251,8 @@ fn kubelet_json(cgroup: &str, folder: &Path) -> Value {
         "volumeStatsAggPeriod": "10s",
         "registerWithTaints": [{"key": "sandbox.gke.io/runtime", "value": "gvisor", "effect": "NoSchedule"}],
         "maxPods": 110,
+        // Of the processes of one Pod, those of its sandbox included.
+        "podPidsLimit": 1024,
     })
 }
 
