@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use jiff::SignedDuration;
 use sandgate::{
-    audit::chain::Link,
+    audit::chain::{ChainId, Link},
     certs::ca::{self, Authority, State},
 };
 use sandgate_engine::{
@@ -68,7 +68,8 @@ fn certificates() -> Vec<Vec<u8>> {
 /// Lines of an audit trail, as its documentation has them.
 fn trail() -> Vec<Vec<u8>> {
     let mut sealed = Vec::new();
-    Link::default().seal_all(b"{\"verdict\":\"admitted\"}\n{\"verdict\":\"denied\"}\n", &mut sealed);
+    Link::begin(ChainId::new(7))
+        .seal_all(b"{\"verdict\":\"admitted\"}\n{\"verdict\":\"denied\"}\n", &mut sealed);
     vec![sealed]
 }
 

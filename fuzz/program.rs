@@ -3,7 +3,7 @@
 use sandgate::{
     audit::{
         TrailLine,
-        chain::{Link, Seal, SealReader},
+        chain::{ChainId, Link, Seal, SealReader},
     },
     certs::ca,
     telemetry::TraceContext,
@@ -39,12 +39,12 @@ pub(crate) fn audit(data: &[u8]) {
 fn sealed_line_holds(line: &[u8]) {
     let mut record = line.to_vec();
     record.extend(b"}\n");
-    let mut link = Link::default();
+    let mut link = Link::begin(ChainId::new(7));
     let mut sealed = Vec::new();
     link.seal(&record, &mut sealed);
     let sealed = sealed.strip_suffix(b"\n").unwrap_or(&sealed);
     let seal = Seal::read(sealed).expect("a line that was sealed has a seal");
-    assert!(seal.holds && seal.is_first() && seal.link == link);
+    assert!(seal.holds && seal.is_first() && seal.link() == link);
     if !line.is_empty() {
         let mut changed = sealed.to_vec();
         changed[line.len() / 2] ^= 1;

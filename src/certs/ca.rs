@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
-    CertError,
+    CertError, describe_pem_error,
     issue::{self, Pem, Validity},
     shifted, timestamp,
 };
@@ -134,7 +134,7 @@ impl Authority {
             issue::authority("sandgate CA", Validity { now, not_after: shifted(now, lifetime) })?;
         let unfit = |problem| CertError::Unfit { path: "the new CA".into(), problem };
         let der = CertificateDer::from_pem_slice(certificate.as_bytes());
-        let der = der.map_err(|error| unfit(format!("{error:?}")))?;
+        let der = der.map_err(|error| unfit(describe_pem_error(&error).into()))?;
         let certificate = Certificate::from_der(&der).map_err(unfit)?;
         Ok(Self { certificate, key: Some(PrivateKey(key)), state, since: now })
     }
@@ -202,7 +202,7 @@ pub fn read(text: &[u8]) -> Result<Vec<Authority>, String> {
 
 fn authority(Stored { cert, key, state, since }: Stored) -> Result<Authority, String> {
     let der = CertificateDer::from_pem_slice(cert.as_bytes());
-    let der = der.map_err(|error| format!("cert is no PEM certificate: {error:?}"))?;
+    let der = der.map_err(|error| format!("cert is no PEM certificate: {}", describe_pem_error(&error)))?;
     let (_, parsed) =
         X509Certificate::from_der(&der).map_err(|error| format!("cert is no X.509: {error}"))?;
     if let Some(key) = &key {

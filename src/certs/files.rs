@@ -9,7 +9,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::{CertError, provider, timestamp};
+use super::{CertError, describe_pem_error, provider, timestamp};
 
 /// The bytes of the two files.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -53,11 +53,14 @@ pub fn load(
         problem,
     };
     let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| unfit("tls.crt", format!("no PEM certificates: {error:?}")))?;
+    let chain = chain
+        .map_err(|error| unfit("tls.crt", format!("no PEM certificates: {}", describe_pem_error(&error))))?;
     let leaf = chain.first().ok_or_else(|| unfit("tls.crt", "has no certificate in it".into()))?;
     let (not_after, names) = inspect(leaf, wanted, now).map_err(|problem| unfit("tls.crt", problem))?;
     let key = PrivateKeyDer::from_pem_slice(key);
-    let key = key.map_err(|error| unfit("tls.key", format!("no private key in PEM: {error:?}")))?;
+    let key = key.map_err(|error| {
+        unfit("tls.key", format!("no private key in PEM: {}", describe_pem_error(&error)))
+    })?;
     let key = CertifiedKey::from_der(chain, key, &provider())
         .map_err(|error| unfit("tls.key", format!("does not fit tls.crt: {error}")))?;
     Ok(Loaded { key, not_after, names })

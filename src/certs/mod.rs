@@ -5,6 +5,7 @@ mod dev;
 mod files;
 pub mod inspect;
 pub mod issue;
+mod pem;
 pub mod plan;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use rustls::{
 
 pub use dev::{DevCertificate, write_files};
 pub use files::{Loaded, Pair, load, read};
+pub(crate) use pem::describe_pem_error;
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]

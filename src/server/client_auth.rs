@@ -31,7 +31,7 @@ pub enum ClientAuthError {
     #[error("cannot read client CA {path}: {source}")]
     Io { path: String, source: io::Error },
     #[error("client CA {path} is not PEM: {problem}")]
-    NotPem { path: String, problem: String },
+    NotPem { path: String, problem: &'static str },
     #[error("client CA {path} holds no certificate")]
     Empty { path: String },
     #[error("client CA {path} cannot be used: {source}")]
@@ -58,8 +58,10 @@ impl ClientAuthSettings {
         let path = || self.ca.display().to_string();
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(content) {
-            let certificate = certificate
-                .map_err(|error| ClientAuthError::NotPem { path: path(), problem: format!("{error:?}") })?;
+            let certificate = certificate.map_err(|error| ClientAuthError::NotPem {
+                path: path(),
+                problem: certs::describe_pem_error(&error),
+            })?;
             roots.add(certificate).map_err(|source| ClientAuthError::Unfit { path: path(), source })?;
         }
         if roots.is_empty() {
