@@ -262,6 +262,7 @@ impl Engine {
     }
 
     /// Returns true if its programs have been built on this machine.
+    #[must_use]
     pub fn is_built(self) -> bool {
         let is_built =
             |program: &Program| Some(cache().ok()?.join(&program.folder).join(program.name).is_file());
