@@ -23,5 +23,5 @@ pub mod violations;
 pub mod workload;
 pub mod yaml;
 
-#[cfg(feature = "steps")]
+#[cfg(any(test, feature = "steps"))]
 pub use json::steps::steps_of;

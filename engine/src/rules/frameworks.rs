@@ -170,7 +170,8 @@ mod tests {
         wanted.extend(RESTRICTED.iter().map(|control| format!("Restricted: {control}")));
         let mut found: Vec<&str> =
             rules::ALL.iter().flat_map(|rule| rule.controls(Framework::PodSecurityStandards)).collect();
-        (found.sort_unstable(), wanted.sort_unstable());
+        found.sort_unstable();
+        wanted.sort_unstable();
         found.dedup();
         assert_eq!(found, wanted);
     }
