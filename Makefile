@@ -81,7 +81,7 @@ node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.m
 
 bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver
+	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver --bench backstop
 
 bench-compare: ## Compare the instructions that a review costs with those at another revision (BASE=main; needs valgrind)
 	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare

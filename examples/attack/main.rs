@@ -3,8 +3,10 @@
 //!
 //! Each attack comes from an address of its own, beside a well-behaved client. It ends with status 1 if the process ended,
 //! a hostile Pod got an answer that is no denial, an answered review has no audit record, or the well-behaved client got
-//! no answer. Times are printed, and decide nothing: they depend on the machine.
+//! no answer. At the end no replica answers at all, and the [`alone`] backstop has to deny; the argument `backstop` runs this part only.
+//! Times are printed, and decide nothing: they depend on the machine.
 
+mod alone;
 mod attacks;
 mod bystander;
 mod client;
@@ -58,6 +60,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<bool> {
+    if std::env::args().nth(1).as_deref() == Some("backstop") {
+        let alone = alone::run().await?;
+        print(&format!("{alone}\n"));
+        return Ok(alone.held());
+    }
     raise_open_files();
     let bytes = limit::of_the_chart()?;
     let limit = MemoryLimit::new(bytes);
@@ -79,6 +86,8 @@ async fn run() -> Result<bool> {
     let (row, note) = stalled::run(&limit).await?;
     report.add(row);
     report.notes.push(note);
+    let alone = alone::run().await?;
+    report.notes.push(alone.to_string());
 
     let mut text = format!("\n{}\n", Table(&report.rows));
     let _ = writeln!(text, "audit trail: {verified}");
@@ -93,7 +102,7 @@ async fn run() -> Result<bool> {
         let _ = writeln!(text, "{note}");
     }
     print(&text);
-    Ok(is_whole && report.rows.iter().all(Row::held))
+    Ok(is_whole && alone.held() && report.rows.iter().all(Row::held))
 }
 
 /// All that is found out.

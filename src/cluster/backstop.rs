@@ -96,27 +96,7 @@ impl Backstop {
     pub async fn compare(&self, wanted: &[Value]) -> Result<Vec<Difference>, ApiError> {
         let policies = self.list(POLICIES).await?;
         let bindings = self.list(BINDINGS).await?;
-        let mut differences = Vec::new();
-        for [policy, binding] in pairs(wanted) {
-            for (kind, object, list) in [("policy", policy, &policies), ("binding", binding, &bindings)] {
-                let name = name_of(object);
-                let stored = list.iter().find(|stored| name_of(stored) == name);
-                let problem = match stored {
-                    None => Some("it is missing: apply what `sandgate backstop render` prints".to_owned()),
-                    Some(stored) => difference(stored, object),
-                };
-                differences
-                    .extend(problem.map(|problem| Difference { object: format!("{kind} {name}"), problem }));
-            }
-        }
-        for stored in
-            policies.iter().filter(|stored| !wanted.iter().any(|one| name_of(one) == name_of(stored)))
-        {
-            let object = format!("policy {}", name_of(stored));
-            differences
-                .push(Difference { object, problem: "no sandgate policy has it any more: delete it".into() });
-        }
-        Ok(differences)
+        Ok(differences(&policies, &bindings, wanted))
     }
 
     async fn list(&self, resource: &'static str) -> Result<Vec<Value>, ApiError> {
@@ -142,6 +122,40 @@ impl Backstop {
             done => done,
         }
     }
+}
+
+/// Returns true if an object belongs to the backstop of the release in this namespace.
+#[must_use]
+pub fn is_of_backstop(object: &Value, release_namespace: &str) -> bool {
+    let labels = &object["metadata"]["labels"];
+    labels["app.kubernetes.io/managed-by"] == "sandgate"
+        && labels["app.kubernetes.io/component"] == "backstop"
+        && labels[RELEASE_LABEL] == release_namespace
+}
+
+/// Returns what differs between the stored policies and bindings of a release and the objects of `wanted`.
+#[must_use]
+pub fn differences(policies: &[Value], bindings: &[Value], wanted: &[Value]) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for [policy, binding] in pairs(wanted) {
+        for (kind, object, list) in [("policy", policy, policies), ("binding", binding, bindings)] {
+            let name = name_of(object);
+            let stored = list.iter().find(|stored| name_of(stored) == name);
+            let problem = match stored {
+                None => Some("it is missing: apply what `sandgate backstop render` prints".to_owned()),
+                Some(stored) => difference(stored, object),
+            };
+            differences
+                .extend(problem.map(|problem| Difference { object: format!("{kind} {name}"), problem }));
+        }
+    }
+    let is_wanted = |stored: &&Value| wanted.iter().any(|one| name_of(one) == name_of(stored));
+    for stored in policies.iter().filter(|stored| !is_wanted(stored)) {
+        let object = format!("policy {}", name_of(stored));
+        let problem = "no sandgate policy has it any more: delete it".into();
+        differences.push(Difference { object, problem });
+    }
+    differences
 }
 
 fn target<'t>(resource: &'static str, name: &'t str) -> Target<'t> {

@@ -20,7 +20,7 @@ use kube::{
 };
 
 pub use api::{Api, ApiError};
-pub use backstop::{Backstop, Difference, Reconciled};
+pub use backstop::{Backstop, Difference, Reconciled, differences, is_of_backstop};
 pub use drift::of as configuration_drift;
 pub use events::Events;
 pub use metrics::{CertificateMetrics, register_event_metrics};

@@ -6,7 +6,9 @@
 
 mod cel;
 mod check;
+mod fills;
 mod guard;
+mod manifests;
 mod objects;
 mod patterns;
 mod rules;
@@ -17,8 +19,12 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
+pub use fills::{FILLS_MINOR, fills};
 pub use guard::{Guarded, guard};
-pub use objects::{MAX_CONTAINERS, MAX_MOUNTS, MAX_VARIABLES, RELEASE_LABEL};
+pub use manifests::{
+    MANIFESTS_MINOR, ManifestFolders, admission_configuration, manifests, webhook_manifests,
+};
+pub use objects::RELEASE_LABEL;
 
 use self::objects::Part;
 use crate::policy::{Level, PolicySet};

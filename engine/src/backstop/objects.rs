@@ -16,17 +16,13 @@ use super::{
 use crate::{
     policy::{Level, Policy},
     review::{HASH_ANNOTATION, POLICY_ANNOTATION},
+    rules::bounds::{
+        BOUNDED_LISTS, MAX_CONTAINERS, MAX_METADATA, MAX_MOUNTS, MAX_TOLERATIONS, MAX_VARIABLES, MAX_VOLUMES,
+    },
 };
 
 /// The label with the namespace of the release that an object of the backstop belongs to.
 pub const RELEASE_LABEL: &str = "sandgate.dev/release-namespace";
-
-/// The most containers, environment variables and mounts of a Pod that the backstop evaluates.
-pub const MAX_CONTAINERS: usize = 100;
-/// The most environment variables of a Pod.
-pub const MAX_VARIABLES: usize = 2000;
-/// The most volume mounts of a Pod.
-pub const MAX_MOUNTS: usize = 500;
 
 /// The objects of one policy for one scope and one level.
 pub(super) struct Part<'p> {
@@ -77,16 +73,7 @@ impl Part<'_> {
     }
 
     fn metadata(&self) -> Json {
-        json!({
-            "name": self.name(),
-            "labels": {
-                "app.kubernetes.io/part-of": "sandgate",
-                "app.kubernetes.io/managed-by": "sandgate",
-                "app.kubernetes.io/component": "backstop",
-                RELEASE_LABEL: self.release_namespace,
-            },
-            "annotations": {POLICY_ANNOTATION: self.policy.name, HASH_ANNOTATION: self.policy.hash},
-        })
+        metadata(self.policy, &self.name(), self.release_namespace)
     }
 
     fn binding(&self) -> Json {
@@ -134,26 +121,16 @@ impl Part<'_> {
     }
 
     fn resource_rules(&self) -> Json {
-        let rule = |operations: &[&str], resources: &[&str]| {
-            json!({
-                "apiGroups": [""],
-                "apiVersions": ["v1"],
-                "operations": operations,
-                "resources": resources,
-                "scope": "Namespaced",
-            })
-        };
         if self.of_bindings {
-            return json!([rule(&["CREATE"], &["pods/binding", "bindings"])]);
+            return json!([resource_rule(&["CREATE"], &["pods/binding", "bindings"])]);
         }
         json!([
-            rule(&["CREATE", "UPDATE"], &["pods"]),
-            rule(&["UPDATE"], &["pods/ephemeralcontainers", "pods/resize", "pods/status"]),
+            resource_rule(&["CREATE", "UPDATE"], &["pods"]),
+            resource_rule(&["UPDATE"], &["pods/ephemeralcontainers", "pods/resize", "pods/status"]),
         ])
     }
 
     fn match_conditions(&self) -> Vec<Json> {
-        let exempt = &self.policy.header.exempt;
         let changes = "request.operation != 'UPDATE' || \
                        (request.subResource != 'status' && object.?spec != oldObject.?spec) || \
                        object.metadata.?labels != oldObject.metadata.?labels || \
@@ -161,21 +138,14 @@ impl Part<'_> {
                        object.metadata.?ownerReferences != oldObject.metadata.?ownerReferences";
         let carries = "object.?metadata.?labels.orValue({}).size() > 0 || \
                        object.?metadata.?annotations.orValue({}).size() > 0";
-        let user = format!("!(request.userInfo.?username.orValue('') in {})", cel::list(&exempt.users));
-        let group =
-            format!("!request.userInfo.?groups.orValue([]).exists(g, g in {})", cel::list(&exempt.groups));
-        let conditions = [
-            self.scope.condition.clone().map(|condition| ("in-namespaces", condition)),
-            Some(if self.of_bindings {
-                ("carries-metadata", carries.into())
-            } else {
-                ("changes-what-rules-read", changes.into())
-            }),
-            (!exempt.users.is_empty()).then_some(("not-exempt-user", user)),
-            (!exempt.groups.is_empty()).then_some(("not-exempt-group", group)),
-        ];
-        let conditions = conditions.into_iter().flatten();
-        conditions.map(|(name, expression)| json!({"name": name, "expression": expression})).collect()
+        let (name, expression) = if self.of_bindings {
+            ("carries-metadata", carries)
+        } else {
+            ("changes-what-rules-read", changes)
+        };
+        let mut conditions = scope_and_exemptions(self.policy, self.scope);
+        conditions.push(json!({"name": name, "expression": expression}));
+        conditions
     }
 
     /// Returns the ids of the rules at the level, each with the checks of every profile.
@@ -241,7 +211,7 @@ impl Part<'_> {
             variables.push(Variable::new(name, expression));
         }
         let too_large = format!(
-            "pod-schema: the Pod is larger than the backstop evaluates: at most {MAX_CONTAINERS} containers and volumes, \
+            "pod-schema: the Pod is too large: at most {MAX_CONTAINERS} containers, {MAX_VOLUMES} volumes, \
              {MAX_VARIABLES} environment variables, {MAX_MOUNTS} mounts"
         );
         variables.push(Variable::new(
@@ -277,11 +247,7 @@ impl Part<'_> {
         }
         vec![
             Variable::new("views", format!("[dyn({view}), dyn({bare})]")),
-            Variable::new(
-                "evaluable",
-                "object.?metadata.?annotations.orValue({}).size() <= 500 && \
-                 object.?metadata.?labels.orValue({}).size() <= 500",
-            ),
+            Variable::new("evaluable", metadata_bound()),
             Variable::new("found", format!("variables.views.map(v, {})", cel::concatenated(&texts))),
             Variable::new(
                 "violations",
@@ -310,6 +276,46 @@ impl Part<'_> {
              [{short}].map(s, bytes(s).size() <= 3600 ? s : s.substring(0, 880) + '…')[0])[0] + {ending}"
         )
     }
+}
+
+/// Returns the metadata of an object of a policy.
+pub(super) fn metadata(policy: &Policy, name: &str, release_namespace: &str) -> Json {
+    json!({
+        "name": name,
+        "labels": {
+            "app.kubernetes.io/part-of": "sandgate",
+            "app.kubernetes.io/managed-by": "sandgate",
+            "app.kubernetes.io/component": "backstop",
+            RELEASE_LABEL: release_namespace,
+        },
+        "annotations": {POLICY_ANNOTATION: policy.name, HASH_ANNOTATION: policy.hash},
+    })
+}
+
+/// Returns a rule for resources of the core group.
+pub(super) fn resource_rule(operations: &[&str], resources: &[&str]) -> Json {
+    json!({
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": operations,
+        "resources": resources,
+        "scope": "Namespaced",
+    })
+}
+
+/// Returns the conditions on the namespace and the user of a request.
+pub(super) fn scope_and_exemptions(policy: &Policy, scope: &Scope) -> Vec<Json> {
+    let exempt = &policy.header.exempt;
+    let user = format!("!(request.userInfo.?username.orValue('') in {})", cel::list(&exempt.users));
+    let group =
+        format!("!request.userInfo.?groups.orValue([]).exists(g, g in {})", cel::list(&exempt.groups));
+    let conditions = [
+        scope.condition.clone().map(|condition| ("in-namespaces", condition)),
+        (!exempt.users.is_empty()).then_some(("not-exempt-user", user)),
+        (!exempt.groups.is_empty()).then_some(("not-exempt-group", group)),
+    ];
+    let conditions = conditions.into_iter().flatten();
+    conditions.map(|(name, expression)| json!({"name": name, "expression": expression})).collect()
 }
 
 /// Returns the changes of sandgate's own annotations by an update, each with its text.
@@ -350,17 +356,23 @@ fn fine<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
     }))
 }
 
-fn evaluable() -> String {
-    let sum = |list: &str| format!("variables.all.map(c, c.?{list}.orValue([]).size()).sum()");
-    cel::all([
-        format!("variables.all.size() <= {MAX_CONTAINERS}"),
-        format!("object.?spec.?volumes.orValue([]).size() <= {MAX_CONTAINERS}"),
-        "object.?spec.?tolerations.orValue([]).size() <= 200".into(),
-        "object.?metadata.?annotations.orValue({}).size() <= 500".into(),
-        "object.?metadata.?labels.orValue({}).size() <= 500".into(),
-        format!("{} <= {MAX_VARIABLES}", sum("env")),
-        format!("{} <= {MAX_VARIABLES}", sum("envFrom")),
-        format!("{} <= {MAX_VARIABLES}", sum("ports")),
-        format!("{} <= {MAX_MOUNTS}", sum("volumeMounts")),
-    ])
+/// The bounds of the engine on the size of a Pod.
+pub(super) fn evaluable() -> String {
+    let sums = BOUNDED_LISTS
+        .map(|(list, _, max)| format!("variables.all.map(c, c.?{list}.orValue([]).size()).sum() <= {max}"));
+    cel::all(
+        [
+            format!("variables.all.size() <= {MAX_CONTAINERS}"),
+            format!("object.?spec.?volumes.orValue([]).size() <= {MAX_VOLUMES}"),
+            format!("object.?spec.?tolerations.orValue([]).size() <= {MAX_TOLERATIONS}"),
+            metadata_bound(),
+        ]
+        .into_iter()
+        .chain(sums),
+    )
+}
+
+fn metadata_bound() -> String {
+    let of = |map: &str| format!("object.?metadata.?{map}.orValue({{}}).size() <= {MAX_METADATA}");
+    format!("{} && {}", of("annotations"), of("labels"))
 }

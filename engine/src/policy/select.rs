@@ -354,6 +354,16 @@ impl WebhookScope {
             LabelSelector { match_labels: BTreeMap::new(), match_expressions: requirements };
         Self { kind, path_policy: path_policy.into(), namespace_selector, match_conditions }
     }
+
+    /// Returns the beginning of the names of its webhooks, which differ in a configuration.
+    pub(crate) fn name_prefix(&self) -> String {
+        match self.kind {
+            WebhookKind::Names => String::new(),
+            WebhookKind::Patterns => "patterns.".into(),
+            WebhookKind::Selector => format!("{}.selector.", self.path_policy),
+            WebhookKind::Rest => "rest.".into(),
+        }
+    }
 }
 
 /// The way in which a webhook selects its namespaces.

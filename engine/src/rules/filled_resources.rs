@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::helpers::MAX_CONTAINERS;
+use super::bounds::MAX_CONTAINERS;
 use crate::{
     json::{Object, Value, value_from_str},
     pod::{metadata, metadata_mut},

@@ -9,9 +9,6 @@ use crate::{
     policy::Resource,
 };
 
-/// A Pod of more containers is denied, and nothing is filled in it.
-pub(super) const MAX_CONTAINERS: usize = 500;
-
 /// `spec.securityContext` of a Pod.
 pub(super) static SECURITY_CONTEXT: LazyPath<'static> = SPEC.child("securityContext");
 /// `spec.volumes` of a Pod.

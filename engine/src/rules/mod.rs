@@ -3,6 +3,7 @@
 //! A new rule is a [`Rule`] in the file of its subject, and a line in [`ALL`].
 
 mod anti_affinity;
+pub(crate) mod bounds;
 mod confinement;
 mod empty_dir;
 mod env;
@@ -277,7 +278,7 @@ pub(crate) fn fill_some<'a>(
     pod: &mut Value<'a>,
     is_wanted: impl Fn(&Rule) -> bool,
 ) -> Vec<Filled> {
-    if pod::containers(pod).take(helpers::MAX_CONTAINERS + 1).count() > helpers::MAX_CONTAINERS {
+    if pod::containers(pod).take(bounds::MAX_CONTAINERS + 1).count() > bounds::MAX_CONTAINERS {
         return Vec::new();
     }
     let fills = ALL.iter().filter(|rule| is_wanted(rule)).filter_map(|rule| Some((*rule, rule.fill?)));

@@ -1,6 +1,6 @@
 //! The types of the Pod API: unknown fields and values of the wrong type.
 
-use super::{Group, Rule, helpers::MAX_CONTAINERS};
+use super::{Group, Rule, bounds};
 use crate::{
     hash::hex_digest,
     json::Value,
@@ -20,7 +20,9 @@ pub(super) static POD_SCHEMA: Rule = Rule {
     title: "Every field is in the Pod API of this build, with a value of its type.",
     why: "A field that the rules do not know cannot be checked: it comes from a newer API server and may allow an \
           escape. A value of the wrong type, such as a string in place of a list, hides what it contains. Both are \
-          denied.",
+          denied. So is a Pod of more than 100 containers or volumes, 500 mounts, 2,000 environment variables, ports or \
+          envFrom sources, 200 tolerations, or 500 labels or annotations, since admission of such a Pod costs the API \
+          server seconds.",
     references: &["https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"],
     setting: "",
     fill: None,
@@ -32,15 +34,7 @@ fn check_pod_schema(_: &Spec, pod: &Pod, out: &mut Reporter) {
         out.report(LazyPath::root("kind"), show(pod.root.get("kind")), "Pod", "send a Pod");
         return;
     }
-    let count = pod.containers.len();
-    if count > MAX_CONTAINERS {
-        out.report(
-            SPEC.child("containers"),
-            format_args!("{count} containers"),
-            format_args!("at most {MAX_CONTAINERS}"),
-            "split the work into several Pods",
-        );
-    }
+    bounds::check(pod, out);
     for (key, value) in pod.root.iter() {
         walk_field(LazyPath::root(key), key, value, &schema::POD, out);
     }
@@ -173,7 +167,26 @@ mod tests {
             let tiny = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
             let container = &mut pod["spec"]["containers"][0];
             container["resources"] = json!({"requests": tiny, "limits": tiny});
-            pod["spec"]["containers"] = vec![container.clone(); 501].into();
+            pod["spec"]["containers"] = vec![container.clone(); 101].into();
+        });
+    }
+
+    #[test]
+    fn lists_that_are_too_long_are_denied() {
+        let variable = |number: usize| json!({"name": format!("V{number}"), "value": "x"});
+        for (count, is_denied) in [(2000, false), (2001, true)] {
+            let mut pod = complete_pod();
+            pod["spec"]["containers"][0]["env"] = (0..count).map(variable).collect::<Vec<_>>().into();
+            let denied = violations(&pod).contains(&"pod-schema spec.containers".to_owned());
+            assert_eq!(denied, is_denied, "{count} variables");
+        }
+        let mount = |number: usize| json!({"name": "tmp", "mountPath": format!("/tmp/{number}")});
+        rejects("pod-schema spec.containers", |pod| {
+            pod["spec"]["containers"][0]["volumeMounts"] = (0..501).map(mount).collect::<Vec<_>>().into();
+        });
+        let volume = |number: usize| json!({"name": format!("v{number}"), "emptyDir": {"sizeLimit": "1Mi"}});
+        rejects("pod-schema spec.volumes", |pod| {
+            pod["spec"]["volumes"] = (0..101).map(volume).collect::<Vec<_>>().into();
         });
     }
 

@@ -9,9 +9,11 @@ use super::{
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{items, name, some},
 };
+use crate::cluster::{differences, is_of_backstop};
 use sandgate_engine::{
+    backstop::{Settings, render},
     pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS},
-    review::{HASH_ANNOTATION, annotations::endpoint_of},
+    review::annotations::endpoint_of,
 };
 
 /// The oldest minor version of Kubernetes 1 that sandgate runs on.
@@ -177,47 +179,41 @@ fn audit(facts: &Facts) -> Answer<'_> {
 }
 
 fn backstop(facts: &Facts) -> Answer<'_> {
-    let (policies, bindings) = (facts.admission_policies.as_ref()?, facts.admission_bindings.as_ref()?);
-    let ours = facts.policies.as_ref()?;
-    let is_ours = |object: &&Value| {
-        object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "sandgate"
-            && object["metadata"]["annotations"][HASH_ANNOTATION].is_string()
+    let release_namespace = &facts.release.namespace;
+    let of_release = |objects: &[Value]| -> Vec<Value> {
+        objects.iter().filter(|object| is_of_backstop(object, release_namespace)).cloned().collect()
     };
-    let stored: Vec<&Value> = policies.iter().filter(is_ours).collect();
-    if stored.is_empty() {
+    let policies = of_release(facts.admission_policies.as_ref()?);
+    let bindings = of_release(facts.admission_bindings.as_ref()?);
+    if policies.is_empty() && bindings.is_empty() {
         let fail = Verdict::fail(
             "no backstop: while sandgate is not asked, Pods are stored as they come",
             "sandgate backstop render prints ValidatingAdmissionPolicies of the same policies",
         );
         return Ok(fail.of_severity(Severity::Info));
     }
-    for policy in ours.policies().iter().filter(|policy| !policy.header.is_for_no_namespace()) {
-        let wanted = format!("sandgate-{}", policy.name);
-        let Some(found) = stored.iter().find(|object| name(object) == wanted) else {
+    let settings = Settings { release_namespace: release_namespace.clone(), ..Settings::default() };
+    let wanted = match render(facts.policies.as_ref()?, &settings) {
+        Ok(wanted) => wanted,
+        Err(refusals) => {
             return Ok(Verdict::fail(
-                format!("policy {} has no backstop", policy.name),
-                "render it again (sandgate backstop render)",
-            ));
-        };
-        if found["metadata"]["annotations"][HASH_ANNOTATION] != policy.hash.as_str() {
-            return Ok(Verdict::fail(
-                format!("the backstop {wanted} is of another content of policy {}", policy.name),
-                "render it again (sandgate backstop render)",
+                format!("the policies have no backstop: {}", some(&texts(&refusals))),
+                "correct the policies, or delete what is left of the backstop",
             ));
         }
-        let denies = |binding: &&Value| {
-            binding["spec"]["policyName"] == wanted.as_str()
-                && items(&binding["spec"]["validationActions"]).iter().any(|action| action == "Deny")
-        };
-        let is_enforced = policy.mode() == sandgate_engine::policy::Mode::Enforce;
-        if is_enforced && !bindings.iter().any(|binding| denies(&binding)) {
-            return Ok(Verdict::fail(
-                format!("no binding of the backstop {wanted} denies"),
-                "bind it with validationActions [Deny, Audit]",
-            ));
-        }
+    };
+    let differences = differences(&policies, &bindings, &wanted);
+    if differences.is_empty() {
+        return Ok(Verdict::ok(format!("{} admission policies, of the policies in force", policies.len())));
     }
-    Ok(Verdict::ok(format!("{} backstops, of the policies in force", stored.len())))
+    Ok(Verdict::fail(
+        format!("the backstop is not that of the policies in force: {}", some(&texts(&differences))),
+        "apply what sandgate backstop render prints; sandgate backstop verify shows what is still wrong",
+    ))
+}
+
+fn texts(all: &[impl ToString]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
 }
 
 fn mutating_policies(facts: &Facts) -> Answer<'_> {

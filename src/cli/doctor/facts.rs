@@ -152,7 +152,7 @@ impl Facts {
             daemon_sets: reader.list(DAEMON_SETS, None, only_metadata).await,
             mutating: list(MUTATING).await,
             validating: list(VALIDATING).await,
-            admission_policies: reader.list(POLICIES, None, only_metadata).await,
+            admission_policies: reader.list(POLICIES, None, only_ours).await,
             admission_bindings: list(BINDINGS).await,
             mutating_policies: list(MUTATING_POLICIES).await,
             cluster_roles: list(CLUSTER_ROLES).await,
@@ -302,6 +302,13 @@ fn is_of_webhook(object: &Value) -> bool {
     let selector = &object["spec"]["selector"]["matchLabels"];
     [labels, selector].iter().any(|labels| labels["app.kubernetes.io/component"] == "webhook")
         && [labels, selector].iter().any(|labels| labels["app.kubernetes.io/name"].is_string())
+}
+
+/// Leaves the whole object if sandgate wrote it: only such a one is compared.
+fn only_ours(object: &mut Value) {
+    if object["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "sandgate" {
+        only_metadata(object);
+    }
 }
 
 fn only_metadata(object: &mut Value) {

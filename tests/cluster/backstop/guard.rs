@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{REGISTRATION, Release, apply, remove};
+use sandgate_engine::backstop::{Guarded, guard};
 use testbed::{eventually, shared};
 
 const CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
@@ -78,4 +79,57 @@ async fn webhooks_and_the_runtime_class_can_neither_be_deleted_nor_weakened_by_a
         .await
         .expect("deleted");
     assert_eq!(answers, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn policies_in_a_config_map_are_changed_by_the_named_writers_only() {
+    let bed = shared().await;
+    let rest = bed.rest().await.expect("a client");
+    let namespace = bed.namespace(&rest, &json!({"generateName": "guard-"})).await.expect("a namespace");
+    let maps = format!("/api/v1/namespaces/{namespace}/configmaps");
+    for name in ["policy", "other"] {
+        let map = json!({"metadata": {"name": name}, "data": {"policy.yaml": "strict"}});
+        rest.post(&maps, &map).await.expect("a ConfigMap");
+    }
+    let guarded = Guarded {
+        configuration: namespace.clone(),
+        runtime_classes: Vec::new(),
+        config_maps: Some((namespace.clone(), vec!["policy".into()])),
+        writers: vec!["pipeline".into()],
+    };
+    let name = format!("{namespace}-guard-policies");
+    let is_of_policies = |object: &Value| object["metadata"]["name"] == name.as_str();
+    let objects: Vec<Value> = guard(&guarded).into_iter().filter(is_of_policies).collect();
+    assert_eq!(objects.len(), 2);
+    apply(&rest, &objects).await;
+
+    let policy = format!("{maps}/policy");
+    let weaker = json!({"data": {"policy.yaml": "weak"}});
+    eventually("the guard denies", async || {
+        let denial = rest.merge(&format!("{policy}?dryRun=All"), &weaker).await.err();
+        Ok(denial.filter(|denial| denial.message.contains("only be changed by the writers")).map(drop))
+    })
+    .await
+    .expect("another content is denied");
+    let mut answers = Vec::new();
+    for (what, answer, is_denied) in [
+        ("a new key", rest.merge(&policy, &json!({"data": {"more.yaml": "x"}})).await, true),
+        ("binary data", rest.merge(&policy, &json!({"binaryData": {"more": "eA=="}})).await, true),
+        ("deleting", rest.delete(&policy).await, true),
+        ("a label", rest.merge(&policy, &json!({"metadata": {"labels": {"a": "b"}}})).await, false),
+        ("another ConfigMap", rest.merge(&format!("{maps}/other"), &weaker).await, false),
+    ] {
+        if answer.is_err() != is_denied {
+            answers.push(format!("{what}: {answer:?}"));
+        }
+    }
+    let patch = weaker.to_string();
+    let patching = ["patch", "configmap", "policy", "--type=merge", "--patch", &patch];
+    let as_writer = ["--as=pipeline", "--as-group=system:masters", "--namespace", &namespace];
+    let written = bed.kubectl(&[&patching[..], &as_writer].concat()).await;
+    remove(&rest, &objects).await;
+    assert_eq!(answers, Vec::<String>::new());
+    written.expect_success();
+    let stored = rest.get(&policy).await.expect("it is there");
+    assert_eq!(stored["data"]["policy.yaml"], "weak", "the writer's");
 }

@@ -3,7 +3,10 @@
 mod away;
 mod commands;
 mod guard;
+mod manifests;
+mod seen;
 mod serving;
+mod versions;
 
 use std::{fs, path::PathBuf};
 
@@ -69,6 +72,17 @@ impl Release {
     fn path(&self, plural: &str) -> String {
         format!("{REGISTRATION}/{plural}/sandgate-{}", self.name)
     }
+}
+
+/// Makes what a Pod refers to; no controller runs here.
+async fn make_namespace(rest: &Rest, namespace: &str) {
+    rest.post("/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await.expect("a namespace");
+    for account in ["default", "workflow-runner"] {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        rest.post(&path, &json!({"metadata": {"name": account}})).await.expect("a service account");
+    }
+    let class = json!({"metadata": {"name": "gvisor"}, "handler": "runsc"});
+    rest.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await.expect("a class");
 }
 
 fn path_of(object: &Value) -> String {

@@ -1,12 +1,12 @@
 //! The backstop and its guard, as the chart brings them.
 
 use sandgate_engine::{
-    backstop::{Guarded, Settings, guard, render as render_backstop},
+    backstop::{Guarded, Settings, guard, render as render_backstop, webhook_manifests},
     policy::{PolicySet, Source},
 };
 use serde_json::{Value, json};
 
-use super::{items, render, render_scenario, scenario, strings, template_least};
+use super::{Objects, items, render, render_scenario, scenario, strings, template, template_least};
 
 #[tokio::test]
 async fn guard_of_the_chart_is_the_one_that_the_command_prints() {
@@ -26,6 +26,47 @@ async fn guard_of_the_chart_is_the_one_that_the_command_prints() {
         let labels = &found["metadata"]["labels"];
         assert_eq!(labels["app.kubernetes.io/component"], "guard");
         assert_eq!(labels["app.kubernetes.io/part-of"], "sandgate");
+    }
+}
+
+#[tokio::test]
+async fn static_webhooks_are_those_of_the_chart_but_for_their_address() {
+    let flags = ["--values", &scenario("backstop"), "--set=webhook.failurePolicy=Fail"];
+    let files = [
+        "--set=certificates.mode=files",
+        "--set=certificates.secretName=tls",
+        "--set=webhook.url=https://127.0.0.1:9443",
+    ];
+    let rest =
+        ["--set=policies.rest.namespaces={*}", "--set=policies.own.namespaceSelector.matchLabels.team=a"];
+    let rendered = template(&[&flags[..], &files, &rest].concat()).await.expect_success();
+    let objects = Objects::read(&rendered);
+    let texts = [
+        ("ci", "{namespaces: ['ci-*'], mode: warn}"),
+        ("own", "{namespaceSelector: {matchLabels: {team: a}}}"),
+        ("rest", "{namespaces: ['*']}"),
+        ("workflow-runner", "{namespaces: [workflows]}"),
+    ]
+    .map(|(name, spec)| {
+        format!(
+            "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
+    });
+    let source = Source { name: "policies.yaml".into(), text: texts.join("---\n") };
+    let set = PolicySet::from_sources(&[source]).expect("policies").with_release_namespace("sandgate-system");
+    for wanted in webhook_manifests(&set, "https://127.0.0.1:9443", "eA==") {
+        let kind = wanted["kind"].as_str().expect("a kind");
+        let mut found = items(&objects.one(kind)["webhooks"]).to_vec();
+        let mut wanted = items(&wanted["webhooks"]).to_vec();
+        found.retain(|webhook| !webhook["name"].as_str().is_some_and(|name| name.contains("templates.")));
+        for webhook in found.iter_mut().chain(&mut wanted) {
+            let config = webhook["clientConfig"].take();
+            let path = config["url"].as_str().or(config["service"]["path"].as_str()).expect("a path");
+            webhook["clientConfig"] = json!(path.trim_start_matches("https://127.0.0.1:9443"));
+        }
+        found.sort_by_key(|webhook| webhook["name"].to_string());
+        wanted.sort_by_key(|webhook| webhook["name"].to_string());
+        assert_eq!(found, wanted, "{kind}");
     }
 }
 

@@ -19,6 +19,8 @@ const OBJECTS: &str = "/apis/admissionregistration.k8s.io/v1";
 pub(super) struct Fixture {
     /// The policy as the engine has it, for the namespace `workflows`.
     policies: PolicySet,
+    /// The policy as the API server has it.
+    guarded_policies: PolicySet,
     pub(super) guarded: String,
     open: String,
     pub(super) rest: Rest,
@@ -70,6 +72,7 @@ impl Fixture {
         });
         Self {
             policies: policies(name, spec, "workflows"),
+            guarded_policies: set,
             guarded,
             open,
             user: user["username"].as_str().unwrap().into(),
@@ -77,6 +80,27 @@ impl Fixture {
             rest,
             objects,
         }
+    }
+
+    /// Adds objects that are stored with the backstop.
+    pub(super) fn add(&mut self, objects: Vec<Json>) {
+        self.objects.extend(objects);
+    }
+
+    pub(super) fn policies(&self) -> &PolicySet {
+        &self.policies
+    }
+
+    pub(super) fn guarded_policies(&self) -> &PolicySet {
+        &self.guarded_policies
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(super) fn groups(&self) -> Vec<&str> {
+        self.groups.iter().map(String::as_str).collect()
     }
 
     /// Stores the backstop and waits until it denies.
@@ -113,7 +137,13 @@ impl Fixture {
         }
     }
 
-    async fn send(&self, namespace: &str, pod: &Json) -> Result<Json, Denial> {
+    /// Sends a Pod where nothing decides, as a dry run.
+    pub(super) async fn send_open(&self, pod: &Json) -> Result<Json, Denial> {
+        self.send(&self.open, pod).await
+    }
+
+    /// Sends a Pod as a dry run.
+    pub(super) async fn send(&self, namespace: &str, pod: &Json) -> Result<Json, Denial> {
         let mut pod = pod.clone();
         if let Some(metadata) = pod["metadata"].as_object_mut() {
             metadata.remove("namespace");
@@ -125,7 +155,7 @@ impl Fixture {
     /// would be stored.
     pub(super) async fn compare(&self, pod: &Json) -> Comparison {
         let Ok(stored) = self.send(&self.open, pod).await else { return Comparison::NotAsked };
-        let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
+        let groups = self.groups();
         let creator = Creator { user: &self.user, groups: &groups };
         let reply = create_as(creator, &self.policies, Endpoint::Validate, &stored);
         let expected: BTreeSet<&str> = reply.causes.iter().map(|(rule, _)| rule.as_str()).collect();
@@ -166,6 +196,8 @@ fn cut(text: &str) -> String {
 fn path_of(object: &Json) -> String {
     let plural = match object["kind"].as_str() {
         Some("ValidatingAdmissionPolicy") => "validatingadmissionpolicies",
+        Some("MutatingAdmissionPolicy") => "mutatingadmissionpolicies",
+        Some("MutatingAdmissionPolicyBinding") => "mutatingadmissionpolicybindings",
         _ => "validatingadmissionpolicybindings",
     };
     format!("{OBJECTS}/{plural}/{}", object["metadata"]["name"].as_str().unwrap())

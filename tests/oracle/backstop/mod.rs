@@ -5,6 +5,8 @@
 //! drawn and as sandgate would fill it.
 
 mod agreement;
+mod bounds;
+mod fills;
 mod fixture;
 mod updating;
 

@@ -52,8 +52,16 @@ impl ApiServer {
     /// # Errors
     /// Returns an error if a program is missing, or ends, or is not ready in time: with the end of its log.
     pub async fn start(version: Version) -> Result<Self> {
+        Self::start_flagged(version, Vec::new()).await
+    }
+
+    /// Starts both, the API server with further flags.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::start`].
+    pub async fn start_flagged(version: Version, flags: Vec<String>) -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        Self::start_in(Host::Machine, version, folder, guard, Vec::new()).await
+        Self::start_in(Host::Machine, version, folder, guard, flags).await
     }
 
     /// Starts both, and traces every request, for a collector that is not there.
@@ -201,6 +209,15 @@ impl ControlPlane {
     /// Returns an error if it is not ready in time.
     pub async fn restart_apiserver(&self) -> Result<()> {
         self.apiserver.restart().await
+    }
+
+    /// Returns the processor time of the API server so far.
+    ///
+    /// # Errors
+    /// Returns an error if it is not running.
+    pub fn apiserver_cpu(&self) -> Result<Duration> {
+        let slot = self.apiserver.process.lock().expect("no holder panics");
+        slot.as_ref().ok_or("it is being restarted")?.cpu()
     }
 
     /// A folder for files and logs; removed at the end.

@@ -23,7 +23,7 @@ pub async fn get(port: u16, path: &str) -> io::Result<String> {
 }
 
 /// Returns true if the answer has the status 200.
-pub(super) async fn is_fine(port: u16, path: &str) -> bool {
+pub async fn is_fine(port: u16, path: &str) -> bool {
     get(port, path).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 

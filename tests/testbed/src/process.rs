@@ -9,6 +9,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use super::Result;
@@ -107,6 +108,20 @@ impl Process {
     /// Returns an error if its status cannot be determined.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.shell.try_wait()?)
+    }
+
+    /// Returns the processor time of all its threads so far, as the kernel counts it.
+    ///
+    /// # Errors
+    /// Returns an error if the program is not running any more.
+    pub fn cpu(&self) -> Result<Duration> {
+        let pid = fs::read_to_string(&self.pid)?;
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", pid.trim()))? {
+            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
     }
 
     /// For signals to it.

@@ -157,6 +157,15 @@ impl Rest {
         self.send(Method::DELETE, path, "application/json", None).await
     }
 
+    /// Reads what is no JSON, such as `/metrics`.
+    ///
+    /// # Errors
+    /// Returns an error if the API server rejects the request, or cannot be reached.
+    pub async fn text(&self, path: &str) -> Result<String, Denial> {
+        let request = Request::get(path).body(Vec::new()).expect("a path of the API is a URI");
+        Ok(self.client.request_text(request).await?)
+    }
+
     async fn send(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> Answer {
         let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
         let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -81,6 +82,14 @@ impl Sandgate {
     /// The value of a metric; `None` where nothing answers.
     pub async fn metric(&self, name: &str) -> Option<i64> {
         self.replica.as_ref()?.metric(name).await
+    }
+
+    /// Returns its processor time so far.
+    ///
+    /// # Errors
+    /// Returns an error if it is not running.
+    pub fn cpu(&self) -> Result<Duration> {
+        self.replica.as_ref().ok_or("it was stopped")?.process.cpu()
     }
 
     /// Returns its log so far.

@@ -29,7 +29,7 @@ pub(super) fn service_account(keys: Keys) -> Vec<Check> {
 }
 
 /// True of a volume `d` with exactly the content that the API server gives its own.
-pub(super) const IS_API_VOLUME: &str = concat!(
+pub(in super::super) const IS_API_VOLUME: &str = concat!(
     "[d.?projected.?sources.orValue([])].exists(l, l.size() >= 3 && l.size() <= 4 && l.all(s, dyn(s).size() == 1) && ",
     "l.filter(s, s.?serviceAccountToken.hasValue() && s.serviceAccountToken.?audience.orValue('') == '' && ",
     "s.serviceAccountToken.?expirationSeconds.orValue(3600) <= 3607 && ",

@@ -1,12 +1,12 @@
 //! What each rule of [`crate::rules::ALL`] denies, in CEL: one subject a file, with the names of the rules' own files.
 
-mod accounts;
+pub(super) mod accounts;
 mod images;
 mod isolation;
 mod lifecycle;
 mod metadata;
 mod mounts;
-mod placement;
+pub(super) mod placement;
 mod privileges;
 mod resources;
 mod runtime;

@@ -14,7 +14,12 @@ pub(super) fn node_affinity(keys: Keys) -> Vec<Check> {
     keys.spec.placement.node_affinity.iter().map(required_affinity).collect()
 }
 
-fn required_affinity(wanted: &NodeRequirement) -> Check {
+/// True of a term `t` that matches no node.
+pub(in super::super) const IS_EMPTY_TERM: &str =
+    "t.?matchExpressions.orValue([]).size() == 0 && t.?matchFields.orValue([]).size() == 0";
+
+/// Returns the condition that the term `t` has the requirement, or a stricter one of the same key.
+pub(in super::super) fn demands(wanted: &NodeRequirement) -> String {
     let NodeRequirement { key, operator, values } = wanted;
     let (values, found) = (cel::list(values), "e.?values.orValue([])");
     let fits = match operator {
@@ -22,18 +27,19 @@ fn required_affinity(wanted: &NodeRequirement) -> Check {
         NodeOperator::NotIn => format!("{values}.all(x, x in {found})"),
         _ => format!("{found}.all(x, x in {values}) && {values}.all(x, x in {found})"),
     };
-    let demands = format!(
+    format!(
         "t.?matchExpressions.orValue([]).exists(e, e.?key.orValue('') == {} && e.?operator.orValue('') == '{}' && {fits})",
         cel::text(key),
         operator.as_str()
-    );
-    // An empty term matches no node.
-    let is_empty = "t.?matchExpressions.orValue([]).size() == 0 && t.?matchFields.orValue([]).size() == 0";
-    let term_fits = format!("({is_empty}) || {demands}");
+    )
+}
+
+fn required_affinity(wanted: &NodeRequirement) -> Check {
+    let term_fits = format!("({IS_EMPTY_TERM}) || {}", demands(wanted));
     let condition = format!("({TERMS}.size() == 0 || !{TERMS}.all(t, {term_fits}))");
     let found = format!(
         "({TERMS}.size() == 0 ? 'unset' : 'without {} in ' + string({TERMS}.filter(t, !({term_fits})).size()) + ' terms')",
-        cel::text(key).trim_matches('\'')
+        cel::text(&wanted.key).trim_matches('\'')
     );
     Check::pod(condition, "spec.affinity.nodeAffinity", &found)
 }
@@ -75,7 +81,8 @@ fn covers(wanted: &Toleration) -> String {
     ])
 }
 
-fn equals(wanted: &Toleration) -> String {
+/// Returns the condition that the toleration `t` is the wanted one.
+pub(in super::super) fn equals(wanted: &Toleration) -> String {
     let Toleration { key, operator, value, effect } = wanted;
     let effect = effect.map_or("", |effect| effect.as_str());
     format!(

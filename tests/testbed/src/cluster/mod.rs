@@ -322,6 +322,7 @@ fn sandgate_values() -> Value {
         "tolerations": [node::toleration()],
         "runtimeClass": {"create": true, "overhead": node::overhead()},
         "policies": {"workflow-runner": {"namespaces": ["workflows"]}},
+        "backstop": {"enabled": true},
         "workflowNamespaces": {
             "names": ["workflows"],
             "networkPolicy": {"enabled": true},

@@ -1,5 +1,7 @@
 //! `sandgate backstop`: the policies as ValidatingAdmissionPolicies of the API server, printed and verified.
 
+mod manifests;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::cluster::{Backstop, Difference};
 use sandgate_engine::{
-    backstop::{Guarded, Settings, guard, render},
+    backstop::{FILLS_MINOR, Guarded, Refusal, Settings, fills, guard, render},
     policy::{Level, PolicySet},
 };
 
@@ -26,15 +28,21 @@ pub(super) enum BackstopCommand {
 /// Print the policies as ValidatingAdmissionPolicies
 ///
 /// Prints a ValidatingAdmissionPolicy and its binding for the Pods and one for the Bindings of each policy. The API server
-/// evaluates them itself, so they hold while no webhook answers. They deny and fill nothing. What cannot be stated in CEL is
-/// an error that names the policy, the rule and the reason.
+/// evaluates them itself, so they hold while no webhook answers. They deny and fill nothing; with --fills a
+/// MutatingAdmissionPolicy fills. With --static they are written as files of the control plane. What cannot be stated in CEL
+/// is an error that names the policy, the rule and the reason.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 printed, 2 something of the policies cannot be stated in CEL.")]
+#[command(
+    after_help = "Exit status: 0 printed or written, 2 something of the policies cannot be stated in CEL, or not be written."
+)]
 pub(super) struct RenderArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
     target: TargetArgs,
+    /// Print MutatingAdmissionPolicies too, which fill Pods without any webhook (Kubernetes 1.36)
+    #[arg(long)]
+    fills: bool,
     /// Print the guard too, which keeps the webhook configurations and the runtime classes as they are
     #[arg(long)]
     guard: bool,
@@ -45,8 +53,10 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "NAME", requires = "guard")]
     guard_writer: Vec<String>,
     /// Output format
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "static_folder")]
     output: Format,
+    #[command(flatten)]
+    manifests: manifests::ManifestArgs,
 }
 
 /// Compare the backstop in a cluster with the policies
@@ -69,9 +79,9 @@ pub(super) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 struct TargetArgs {
-    /// Version of Kubernetes that the objects are for
-    #[arg(long, value_name = "1.MINOR", default_value = "1.30", value_parser = minor)]
-    kubernetes: u32,
+    /// Version of Kubernetes that the objects are for [default: 1.30, and 1.36 with --fills or --static]
+    #[arg(long, value_name = "1.MINOR", value_parser = minor)]
+    kubernetes: Option<u32>,
     /// Namespace of sandgate's release, which neither a selector nor "*" of a policy means
     #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
     release_namespace: String,
@@ -98,37 +108,55 @@ pub(super) fn run(command: &BackstopCommand) -> Result<Status, CliError> {
     }
 }
 
+fn settings(target: &TargetArgs) -> Settings {
+    let default = Settings { release_namespace: target.release_namespace.clone(), ..Settings::default() };
+    Settings { kubernetes_minor: target.kubernetes.unwrap_or(default.kubernetes_minor), ..default }
+}
+
 fn objects(policies: &PolicySet, target: &TargetArgs) -> Result<Vec<Value>, CliError> {
-    let settings =
-        Settings { kubernetes_minor: target.kubernetes, release_namespace: target.release_namespace.clone() };
-    render(policies, &settings)
-        .map_err(|refusals| CliError(refusals.iter().map(ToString::to_string).collect()))
+    render(policies, &settings(target)).map_err(|refusals| unstated(&refusals))
+}
+
+fn unstated(refusals: &[Refusal]) -> CliError {
+    CliError(refusals.iter().map(ToString::to_string).collect())
 }
 
 fn render_objects(args: &RenderArgs) -> Result<Status, CliError> {
-    let policies = args.policy.load()?;
+    let policies = args.policy.load()?.with_release_namespace(args.target.release_namespace.clone());
     let mut objects = objects(&policies, &args.target)?;
     if objects.is_empty() {
         note("no policy is for a namespace, so there is nothing to print");
     }
+    if args.fills {
+        let usual = settings(&args.target);
+        let minor = args.target.kubernetes.unwrap_or(FILLS_MINOR);
+        let filling = fills(&policies, &Settings { kubernetes_minor: minor, ..usual });
+        objects.extend(filling.map_err(|refusals| unstated(&refusals))?);
+    }
     if args.guard {
         objects.extend(guard(&guarded(&policies, args)));
+    }
+    if args.manifests.is_wanted() {
+        return args.manifests.write(&policies, &objects, args.target.kubernetes);
     }
     let text = match args.output {
         Format::Json => {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
             serde_json::to_string_pretty(&list).map_err(CliError::new)? + "\n"
         }
-        Format::Yaml => {
-            let documents = objects.iter().map(|object| {
-                let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-                serde_saphyr::to_string_with_options(object, options)
-            });
-            documents.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?.join("---\n")
-        }
+        Format::Yaml => yaml(&objects)?,
     };
     print(&text)?;
     Ok(Status::Fine)
+}
+
+/// Writes each object as a document.
+fn yaml(objects: &[Value]) -> Result<String, CliError> {
+    let documents = objects.iter().map(|object| {
+        let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+        serde_saphyr::to_string_with_options(object, options)
+    });
+    Ok(documents.collect::<Result<Vec<_>, _>>().map_err(CliError::new)?.join("---\n"))
 }
 
 fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
