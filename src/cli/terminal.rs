@@ -40,6 +40,12 @@ pub(super) fn fit(text: String, column: usize, indent: usize) -> String {
     if io::stdout().is_terminal() { wrap(&text, column, indent) } else { text }
 }
 
+/// Returns the columns of standard output if that is a terminal.
+pub(super) fn columns() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width.0))
+}
+
 /// Breaks `text`, which begins at `column`, into lines that fit; all but the first are indented.
 pub(super) fn wrap(text: &str, column: usize, indent: usize) -> String {
     wrap_at(width(), text, column, indent)
@@ -55,7 +61,7 @@ fn width() -> usize {
 fn wrap_at(width: usize, text: &str, mut column: usize, indent: usize) -> String {
     let mut wrapped = String::with_capacity(text.len() + 64);
     for (index, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
+        let length = visible_chars(word);
         if index > 0 && column + 1 + length > width {
             wrapped.push('\n');
             wrapped.extend(std::iter::repeat_n(' ', indent));
@@ -68,6 +74,22 @@ fn wrap_at(width: usize, text: &str, mut column: usize, indent: usize) -> String
         column += length;
     }
     wrapped
+}
+
+/// Returns the characters of a word that a terminal shows: sequences that set a style are none.
+fn visible_chars(word: &str) -> usize {
+    let mut is_style = false;
+    let is_visible = |c: &char| {
+        let was_style = is_style;
+        is_style = *c == '\u{1b}' || was_style && *c != 'm';
+        !was_style && !is_style
+    };
+    word.chars().filter(is_visible).count()
+}
+
+/// Cuts a time of RFC 3339 in UTC to seconds, for people.
+pub(super) fn seconds(time: &str) -> String {
+    time.split_once('.').map_or(time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// `1 violation`, `2 violations`.
@@ -86,5 +108,12 @@ mod tests {
         assert_eq!(wrap_at(8, "incomprehensibilities x", 2, 2), "incomprehensibilities\n  x");
         assert_eq!(wrap_at(20, "a  b", 0, 2), "a  b");
         assert_eq!(wrap_at(8, "", 2, 2), "");
+    }
+
+    #[test]
+    fn styles_take_no_columns() {
+        let painted = format!("{} two", paint(BAD, "one"));
+        assert_eq!(wrap_at(7, &painted, 0, 2), painted);
+        assert_eq!(wrap_at(6, &painted, 0, 2), painted.replace(' ', "\n  "));
     }
 }

@@ -45,7 +45,7 @@ fn what_would_be_denied_stands_apart_from_what_was_not_created() {
         "       1 were created and would be denied\n",
         "       1 were not created and would be denied\n",
         "       1 were not created and would not be denied by this policy\n",
-        "       1 were created and would be\n",
+        "       1 were created and would be admitted\n",
         "       2 host-namespaces\n",
         "ci/Pod/now-denied\n",
     ] {

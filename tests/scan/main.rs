@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod reports;
+mod templates;
 
 use std::path::PathBuf;
 

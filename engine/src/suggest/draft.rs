@@ -232,9 +232,9 @@ fn write_branch(text: &mut String, key: &str, branch: &Branch, depth: usize, wit
     }
 }
 
-/// Writes a comment in lines of at most 100 characters.
+/// Writes a comment in lines of at most 80 characters.
 pub(super) fn comment(text: &mut String, depth: usize, words: &str) {
-    const MAX_CHARS: usize = 100;
+    const MAX_CHARS: usize = 80;
     let margin = format!("{}# ", "  ".repeat(depth));
     let mut line = String::new();
     for word in sanitize(words).split(' ') {

@@ -181,17 +181,7 @@ impl TemplateReview<'_> {
             // Who creates the Pods is not known here.
             return false;
         }
-        let is_composed = self.kind.is_some_and(WorkloadKind::is_composed);
-        let relocated = found.map(|violations| {
-            violations.relocated(warnings::MAX_RELOCATED, |path| {
-                let in_object = pod.location.path(path);
-                if is_composed {
-                    // The controller adds to such a Pod what is not known, so only what is written counts.
-                    return in_object.filter(|path| is_written(object, path));
-                }
-                Some(in_object.unwrap_or_else(|| path.clone()))
-            })
-        });
+        let relocated = at_object(self.kind, pod, object, found);
         if !relocated.is_empty() {
             self.result = TemplateResult::Violates;
             self.violations.push(relocated);
@@ -216,6 +206,55 @@ impl TemplateReview<'_> {
         let warnings = warnings::of(self, filled);
         TemplateAnswer::new(self.info, self.result, warnings, object, filled.len())
     }
+}
+
+/// Returns the violations of the Pods that a stored object makes, at the paths of the object: what would be left of them
+/// once a Pod is filled. A Pod that a profile for some users may admit has none, since its creator is not known.
+///
+/// # Errors
+/// Returns the path at which an object of a known kind has no Pod template.
+pub fn violations(
+    policy: &Policy,
+    object: &Value,
+    namespace: &str,
+) -> Result<Vec<LeveledViolations>, String> {
+    if !is_within_bounds(object) {
+        return Ok(Vec::new());
+    }
+    let kind = WorkloadKind::of(object);
+    let mut all = Vec::new();
+    for pod in &pod_templates(object, namespace)?.pods {
+        let Ok(mut tree) = pod_from_str(&pod.pod) else { continue };
+        let found = evaluate(policy, &mut tree, None, Defaults::Fill).violations;
+        if found.is_empty() || !found.enforce.is_empty() && is_admitted_for_a_user(policy, pod) {
+            continue;
+        }
+        let found = at_object(kind, pod, object, &found);
+        if !found.is_empty() && !all.contains(&found) {
+            all.push(found);
+        }
+    }
+    Ok(all)
+}
+
+/// Returns violations of a Pod at the paths of the object that makes it.
+fn at_object(
+    kind: Option<&WorkloadKind>,
+    pod: &PodTemplateRef,
+    object: &Value,
+    found: &LeveledViolations,
+) -> LeveledViolations {
+    let is_composed = kind.is_some_and(WorkloadKind::is_composed);
+    found.map(|violations| {
+        violations.relocated(warnings::MAX_RELOCATED, |path| {
+            let in_object = pod.location.path(path);
+            if is_composed {
+                // The controller adds to such a Pod what is not known, so only what is written counts.
+                return in_object.filter(|path| is_written(object, path));
+            }
+            Some(in_object.unwrap_or_else(|| path.clone()))
+        })
+    })
 }
 
 /// Returns true if it depends on who creates a Pod what is filled into it. The creators of the Pods of a template are service

@@ -15,9 +15,15 @@ use super::{
 };
 use crate::{
     audit::VerdictLine,
-    cli::{CliError, Status},
+    cli::{
+        CliError, Status,
+        terminal::{columns, fit, seconds},
+    },
 };
-use sandgate_engine::review::{AuditRecord, rules};
+use sandgate_engine::{
+    review::{AuditRecord, rules},
+    text::sanitize,
+};
 
 /// List the verdicts of an audit trail
 #[derive(Debug, Args)]
@@ -46,7 +52,9 @@ pub(super) enum ListFormat {
 pub(super) fn run(args: &ListArgs) -> Result<Status, CliError> {
     let ListArgs { source, filter, output } = args;
     let mut out = BufWriter::new(io::stdout().lock());
+    let is_narrow = columns().is_some_and(|columns| columns < TABLE_COLUMNS);
     let header: Vec<u8> = match output {
+        ListFormat::Table if is_narrow => Vec::new(),
         ListFormat::Table => table(&TABLE),
         ListFormat::Json => Vec::new(),
         ListFormat::Csv => csv(COLUMNS.map(|(name, _)| name)),
@@ -56,7 +64,9 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, CliError> {
     }
     let is_quiet = io::stdout().is_terminal();
     let reading = source.each(Some(filter), is_quiet, |verdict| {
-        let flow = write(&mut out, &line(&verdict, *output))?;
+        let is_block = is_narrow && *output == ListFormat::Table;
+        let text = if is_block { block(&verdict.record) } else { line(&verdict, *output) };
+        let flow = write(&mut out, &text)?;
         // A person should see each line at once.
         if is_quiet {
             flush(&mut out)?;
@@ -69,6 +79,21 @@ pub(super) fn run(args: &ListArgs) -> Result<Status, CliError> {
 
 const TABLE: [&str; 7] = ["TIME", "VERDICT", "OPERATION", "NAMESPACE", "NAME", "USER", "RULES"];
 const WIDTHS: [usize; 6] = [20, 10, 9, 12, 28, 20];
+
+/// The columns of a terminal below which a verdict takes two lines instead of a row.
+const TABLE_COLUMNS: usize = 130;
+
+/// Returns a verdict as two lines or more, for a terminal that a row does not fit into.
+fn block(record: &AuditRecord) -> Vec<u8> {
+    let AuditRecord { verdict, operation, namespace, user, .. } = record;
+    let (time, name, rules) = (seconds(&record.time), name(record), record.rules().join(", "));
+    let head = format!("{time}  {verdict}  {operation} {namespace}/{name} by {user}");
+    let mut text = fit(sanitize(&head), 0, 4) + "\n";
+    if !rules.is_empty() {
+        text += &format!("    {}\n", fit(sanitize(&rules), 4, 4));
+    }
+    text.into_bytes()
+}
 
 fn table(cells: &[&str]) -> Vec<u8> {
     row(cells, &WIDTHS).into_bytes()
@@ -121,10 +146,8 @@ fn line(line: &VerdictLine, output: ListFormat) -> Vec<u8> {
     match output {
         ListFormat::Table => {
             let AuditRecord { time, verdict, operation, namespace, user, .. } = record;
-            // To the second: the rest is in the other formats.
-            let time = time.split_once('.').map_or(time.to_string(), |(seconds, _)| format!("{seconds}Z"));
             let rules = record.rules().join(",");
-            table(&[&time, verdict, operation, namespace, &name(record), user, &rules])
+            table(&[&seconds(time), verdict, operation, namespace, &name(record), user, &rules])
         }
         ListFormat::Json => {
             let mut line = serde_json::to_vec(line).expect("writing JSON to memory cannot fail");

@@ -12,7 +12,10 @@ use super::{
     source::SourceArgs,
     table::{csv, row},
 };
-use crate::cli::{CliError, Status, print, terminal::note};
+use crate::cli::{
+    CliError, Status, print,
+    terminal::{fit, note},
+};
 use sandgate_engine::review::{AuditRecord, Endpoint, Outcome};
 
 /// Count verdicts by user, rule, namespace, image or owner
@@ -134,8 +137,12 @@ fn text(rows: &[CountRow], output: ListFormat) -> String {
     match output {
         ListFormat::Table => {
             const HEADER: [&str; 4] = ["DENIED", "WOULD DENY", "OTHER", "NAME"];
+            const NAME_COLUMN: usize = 27;
             let table = row(&HEADER, &HEADER.map(str::len));
-            cells.fold(table, |table, cells| table + &row(&borrowed(&cells), &HEADER.map(str::len)))
+            cells.fold(table, |table, cells| {
+                let row = row(&borrowed(&cells), &HEADER.map(str::len));
+                table + &fit(row, 0, NAME_COLUMN)
+            })
         }
         ListFormat::Csv => {
             let header = csv(["denied", "wouldDeny", "other", "name"]);

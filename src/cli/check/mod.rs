@@ -3,7 +3,7 @@
 mod github;
 mod json;
 mod junit;
-mod sarif;
+pub(super) mod sarif;
 mod summary;
 mod text;
 

@@ -10,7 +10,7 @@ use sandgate_engine::{
     rules::{self, Rule},
 };
 
-const SCHEMA: &str =
+pub(in crate::cli) const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 pub(super) fn write(report: &Report) -> String {
@@ -35,7 +35,8 @@ pub(super) fn write(report: &Report) -> String {
     format!("{log:#}\n")
 }
 
-fn descriptor(rule: &Rule) -> Value {
+/// Returns what SARIF has of a rule.
+pub(in crate::cli) fn descriptor(rule: &Rule) -> Value {
     json!({
         "id": rule.id,
         "shortDescription": {"text": rule.title},
@@ -102,7 +103,7 @@ fn violation(pod: &Checked, finding: &Finding, level: &str) -> Value {
 }
 
 /// The path as a URI reference: relative if the path is.
-fn uri(path: &str) -> String {
+pub(in crate::cli) fn uri(path: &str) -> String {
     let encode = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
             char::from(byte).to_string()

@@ -25,7 +25,8 @@ pub(super) fn write(report: &Report) -> String {
 
 fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
     let place = paint(PLACE, format_args!("{}:{}", pod.pod.file(), pod.pod.line()));
-    let _ = writeln!(out, "{place}: {} {}", pod.pod.title(), outcome(pod, report));
+    let head = format!("{place}: {} {}", pod.pod.title(), outcome(pod, report));
+    let _ = writeln!(out, "{}", fit(head, 0, 4));
     let mut violations: Vec<&Finding> = pod.violations().iter().collect();
     violations.sort_by_key(|violation| violation.line);
     for violation in violations {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::finding::{Finding, Outcome, Severity};
-use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, count, fit, paint};
+use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, columns, count, fit, paint};
 use sandgate_engine::text::sanitize;
 
 /// Where the text of a check begins.
@@ -38,13 +38,19 @@ fn line(finding: &Finding) -> String {
         Outcome::Fail => ("FAIL", if *severity >= Severity::High { BAD } else { DOUBTFUL }),
         Outcome::Unknown => ("?", DOUBTFUL),
     };
-    let text = match action.as_str() {
-        _ if *is_accepted => format!("{what} (accepted)"),
-        "" => what,
-        action => format!("{what} \u{2192} {action}"),
-    };
+    let what = if *is_accepted { format!("{what} (accepted)") } else { what };
     let head = format!("{:<4}  {:<8}  {id:<25}", paint(style, format_args!("{word:<4}")), severity.as_str());
-    format!("{head} {}", fit(sanitize(&text), TEXT_COLUMN, INDENT))
+    let what = fit(sanitize(&what), TEXT_COLUMN, INDENT);
+    let action = if *is_accepted { "" } else { action };
+    match (action, columns()) {
+        ("", _) => format!("{head} {what}"),
+        (action, None) => format!("{head} {what} \u{2192} {}", sanitize(action)),
+        // A person looks for what to do, so it begins a line.
+        (action, Some(_)) => {
+            let action = fit(format!("\u{2192} {}", sanitize(action)), INDENT, INDENT + 2);
+            format!("{head} {what}\n{:INDENT$}{action}", "")
+        }
+    }
 }
 
 fn summary(findings: &[Finding]) -> String {

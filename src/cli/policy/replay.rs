@@ -10,7 +10,7 @@ use crate::cli::{
     audit::pod_creates::{self, CreateReading, PodCreate},
     format::TextOrJson,
     print,
-    terminal::{STRONG, paint, wrap},
+    terminal::{STRONG, fit, paint, seconds, wrap},
 };
 use sandgate_engine::{
     json::{Text, Value, pod_from_str},
@@ -186,14 +186,14 @@ impl Replay {
         let Counts { newly_denied, still_denied, no_longer_denied, admitted } = self.all;
         let mut text = String::new();
         if let Some((first, last)) = &reading.period {
-            let _ = writeln!(text, "log from {first} to {last}");
+            let _ = writeln!(text, "log from {} to {}", seconds(first), seconds(last));
         }
         let _ = writeln!(text, "{} Pods evaluated", self.all.all());
         for (number, words) in [
             (newly_denied, "were created and would be denied"),
             (still_denied, "were not created and would be denied"),
             (no_longer_denied, "were not created and would not be denied by this policy"),
-            (admitted, "were created and would be"),
+            (admitted, "were created and would be admitted"),
         ] {
             let _ = writeln!(text, "{number:>8} {words}");
         }
@@ -203,11 +203,11 @@ impl Replay {
         let uncovered: u64 = self.without_policy.values().sum();
         if uncovered > 0 {
             let namespaces = self.without_policy.keys().take(5).cloned().collect::<Vec<_>>().join(", ");
-            let _ = writeln!(
-                text,
+            let line = format!(
                 "not evaluated: {uncovered} Pods of {} namespaces that no policy names ({namespaces})",
                 self.without_policy.len()
             );
+            let _ = writeln!(text, "{}", fit(line, 0, 4));
         }
         if reading.dry_runs > 0 {
             let _ = writeln!(text, "left out: {} dry runs", reading.dry_runs);

@@ -100,17 +100,38 @@ struct ConfigMap {
     data: HashMap<String, String>,
 }
 
+/// A kind of objects, by the names of its API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiResource {
+    pub(super) group: String,
+    pub(super) version: String,
+    /// The plural in paths and rights.
+    pub(super) resource: String,
+}
+
+impl ApiResource {
+    fn core(resource: &str) -> Self {
+        Self { group: String::new(), version: "v1".into(), resource: resource.into() }
+    }
+
+    /// Returns the path of the group and version.
+    fn base(&self) -> String {
+        let Self { group, version, .. } = self;
+        if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
+    }
+}
+
 /// A list that the API server does not give, with the right that it needs.
 struct Asked<'a> {
-    resource: &'static str,
+    of: &'a ApiResource,
     namespace: Option<&'a str>,
 }
 
 impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.namespace {
-            Some(namespace) => write!(f, "{} in namespace {namespace}", self.resource),
-            None => write!(f, "{} of the cluster", self.resource),
+            Some(namespace) => write!(f, "{} in namespace {namespace}", self.of.resource),
+            None => write!(f, "{} of the cluster", self.of.resource),
         }
     }
 }
@@ -167,9 +188,20 @@ impl Cluster {
         &self,
         scope: Scope<'_>,
         selector: &str,
+        cursor: Cursor,
+    ) -> Result<Page, CliError> {
+        self.objects(&ApiResource::core("pods"), scope, selector, cursor).await
+    }
+
+    /// Reads the objects of a kind at `cursor` whose labels fit `selector`; an empty one fits all.
+    pub(super) async fn objects(
+        &self,
+        of: &ApiResource,
+        scope: Scope<'_>,
+        selector: &str,
         mut cursor: Cursor,
     ) -> Result<Page, CliError> {
-        let asked = Asked { resource: "pods", namespace: scope.0 };
+        let asked = Asked { of, namespace: scope.0 };
         loop {
             let Cursor { token, limit } = &cursor;
             let query = [
@@ -198,7 +230,8 @@ impl Cluster {
 
     /// Reads the labels of every namespace, or of one.
     pub(super) async fn labels(&self, scope: Scope<'_>) -> Result<Labels, CliError> {
-        let asked = Asked { resource: "namespaces", namespace: None };
+        let namespaces = ApiResource::core("namespaces");
+        let asked = Asked { of: &namespaces, namespace: None };
         let mut labels = HashMap::new();
         let mut token = String::new();
         loop {
@@ -225,7 +258,8 @@ impl Cluster {
 
     /// Reads the policies that the chart installed into a namespace.
     pub(in crate::cli) async fn policies(&self, namespace: &str) -> Result<Vec<Source>, CliError> {
-        let asked = Asked { resource: "configmaps", namespace: Some(namespace) };
+        let config_maps = ApiResource::core("configmaps");
+        let asked = Asked { of: &config_maps, namespace: Some(namespace) };
         let query = [("labelSelector", "app.kubernetes.io/part-of=sandgate".to_string())];
         let Listed::Page(body) = self.list(&asked, &query).await? else { return Err(too_large(&asked)) };
         let List { items, .. } = parse::<List<ConfigMap>>(&asked, &body)?;
@@ -248,6 +282,37 @@ impl Cluster {
         Ok(sources)
     }
 
+    /// Returns the names in the API of the kinds of a group and version that are in namespaces; none if it is not served.
+    pub(super) async fn kinds(
+        &self,
+        group: &str,
+        version: &str,
+    ) -> Result<Vec<(String, ApiResource)>, CliError> {
+        let of = |resource: &str| ApiResource {
+            group: group.into(),
+            version: version.into(),
+            resource: resource.into(),
+        };
+        let path = of("").base();
+        let failed = |problem: String| CliError::new(format_args!("cannot get {path}: {problem}"));
+        let request = Request::get(&path).body(Body::empty()).map_err(|error| failed(error.to_string()))?;
+        let (status, body) = self.send(request).await.map_err(failed)?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        if !status.is_success() {
+            return Err(failed(message(status, &body)));
+        }
+        let answer: Value = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+        let resources = answer["resources"].as_array().into_iter().flatten();
+        let whole = resources.filter(|resource| resource["namespaced"] == true).filter_map(|resource| {
+            let (name, kind) = (resource["name"].as_str()?, resource["kind"].as_str()?);
+            // A subresource has a slash in its name.
+            (!name.contains('/')).then(|| (kind.to_owned(), of(name)))
+        });
+        Ok(whole.collect())
+    }
+
     /// Sends a request, and returns the status and the body of the answer.
     pub(super) async fn send(&self, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), String> {
         let answer = self.client.send(request).await.map_err(|error| error.to_string())?;
@@ -257,10 +322,11 @@ impl Cluster {
     }
 
     async fn list(&self, asked: &Asked<'_>, query: &[(&str, String)]) -> Result<Listed, CliError> {
-        let Asked { resource, namespace } = asked;
+        let Asked { of, namespace } = asked;
+        let (base, resource) = (of.base(), &of.resource);
         let path = match namespace {
-            Some(namespace) => format!("/api/v1/namespaces/{namespace}/{resource}"),
-            None => format!("/api/v1/{resource}"),
+            Some(namespace) => format!("{base}/namespaces/{namespace}/{resource}"),
+            None => format!("{base}/{resource}"),
         };
         let query = query.iter().filter(|(_, value)| !value.is_empty());
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
@@ -334,9 +400,9 @@ fn denied(asked: &Asked, status: StatusCode, answer: &Value) -> CliError {
     let remedy = match status {
         StatusCode::FORBIDDEN => {
             let role = if asked.namespace.is_some() { "Role" } else { "ClusterRole" };
-            let Asked { resource, .. } = asked;
+            let ApiResource { group, resource, .. } = asked.of;
             format!(
-                "; add a {role} with the rule {{apiGroups: [\"\"], resources: [{resource}], verbs: [list]}}"
+                "; add a {role} with the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [list]}}"
             )
         }
         StatusCode::UNAUTHORIZED => "; its credentials are not accepted: log in again".into(),
@@ -353,7 +419,7 @@ mod tests {
     fn a_missing_right_is_named() {
         let answer = serde_json::json!({"message": "forbidden"});
         let text = |namespace| {
-            let asked = Asked { resource: "pods", namespace };
+            let asked = Asked { of: &ApiResource::core("pods"), namespace };
             denied(&asked, StatusCode::FORBIDDEN, &answer).0.remove(0)
         };
         assert_eq!(

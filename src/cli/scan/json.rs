@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::tally::{Change, OwnerTally, RuleTally, Tally};
+use super::{
+    tally::{Change, OwnerTally, RuleTally, Tally},
+    templates::TemplateFinding,
+};
 use sandgate_engine::scan::Class;
 
 pub(super) fn write(tally: &Tally) -> String {
@@ -15,6 +18,7 @@ pub(super) fn write(tally: &Tally) -> String {
             .iter()
             .map(|((namespace, owner), pods)| Owned { namespace, kind: &owner.kind, name: &owner.name, pods })
             .collect(),
+        templates: &tally.templates,
         rules: &tally.rules,
         best_change: tally.best_change(),
         static_pods: &tally.statics,
@@ -25,6 +29,8 @@ pub(super) fn write(tally: &Tally) -> String {
             findings: tally.findings(),
             no_policy: tally.no_policy,
             omitted_owners_pods: tally.omitted,
+            templates_checked: tally.templates_checked,
+            template_findings: tally.template_findings(),
         },
     };
     let mut text = serde_json::to_string_pretty(&result).expect("writing JSON to memory cannot fail");
@@ -36,6 +42,7 @@ pub(super) fn write(tally: &Tally) -> String {
 #[serde(rename_all = "camelCase")]
 struct Document<'t> {
     owners: Vec<Owned<'t>>,
+    templates: &'t [TemplateFinding],
     rules: &'t BTreeMap<&'static str, RuleTally>,
     best_change: Option<Change>,
     static_pods: &'t [String],
@@ -60,4 +67,6 @@ struct Summary {
     findings: u64,
     no_policy: u64,
     omitted_owners_pods: u64,
+    templates_checked: u64,
+    template_findings: u64,
 }

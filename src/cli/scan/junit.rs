@@ -5,6 +5,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
     tally::{OwnerTally, Tally, count_pods},
+    templates::TemplateFinding,
     text::unchecked,
 };
 use crate::cli::CliError;
@@ -21,6 +22,15 @@ pub(super) fn write(tally: &Tally) -> Result<String, CliError> {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status.set_message(format!("{} of further owners", count_pods(tally.omitted)));
         suite.add_test_case(case("further owners".into(), "sandgate", status));
+    }
+    for finding in &tally.templates {
+        let name = format!("{} {}, template", finding.kind, finding.name);
+        suite.add_test_case(case(name, &finding.namespace, template_failure(finding)));
+    }
+    if tally.templates_omitted > 0 {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_message(format!("{} further workloads", tally.templates_omitted));
+        suite.add_test_case(case("further workloads".into(), "sandgate", status));
     }
     for reason in unchecked(tally) {
         let mut status = TestCaseStatus::skipped();
@@ -48,6 +58,15 @@ fn failure(pods: &OwnerTally) -> TestCaseStatus {
         pods.classes()
     ));
     status.set_description(lines.concat());
+    status
+}
+
+fn template_failure(finding: &TemplateFinding) -> TestCaseStatus {
+    let lines = finding.violations.iter().map(|line| format!("{}\n", line.sentence()));
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status.set_type("violation");
+    status.set_message(format!("policy {}: {}", finding.policy, finding.verdict()));
+    status.set_description(lines.collect::<String>());
     status
 }
 

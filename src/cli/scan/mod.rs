@@ -1,10 +1,13 @@
 //! `sandgate scan`: which running Pods violate their policy.
 
 pub(super) mod cluster;
+mod html;
 mod json;
 mod junit;
 mod reports;
+mod sarif;
 mod tally;
+mod templates;
 mod text;
 
 use std::{borrow::Cow, io::IsTerminal, time::Duration};
@@ -31,7 +34,8 @@ use tally::Tally;
 /// Find running Pods that violate their policy
 ///
 /// Lists the Pods of a cluster and checks each as the webhook checks a final object. Changes no Pod. What the scheduler
-/// and the API server add to Pods is no finding. Pods that have ended and static Pods are counted, not checked.
+/// and the API server add to Pods is no finding. Pods that have ended and static Pods are counted, not checked. With
+/// --templates, what the next Pods of workloads would be denied for is listed too.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 no Pod violates its policy, 1 violations found, 2 could not run.")]
 pub(super) struct ScanArgs {
@@ -49,6 +53,10 @@ pub(super) struct ScanArgs {
     /// Namespace of sandgate itself: --from-cluster reads its ConfigMaps, and a policy for "*" leaves it out
     #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
     sandgate_namespace: String,
+    /// Check the templates of workloads too: Deployments, CronJobs and every other kind that the cluster serves and sandgate
+    /// knows
+    #[arg(long)]
+    templates: bool,
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     output: Format,
@@ -71,6 +79,10 @@ enum Format {
     #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
     /// JUnit XML, one test case for each owner of Pods
     Junit,
+    /// SARIF 2.1.0; the place of a result is a URI that names the object
+    Sarif,
+    /// A page in one file, which loads nothing from anywhere
+    Html,
 }
 
 /// The head of a Pod, which is read beside its tree.
@@ -112,8 +124,11 @@ pub(super) fn run(args: &ScanArgs) -> Result<Status, CliError> {
         Format::Text => text::write(&tally),
         Format::Json => json::write(&tally),
         Format::Junit => junit::write(&tally)?,
+        Format::Sarif => sarif::write(&tally),
+        Format::Html => html::write(&tally)?,
     })?;
-    Ok(if tally.findings() > 0 && !args.exit_zero { Status::Violations } else { Status::Fine })
+    let findings = tally.findings() + tally.template_findings();
+    Ok(if findings > 0 && !args.exit_zero { Status::Violations } else { Status::Fine })
 }
 
 async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
@@ -143,10 +158,13 @@ async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
             )));
         }
         scan_pods(&cluster, scope, &policies, &labels, &mut results, &progress).await?;
+        if args.templates {
+            templates::add(&cluster, scope, &policies, &labels, &mut results.tally).await?;
+        }
     }
     progress.finish_and_clear();
     let Results { tally, reports } = results;
-    if tally.no_policy > 0 && tally.classes.is_empty() {
+    if tally.no_policy > 0 && tally.classes.is_empty() && tally.templates_checked == 0 {
         return Err(CliError::new(
             "no Pod is in a namespace that a policy covers: give the policies by --policy or --from-cluster",
         ));

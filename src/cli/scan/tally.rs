@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::templates::TemplateFinding;
 use crate::cli::terminal::count;
 use sandgate_engine::{
     policy::Policy,
@@ -40,6 +41,12 @@ pub(super) struct Tally {
     pub(super) mended_anew: u64,
     /// Static Pods, by namespace and name; some of them.
     pub(super) statics: Vec<String>,
+    /// The number of workload objects whose templates were checked; none if they were not asked for.
+    pub(super) templates_checked: u64,
+    /// Those of which a Pod would violate the policy.
+    pub(super) templates: Vec<TemplateFinding>,
+    /// The number of such objects that are not kept.
+    pub(super) templates_omitted: u64,
 }
 
 /// The Pods of one owner that violate their policy.
@@ -122,6 +129,23 @@ impl Tally {
         }
     }
 
+    /// Adds a workload of which a Pod would violate the policy.
+    pub(super) fn add_template(&mut self, finding: TemplateFinding) {
+        if self.templates.len() >= MAX_OWNERS {
+            self.templates_omitted += 1;
+            return;
+        }
+        let TemplateFinding { namespace, kind, name, mut violations, .. } = finding;
+        violations.truncate(MAX_LINES);
+        let (namespace, kind, name) = (text(&namespace), text(&kind), text(&name));
+        self.templates.push(TemplateFinding { namespace, kind, name, violations, ..finding });
+    }
+
+    /// Returns the number of workload objects of which a Pod would violate the policy.
+    pub(super) fn template_findings(&self) -> u64 {
+        self.templates.len() as u64 + self.templates_omitted
+    }
+
     fn add_rules(&mut self, scanned: &Scanned) {
         let remaining = ids(&scanned.remaining);
         if scanned.remaining.is_empty() {
@@ -197,17 +221,15 @@ impl OwnerTally {
     }
 
     fn add_violation(&mut self, violation: &Violation) {
-        let (path, found) = (text(&violation.path.to_string()), text(&violation.found));
+        let new = Line::of(violation);
         let known = self
             .violations
             .iter_mut()
-            .find(|line| line.rule == violation.rule.id && line.path == path && line.found == found);
+            .find(|line| line.rule == new.rule && line.path == new.path && line.found == new.found);
         if let Some(line) = known {
             line.pods += 1;
         } else if self.violations.len() < MAX_LINES {
-            let Violation { rule, wanted, remedy, .. } = violation;
-            let (wanted, remedy) = (text(wanted), text(remedy));
-            self.violations.push(Line { rule: rule.id, path, found, wanted, remedy, pods: 1 });
+            self.violations.push(new);
         }
     }
 
@@ -226,6 +248,13 @@ impl OwnerTally {
 }
 
 impl Line {
+    /// Returns the violation of one Pod.
+    pub(super) fn of(violation: &Violation) -> Self {
+        let Violation { rule, path, found, wanted, remedy } = violation;
+        let (path, found) = (text(&path.to_string()), text(found));
+        Self { rule: rule.id, path, found, wanted: text(wanted), remedy: text(remedy), pods: 1 }
+    }
+
     pub(super) fn sentence(&self) -> String {
         let Self { path, found, wanted, remedy, rule, .. } = self;
         format!("{path} is {found}, must be {wanted}: {remedy} ({rule})")

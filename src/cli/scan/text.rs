@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
-use super::tally::{OwnerTally, Tally, count_pods, describe};
+use super::{
+    tally::{OwnerTally, Tally, count_pods, describe},
+    templates::TemplateFinding,
+};
 use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, STRONG, fit, paint};
 use sandgate_engine::scan::Class;
 
@@ -19,6 +22,7 @@ pub(super) fn write(tally: &Tally) -> String {
     if tally.omitted > 0 {
         let _ = writeln!(out, "and {} of further owners\n", count_pods(tally.omitted));
     }
+    write_templates(tally, &mut out);
     write_rules(tally, &mut out);
     write_summary(tally, &mut out);
     out
@@ -44,9 +48,26 @@ fn write_owner(place: &str, is_pod: bool, pods: &OwnerTally, out: &mut String) {
         let shown: Vec<&str> = pods.names.iter().take(MAX_NAMES).map(String::as_str).collect();
         let rest = pods.pods - shown.len() as u64;
         let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-        let _ = writeln!(out, "  {} {}{more}", paint(FAINT, "pods"), shown.join(", "));
+        let names = fit(format!("{}{more}", shown.join(", ")), 7, 7);
+        let _ = writeln!(out, "  {} {names}", paint(FAINT, "pods"));
     }
     out.push('\n');
+}
+
+fn write_templates(tally: &Tally, out: &mut String) {
+    for finding in &tally.templates {
+        let TemplateFinding { namespace, kind, name, policy, violations, .. } = finding;
+        let place = paint(PLACE, format_args!("{kind} {namespace}/{name}"));
+        let head = format!("{place}, template: {}, policy {policy}", finding.verdict());
+        let _ = writeln!(out, "{}", fit(head, 0, 2));
+        for violation in violations {
+            let _ = writeln!(out, "  {} {}", paint(BAD, "deny"), fit(violation.sentence(), 7, 7));
+        }
+        out.push('\n');
+    }
+    if tally.templates_omitted > 0 {
+        let _ = writeln!(out, "and {} further workloads\n", tally.templates_omitted);
+    }
 }
 
 fn write_rules(tally: &Tally, out: &mut String) {
@@ -78,11 +99,17 @@ fn write_summary(tally: &Tally, out: &mut String) {
         let classes = Class::ALL.into_iter().filter(|class| class.is_finding() && tally.of(*class) > 0);
         let classes: Vec<String> =
             classes.map(|class| format!("{} {}", tally.of(class), describe(class))).collect();
-        let _ = writeln!(out, "{}: {}", paint(BAD, text), classes.join(", "));
+        let _ = writeln!(out, "{}", fit(format!("{}: {}", paint(BAD, text), classes.join(", ")), 0, 2));
     }
     if let Some(change) = tally.best_change() {
         let text = format!("the change that fixes most: {}", change.sentence(findings));
         let _ = writeln!(out, "{}", fit(text, 0, 2));
+    }
+    if tally.templates_checked > 0 {
+        let (found, checked) = (tally.template_findings(), tally.templates_checked);
+        let style = if found == 0 { GOOD } else { BAD };
+        let text = format!("{found} of {checked} workloads have templates whose Pods violate the policy");
+        let _ = writeln!(out, "{}", fit(paint(style, text), 0, 2));
     }
     for line in unchecked(tally) {
         let _ = writeln!(out, "{}", fit(format!("not checked: {line}"), 0, 2));

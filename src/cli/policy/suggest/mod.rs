@@ -258,29 +258,35 @@ fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
     if !filled.is_empty() {
         let rules: Vec<String> = filled.iter().map(|(rule, pods)| format!("{rule} {pods}")).collect();
         let rules = rules.join(", ");
-        text += &comment(&format!(
-            "In mode enforce these rules change so many of them (sandgate explain RULE): {rules}"
-        ));
+        text += &comment(
+            "# ",
+            &format!("In mode enforce these rules change so many of them (sandgate explain RULE): {rules}"),
+        );
     }
     text += document;
-    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-    text + &listed(&names, unadmitted)
+    let pods: Vec<(&str, usize)> = pods.iter().map(|pod| (pod.name.as_str(), pod.count)).collect();
+    text + &listed(&pods, unadmitted)
 }
 
-/// Returns a comment in lines of at most 100 characters.
-fn comment(words: &str) -> String {
-    const MAX_CHARS: usize = 100;
-    let mut lines = vec![String::from("#")];
-    for word in words.split(' ') {
-        let line = lines.last_mut().expect("there is a first line");
-        if line.len() + 1 + word.len() > MAX_CHARS {
-            lines.push(format!("#   {word}"));
-        } else {
-            line.push(' ');
-            line.push_str(word);
+/// Returns a comment in lines of at most 80 characters, the first with this margin.
+fn comment(margin: &str, words: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    let mut text = margin.to_owned();
+    let mut column = margin.len();
+    for (index, word) in words.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > MAX_CHARS {
+            let next = format!("{margin}  ");
+            column = next.len();
+            text += &format!("\n{next}");
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
         }
+        text += word;
+        column += length;
     }
-    lines.join("\n") + "\n"
+    text + "\n"
 }
 
 fn trail_text(namespace: &str, records: &[Recorded], suggestion: &Suggestion) -> String {
@@ -288,25 +294,50 @@ fn trail_text(namespace: &str, records: &[Recorded], suggestion: &Suggestion) ->
     let owners = count(records.len(), "owner");
     let mut text =
         format!("# Suggested for the violations of {owners} of namespace {namespace} in an audit trail.\n");
-    text +=
-        "# A trail has no Pods, so this policy is not evaluated: check it with `sandgate scan --policy` or\n";
-    text += "# `sandgate policy replay`.\n";
+    text += "# A trail has no Pods, so this policy is not evaluated: check it with\n";
+    text += "# `sandgate scan --policy` or `sandgate policy replay`.\n";
     text += document;
-    let names: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
-    text + &listed(&names, unadmitted)
+    let owners: Vec<(&str, usize)> = records.iter().map(|record| (record.name.as_str(), 1)).collect();
+    text + &listed(&owners, unadmitted)
 }
 
-/// Returns the Pods that are not admitted with what to change, as comments.
-fn listed(names: &[&str], unadmitted: &[Unadmitted]) -> String {
+/// Returns the Pods that are not admitted with what to change, as comments. Pods of the same owners with the same reasons are
+/// listed once.
+fn listed(pods: &[(&str, usize)], unadmitted: &[Unadmitted]) -> String {
+    let mut grouped: Vec<(&str, &[String], usize)> = Vec::new();
+    for Unadmitted { subject, reasons } in unadmitted {
+        let (name, count) = pods[*subject];
+        match grouped.iter_mut().find(|(known, of, _)| *known == name && *of == reasons.as_slice()) {
+            Some((_, _, all)) => *all += count,
+            None => grouped.push((name, reasons, count)),
+        }
+    }
     let mut text = String::new();
-    if !unadmitted.is_empty() {
+    if !grouped.is_empty() {
         text += "# Not admitted, and not opened by any suggestion. What to change:\n";
     }
-    for pod in unadmitted {
-        let _ = writeln!(text, "# - {}", sanitize(names[pod.subject]));
-        for reason in &pod.reasons {
-            let _ = writeln!(text, "#     {}", sanitize(reason));
+    for (name, reasons, all) in grouped {
+        let of = if all > 1 { format!(" ({})", count(all, "Pod")) } else { String::new() };
+        text += &comment("# - ", &sanitize(&format!("{name}{of}")));
+        for reason in reasons {
+            text += &comment("#     ", &sanitize(reason));
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_one_owner_are_listed_once() {
+        let reasons =
+            || vec![format!("spec.hostNetwork is true: {}", "remove hostNetwork ".repeat(4).trim_end())];
+        let unadmitted = |subject| Unadmitted { subject, reasons: reasons() };
+        let text = listed(&[("Job a", 2), ("Job b", 1), ("Job a", 3)], &[0, 1, 2].map(unadmitted));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[1], lines[4], lines.len()), ("# - Job a (5 Pods)", "# - Job b", 7), "{text}");
+        assert!(lines.iter().all(|line| line.len() <= 80), "{text}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::{CliError, terminal::count};
+use crate::cli::CliError;
 use sandgate_engine::{
     json::pod_from_str,
     scan::{Owner, owner},
@@ -107,9 +107,6 @@ impl Shape {
         let mut name = named.join(", ");
         if self.more_owners > 0 {
             name += &format!(" and {} more", self.more_owners);
-        }
-        if self.count > 1 {
-            name += &format!(" ({})", count(self.count, "Pod"));
         }
         Subject { name, json: self.json.clone(), count: self.count }
     }
@@ -230,7 +227,8 @@ mod tests {
         let [(namespace, pods)] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(namespace, "ci");
         let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-        assert_eq!(names, ["Job job-a, Job job-b, Job job-d and 2 more (5 Pods)", "Job job-c"]);
+        assert_eq!(names, ["Job job-a, Job job-b, Job job-d and 2 more", "Job job-c"]);
+        assert_eq!((pods[0].count, pods[1].count), (5, 1));
         assert!(!pods[0].json.contains("node-1") && !pods[0].json.contains("Running"), "{}", pods[0].json);
     }
 

@@ -1,0 +1,190 @@
+//! Workload templates beside their Pods: what the next Pods of an object would be denied for.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    cluster::{ApiResource, Cluster, Cursor, Labels, Page, Scope},
+    policy_of,
+    tally::{Line, Tally},
+};
+use crate::cli::CliError;
+use sandgate_engine::{
+    json::pod_from_str,
+    policy::{Level, PolicySet},
+    templates::violations,
+    workload::{KINDS, Templates},
+};
+
+/// A workload whose Pods would be denied, or warned of, or recorded.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TemplateFinding {
+    pub(super) namespace: String,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) policy: String,
+    /// True if a Pod would be denied; else it would be warned of or recorded.
+    pub(super) is_denied: bool,
+    /// The violations, at the paths of the workload.
+    pub(super) violations: Vec<Line>,
+}
+
+/// The part of an object that is read beside its tree.
+#[derive(Deserialize)]
+struct Head<'o> {
+    #[serde(borrow)]
+    metadata: HeadMetadata<'o>,
+    #[serde(default)]
+    status: HeadStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMetadata<'o> {
+    #[serde(borrow)]
+    name: Cow<'o, str>,
+    #[serde(borrow)]
+    namespace: Cow<'o, str>,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Deserialize)]
+struct OwnerReference {
+    #[serde(default)]
+    controller: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct HeadStatus {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    status: String,
+}
+
+impl Head<'_> {
+    /// Returns true if the object makes Pods of its own accord: its controller has no template of them, and it has not ended.
+    fn is_origin(&self) -> bool {
+        let has_ended = |condition: &Condition| {
+            matches!(&*condition.kind, "Complete" | "Failed") && condition.status == "True"
+        };
+        !self.metadata.owner_references.iter().any(|owner| owner.controller)
+            && !self.status.conditions.iter().any(has_ended)
+    }
+}
+
+/// Adds the workloads of every kind that the cluster serves.
+pub(super) async fn add(
+    cluster: &Cluster,
+    scope: Scope<'_>,
+    policies: &PolicySet,
+    labels: &Labels,
+    tally: &mut Tally,
+) -> Result<(), CliError> {
+    for (kind, resource) in kinds(cluster).await? {
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let Page { pods: objects, next: following, .. } =
+                cluster.objects(&resource, scope, "", cursor).await?;
+            for object in &objects {
+                add_object(&kind, &resource, object, policies, labels, tally)?;
+            }
+            next = following;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the kinds with Pod templates that the cluster serves, each in one version.
+async fn kinds(cluster: &Cluster) -> Result<Vec<(String, ApiResource)>, CliError> {
+    let mut served: BTreeMap<(&str, &str), Vec<(String, ApiResource)>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for known in KINDS {
+        if matches!(known.templates, Templates::Whole | Templates::Reference(..)) {
+            continue;
+        }
+        for version in known.versions {
+            let key = (known.group, *version);
+            if !served.contains_key(&key) {
+                served.insert(key, cluster.kinds(known.group, version).await?);
+            }
+            let of_kind = served[&key].iter().find(|(kind, _)| kind == known.kind);
+            if let Some(of_kind) = of_kind {
+                found.push(of_kind.clone());
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn add_object(
+    kind: &str,
+    resource: &ApiResource,
+    object: &RawValue,
+    policies: &PolicySet,
+    labels: &Labels,
+    tally: &mut Tally,
+) -> Result<(), CliError> {
+    let unreadable = |error: serde_json::Error| {
+        CliError::new(format_args!(
+            "a {kind} cannot be read: {error}; report it with the version of the API server"
+        ))
+    };
+    let head: Head = serde_json::from_str(object.get()).map_err(unreadable)?;
+    let HeadMetadata { name, namespace, .. } = &head.metadata;
+    let Some(policy) = policy_of(policies, labels, namespace).filter(|_| head.is_origin()) else {
+        return Ok(());
+    };
+    // Items of a list do not have them.
+    let ApiResource { group, version, .. } = resource;
+    let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+    let mut whole: Value = serde_json::from_str(object.get()).map_err(unreadable)?;
+    whole["apiVersion"] = api_version.into();
+    whole["kind"] = kind.into();
+    let text = whole.to_string();
+    let tree = pod_from_str(&text).map_err(unreadable)?;
+    tally.templates_checked += 1;
+    let Ok(found) = violations(policy, &tree, namespace) else { return Ok(()) };
+    let all = found.iter().flat_map(|violations| violations.with_level());
+    let (mut lines, mut is_denied): (Vec<Line>, bool) = (Vec::new(), false);
+    for (level, violation) in all {
+        is_denied |= level == Level::Enforce;
+        let line = Line::of(violation);
+        if !lines.iter().any(|known| known.rule == line.rule && known.path == line.path) {
+            lines.push(line);
+        }
+    }
+    if !lines.is_empty() {
+        tally.add_template(TemplateFinding {
+            namespace: namespace.to_string(),
+            kind: kind.to_owned(),
+            name: name.to_string(),
+            policy: policy.name.clone(),
+            is_denied,
+            violations: lines,
+        });
+    }
+    Ok(())
+}
+
+impl TemplateFinding {
+    /// Returns what becomes of the next Pods.
+    pub(super) fn verdict(&self) -> &'static str {
+        if self.is_denied {
+            "its next Pods would be denied"
+        } else {
+            "its next Pods would be warned of or recorded"
+        }
+    }
+}
