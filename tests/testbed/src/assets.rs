@@ -262,13 +262,6 @@ impl Engine {
         found?.into_iter().next().ok_or_else(|| "an engine has a controller".into())
     }
 
-    /// Returns true if its programs have been built on this machine.
-    pub fn is_built(self) -> bool {
-        let is_built =
-            |program: &Program| Some(cache().ok()?.join(&program.folder).join(program.name).is_file());
-        self.programs().iter().all(|program| is_built(program).unwrap_or_default())
-    }
-
     /// Returns the folder with its sources and manifests.
     pub(super) fn sources(self) -> Found {
         let of = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder());
