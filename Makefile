@@ -64,9 +64,9 @@ engines: ## Run real engines under their presets on a real cluster (root on Linu
 	$(CARGO) build --locked
 	SANDGATE_ENGINES=1 $(CARGO) test --locked --test node -- engines --nocapture
 
-soak: ## Roll, rotate and restart everything of a real cluster again and again, and count escapes (SOAK_SECONDS=3600)
+soak: ## Roll, rotate, restart and exhaust a real cluster again and again, and count escapes (SOAK_SECONDS=3600)
 	$(CARGO) build --locked
-	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- healing --nocapture
+	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- healing exhaustion --nocapture
 
 attack: ## Replay the known attacks on a release build under the chart's memory limit, and print what happened
 	$(CARGO) build --release --locked --bin sandgate

@@ -14,6 +14,7 @@ mod chart;
 mod controllers;
 mod creating;
 mod deployments;
+mod engines;
 mod events;
 mod filling;
 mod hostile;

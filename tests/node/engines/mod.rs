@@ -1,8 +1,8 @@
 //! Engines that make Pods for people, each in a namespace with its preset: from what a user submits to the Pod that has
 //! ended in gVisor, and to the message that a user of the engine sees of a denial.
 //!
-//! The programs of the engines are built from Go modules, which takes minutes once. `make engines` builds them; without
-//! them their tests are shown as ignored.
+//! The programs of the engines are built from Go modules, which takes minutes once. `make engines` does that; in other
+//! runs their tests are shown as ignored.
 
 mod argo_workflows;
 mod jobs;
@@ -12,30 +12,22 @@ mod tools;
 use std::env;
 
 use serde_json::{Value, json};
-use testbed::{Cluster, Engine, Rest, Result, harness::Test};
+use testbed::{Cluster, Rest, Result, harness::Test};
 
 use crate::{pods::until, shared::Bed};
 
 /// The tests of this module and of its engines.
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = jobs::tests();
-    tests.extend(needing(Engine::ArgoWorkflows, argo_workflows::tests()));
-    tests.extend(needing(Engine::Kueue, kueue::tests()));
-    let missing = (!all_are_wanted()).then(|| "the image is large: make engines packs it".to_owned());
-    tests.extend(tools::tests().into_iter().map(|test| test.requires(missing.clone())));
-    tests
+    let with_builds = [argo_workflows::tests(), kueue::tests(), tools::tests()];
+    let missing = missing();
+    let with_builds = with_builds.into_iter().flatten().map(|test| test.requires(missing.clone()));
+    jobs::tests().into_iter().chain(with_builds).collect()
 }
 
-/// Returns true if `make engines` runs.
-fn all_are_wanted() -> bool {
-    env::var_os("SANDGATE_ENGINES").is_some_and(|value| value == "1")
-}
-
-/// Shows tests as ignored on a machine that has not built the engine and shall not.
-fn needing(engine: Engine, tests: Vec<Test>) -> Vec<Test> {
-    let missing = (!all_are_wanted() && !engine.is_built())
-        .then(|| "the engine is not built: make engines builds it, which takes minutes once".to_owned());
-    tests.into_iter().map(|test| test.requires(missing.clone())).collect()
+/// Returns why this run leaves out the engines and the large image, unless `make engines` runs.
+fn missing() -> Option<String> {
+    let is_wanted = env::var_os("SANDGATE_ENGINES").is_some_and(|value| value == "1");
+    (!is_wanted).then(|| "engines are built and large images packed by make engines, in minutes".to_owned())
 }
 
 /// Creates the namespaces of engines, and has sandgate installed with a policy for each: its preset.

@@ -243,10 +243,11 @@ impl Engine {
             Self::ArgoWorkflows => {
                 let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
                 let executor = "github.com/argoproj/argo-workflows/v4/cmd/argoexec";
-                let executor = program("argoexec", executor, "version");
+                // From one copy, so that what they share is compiled once.
+                let patched = |program| Program { patch: Some(EXECUTOR_FOR_LINUX), ..program };
                 vec![
-                    program("workflow-controller", controller, "version"),
-                    Program { patch: Some(EXECUTOR_FOR_LINUX), ..executor },
+                    patched(program("workflow-controller", controller, "version")),
+                    patched(program("argoexec", executor, "version")),
                 ]
             }
             Self::Kueue => {
@@ -259,14 +260,6 @@ impl Engine {
     pub(super) fn find(self) -> Found {
         let found: Result<Vec<PathBuf>> = self.programs().iter().map(Program::find).collect();
         found?.into_iter().next().ok_or_else(|| "an engine has a controller".into())
-    }
-
-    /// Returns true if its programs have been built on this machine.
-    #[must_use]
-    pub fn is_built(self) -> bool {
-        let is_built =
-            |program: &Program| Some(cache().ok()?.join(&program.folder).join(program.name).is_file());
-        self.programs().iter().all(|program| is_built(program).unwrap_or_default())
     }
 
     /// Returns the folder with its sources and manifests.

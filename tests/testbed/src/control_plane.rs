@@ -270,6 +270,17 @@ impl ControlPlane {
         self.apiserver.rest().await
     }
 
+    /// The API in plain JSON, as another user, whom the API server takes the admin for.
+    ///
+    /// # Errors
+    /// Returns an error if there is no client for the kubeconfig.
+    pub async fn rest_as(&self, user: &str) -> Result<Rest> {
+        self.apiserver.host.enter()?;
+        let mut config = config(self.folder()).await?;
+        config.auth_info.impersonate = Some(user.to_owned());
+        Ok(Rest::new(Client::try_from(config)?))
+    }
+
     /// Runs kubectl as the cluster's admin.
     pub async fn kubectl(&self, arguments: &[&str]) -> Output {
         self.kubectl_reading("", arguments).await
@@ -497,10 +508,14 @@ fn write_kubeconfig(folder: &Path, server: &str) -> Result<()> {
 }
 
 async fn client(folder: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(folder).await?)?)
+}
+
+async fn config(folder: &Path) -> Result<Config> {
     let kubeconfig = Kubeconfig::read_from(folder.join(KUBECONFIG))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.proxy_url = None;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 fn default_account(namespace: &str) -> String {

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    slice,
     time::Duration,
 };
 
@@ -32,7 +33,7 @@ impl Sandgate {
         Self::start_with(bed, &json!({"namespaces": namespaces})).await
     }
 
-    /// Starts it with a policy of this `spec`, whose `namespaces` it will guard.
+    /// Starts it with a policy of this `spec`, or with several of a list, whose `namespaces` it will guard.
     ///
     /// # Errors
     /// Returns the errors of [`Self::start`].
@@ -50,7 +51,7 @@ impl Sandgate {
             certs.into_iter().chain(flags.iter().map(ToString::to_string)).collect()
         })?;
         replica.until_ready().await?;
-        let namespaces = spec["namespaces"].as_array().into_iter().flatten();
+        let namespaces = specs(spec).iter().filter_map(|spec| spec["namespaces"].as_array()).flatten();
         let ca_file = replica.folder.join("ca.crt");
         Ok(Self {
             url: replica.url(""),
@@ -98,10 +99,11 @@ impl Sandgate {
         self.replica.as_ref().map(Replica::log).unwrap_or_default()
     }
 
-    /// The name of both its configurations.
+    /// The name of both its configurations: that of its first namespaces, since a name has an end.
     #[must_use]
     pub fn configuration(&self) -> String {
-        format!("sandgate-{}", self.namespaces.join("-"))
+        const NAMED: usize = 3;
+        format!("sandgate-{}", self.namespaces[..self.namespaces.len().min(NAMED)].join("-"))
     }
 
     /// Returns the client configuration for a webhook configuration of the test's own.
@@ -291,14 +293,21 @@ pub fn program() -> Result<PathBuf> {
     found.ok_or_else(|| "sandgate is not built: run cargo build first".into())
 }
 
+/// Returns the specs of a list, or the only one.
+fn specs(spec: &Value) -> &[Value] {
+    spec.as_array().map_or(slice::from_ref(spec), Vec::as_slice)
+}
+
 fn write_policy(folder: &Path, spec: &Value) -> Result<PathBuf> {
-    let policy = json!({
-        "apiVersion": "sandgate.dev/v1beta1",
-        "kind": "SandboxPolicy",
-        "metadata": {"name": "workflow-runner"},
-        "spec": spec,
-    });
-    let path = folder.join("policy.json");
-    fs::write(&path, policy.to_string())?;
+    let document = |(number, spec)| {
+        let name = if number == 0 { "workflow-runner".to_owned() } else { format!("policy-{number}") };
+        let metadata = json!({"name": name});
+        json!({"apiVersion": "sandgate.dev/v1beta1", "kind": "SandboxPolicy", "metadata": metadata, "spec": spec})
+            .to_string()
+    };
+    let documents: Vec<_> = specs(spec).iter().enumerate().map(document).collect();
+    // JSON is YAML.
+    let path = folder.join("policy.yaml");
+    fs::write(&path, documents.join("\n---\n"))?;
     Ok(path)
 }

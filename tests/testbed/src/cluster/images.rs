@@ -1,6 +1,7 @@
 //! Images without a registry: files are packed by buildah, and imported by containerd's client.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -73,16 +74,9 @@ impl Images {
         let shared = command::run(Command::new("find").args(folders).args(["-name", "*.so"]), "")?.stdout;
         let linked = programs.iter().copied().chain(shared.lines().map(Path::new));
         let libraries: Result<Vec<_>> = linked.map(libraries).collect();
-        let libraries: Vec<PathBuf> = libraries?.concat();
-        let mut copy = Command::new("cp");
-        copy.args(["--archive", "--parents"]).args(folders).args(programs);
-        let copied = command::run(copy.arg(&root), "")?;
-        let mut copy = Command::new("cp");
-        copy.args(["--dereference", "--parents"]).args(libraries);
-        let more = command::run(copy.arg(&root), "")?;
-        if !copied.success || !more.success {
-            return Err(format!("cp: {}{}", copied.stderr, more.stderr).into());
-        }
+        let libraries: BTreeSet<PathBuf> = libraries?.concat().into_iter().collect();
+        copy_paths("--archive", folders.iter().chain(programs).copied(), &root)?;
+        copy_paths("--dereference", libraries.iter().map(PathBuf::as_path), &root)?;
         let mut path: Vec<_> = programs.iter().filter_map(|program| program.parent()).collect();
         path.extend([Path::new("/bin")]);
         let path: Vec<_> = path.iter().map(|folder| folder.display().to_string()).collect();
@@ -128,6 +122,14 @@ fn copy_files(root: &Path, files: &[(&Path, &str)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Copies files and folders to the same paths below `root`. cp 9.1 fails for absolute ones, so these are relative to `/`.
+fn copy_paths<'p>(how: &str, paths: impl Iterator<Item = &'p Path>, root: &Path) -> Result<()> {
+    let mut copy = Command::new("cp");
+    copy.args([how, "--parents"]).args(paths.map(|path| path.strip_prefix("/").unwrap_or(path)));
+    let copied = command::run(copy.arg(root).current_dir("/"), "")?;
+    if copied.success { Ok(()) } else { Err(format!("cp: {}", copied.stderr).into()) }
 }
 
 fn buildah(folder: &Path, arguments: &[&str]) -> Result<()> {
