@@ -153,19 +153,36 @@ impl ControlPlane {
     /// # Errors
     /// Returns the errors of [`ApiServer::start`].
     pub async fn start() -> Result<Self> {
+        Self::start_as(Version::chosen()?, Vec::new()).await
+    }
+
+    /// The same, of this version, and with further flags of the API server.
+    ///
+    /// # Errors
+    /// Returns the errors of [`ApiServer::start`].
+    pub async fn start_as(version: Version, flags: Vec<String>) -> Result<Self> {
         let (folder, guard) = work_folder()?;
-        let bed = Self::start_in(Host::Machine, folder, guard).await?;
+        let bed = Self::start_of(version, Host::Machine, folder, guard, flags).await?;
         create_runtime_classes(&bed.rest().await?).await?;
         Ok(bed)
     }
 
     /// The same elsewhere, and without a RuntimeClass. `guard` lives as long.
     pub(super) async fn start_in(host: Host, folder: PathBuf, guard: Option<Child>) -> Result<Self> {
-        let version = Version::chosen()?;
+        Self::start_of(Version::chosen()?, host, folder, guard, Vec::new()).await
+    }
+
+    async fn start_of(
+        version: Version,
+        host: Host,
+        folder: PathBuf,
+        guard: Option<Child>,
+        flags: Vec<String>,
+    ) -> Result<Self> {
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;
-        let apiserver = ApiServer::start_in(host, version, folder, guard, Vec::new()).await?;
+        let apiserver = ApiServer::start_in(host, version, folder, guard, flags).await?;
         let rest = apiserver.rest().await?;
         // The controller manager ends if the API server does not say that it is healthy within ten seconds. Its own
         // roles are the last of what it waits for.
