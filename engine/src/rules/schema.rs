@@ -179,7 +179,7 @@ mod tests {
             pod["metadata"]["ownerReferences"] = json!([owner]);
         });
         // Of a wrong type is what the rules know.
-        rejects("pod-schema metadata.labels", |pod| pod["metadata"]["labels"] = json!("x"));
+        rejects("pod-schema metadata.finalizers[0]", |pod| pod["metadata"]["finalizers"] = json!([1]));
     }
 
     #[test]
