@@ -12,8 +12,9 @@ BACKSTOP ?= 6000
 FUZZ_SECONDS ?= 1800
 # What `make fuzz` drives: one target for each reader of bytes that come from outside.
 FUZZ_TARGETS ?= review head pod policy policy_pod patch quantity yaml workload image path pattern cel certificates audit trace
-# How long `make ha` watches after each disturbance, in seconds.
+# How long `make ha` watches after each disturbance, in seconds, and how many clients create Pods at once.
 HA_SECONDS ?= 20
+CREATORS ?= 10,50,200,500
 # How long `make soak` goes on disturbing a real cluster, in seconds.
 SOAK_SECONDS ?= 3600
 # 1 makes `make versions` try every minor version.
@@ -93,9 +94,10 @@ prove: ## Hold generated Pods against an independent statement of the policy (CA
 prove-backstop: ## Hold the backstop against the engine on a real kube-apiserver, with generated Pods and every preset (BACKSTOP=6000)
 	SANDGATE_PROVE_BACKSTOP=$(BACKSTOP) $(CARGO) test --locked --test oracle backstop -- --nocapture --test-threads=2
 
-ha: ## Count the creates that fail while replicas roll and die, certificates rotate and Secrets go (HA_SECONDS=20)
+ha: ## Count the creates that fail while sandgate is disturbed, and measure many creators (HA_SECONDS=20 CREATORS=10,50,200,500)
 	$(CARGO) build --release --locked
-	SANDGATE_HA_SECONDS=$(HA_SECONDS) $(CARGO) test --release --locked --test release availability -- --nocapture
+	SANDGATE_HA_SECONDS=$(HA_SECONDS) $(CARGO) test --release --locked --test release availability -- --nocapture --include-ignored --test-threads=1
+	$(CARGO) bench --locked --bench apiserver -- --creators=$(CREATORS) --seconds=$(HA_SECONDS)
 
 fuzz: ## Fuzz the engine with coverage (FUZZ_SECONDS=1800 for each target; needs cargo-fuzz, no nightly)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo fuzz is not installed: cargo install cargo-fuzz"; exit 1; }
@@ -110,7 +112,7 @@ mutants: ## Break the engine in every small way and see that the unit tests noti
 
 chart: ## Write the chart's README and the policies' part of its schema, then lint and render every scenario
 	SANDGATE_WRITE_CHART=1 $(CARGO) test --locked --test cluster -- chart::generated
-	$(CARGO) test --locked --test cluster -- chart::conventions chart::large chart::names chart::network chart::nulls chart::platforms chart::rendering chart::rights chart::workflows chart::wrong_values
+	$(CARGO) test --locked --test cluster -- chart::conventions chart::large chart::names chart::namespaces chart::network chart::nulls chart::platforms chart::rendering chart::rights chart::workflows chart::wrong_values
 
 book: ## Build the pages as a book with search, target/book/html (installs mdBook once, into the cache)
 	@CARGO="$(CARGO)" scripts/book

@@ -1,9 +1,10 @@
-//! SECURITY.md names a test for each claim; here it is held to that.
+//! SECURITY.md names a test for each claim, and docs/known-failures.md for each row; here they are held to that.
 
 use std::{fs, path::Path};
 
 const DOCUMENT: &str = include_str!("../SECURITY.md");
 const ATTACKS: &str = include_str!("../docs/attacks.md");
+const FAILURES: &str = include_str!("../docs/known-failures.md");
 
 #[test]
 fn named_files_and_tests_exist() {
@@ -20,6 +21,20 @@ fn tests_of_known_attacks_exist() {
     let bare = |line: &&str| line.contains("(A") && line.starts_with('|') && !line.contains("::");
     let bare: Vec<&str> = ATTACKS.lines().filter(bare).collect();
     assert!(bare.is_empty(), "without a test: {bare:#?}");
+}
+
+#[test]
+fn known_failures_name_a_test_or_say_why_not() {
+    let missing: Vec<&str> = references(FAILURES).filter(|reference| !exists(reference)).collect();
+    assert!(missing.is_empty(), "docs/known-failures.md names what is not there: {missing:#?}");
+    let is_head = |line: &str| line.starts_with("|---") || line.ends_with("shown by |");
+    let rows: Vec<&str> = FAILURES.lines().filter(|line| line.starts_with('|') && !is_head(line)).collect();
+    assert!(rows.len() > 40, "{} rows", rows.len());
+    let is_shown = |row: &&str| {
+        references(row).any(|name| name.contains("::")) || row.contains("no test: ") || row.contains("`make ")
+    };
+    let bare: Vec<&&str> = rows.iter().filter(|row| !is_shown(row)).collect();
+    assert!(bare.is_empty(), "neither a test nor the reason why there is none: {bare:#?}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! `cargo bench --bench apiserver [-- --quick]`.
 //!
 //! Dry-run creates of one client, one after the other, in namespaces that take turns: one without a webhook, one with
-//! the null webhook, one with sandgate. Times never make it fail: it prints a table.
+//! the null webhook, one with sandgate. With `-- --creators=10,50 [--seconds=20]` so many clients at once instead. Times
+//! never make it fail: it prints a table.
 
+mod creators;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -40,8 +42,6 @@ fn main() -> Result<()> {
 }
 
 async fn compare() -> Result<()> {
-    let quick = env::args().any(|argument| argument == "--quick");
-    let (rounds, creates) = if quick { (3, 50) } else { (9, 200) };
     let bed = ControlPlane::start().await?;
     let rest = bed.rest().await?;
     for namespace in [NONE, NULL, SANDGATE] {
@@ -51,7 +51,15 @@ async fn compare() -> Result<()> {
     let _null = start_null(&bed, &rest, folder.path()).await?;
     let sandgate = Sandgate::start(&bed, &[SANDGATE]).await?;
     sandgate.guard_as(&bed, &rest, WebhookKind::Mutating).await?;
+    match creators::asked(env::args())? {
+        Some(asked) => creators::compare(&rest, &asked).await,
+        None => compare_one_client(&rest).await,
+    }
+}
 
+async fn compare_one_client(rest: &Rest) -> Result<()> {
+    let quick = env::args().any(|argument| argument == "--quick");
+    let (rounds, creates) = if quick { (3, 50) } else { (9, 200) };
     let cases = [
         ("no webhook", NONE, complete_pod()?),
         ("null webhook", NULL, complete_pod()?),
@@ -61,7 +69,7 @@ async fn compare() -> Result<()> {
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
     for round in 0..=rounds {
         for ((_, namespace, pod), times) in cases.iter().zip(&mut times) {
-            let measured = create(&rest, namespace, pod, creates).await?;
+            let measured = create(rest, namespace, pod, creates).await?;
             // The first round warms up.
             if round > 0 {
                 times.extend(measured);

@@ -140,3 +140,18 @@ async fn the_api_servers_audit_log_says_what_was_decided() {
     assert_eq!(bad["mutate.sandgate.dev/verdict"], "denied");
     assert_eq!(bad["mutate.sandgate.dev/rules"], "privileged");
 }
+
+/// As a tool that restores backups does: the stored object, without what one cluster gave it.
+#[tokio::test]
+async fn a_stored_pod_can_be_restored_from_a_backup() {
+    let sandbox = Sandbox::with_pod().await;
+    let mut backup = sandbox.stored("main").await;
+    sandbox.rest.delete(&sandbox.pods_path("/main?gracePeriodSeconds=0")).await.expect("it is deleted");
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
+        backup["metadata"].as_object_mut().expect("metadata").remove(field);
+    }
+    backup["status"] = Value::Null;
+    backup["metadata"]["labels"]["velero.io/restore-name"] = json!("restore-1");
+    sandbox.create(&backup).await.expect("it is admitted");
+    assert_sandboxed(&sandbox.stored("main").await);
+}

@@ -21,16 +21,26 @@ pub(crate) struct Installed<'b> {
     pub(crate) guarded: String,
     /// The helm that installs and upgrades it.
     pub(crate) helm_line: HelmLine,
-    service_proxy: ServiceProxy,
+    pub(crate) service_proxy: ServiceProxy,
 }
 
 impl<'b> Installed<'b> {
     /// All that there is before the install: a namespace for users, a node, and somewhere for a Service.
     pub(crate) async fn before(bed: &'b ControlPlane, name: &str) -> Result<Self> {
+        Self::before_by_way_of(Vec::new(), bed, name).await
+    }
+
+    /// The same, with these words in front of the programs of its pods.
+    pub(crate) async fn before_by_way_of(
+        prefix: Vec<String>,
+        bed: &'b ControlPlane,
+        name: &str,
+    ) -> Result<Self> {
         let rest = bed.rest().await?;
         let guarded = bed.namespace(&rest, &json!({"generateName": "workflows-"})).await?;
         let service_proxy = ServiceProxy::start().await?;
-        let node = Node::start(bed, name, service_proxy.endpoints.clone()).await?;
+        let endpoints = service_proxy.endpoints.clone();
+        let node = Node::start_by_way_of(prefix, bed, name, endpoints).await?;
         Ok(Self { bed, rest, node, name: name.to_owned(), guarded, helm_line: HelmLine::Four, service_proxy })
     }
 

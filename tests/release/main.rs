@@ -4,6 +4,7 @@
 //! `make ha` runs them for longer, and prints figures.
 
 mod availability;
+mod cert_manager;
 mod guarded;
 mod installed;
 mod lifecycle;

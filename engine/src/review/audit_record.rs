@@ -101,7 +101,8 @@ pub struct AuditRecord<'a> {
     pub token_removed: bool,
     /// The violations of the policy. If they do not all fit, the first one of each rule is listed before the others.
     pub violations: Vec<AuditViolation<'a>>,
-    /// Of an update: the violations that the stored object has already, which do not count against the update.
+    /// The findings that deny nothing: fields of the metadata that no rule knows, and, of an update, the violations that
+    /// the stored object has already.
     #[serde(default)]
     pub forgiven: Vec<AuditViolation<'a>>,
     /// The violations of the candidate policy, which is evaluated beside the one that was applied.

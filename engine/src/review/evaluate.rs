@@ -41,7 +41,8 @@ const TOPOLOGY_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kub
 pub struct Findings<'a> {
     /// The violations of the policy. Of a Pod that is created: those that are left once it is filled.
     pub violations: LeveledViolations,
-    /// The violations that the stored Pod had before an update; they do not count against the update.
+    /// The findings that deny nothing: the violations that the stored Pod had before an update, and fields of the
+    /// metadata that no rule knows.
     pub forgiven: LeveledViolations,
     /// True if the Pod before the update could not have been created under the enforced rules of the policy, by any
     /// user.
@@ -93,6 +94,7 @@ pub fn evaluate<'a>(
     };
     findings.profile = Some(profile);
     findings.exceptions = exceptions_in(pod, profile);
+    rules::report_unknown_metadata(pod, &mut findings.forgiven.sorted_by(policy));
     findings
 }
 
@@ -211,6 +213,7 @@ pub(super) fn evaluate_update<'a>(
     let mut violations = findings.violations.sorted_by(policy);
     rules::check_into(profile, new, &mut Filtered { sink: &mut violations, is_wanted });
     if *old == Value::Null {
+        rules::report_unknown_metadata(new, &mut findings.forgiven.sorted_by(policy));
         return findings;
     }
     if !findings.violations.is_empty() {
@@ -236,6 +239,7 @@ pub(super) fn evaluate_update<'a>(
     let mut forgiven = findings.forgiven.enforce.iter();
     findings.is_escape = forgiven.any(|violation| violation.rule != rules::WRITTEN_WITH_STATUS)
         && !could_be_created_by_a_user(policy, old);
+    rules::report_unknown_metadata(new, &mut findings.forgiven.sorted_by(policy));
     findings
 }
 

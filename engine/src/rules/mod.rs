@@ -244,6 +244,11 @@ pub static ALL: &[&Rule] = &[
 /// The rule that reports a Pod that cannot be read.
 pub static POD_SCHEMA: &Rule = &schema::POD_SCHEMA;
 
+/// Reports the fields of a Pod's metadata that no rule knows: they are recorded, and deny nothing.
+pub(crate) fn report_unknown_metadata(pod: &Value, sink: &mut dyn Sink) {
+    schema::report_unknown_metadata(pod, sink);
+}
+
 /// The rule that every running Pod violates: the scheduler sets later what it denies on create.
 pub static ONLY_ON_CREATE: &Rule = &placement::NODE_NAME;
 

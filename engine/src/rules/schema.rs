@@ -3,15 +3,15 @@
 use super::{Group, Rule, bounds};
 use crate::{
     hash::hex_digest,
-    json::Value,
-    path::{LazyPath, SPEC},
+    json::{Value, is_same},
+    path::{LazyPath, METADATA, SPEC},
     pod::{
         Pod,
         schema::{self, Kind, Type},
     },
     policy::Spec,
     text::{HASH_BYTES, quote},
-    violations::{Reporter, show},
+    violations::{Reporter, Sink, show},
 };
 
 pub(super) static POD_SCHEMA: Rule = Rule {
@@ -20,9 +20,10 @@ pub(super) static POD_SCHEMA: Rule = Rule {
     title: "Every field is in the Pod API of this build, with a value of its type.",
     why: "A field that the rules do not know cannot be checked: it comes from a newer API server and may allow an \
           escape. A value of the wrong type, such as a string in place of a list, hides what it contains. Both are \
-          denied. So is a Pod of more than 100 containers or volumes, 500 mounts, 2,000 environment variables, ports or \
-          envFrom sources, 200 tolerations, or 500 labels or annotations, since admission of such a Pod costs the API \
-          server seconds.",
+          denied. An unknown field of the Pod's metadata changes nothing of how the Pod runs, and API servers write such \
+          fields themselves, so that it is admitted and recorded. A Pod of more than 100 containers or volumes, 500 mounts, \
+          2,000 environment variables, ports or envFrom sources, 200 tolerations, or 500 labels or annotations is denied, \
+          since admission of such a Pod costs the API server seconds.",
     references: &["https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/"],
     setting: "",
     fill: None,
@@ -36,7 +37,8 @@ fn check_pod_schema(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
     bounds::check(pod, out);
     for (key, value) in pod.root.iter() {
-        walk_field(LazyPath::root(key), key, value, &schema::POD, out);
+        let reports = if is_same(key, METADATA_KEY) { Reports::WrongTypes } else { Reports::All };
+        Walk { reports, out }.field(LazyPath::root(key), key, value, &schema::POD);
     }
     if pod.spec.list("containers").next().is_none()
         && pod.spec.get("containers").is_none_or(|list| list.as_list().is_some())
@@ -50,49 +52,81 @@ fn check_pod_schema(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
-fn walk_field(path: LazyPath, key: &str, value: &Value, of: &Type, out: &mut Reporter) {
-    if let Some(kind) = of.field(key) {
-        walk(value, kind, path, out);
-        return;
+/// Reports the fields of a Pod's metadata that this build does not know, which deny nothing.
+pub(super) fn report_unknown_metadata(pod: &Value, sink: &mut dyn Sink) {
+    let out = &mut Reporter::new(&POD_SCHEMA, sink);
+    if let Value::Object(pod) = pod
+        && let Some(metadata) = pod.get(METADATA_KEY)
+    {
+        Walk { reports: Reports::Unknown, out }.field(METADATA, METADATA_KEY, metadata, &schema::POD);
     }
-    // The hash makes two values of the field differ for an update.
-    let content = hex_digest(serde_json::to_string(value).unwrap_or_default().as_bytes(), HASH_BYTES);
-    out.report(
-        path,
-        format_args!(
-            "an unknown field (not in {} of Kubernetes {}; content {content})",
-            of.name,
-            schema::VERSIONS
-        ),
-        "absent",
-        "remove the field, or update sandgate if Kubernetes is newer",
-    );
 }
 
-fn walk(value: &Value, kind: Kind, path: LazyPath, out: &mut Reporter) {
-    match (kind, value) {
-        (Kind::Any, _)
-        | (Kind::String | Kind::Quantity | Kind::IntOrString, Value::String(_))
-        | (Kind::Boolean, Value::Bool(_))
-        | (Kind::Quantity, Value::Number(_)) => {}
-        // All integers of the API fit 64 bits; many only 32, and the API server rejects the rest.
-        (Kind::Integer | Kind::IntOrString, Value::Number(number)) if number.is_i64() => {}
-        (Kind::Object(of), Value::Object(object)) => {
-            for (key, value) in object.iter() {
-                walk_field(path.child(key), key, value, of, out);
-            }
+const METADATA_KEY: &str = "metadata";
+
+/// What a walk reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    All,
+    WrongTypes,
+    Unknown,
+}
+
+/// A walk over a part of a Pod.
+struct Walk<'o, 's> {
+    reports: Reports,
+    out: &'o mut Reporter<'s>,
+}
+
+impl Walk<'_, '_> {
+    fn field(&mut self, path: LazyPath, key: &str, value: &Value, of: &Type) {
+        if let Some(kind) = of.field(key) {
+            self.value(value, kind, path);
+            return;
         }
-        (Kind::Map(of), Value::Object(object)) => {
-            for (key, value) in object.iter() {
-                walk(value, *of, path.key(key), out);
-            }
+        if self.reports == Reports::WrongTypes {
+            return;
         }
-        (Kind::List(of), Value::List(list)) => {
-            for (index, item) in list.iter() {
-                walk(item, *of, path.index(index), out);
+        // The hash makes two values of the field differ for an update.
+        let content = hex_digest(serde_json::to_string(value).unwrap_or_default().as_bytes(), HASH_BYTES);
+        self.out.report(
+            path,
+            format_args!(
+                "an unknown field (not in {} of Kubernetes {}; content {content})",
+                of.name,
+                schema::VERSIONS
+            ),
+            "absent",
+            "remove the field, or update sandgate if Kubernetes is newer",
+        );
+    }
+
+    fn value(&mut self, value: &Value, kind: Kind, path: LazyPath) {
+        match (kind, value) {
+            (Kind::Any, _)
+            | (Kind::String | Kind::Quantity | Kind::IntOrString, Value::String(_))
+            | (Kind::Boolean, Value::Bool(_))
+            | (Kind::Quantity, Value::Number(_)) => {}
+            // All integers of the API fit 64 bits; many only 32, and the API server rejects the rest.
+            (Kind::Integer | Kind::IntOrString, Value::Number(number)) if number.is_i64() => {}
+            (Kind::Object(of), Value::Object(object)) => {
+                for (key, value) in object.iter() {
+                    self.field(path.child(key), key, value, of);
+                }
             }
+            (Kind::Map(of), Value::Object(object)) => {
+                for (key, value) in object.iter() {
+                    self.value(value, *of, path.key(key));
+                }
+            }
+            (Kind::List(of), Value::List(list)) => {
+                for (index, item) in list.iter() {
+                    self.value(item, *of, path.index(index));
+                }
+            }
+            _ if self.reports == Reports::Unknown => {}
+            _ => self.out.report(path, found(value), wanted(kind), "write it as the Pod API defines it"),
         }
-        _ => out.report(path, found(value), wanted(kind), "write it as the Pod API defines it"),
     }
 }
 
@@ -129,6 +163,17 @@ mod tests {
             pod["spec"]["containers"][0]["securityContext"]["newDoor"] = json!({});
         });
         rejects("pod-schema spec.Containers", |pod| pod["spec"]["Containers"] = json!([]));
+    }
+
+    #[test]
+    fn unknown_field_of_the_metadata_is_admitted() {
+        accepts(|pod| pod["metadata"]["newServerField"] = json!({"a": [1]}));
+        accepts(|pod| {
+            let owner = json!({"apiVersion": "v1", "kind": "Job", "name": "a", "uid": "b", "shard": 1});
+            pod["metadata"]["ownerReferences"] = json!([owner]);
+        });
+        // Of a wrong type is what the rules know.
+        rejects("pod-schema metadata.finalizers[0]", |pod| pod["metadata"]["finalizers"] = json!([1]));
     }
 
     #[test]

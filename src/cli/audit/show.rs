@@ -95,7 +95,7 @@ fn text(verdict: &AuditRecord) -> String {
     let mut text = format!("{}\n{text}", paint(style, sanitize(&verdict.verdict)));
     for (title, violations) in [
         ("", &verdict.violations),
-        ("violated by the stored object already", &verdict.forgiven),
+        ("found, and denies nothing", &verdict.forgiven),
         ("violations of the candidate policy", &verdict.candidate),
     ] {
         if !violations.is_empty() && !title.is_empty() {

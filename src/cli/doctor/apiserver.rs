@@ -90,8 +90,11 @@ fn compare(
     if !seen.insert(theirs.to_owned()) {
         return;
     }
+    // An unknown field of a Pod's metadata is admitted.
+    let is_metadata = ["ObjectMeta", "OwnerReference"].contains(&ours.name);
     for (field, value) in schemas[theirs]["properties"].as_object().into_iter().flatten() {
         match ours.field(field) {
+            None if is_metadata => {}
             None => {
                 unknown.insert(format!("{}.{field}", ours.name));
             }

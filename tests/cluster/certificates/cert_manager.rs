@@ -1,23 +1,15 @@
 //! What certs/cert-manager offers, against the CRDs of the real cert-manager.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
-use serde_json::Value;
-
-use testbed::{eventually, shared};
-
-/// The release whose CRDs are taken.
-const MODULE: &str = "github.com/cert-manager/cert-manager@v1.21.2";
+use testbed::{cert_manager_crds, eventually, shared};
 
 #[tokio::test]
 async fn the_ready_manifests_are_valid_to_the_last_field() {
     let bed = shared().await;
+    let crds = cert_manager_crds().expect("the CRDs of cert-manager");
     for crd in ["certificates", "issuers", "clusterissuers"] {
-        let file = crds().join(format!("cert-manager.io_{crd}.yaml")).display().to_string();
+        let file = crds.join(format!("cert-manager.io_{crd}.yaml")).display().to_string();
         bed.kubectl(&["apply", "--server-side", "-f", &file]).await.expect_success();
     }
     bed.kubectl(&["create", "namespace", "cert-manager"]).await.expect_success();
@@ -39,16 +31,4 @@ async fn the_ready_manifests_are_valid_to_the_last_field() {
         count += 1;
     }
     assert_eq!(count, 2);
-}
-
-/// The folder with the CRDs, out of the Go module.
-fn crds() -> PathBuf {
-    let output = Command::new("go")
-        .args(["mod", "download", "-json", MODULE])
-        .current_dir(std::env::temp_dir())
-        .output()
-        .expect("go starts");
-    let module: Value = serde_json::from_slice(&output.stdout).expect("go prints JSON");
-    let folder = module["Dir"].as_str().unwrap_or_else(|| panic!("cannot download {MODULE}: {module}"));
-    Path::new(folder).join("deploy/crds")
 }

@@ -8,6 +8,7 @@ mod generated;
 mod kinds;
 mod large;
 mod names;
+mod namespaces;
 mod network;
 mod nulls;
 mod platforms;

@@ -8,6 +8,7 @@ use testbed::eventually;
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.36", ignore = "needs Kubernetes 1.36: MutatingAdmissionPolicy v1")]
 async fn what_an_admission_policy_takes_away_is_filled_again() {
     let remove = "[JSONPatch{op: 'remove', path: '/spec/activeDeadlineSeconds'}]";
     let sandbox = sandbox_with_policy("has(object.spec.activeDeadlineSeconds)", remove).await;
@@ -22,6 +23,7 @@ async fn what_an_admission_policy_takes_away_is_filled_again() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.36", ignore = "needs Kubernetes 1.36: MutatingAdmissionPolicy v1")]
 async fn a_contradiction_that_an_admission_policy_adds_is_denied() {
     let add = "[JSONPatch{op: 'add', path: '/spec/hostPID', value: true}]";
     let sandbox = sandbox_with_policy("true", add).await;

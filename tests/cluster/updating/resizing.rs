@@ -10,6 +10,7 @@ use crate::{
 use testbed::Denial;
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn a_resize_may_not_pass_the_ceiling() {
     let sandbox = Sandbox::with_pod().await;
     let denial = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": "64"}})).await;
@@ -22,6 +23,7 @@ async fn a_resize_may_not_pass_the_ceiling() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn a_resize_within_the_policy_is_stored() {
     let sandbox = Sandbox::with_pod().await;
     for (limit, request) in [("1", "250m"), ("1500m", "1")] {
@@ -38,6 +40,7 @@ async fn a_resize_within_the_policy_is_stored() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn a_resize_cannot_take_a_limit_away() {
     let sandbox = Sandbox::with_pod().await;
     let denial = resize(&sandbox, "containers", "main", json!({"limits": {"cpu": null}})).await;
@@ -46,6 +49,7 @@ async fn a_resize_cannot_take_a_limit_away() {
 
 /// Each container stays below the ceiling, both together do not.
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn a_resize_may_not_pass_the_budget_of_the_pod() {
     let sandbox = Sandbox::new().await;
     assert_sandboxed(&sandbox.create_and_read(&pod_of_four("main")).await);
@@ -60,6 +64,7 @@ async fn a_resize_may_not_pass_the_budget_of_the_pod() {
 
 /// Resources of the pod itself.
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn a_resize_of_the_pods_own_resources_may_not_pass_its_budget() {
     let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("main");

@@ -160,6 +160,31 @@ pub(super) fn helm3() -> Found {
     tool("helm", package, "helm3", version, stamp).find()
 }
 
+/// The module of cert-manager.
+const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
+
+/// cert-manager's controllers and its cainjector, in one program.
+pub(super) fn cert_manager() -> Found {
+    let version = required(include_str!("../cert-manager/go.mod"), CERT_MANAGER);
+    let stamp = format!("{CERT_MANAGER}/pkg/util.AppVersion=v{version}");
+    tool("cert-manager", ".", "cert-manager", version, stamp).find()
+}
+
+/// The folder with the CRDs of cert-manager, out of its module.
+///
+/// # Errors
+/// Returns an error if the module cannot be downloaded.
+pub fn cert_manager_crds() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cert-manager");
+    let go = |arguments: &[&str]| Command::new("go").arg("-C").arg(&folder).args(arguments).output();
+    let downloaded = go(&["mod", "download", CERT_MANAGER])?;
+    if !downloaded.status.success() {
+        return Err(String::from_utf8_lossy(&downloaded.stderr).into());
+    }
+    let module = String::from_utf8(go(&["list", "-m", "-f", "{{.Dir}}", CERT_MANAGER])?.stdout)?;
+    Ok(Path::new(module.trim()).join("deploy/crds"))
+}
+
 /// The program that writes the chart's README.
 pub(super) fn helm_docs() -> Found {
     let package = "github.com/norwoodj/helm-docs/cmd/helm-docs";

@@ -161,7 +161,15 @@ impl ControlPlane {
     /// # Errors
     /// Returns the errors of [`ApiServer::start`].
     pub async fn start() -> Result<Self> {
-        Self::start_flagged(|_| Ok(Vec::new())).await
+        Self::start_as(Version::chosen()?, Vec::new()).await
+    }
+
+    /// The same, of this version, and with further flags of the API server.
+    ///
+    /// # Errors
+    /// Returns the errors of [`ApiServer::start`].
+    pub async fn start_as(version: Version, flags: Vec<String>) -> Result<Self> {
+        Self::start_prepared(version, |_| Ok(flags)).await
     }
 
     /// Starts all of it, the API server with further flags, which may name files in the folder that `flags` gets.
@@ -169,9 +177,16 @@ impl ControlPlane {
     /// # Errors
     /// Returns the errors of [`Self::start`] and of `flags`.
     pub async fn start_flagged(flags: impl FnOnce(&Path) -> Result<Vec<String>>) -> Result<Self> {
+        Self::start_prepared(Version::chosen()?, flags).await
+    }
+
+    async fn start_prepared(
+        version: Version,
+        flags: impl FnOnce(&Path) -> Result<Vec<String>>,
+    ) -> Result<Self> {
         let (folder, guard) = work_folder()?;
         let flags = flags(&folder)?;
-        let bed = Self::start_in(Host::Machine, folder, guard, flags).await?;
+        let bed = Self::start_of(version, Host::Machine, folder, guard, flags).await?;
         create_runtime_classes(&bed.rest().await?).await?;
         Ok(bed)
     }
@@ -183,7 +198,16 @@ impl ControlPlane {
         guard: Option<Child>,
         flags: Vec<String>,
     ) -> Result<Self> {
-        let version = Version::chosen()?;
+        Self::start_of(Version::chosen()?, host, folder, guard, flags).await
+    }
+
+    async fn start_of(
+        version: Version,
+        host: Host,
+        folder: PathBuf,
+        guard: Option<Child>,
+        flags: Vec<String>,
+    ) -> Result<Self> {
         let assets = Assets(version);
         let (controller_manager, kubectl) =
             find(move || Ok((assets.controller_manager()?, assets.kubectl()?))).await?;

@@ -16,14 +16,17 @@
 //! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
 
 mod assets;
+mod cert_manager;
 mod cluster;
 mod collector;
 mod command;
+mod control_group;
 mod control_plane;
 mod generated_docs;
 pub mod harness;
 mod helm;
 mod host;
+mod iptables;
 mod kubectl;
 pub mod load;
 mod node;
@@ -43,13 +46,16 @@ use std::{
 };
 
 pub use self::{
-    assets::{Engine, Version},
+    assets::{Engine, Version, cert_manager_crds},
+    cert_manager::CertManager,
     cluster::{Cluster, Sources, missing as cannot_run},
     collector::{Collector, attribute},
     command::Output,
+    control_group::ControlGroup,
     control_plane::{ApiServer, ControlPlane, RECORDED_NAMESPACE},
     generated_docs::GeneratedDocs,
     helm::{HelmLine, chart_readme, helm},
+    iptables::Iptables,
     node::{Node, NodePod},
     ports::free_port,
     process::Process,

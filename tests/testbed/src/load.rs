@@ -15,11 +15,19 @@ use tokio::task::JoinHandle;
 
 use super::{Denial, Rest};
 
-/// The number of creates that are under way at once.
-const CLIENTS: u32 = 8;
+/// How many creates there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The number of creates that are under way at once.
+    pub clients: u32,
+    /// The number of creates that are begun each second, by all clients together; `None` for as many as can be.
+    pub rate: Option<u32>,
+}
 
-/// The number of creates that are begun each second, by all clients together.
-const RATE: u32 = 120;
+impl Pace {
+    /// What leaves a machine of two cores some time.
+    const USUAL: Self = Self { clients: 8, rate: Some(120) };
+}
 
 /// The treatment of a pod that is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,14 +66,20 @@ impl Load {
     /// Begins to create pods that ask for nothing, in a namespace that is guarded.
     #[must_use]
     pub fn start(rest: &Rest, namespace: &str, creates: Creates) -> Self {
+        Self::start_at(Pace::USUAL, rest, namespace, creates)
+    }
+
+    /// The same, at another pace.
+    #[must_use]
+    pub fn start_at(pace: Pace, rest: &Rest, namespace: &str, creates: Creates) -> Self {
         let pods = |query: &str| format!("/api/v1/namespaces/{namespace}/pods{query}");
         let seen = Arc::new(Mutex::new(Seen::default()));
         let is_over = Arc::new(AtomicBool::new(false));
         let create = |_| {
             let path = pods(if creates == Creates::Tried { "?dryRun=All" } else { "" });
-            tokio::spawn(create(rest.clone(), path, Arc::clone(&seen), Arc::clone(&is_over)))
+            tokio::spawn(create(pace, rest.clone(), path, Arc::clone(&seen), Arc::clone(&is_over)))
         };
-        let mut clients: Vec<_> = (0..CLIENTS).map(create).collect();
+        let mut clients: Vec<_> = (0..pace.clients).map(create).collect();
         if creates == Creates::Stored {
             let path = pods("?gracePeriodSeconds=0");
             clients.push(tokio::spawn(sweep(rest.clone(), path, Arc::clone(&is_over))));
@@ -89,12 +103,16 @@ impl Load {
     }
 }
 
-async fn create(rest: Rest, path: String, seen: Arc<Mutex<Seen>>, is_over: Arc<AtomicBool>) {
-    let mut beat = tokio::time::interval(Duration::from_secs(1) * CLIENTS / RATE);
-    // A client that was held up does not make up for it.
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn create(pace: Pace, rest: Rest, path: String, seen: Arc<Mutex<Seen>>, is_over: Arc<AtomicBool>) {
+    let mut beat = pace.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) * pace.clients / rate));
+    if let Some(beat) = &mut beat {
+        // A client that was held up does not make up for it.
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
     while !is_over.load(Ordering::Relaxed) {
-        beat.tick().await;
+        if let Some(beat) = &mut beat {
+            beat.tick().await;
+        }
         let begun = Instant::now();
         let answer = rest.post(&path, &plain_pod()).await;
         let mut seen = seen.lock().expect("no holder panics");
@@ -143,13 +161,25 @@ impl Seen {
         kinds
     }
 
+    /// Adds what was seen at another time.
+    pub fn add(&mut self, other: Self) {
+        self.sandboxed += other.sandboxed;
+        self.open += other.open;
+        self.failed.extend(other.failed);
+        self.unanswered += other.unanswered;
+        self.denied.extend(other.denied);
+        self.took.extend(other.took);
+    }
+
     /// Returns the number of creates that were tried.
     #[must_use]
     pub fn all(&self) -> usize {
         self.took.len()
     }
 
-    fn took(&self, percent: usize) -> Duration {
+    /// Returns the latency that so many percent of the answers did not exceed.
+    #[must_use]
+    pub fn took(&self, percent: usize) -> Duration {
         let mut took = self.took.clone();
         took.sort();
         let at = (took.len() * percent / 100).min(took.len().saturating_sub(1));

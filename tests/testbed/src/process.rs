@@ -54,14 +54,26 @@ impl Process {
         arguments: &[String],
         folder: &Path,
     ) -> Result<Self> {
+        Self::start_by_way_of(prefix, name, program, arguments, &[], folder)
+    }
+
+    /// The same, with these variables in its environment.
+    pub(super) fn start_by_way_of(
+        prefix: Vec<String>,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Result<Self> {
         let mut words = prefix;
         words.push(program.display().to_string());
         words.extend_from_slice(arguments);
         let (program, arguments) = words.split_first().ok_or("a program has a name")?;
-        Self::start(name, Path::new(program), arguments, folder)
+        Self::start_with(name, Path::new(program), arguments, environment, folder)
     }
 
-    /// The same, with these variables in its environment.
+    /// Starts `program` with these variables in its environment.
     ///
     /// # Errors
     /// Returns the errors of [`Self::start`].

@@ -1,29 +1,49 @@
 //! A stand-in for kube-proxy for one Service, on one loopback port: each new connection goes to the next ready
-//! endpoint, and an open one stays where it is.
+//! endpoint, and an open one stays where it is. It can delay what it relays.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    try_join,
 };
 
 use super::Result;
 
 /// The endpoints that new connections go to.
 #[derive(Clone, Default)]
-pub struct Endpoints(Arc<Mutex<Vec<u16>>>);
+pub struct Endpoints {
+    ports: Arc<Mutex<Vec<u16>>>,
+    /// The delay in each direction, in milliseconds.
+    delay: Arc<AtomicU64>,
+}
 
 impl Endpoints {
     /// From now on new connections go to these ports.
     pub fn set(&self, ports: Vec<u16>) {
-        *self.0.lock().expect("no holder panics") = ports;
+        *self.ports.lock().expect("no holder panics") = ports;
+    }
+
+    /// From now on everything arrives so much later, in each direction.
+    ///
+    /// # Panics
+    /// Panics if the delay is longer than the time that a machine can run.
+    pub fn delay(&self, delay: Duration) {
+        let milliseconds = u64::try_from(delay.as_millis()).expect("a delay of a network");
+        self.delay.store(milliseconds, Ordering::Relaxed);
     }
 
     /// The next one; none where no endpoint is ready.
     fn next(&self) -> Option<u16> {
-        let mut ports = self.0.lock().expect("no holder panics");
+        let mut ports = self.ports.lock().expect("no holder panics");
         let next = ports.first().copied();
         if !ports.is_empty() {
             ports.rotate_left(1);
@@ -62,13 +82,35 @@ impl Drop for ServiceProxy {
 }
 
 async fn accept(listener: TcpListener, endpoints: Endpoints) {
-    while let Ok((mut from, _)) = listener.accept().await {
+    while let Ok((from, _)) = listener.accept().await {
         let Some(port) = endpoints.next() else { continue };
+        let delay = Arc::clone(&endpoints.delay);
         tokio::spawn(async move {
             // A connection to an endpoint that has gone is reset, and a broken one breaks: the caller sees it.
-            let Ok(mut to) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+            let Ok(to) = TcpStream::connect(("127.0.0.1", port)).await else { return };
             let _ = from.set_nodelay(true).and_then(|()| to.set_nodelay(true));
-            let _ = copy_bidirectional(&mut from, &mut to).await;
+            let (from, to) = (from.into_split(), to.into_split());
+            let _ = try_join!(relay(from.0, to.1, &delay), relay(to.0, from.1, &delay));
         });
+    }
+}
+
+/// Each part that is read is delayed by itself: a large body, of several parts, is delayed more than once.
+async fn relay(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        let milliseconds = delay.load(Ordering::Relaxed);
+        if milliseconds > 0 {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        }
+        to.write_all(&buffer[..count]).await?;
     }
 }

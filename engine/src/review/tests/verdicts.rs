@@ -400,3 +400,17 @@ fn the_exempt_are_admitted_unfilled_and_recorded_with_what_they_would_be_denied_
         assert!(!is_patched(&answered));
     }
 }
+
+#[test]
+fn unknown_metadata_is_admitted_and_recorded() {
+    let mut newer = plain_pod();
+    newer["metadata"]["newServerField"] = json!({"shard": 1});
+    for answered in [mutate(&create(&newer)), validate(&update(&newer, &newer))] {
+        assert_eq!(answered.response["allowed"], true, "{}", answered.response);
+        assert_eq!(answered.record["verdict"], "admitted");
+        assert_eq!(answered.record["violations"], json!([]));
+        let recorded = &answered.record["forgiven"];
+        let found: Vec<_> = recorded.as_array().unwrap().iter().map(|one| one["path"].clone()).collect();
+        assert!(found.contains(&json!("metadata.newServerField")), "{recorded}");
+    }
+}

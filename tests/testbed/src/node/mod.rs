@@ -12,7 +12,7 @@ mod running;
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use self::running::Running;
 use super::{
     ControlPlane, Rest, Result, plain_http,
-    process::{Signals, tail},
+    process::{Process, Signals, tail},
     service_proxy::Endpoints,
 };
 
@@ -77,6 +77,8 @@ struct Cluster {
     rest: Rest,
     namespace: String,
     program: PathBuf,
+    /// The words in front of the program.
+    prefix: Vec<String>,
     kubeconfig: Value,
     folder: PathBuf,
 }
@@ -88,12 +90,26 @@ impl Node {
     /// # Errors
     /// Returns an error if sandgate is not built, or the bed cannot be asked.
     pub async fn start(bed: &ControlPlane, namespace: &str, endpoints: Endpoints) -> Result<Self> {
+        Self::start_by_way_of(Vec::new(), bed, namespace, endpoints).await
+    }
+
+    /// The same, with these words in front of each program, such as [`super::ControlGroup::prefix`].
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::start`].
+    pub async fn start_by_way_of(
+        prefix: Vec<String>,
+        bed: &ControlPlane,
+        namespace: &str,
+        endpoints: Endpoints,
+    ) -> Result<Self> {
         let folder = bed.folder().join(format!("node-{namespace}"));
         fs::create_dir_all(&folder)?;
         let cluster = Cluster {
             rest: bed.rest().await?,
             namespace: namespace.to_owned(),
             program: super::sandgate::program()?,
+            prefix,
             kubeconfig: serde_json::from_slice(&fs::read(bed.kubeconfig())?)?,
             folder,
         };
@@ -204,6 +220,17 @@ impl Cluster {
 
     fn pod_path(&self, pod: &Value, rest: &str) -> String {
         self.path(&format!("/pods/{}{rest}", pod["metadata"]["name"].as_str().unwrap_or_default()))
+    }
+
+    /// Starts the program.
+    fn start(
+        &self,
+        name: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Result<Process> {
+        Process::start_by_way_of(self.prefix.clone(), name, &self.program, arguments, environment, folder)
     }
 
     async fn place(&self, pod: &Value) -> Result<()> {

@@ -96,7 +96,7 @@ impl Running {
         if let Some(kubeconfig) = kubeconfig(cluster, pod, &folder).await? {
             environment.push(("KUBECONFIG".into(), kubeconfig));
         }
-        let process = Process::start_with(&name, &cluster.program, &arguments, &environment, &folder)?;
+        let process = cluster.start(&name, &arguments, &environment, &folder)?;
         Ok(Self {
             container: container["name"].as_str().unwrap_or_default().to_owned(),
             probes: Probes::of(container, &ports),
@@ -137,7 +137,7 @@ impl Running {
                 return Ok(());
             }
             let Self { name, arguments, environment, folder, .. } = self;
-            self.process = Process::start_with(name, &cluster.program, arguments, environment, folder)?;
+            self.process = cluster.start(name, arguments, environment, folder)?;
             self.probes = Probes::of(&pod["spec"]["containers"][0], &self.ports);
             self.restarts += 1;
             self.down = None;

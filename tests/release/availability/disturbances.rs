@@ -1,65 +1,20 @@
-//! Creates that go on while the gate is disturbed in every way it must bear, and how many of them fail because of it.
-//!
-//! In `make test` each disturbance is watched for some seconds; `make ha` (`SANDGATE_HA_SECONDS`) watches longer and
-//! prints the table of the README. What must hold is asserted: no create is denied or admitted without a verdict, and creates
-//! succeed once the disturbance is over. How many fail meanwhile depends on the machine, and is only printed.
+//! What happens to replicas, certificates and configurations in the life of a cluster.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::installed::{CHART, Installed};
-use testbed::{
-    ControlPlane, Result, eventually,
-    load::{Creates, Load, Seen, is_sandboxed},
+use super::{
+    Bears::{AllButWhatWasThere, Everything},
+    QUICK, Row, watch,
 };
+use crate::installed::{CHART, Installed};
+use testbed::{Result, eventually};
 
-/// Certificates of less than a minute: a CA goes through its whole life while creates go on.
-const QUICK: &[&str] = &[
-    "--set=replicas=3",
-    "--set=server.audit=off",
-    r#"--set-json=server.extraArgs=["--ca-lifetime=45","--leaf-lifetime=30","--promote-after=2","--check-interval=1"]"#,
-];
-
-/// What the gate must bear without a failed create.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bears {
-    /// None may fail.
-    Everything,
-    /// Those may that come while something is broken; they fail closed, and succeed when they are tried again.
-    AllButWhatWasThere,
-}
-
-use Bears::{AllButWhatWasThere, Everything};
-
-/// A disturbance, what became of the creates meanwhile, and what may.
-type Row = (&'static str, Bears, Seen);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn no_create_is_lost_to_rolls_rotations_and_lost_secrets() {
-    // Of its own: it is restarted.
-    let bed = ControlPlane::start().await.expect("a control plane");
-    let release = Installed::before(&bed, "sandgate").await.expect("what there is before an install");
-    release.install(CHART, QUICK).await.expect_success();
-    release.until_ready(3).await;
-    release.until_armed().await;
-
-    let rows = disturb(&release).await;
-    print_table(&rows);
-    for (what, bears, seen) in &rows {
-        assert_eq!(seen.denied, Vec::<String>::new(), "{what}");
-        assert_eq!(seen.open, 0, "{what}: Pods admitted without a verdict");
-        assert!(seen.sandboxed > 0, "{what}: creates went on");
-        if *bears == Everything {
-            assert!(seen.failed.is_empty(), "{what}: {:?}", seen.kinds_of_failure());
-        }
-    }
-}
-
-async fn disturb(release: &Installed<'_>) -> Vec<Row> {
+pub(super) async fn all(release: &Installed<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut add = |what, bears, seen| rows.push((what, bears, seen));
+    let mut add = |what, bears, seen| rows.push(Row { what, bears, seen: Ok(seen) });
     add("nothing", Everything, watch(release, async || Ok(())).await);
     add("rolling restart", Everything, watch(release, async || roll(release).await).await);
     add("each replica deleted in turn", Everything, watch(release, async || drain(release).await).await);
@@ -80,26 +35,12 @@ async fn disturb(release: &Installed<'_>) -> Vec<Row> {
         AllButWhatWasThere,
         watch(release, async || pause(release).await).await,
     );
+    add(
+        "all replicas killed at once, and started",
+        AllButWhatWasThere,
+        watch(release, async || kill_all(release).await).await,
+    );
     rows
-}
-
-/// Creates pods before, while and after `change` happens.
-async fn watch(release: &Installed<'_>, change: impl AsyncFnOnce() -> Result<()>) -> Seen {
-    let load = Load::start(&release.rest, &release.guarded, Creates::Stored);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    change().await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
-    tokio::time::sleep(aftermath()).await;
-    let again = eventually("a create succeeds after the disturbance", async || {
-        Ok(release.try_plain().await.is_ok_and(|pod| is_sandboxed(&pod)).then_some(()))
-    });
-    again.await.unwrap_or_else(|error| panic!("{error}\n{}", release.node.logs()));
-    load.stop().await
-}
-
-/// How long creates go on after a disturbance.
-fn aftermath() -> Duration {
-    let seconds = env::var("SANDGATE_HA_SECONDS").ok().map(|text| text.parse().expect("seconds"));
-    Duration::from_secs(seconds.unwrap_or(3))
 }
 
 async fn roll(release: &Installed<'_>) -> Result<()> {
@@ -183,6 +124,22 @@ async fn kill(release: &Installed<'_>) -> Result<()> {
     .await
 }
 
+/// As when all nodes lose their power: every process is gone at the same moment.
+async fn kill_all(release: &Installed<'_>) -> Result<()> {
+    let before = release.ready();
+    for pod in &before {
+        release.node.signal(&pod.name, "KILL")?;
+    }
+    eventually("all were started again", async || {
+        let again = release.ready();
+        let is_started = |pod: &testbed::NodePod| {
+            again.iter().any(|now| now.name == pod.name && now.restarts > pod.restarts)
+        };
+        Ok(before.iter().all(is_started).then_some(()))
+    })
+    .await
+}
+
 async fn pause(release: &Installed<'_>) -> Result<()> {
     let pod = &busiest(release).await;
     release.node.signal(pod, "STOP")?;
@@ -208,14 +165,4 @@ async fn active(release: &Installed<'_>) -> Option<String> {
     let list: Value = serde_json::from_slice(&text).ok()?;
     let found = list.as_array()?.iter().find(|ca| ca["state"] == "active")?;
     Some(found["cert"].as_str()?.to_owned())
-}
-
-fn print_table(rows: &[Row]) {
-    println!("{:<32} {}", "", Seen::HEAD);
-    for (what, _, seen) in rows {
-        println!("{what:<32} {seen}");
-        for (failure, count) in seen.kinds_of_failure() {
-            println!("    {count} × {failure}");
-        }
-    }
 }
