@@ -231,15 +231,17 @@ impl<'a> List<'a> {
         self.items.push((value.into(), State::Added));
     }
 
-    /// Takes out every item for which `unwanted` holds.
+    /// Takes out every item for which `unwanted` holds. It is asked once for each item, in order.
     pub fn remove_where(&mut self, mut unwanted: impl FnMut(&Value<'a>) -> bool) {
         // What was added a moment ago simply goes; what was read stays as a gap.
-        self.items.retain(|(value, state)| *state != State::Added || !unwanted(value));
-        for (value, state) in &mut self.items {
-            if *state != State::Removed && unwanted(value) {
-                *state = State::Removed;
+        self.items.retain_mut(|(value, state)| {
+            if *state == State::Removed || !unwanted(value) {
+                return true;
             }
-        }
+            let was_added = *state == State::Added;
+            *state = State::Removed;
+            !was_added
+        });
     }
 }
 
