@@ -142,9 +142,9 @@ impl Called {
             ),
             Self::Binding => (
                 "carries-metadata",
-                "object.?metadata.?labels.orValue({}).exists(key, \
+                "object.metadata.?labels.orValue({}).exists(key, \
                  !(key in ['topology.kubernetes.io/zone', 'topology.kubernetes.io/region'])) || \
-                 object.?metadata.?annotations.orValue({}).size() > 0",
+                 object.metadata.?annotations.orValue({}).size() > 0",
             ),
         };
         json!({"name": name, "expression": expression})

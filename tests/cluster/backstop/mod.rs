@@ -98,10 +98,19 @@ const BINDINGS: &str = "validatingadmissionpolicybindings";
 
 async fn apply(rest: &Rest, objects: &[Value]) {
     for object in objects {
-        // A busy machine may need longer for the CEL of a policy than a request may take.
-        eventually("it is stored", async || match rest.apply(&path_of(object), object, true).await {
-            Err(denial) if denial.code != 504 => Err(denial.into()),
-            answer => Ok(answer.ok().map(drop)),
+        let path = path_of(object);
+        let list = path.rsplit_once('/').expect("a path of an object").0;
+        // A busy machine may need longer for the CEL of a policy than a request may take. A create costs less than an apply.
+        eventually("it is stored", async || {
+            let created = rest.post(list, object).await;
+            let answer = match created {
+                Err(denial) if denial.code == 409 => rest.apply(&path, object, true).await,
+                created => created,
+            };
+            match answer {
+                Err(denial) if denial.code != 504 => Err(denial.into()),
+                answer => Ok(answer.ok().map(drop)),
+            }
         })
         .await
         .expect("it is stored");

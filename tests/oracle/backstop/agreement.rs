@@ -67,7 +67,7 @@ async fn compare_all(name: &str, spec: &Json, drawn: impl Iterator<Item = Json>)
 
 /// An amount beyond 128 bits counts as none in the engine's budget, and as what it is in the backstop's; both deny it as
 /// a limit.
-fn can_be_compared(pod: &Json) -> bool {
+pub(super) fn can_be_compared(pod: &Json) -> bool {
     const MAX_EXPONENT: u32 = 20;
     let is_small = |text: &str| {
         let exponent = text.rsplit_once(['e', 'E']).and_then(|(_, exponent)| exponent.parse::<u32>().ok());
