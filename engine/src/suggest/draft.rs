@@ -170,7 +170,7 @@ impl Draft {
         }
         if let Some(mode) = mode {
             if with_comments && *mode == "audit" {
-                text += "  # Nothing is changed or denied yet: read `sandgate audit top --by rule,owner`, then enforce.\n";
+                text += "  # Nothing is changed or denied yet: read `sandgate audit top`, then enforce.\n";
             }
             let _ = writeln!(text, "  mode: {mode}");
         }

@@ -1,6 +1,9 @@
 //! Workload templates beside their Pods: what the next Pods of an object would be denied for.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -114,11 +117,11 @@ async fn kinds(cluster: &Cluster) -> Result<Vec<(String, ApiResource)>, CliError
             continue;
         }
         for version in known.versions {
-            let key = (known.group, *version);
-            if !served.contains_key(&key) {
-                served.insert(key, cluster.kinds(known.group, version).await?);
-            }
-            let of_kind = served[&key].iter().find(|(kind, _)| kind == known.kind);
+            let of_version = match served.entry((known.group, *version)) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(cluster.kinds(known.group, version).await?),
+            };
+            let of_kind = of_version.iter().find(|(kind, _)| kind == known.kind);
             if let Some(of_kind) = of_kind {
                 found.push(of_kind.clone());
                 break;

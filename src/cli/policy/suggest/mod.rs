@@ -256,7 +256,7 @@ fn text(namespace: &str, pods: &[Subject], suggestion: &Suggestion) -> String {
     let mut text = format!("# Suggested for {} of namespace {namespace}.\n", count(all, "Pod"));
     let _ = writeln!(text, "# Admitted by this policy: {}. Not admitted: {left_out}.", all - left_out);
     if !filled.is_empty() {
-        let rules: Vec<String> = filled.iter().map(|(rule, pods)| format!("{rule} {pods}")).collect();
+        let rules: Vec<String> = filled.iter().map(|(rule, pods)| format!("{rule}:{pods}")).collect();
         let rules = rules.join(", ");
         text += &comment(
             "# ",
