@@ -53,18 +53,26 @@ fn import(cluster: &Cluster) {
     let go = output("go", &["env", "GOROOT"]);
     let npm = output("npm", &["root", "--global"]).join("npm");
     let node = output("node", &["-p", "process.execPath"]);
-    let tools = go.join("pkg/tool");
-    let trees = [
-        Path::new("/usr/lib/python3.11"),
-        Path::new("/usr/lib/git-core"),
-        Path::new("/usr/share/git-core"),
-        &npm,
-        &tools,
-        &go.join("pkg/include"),
-        &go.join("src"),
+    // Of Go what a program without imports is built from.
+    let of_go = [
+        "VERSION",
+        "go.env",
+        "pkg/include",
+        "pkg/tool",
+        "src/go.mod",
+        "src/internal",
+        "src/math/bits",
+        "src/runtime",
+        "src/unsafe",
     ];
+    let of_go = of_go.map(|path| go.join(path));
+    let python_and_git =
+        ["/usr/lib/python3.11", "/usr/lib/git-core", "/usr/share/git-core"].map(PathBuf::from);
+    let folders: Vec<&Path> =
+        python_and_git.iter().chain(&of_go).chain([&npm]).map(PathBuf::as_path).collect();
     let programs = [Path::new("/usr/bin/python3.11"), Path::new("/usr/bin/git"), &node, &go.join("bin/go")];
-    cluster.import_tree(IMAGE, &trees, &programs, &format!("ENV GOROOT={}", go.display())).unwrap();
+    let variables = format!("ENV GOROOT={} NPM={}", go.display(), npm.join("bin/npm-cli.js").display());
+    cluster.import_tree(IMAGE, &folders, &programs, &variables).unwrap();
 }
 
 /// Runs a script in a Job of its own, and returns what it prints; the Job must succeed.
@@ -139,6 +147,7 @@ async fn git_commits_and_clones_below_workspace() {
 async fn npm_installs_and_runs_a_package() {
     let bed = with_tools().await;
     let script = r#"
+        npm() { node "$NPM" "$@"; }
         mkdir /workspace/library /workspace/app
         cd /workspace/library; echo '{"name": "library", "version": "1.0.0"}' >package.json
         echo 'module.exports = () => "from the library"' >index.js
