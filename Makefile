@@ -94,7 +94,7 @@ prove: ## Hold generated Pods against an independent statement of the policy (CA
 prove-backstop: ## Hold the backstop against the engine on a real kube-apiserver, with generated Pods and every preset (BACKSTOP=6000)
 	SANDGATE_PROVE_BACKSTOP=$(BACKSTOP) $(CARGO) test --locked --test oracle backstop -- --nocapture --test-threads=2
 
-ha: ## Count the creates that fail while sandgate is disturbed, and measure many creators (HA_SECONDS=20 CREATORS=10,50,200,500)
+ha: ## Count the creates that fail while sandgate is disturbed, and measure many creators (root; HA_SECONDS=20 CREATORS=10,50,200,500)
 	$(CARGO) build --release --locked
 	SANDGATE_HA_SECONDS=$(HA_SECONDS) $(CARGO) test --release --locked --test release availability -- --nocapture --include-ignored --test-threads=1
 	$(CARGO) bench --locked --bench apiserver -- --creators=$(CREATORS) --seconds=$(HA_SECONDS)

@@ -96,9 +96,17 @@ async fn an_edited_configuration_is_drift_until_helm_puts_it_back() {
     until_drift(&release, [0, 0]).await;
 }
 
+/// kubectl replaces the version that it has read; where sandgate has written meanwhile, it is tried again.
 async fn replace(release: &Installed<'_>, file: &str) -> Result<()> {
-    release.kubectl(&["replace", "-f", file]).await.expect_success();
-    Ok(())
+    eventually("the configurations are replaced", async || {
+        let output = release.kubectl(&["replace", "-f", file]).await;
+        if output.stderr.contains("the object has been modified") {
+            return Ok(None);
+        }
+        output.expect_success();
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Pods are created while `change` is made and until it is repaired.

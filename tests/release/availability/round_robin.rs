@@ -1,7 +1,7 @@
 //! Over which replicas an API server spreads its reviews.
 //!
-//! From Kubernetes 1.37 on it chooses an endpoint of the Service for each review (`WebhookRoundTripLoadBalancing`); before,
-//! it keeps to the connections that it has. The endpoints here are of an address for documentation that leads to
+//! From Kubernetes 1.37 on it chooses an endpoint of the Service for each review (`WebhookRoundTripLoadBalancing`, with
+//! `--enable-aggregator-routing`); before, it keeps to the connections that it has. The endpoints here are of an address for documentation that leads to
 //! loopback, since no endpoint may have a loopback address.
 
 use serde_json::json;
