@@ -217,8 +217,15 @@ impl Chains {
         let connected = Some(self.latest).filter(follows);
         let connected = connected.or_else(|| (0..self.all.len()).rev().find(|position| follows(position)));
         // Whatever chain an edited line names, its place is behind the line that it has the hash of.
-        if is_new || connected.is_some() || named.is_some() {
+        if connected.is_some() || named.is_some() {
             return connected.or(named);
+        }
+        if is_new {
+            // The line that continued a chain of schema 1 may be the one that is missing.
+            let writer = Writer::of(text);
+            let is_continued =
+                |chain: &Chain| chain.id.is_none() && chain.writer == writer && chain.last.seq < seal.seq;
+            return self.all.iter().rposition(is_continued);
         }
         let Some(writer) = Writer::of(text) else { return Some(self.latest) };
         let is_of = |chain: &Chain| chain.writer.as_ref() == Some(&writer);
