@@ -6,7 +6,6 @@ mod guard;
 mod manifests;
 mod seen;
 mod serving;
-mod versions;
 
 use std::{fs, path::PathBuf};
 

@@ -173,7 +173,7 @@ fn cleaned(mut pod: Json) -> Json {
 
 fn changes(wanted: &Json, found: &Json) -> String {
     let text = |value: &Json| serde_json::to_string_pretty(value).unwrap();
-    similar::TextDiff::from_lines(&text(wanted), &text(found)).unified_diff().context_radius(2).to_string()
+    similar::TextDiff::from_lines(text(wanted), text(found)).unified_diff().context_radius(2).to_string()
 }
 
 #[tokio::test]
