@@ -34,8 +34,10 @@ pub(super) struct Chains {
 
 /// One chain.
 pub(super) struct Chain {
-    /// The id that its lines have; `None` if all are of schema 1.
+    /// The id that its lines have; `None` if no line with one is whole.
     pub(super) id: Option<ChainId>,
+    /// True if all its lines so far are of schema 1, which have no id.
+    is_of_schema_1: bool,
     /// The replica that wrote it, once a line has named it.
     pub(super) writer: Option<Writer>,
     /// The number of the first line.
@@ -180,11 +182,13 @@ impl Chains {
                 if holds {
                     chain.writer = chain.writer.take().or_else(|| Writer::of(text));
                     chain.id = chain.id.or(id);
+                    chain.is_of_schema_1 &= id.is_none();
                 }
                 problems.extend(chain.append(seal, here));
             }
             None => self.all.push(Chain {
                 id: id.filter(|_| holds),
+                is_of_schema_1: id.is_none(),
                 writer: Writer::of(text).filter(|_| holds),
                 begins: seq,
                 last: here,
@@ -221,11 +225,9 @@ impl Chains {
             return connected.or(named);
         }
         if is_new {
-            // The line that continued a chain of schema 1 may be the one that is missing.
-            let writer = Writer::of(text);
-            let is_continued =
-                |chain: &Chain| chain.id.is_none() && chain.writer == writer && chain.last.seq < seal.seq;
-            return self.all.iter().rposition(is_continued);
+            // A chain of schema 1 goes on with an id, and the line with which it does so may be missing.
+            let goes_on = |chain: &Chain| chain.is_of_schema_1 && chain.last.seq < seal.seq;
+            return self.all.iter().rposition(goes_on).filter(|_| seal.seq > 1);
         }
         let Some(writer) = Writer::of(text) else { return Some(self.latest) };
         let is_of = |chain: &Chain| chain.writer.as_ref() == Some(&writer);
