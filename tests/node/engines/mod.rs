@@ -6,7 +6,6 @@
 
 mod argo_workflows;
 mod jobs;
-mod kueue;
 mod tools;
 
 use std::env;
@@ -18,7 +17,7 @@ use crate::{pods::until, shared::Bed};
 
 /// The tests of this module and of its engines.
 pub(crate) fn tests() -> Vec<Test> {
-    let with_builds = [argo_workflows::tests(), kueue::tests(), tools::tests()];
+    let with_builds = [argo_workflows::tests(), tools::tests()];
     let missing = missing();
     let with_builds = with_builds.into_iter().flatten().map(|test| test.requires(missing.clone()));
     jobs::tests().into_iter().chain(with_builds).collect()
@@ -34,7 +33,7 @@ fn missing() -> Option<String> {
 pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
     let rest = cluster.bed.rest().await?;
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE, kueue::NAMESPACE];
+    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE];
     let mut policies = json!({});
     for preset in presets {
         cluster.bed.namespace(&rest, &json!({"name": preset, "labels": labels})).await?;

@@ -229,8 +229,6 @@ pub(super) fn gvisor() -> Found {
 pub enum Engine {
     /// Argo Workflows: `workflow-controller`, and `argoexec` beside it.
     ArgoWorkflows,
-    /// Kueue: `kueue`.
-    Kueue,
 }
 
 impl Engine {
@@ -239,14 +237,12 @@ impl Engine {
     pub fn version(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => required(include_str!("../argo-workflows/go.mod"), self.module()),
-            Self::Kueue => required(include_str!("../kueue/go.mod"), self.module()),
         }
     }
 
     fn module(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "github.com/argoproj/argo-workflows/v4",
-            Self::Kueue => "sigs.k8s.io/kueue",
         }
     }
 
@@ -254,37 +250,24 @@ impl Engine {
     fn folder(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "argo-workflows",
-            Self::Kueue => "kueue",
-        }
-    }
-
-    /// Returns its programs; the first is the controller.
-    fn programs(self) -> Vec<Program> {
-        let program = |name, package, variable: &str| {
-            let stamp = format!("{}.{variable}=v{}", self.module(), self.version());
-            tool(name, package, self.folder(), self.version(), stamp)
-        };
-        match self {
-            Self::ArgoWorkflows => {
-                let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
-                let executor = "github.com/argoproj/argo-workflows/v4/cmd/argoexec";
-                // From one copy, so that what they share is compiled once.
-                let patched = |program| Program { patch: Some(EXECUTOR_FOR_LINUX), ..program };
-                vec![
-                    patched(program("workflow-controller", controller, "version")),
-                    patched(program("argoexec", executor, "version")),
-                ]
-            }
-            Self::Kueue => {
-                vec![program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "version.GitVersion")]
-            }
         }
     }
 
     /// Finds its programs and returns the path of the controller.
     pub(super) fn find(self) -> Found {
-        let found: Result<Vec<PathBuf>> = self.programs().iter().map(Program::find).collect();
-        found?.into_iter().next().ok_or_else(|| "an engine has a controller".into())
+        let program = |name, package| {
+            let stamp = format!("{}.version=v{}", self.module(), self.version());
+            // From one copy, so that what they share is compiled once.
+            let patch = Some(EXECUTOR_FOR_LINUX);
+            Program { patch, ..tool(name, package, self.folder(), self.version(), stamp) }.find()
+        };
+        match self {
+            Self::ArgoWorkflows => {
+                program("argoexec", "github.com/argoproj/argo-workflows/v4/cmd/argoexec")?;
+                let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
+                program("workflow-controller", controller)
+            }
+        }
     }
 
     /// Returns the folder with its sources and manifests.
