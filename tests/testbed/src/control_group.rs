@@ -4,6 +4,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::id,
+    thread,
+    time::Duration,
 };
 
 use super::Result;
@@ -100,7 +102,13 @@ fn write(file: &Path, text: &str) -> Result<()> {
 impl Drop for ControlGroup {
     fn drop(&mut self) {
         for folder in [&self.memory, &self.cpu] {
-            let _ = fs::remove_dir(folder);
+            // Its programs may take a moment to end.
+            for _ in 0..50 {
+                if fs::remove_dir(folder).is_ok() || !folder.exists() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
         }
     }
 }
