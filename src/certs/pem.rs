@@ -30,12 +30,12 @@ mod tests {
                 .map_err(|error| describe_pem_error(&error))
                 .unwrap_err()
         };
-        assert!(describe("-----BEGIN PRIVATE KEY-----MIGH\n").starts_with("a BEGIN line has more in it"));
-        let one_line = "-----BEGIN PRIVATE KEY-----MIGH-----END PRIVATE KEY-----\n";
+        assert!(describe("-----BEGIN PRIVATE KEY-----AAAA\n").starts_with("a BEGIN line has more in it"));
+        let one_line = "-----BEGIN PRIVATE KEY-----AAAA-----END PRIVATE KEY-----\n";
         assert_eq!(describe(one_line), "a section has no END line");
-        assert_eq!(describe("-----BEGIN PRIVATE KEY-----\nMIGH\n"), "a section has no END line");
-        let not_base64 = "-----BEGIN PRIVATE KEY-----\n*MIGH\n-----END PRIVATE KEY-----\n";
+        assert_eq!(describe("-----BEGIN PRIVATE KEY-----\nAAAA\n"), "a section has no END line");
+        let not_base64 = "-----BEGIN PRIVATE KEY-----\n*AAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(describe(not_base64), "a section is not Base64");
-        assert_eq!(describe("MIGHAgEA"), "it has no such section");
+        assert_eq!(describe("AAAAAgEA"), "it has no such section");
     }
 }
