@@ -159,7 +159,7 @@ async fn debugging_containers_and_resizes_are_sent() {
 async fn the_largest_pods_are_compared_within_the_budget() {
     let guarded = Guarded::new().await;
     let mut pod = plain_pod("main");
-    let environment = (0..6000).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(150)}));
+    let environment = (0..2000).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(470)}));
     pod["spec"]["containers"][0]["env"] = environment.collect();
     guarded.sandbox.create(&pod).await.expect("it is admitted");
     let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
