@@ -126,9 +126,10 @@ async fn pods_of_engines_get_the_same_verdict_and_rules_under_the_presets() {
 /// Returns the Pods of real engines that the engine's own tests use.
 fn fixtures() -> Vec<Json> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap())
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries
+        .filter(|path| path.is_dir())
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
         .map(|file| file.unwrap().path())
         .collect();
     paths.sort();
