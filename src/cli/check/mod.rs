@@ -3,7 +3,7 @@
 mod github;
 mod json;
 mod junit;
-pub(super) mod sarif;
+mod sarif;
 mod summary;
 mod text;
 

@@ -3,18 +3,14 @@
 use std::cmp::Reverse;
 
 use askama::Template;
-use base64::{Engine, prelude::BASE64_STANDARD};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     tally::{OwnerTally, RuleTally, Tally},
     templates::TemplateFinding,
     text::unchecked,
 };
-use crate::cli::CliError;
+use crate::cli::{CliError, page_style};
 use sandgate_engine::scan::{Class, Owner};
-
-const STYLE: &str = include_str!("../../../templates/audit-report.css");
 
 /// The template escapes whatever it is given, except the style.
 #[derive(Template)]
@@ -43,8 +39,8 @@ pub(super) fn write(tally: &Tally) -> Result<String, CliError> {
     rules.sort_by_key(|(id, rule)| (Reverse((rule.denied, rule.pods)), *id));
     let findings = tally.findings();
     let page = Page {
-        style: STYLE,
-        style_hash: BASE64_STANDARD.encode(Sha256::digest(STYLE)),
+        style: page_style::STYLE,
+        style_hash: page_style::hash(),
         version: env!("CARGO_PKG_VERSION"),
         time: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         checked: tally.checked(),

@@ -1,4 +1,4 @@
-//! The result as SARIF 2.1.0. Objects of a cluster have no file, so the place of a result is a URI that names the object.
+//! The result as SARIF. Objects of a cluster have no file, so the place of a result is a URI that names the object.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,7 @@ use super::{
     tally::{Line, Tally},
     text::unchecked,
 };
-use crate::cli::check::sarif::{SCHEMA, descriptor, uri};
-use sandgate_engine::rules;
+use crate::cli::sarif::{Log, Violation};
 
 pub(super) fn write(tally: &Tally) -> String {
     let mut results = Vec::new();
@@ -29,24 +28,8 @@ pub(super) fn write(tally: &Tally) -> String {
         .into_iter()
         .map(|line| json!({"level": "warning", "message": {"text": format!("not checked: {line}")}}))
         .collect();
-    let log = json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {
-                "name": env!("CARGO_PKG_NAME"),
-                "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules::ALL.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
-            }},
-            "invocations": [{
-                "executionSuccessful": tally.omitted == 0 && tally.templates_omitted == 0,
-                "toolExecutionNotifications": notifications,
-            }],
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    });
-    format!("{log:#}\n")
+    let is_complete = tally.omitted == 0 && tally.templates_omitted == 0;
+    Log { is_complete, notifications, results }.text()
 }
 
 /// An object of the cluster.
@@ -62,26 +45,15 @@ impl Place<'_> {
         format!("{kind} {namespace}/{name}")
     }
 
-    fn result(&self, level: &str, line: &Line) -> Value {
+    fn result(&self, level: &'static str, line: &Line) -> Value {
         let text = format!("{}: {}", self.title(), line.sentence());
         self.result_with(level, line.rule, &text, &line.path)
     }
 
-    fn result_with(&self, level: &str, rule: &str, text: &str, path: &str) -> Value {
+    fn result_with(&self, level: &'static str, rule: &str, text: &str, path: &str) -> Value {
         let Self { namespace, kind, name } = self;
         let full_name = if path.is_empty() { self.title() } else { format!("{}: {path}", self.title()) };
-        json!({
-            "ruleId": rule,
-            "ruleIndex": rules::ALL.iter().position(|known| known.id == rule),
-            "level": level,
-            "message": {"text": text},
-            "locations": [{
-                "physicalLocation": {
-                    "artifactLocation": {"uri": uri(&format!("cluster/{namespace}/{kind}/{name}"))},
-                    "region": {"startLine": 1},
-                },
-                "logicalLocations": [{"fullyQualifiedName": full_name}],
-            }],
-        })
+        let file = format!("cluster/{namespace}/{kind}/{name}");
+        Violation { level, rule, text, file: &file, line: 1, full_name: &full_name }.result()
     }
 }

@@ -5,27 +5,26 @@ mod chart;
 use std::{cmp::Reverse, collections::BTreeSet, fmt::Display};
 
 use askama::Template;
-use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{Timestamp, tz::TimeZone};
-use sha2::{Digest as _, Sha256};
 
 use self::chart::Chart;
 use super::{
     sanitized::Sanitized,
     summary::{Appendix, DIMENSIONS, Denial, MAX_NAMES, Policy, Summary, Totals, Violated},
 };
-use crate::cli::audit::{
-    chains::{Chain, Chains},
-    counts::{Counts, CountsBy},
-    source::{FileRead, LineKind, Reading},
-    top::By,
+use crate::cli::{
+    audit::{
+        chains::{Chain, Chains},
+        counts::{Counts, CountsBy},
+        source::{FileRead, LineKind, Reading},
+        top::By,
+    },
+    page_style,
 };
 use sandgate_engine::rules::{self, Rule};
 
 /// The first bytes of each page, by which a report is recognized.
 pub(super) const DOCTYPE: &str = "<!doctype html>\n<!-- sandgate audit report -->\n";
-
-const STYLE: &str = include_str!("../../../../templates/audit-report.css");
 
 /// The template escapes whatever it is given, except the style.
 #[derive(Template)]
@@ -175,8 +174,8 @@ pub(super) fn page(facts: &Facts, filters: &[(&'static str, String)], limit: usi
         integrity: Integrity::new(chains),
         exemptions: &summary.exemptions,
         denials: &summary.denials,
-        style: STYLE,
-        style_hash: BASE64_STANDARD.encode(Sha256::digest(STYLE)),
+        style: page_style::STYLE,
+        style_hash: page_style::hash(),
         version: env!("CARGO_PKG_VERSION"),
         span: summary.span.map(|(first, last)| [DisplayTime::new(first), DisplayTime::new(last)]),
         filters: filters.iter().map(|(name, values)| (*name, (&**values).into())).collect(),
