@@ -23,11 +23,12 @@ use serde_json::{Value, json};
 
 use self::support::{
     Result, certificate,
+    pods::complete_pod,
     reviews::{self, Kind},
     server::{self, Server},
     webhook,
 };
-use testbed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind};
+use testbed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind, load::plain_pod};
 
 const NONE: &str = "without";
 const NULL: &str = "null";
@@ -130,19 +131,6 @@ async fn create(rest: &Rest, namespace: &str, pod: &Value, count: usize) -> Resu
         times.push(start.elapsed());
     }
     Ok(times)
-}
-
-fn complete_pod() -> Result<Value> {
-    let mut pod: Value = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))?;
-    pod["metadata"] = json!({"generateName": "complete-", "labels": pod["metadata"]["labels"]});
-    Ok(pod)
-}
-
-fn plain_pod() -> Value {
-    json!({
-        "metadata": {"generateName": "plain-"},
-        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
-    })
 }
 
 /// Returns a quantile in milliseconds.

@@ -6,6 +6,8 @@
 //! prints tables.
 
 mod large;
+#[path = "../support/pods.rs"]
+mod pods;
 
 use std::{
     env,
@@ -18,7 +20,8 @@ use sandgate_engine::{
 };
 use serde_json::{Value, json};
 
-use testbed::{ControlPlane, Rest, Sandgate, eventually};
+use self::pods::complete_pod;
+use testbed::{ControlPlane, Rest, Sandgate, eventually, load::plain_pod, store_admission};
 
 type Result<T> = testbed::Result<T>;
 
@@ -137,20 +140,7 @@ fn mutating(namespace: &str) -> Result<Vec<Value>> {
 
 async fn store(rest: &Rest, objects: &[Value]) -> Result<()> {
     for object in objects {
-        let plural = match object["kind"].as_str() {
-            Some("ValidatingAdmissionPolicy") => "validatingadmissionpolicies",
-            Some("ValidatingAdmissionPolicyBinding") => "validatingadmissionpolicybindings",
-            Some("MutatingAdmissionPolicy") => "mutatingadmissionpolicies",
-            _ => "mutatingadmissionpolicybindings",
-        };
-        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}");
-        // A busy machine may need longer for the CEL of a policy than a request may take.
-        eventually("it is stored", async || match rest.post(&path, object).await {
-            Err(denial) if denial.code == 409 => Ok(Some(())),
-            Err(denial) if denial.code != 504 => Err(denial.into()),
-            answer => Ok(answer.ok().map(drop)),
-        })
-        .await?;
+        store_admission(rest, object).await?;
     }
     Ok(())
 }
@@ -163,17 +153,4 @@ async fn wait_until_denied(rest: &Rest, namespace: &str) -> Result<()> {
         Ok(denial.map(drop))
     })
     .await
-}
-
-fn complete_pod() -> Result<Value> {
-    let mut pod: Value = serde_saphyr::from_str(include_str!("../../examples/pods/complete.yaml"))?;
-    pod["metadata"] = json!({"generateName": "complete-", "labels": pod["metadata"]["labels"]});
-    Ok(pod)
-}
-
-fn plain_pod() -> Value {
-    json!({
-        "metadata": {"generateName": "plain-"},
-        "spec": {"containers": [{"name": "main", "image": "registry.example.com/runner:1"}]}
-    })
 }

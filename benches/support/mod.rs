@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each benchmark uses its part of it")]
 
 pub(crate) mod certificate;
+pub(crate) mod pods;
 pub(crate) mod process;
 pub(crate) mod reviews;
 pub(crate) mod server;

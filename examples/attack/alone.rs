@@ -8,7 +8,7 @@ use sandgate_engine::{
     policy::PolicySet,
 };
 use serde_json::{Map, Value, json};
-use testbed::{ControlPlane, Rest, eventually};
+use testbed::{ControlPlane, Rest, eventually, store_admission};
 
 use crate::Result;
 
@@ -123,18 +123,7 @@ async fn arm(rest: &Rest) -> Result<()> {
     let objects = render(&PolicySet::builtin(), &Settings::default())
         .map_err(|refusals| refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     for object in objects {
-        let of_kind = match object["kind"].as_str() {
-            Some("ValidatingAdmissionPolicy") => "validatingadmissionpolicies",
-            _ => "validatingadmissionpolicybindings",
-        };
-        let path = format!("{REGISTRATION}/{of_kind}");
-        // A busy machine may need longer for the CEL of a policy than a request may take.
-        eventually("it is stored", async || match rest.post(&path, &object).await {
-            Err(denial) if denial.code == 409 => Ok(Some(())),
-            Err(denial) if denial.code != 504 => Err(denial.into()),
-            answer => Ok(answer.ok().map(drop)),
-        })
-        .await?;
+        store_admission(rest, &object).await?;
     }
     let bare =
         json!({"metadata": {"name": "bare"}, "spec": {"containers": [{"name": "main", "image": "x"}]}});

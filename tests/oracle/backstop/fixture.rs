@@ -11,9 +11,7 @@ use sandgate_engine::{
 use serde_json::{Value as Json, json};
 
 use crate::{apiserver::create_as, generator::yaml, policy::Creator};
-use testbed::{ControlPlane, Denial, Rest, eventually, shared};
-
-const OBJECTS: &str = "/apis/admissionregistration.k8s.io/v1";
+use testbed::{ControlPlane, Denial, Rest, admission_list, eventually, shared, store_admission};
 
 /// A policy and where its backstop holds.
 pub(super) struct Fixture {
@@ -107,15 +105,8 @@ impl Fixture {
     pub(super) async fn arm(&self) {
         for object in &self.objects {
             let path = path_of(object);
-            let list = path.rsplit_once('/').expect("a path of an object").0;
-            // A busy machine may need longer for the CEL of a policy than a request may take; then it is there by the next try.
-            let applied =
-                eventually("the policy is stored", async || match self.rest.post(list, object).await {
-                    Err(denial) if denial.code == 409 => Ok(Some(())),
-                    Err(denial) if denial.code != 504 => Err(cut(&denial.message).into()),
-                    answer => Ok(answer.ok().map(drop)),
-                });
-            applied.await.unwrap_or_else(|error| panic!("{path}: {error}"));
+            let stored = store_admission(&self.rest, object).await;
+            stored.unwrap_or_else(|error| panic!("{path}: {}", cut(&error.to_string())));
         }
         let hostile = json!({
             "apiVersion": "v1",
@@ -195,13 +186,7 @@ fn cut(text: &str) -> String {
 }
 
 fn path_of(object: &Json) -> String {
-    let plural = match object["kind"].as_str() {
-        Some("ValidatingAdmissionPolicy") => "validatingadmissionpolicies",
-        Some("MutatingAdmissionPolicy") => "mutatingadmissionpolicies",
-        Some("MutatingAdmissionPolicyBinding") => "mutatingadmissionpolicybindings",
-        _ => "validatingadmissionpolicybindings",
-    };
-    format!("{OBJECTS}/{plural}/{}", object["metadata"]["name"].as_str().unwrap())
+    format!("{}/{}", admission_list(object), object["metadata"]["name"].as_str().unwrap())
 }
 
 /// A namespace with every service account that the generator names and that may exist.

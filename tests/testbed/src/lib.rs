@@ -15,6 +15,7 @@
 //!
 //! Whatever becomes of this process, nothing that it started outlives it: see [`process`].
 
+mod admission_policy;
 mod assets;
 mod cert_manager;
 mod cluster;
@@ -46,6 +47,7 @@ use std::{
 };
 
 pub use self::{
+    admission_policy::{admission_list, store_admission},
     assets::{Engine, Version, cert_manager_crds},
     cert_manager::CertManager,
     cluster::{Cluster, Sources, missing as cannot_run},
