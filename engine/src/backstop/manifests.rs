@@ -4,7 +4,10 @@
 use serde_json::{Value as Json, json};
 
 use super::objects::resource_rule;
-use crate::policy::{PolicySet, WebhookScope};
+use crate::{
+    policy::{PolicySet, WebhookScope},
+    review::annotations::{BINDING_WEBHOOK, MUTATE_WEBHOOK, STATUS_WEBHOOK, VALIDATE_WEBHOOK},
+};
 
 /// The end of the names of all objects in static files. The API server takes no such name from anywhere else.
 const STATIC_SUFFIX: &str = ".static.k8s.io";
@@ -107,10 +110,10 @@ enum Called {
 impl Called {
     fn name(self) -> &'static str {
         match self {
-            Self::Mutate => "mutate.sandgate.dev",
-            Self::Validate => "validate.sandgate.dev",
-            Self::Status => "status.sandgate.dev",
-            Self::Binding => "binding.sandgate.dev",
+            Self::Mutate => MUTATE_WEBHOOK,
+            Self::Validate => VALIDATE_WEBHOOK,
+            Self::Status => STATUS_WEBHOOK,
+            Self::Binding => BINDING_WEBHOOK,
         }
     }
 

@@ -14,13 +14,22 @@ pub const POLICY: &str = "policy";
 /// The key of the hash of the policy's content.
 pub const POLICY_HASH: &str = "policy-hash";
 
+/// The name of the webhook that fills.
+pub const MUTATE_WEBHOOK: &str = "mutate.sandgate.dev";
+/// The name of the webhook that validates Pods.
+pub const VALIDATE_WEBHOOK: &str = "validate.sandgate.dev";
+/// The name of the webhook that validates updates of a Pod's status.
+pub const STATUS_WEBHOOK: &str = "status.sandgate.dev";
+/// The name of the webhook that validates Bindings.
+pub const BINDING_WEBHOOK: &str = "binding.sandgate.dev";
+
 /// The webhooks that the chart registers for verdicts, and the endpoint that each calls. Those for patterns, selectors and the rest have
 /// a prefix, such as `patterns.` or `POLICY.selector.`.
 const WEBHOOKS: [(&str, Endpoint); 4] = [
-    ("mutate.sandgate.dev", Endpoint::Mutate),
-    ("validate.sandgate.dev", Endpoint::Validate),
-    ("status.sandgate.dev", Endpoint::Validate),
-    ("binding.sandgate.dev", Endpoint::Validate),
+    (MUTATE_WEBHOOK, Endpoint::Mutate),
+    (VALIDATE_WEBHOOK, Endpoint::Validate),
+    (STATUS_WEBHOOK, Endpoint::Validate),
+    (BINDING_WEBHOOK, Endpoint::Validate),
 ];
 
 /// Returns the endpoint that the webhook of this name calls; `None` if it is not one of sandgate's.

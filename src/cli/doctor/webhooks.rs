@@ -21,7 +21,10 @@ use crate::{
 };
 use sandgate_engine::{
     policy::LabelSelector,
-    review::{Endpoint, POLICY_ANNOTATION, annotations::endpoint_of},
+    review::{
+        Endpoint, POLICY_ANNOTATION,
+        annotations::{MUTATE_WEBHOOK, VALIDATE_WEBHOOK, endpoint_of},
+    },
 };
 
 pub(super) const CHECKS: &[ClusterCheck] = &[
@@ -111,7 +114,7 @@ fn webhook(facts: &Facts, kind: Kind) -> Answer<'_> {
 /// Returns true for the webhooks that see creates.
 fn is_main(webhook: &Value) -> bool {
     let name = webhook["name"].as_str().unwrap_or_default();
-    name.ends_with("mutate.sandgate.dev") || name.ends_with("validate.sandgate.dev")
+    name.ends_with(MUTATE_WEBHOOK) || name.ends_with(VALIDATE_WEBHOOK)
 }
 
 fn certificates(facts: &Facts) -> Answer<'_> {
