@@ -114,9 +114,9 @@ async fn steps_pass_results_on_and_run_in_gvisor() {
         assert!(runtimes.len() >= 3 && runtimes.iter().all(|runtime| runtime == GVISOR), "{runtimes:?}");
     }
     let second = pods.iter().find(|pod| pod["metadata"]["name"].as_str().unwrap().contains("read")).unwrap();
-    let said = logs_of(&bed, second, "main").await;
+    let log = logs_of(&bed, second, "main").await;
     let kernel: Vec<_> = KERNEL_OF_GVISOR.split(' ').take(3).collect();
-    assert!(said.contains(&format!("It ran on {}.", kernel.join(" "))), "{said}");
+    assert!(log.contains(&format!("It ran on {}.", kernel.join(" "))), "{log}");
 }
 
 async fn api_token_is_for_the_executor_alone() {
@@ -129,11 +129,11 @@ async fn api_token_is_for_the_executor_alone() {
 
     assert_eq!(token["status"]["phase"], "Succeeded", "{:#}", token["status"]);
     let pods = pods_of(&bed.rest, NAMESPACE, "workflows.argoproj.io/workflow=token").await;
-    let said = logs_of(&bed, &pods[0], "main").await;
-    assert!(said.contains("home /tmp\n1000\n"), "{said}");
+    let log = logs_of(&bed, &pods[0], "main").await;
+    assert!(log.contains("home /tmp\n1000\n"), "{log}");
     assert!(
-        said.contains("/var/run/secrets/kubernetes.io/serviceaccount: No such file or directory"),
-        "{said}"
+        log.contains("/var/run/secrets/kubernetes.io/serviceaccount: No such file or directory"),
+        "{log}"
     );
     let holders = |list: &str| -> Vec<String> {
         let containers = pods[0]["spec"][list].as_array().unwrap().iter();

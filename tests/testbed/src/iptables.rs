@@ -14,7 +14,7 @@ impl Iptables {
     /// Drops these percents of the packets from and to a port of loopback, at random.
     ///
     /// # Errors
-    /// Returns an error if iptables is not there, or may not be used: with what it said.
+    /// Returns an error if iptables is not there, or may not be used: with its output.
     pub fn lose_packets(port: u16, percent: u8) -> Result<Self> {
         let rules = ["--dport", "--sport"].map(|side| {
             format!(
