@@ -123,13 +123,21 @@ async fn a_replica_of_another_version_and_one_whose_certificate_expires() {
             clinic.replace_replica("sandgate_build_info{version=\"0.0.9\"} 1\n".into()).await;
         })
         .await;
-    let end = jiff::Timestamp::now().as_second() + 3_600;
+    let end = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 3_600).unwrap();
+    let metric = |end: jiff::Timestamp| {
+        format!("sandgate_certificate_not_after_timestamp_seconds {}\n", end.as_second())
+    };
+    let expires = format!("sandgate-node-2 serves expires at {end}");
     clinic
-        .breaks("certificate", "medium", ["expires in 0 hours", "certs show"], async |clinic| {
-            let metric = format!("sandgate_certificate_not_after_timestamp_seconds {end}\n");
-            clinic.replace_replica(metric).await;
+        .breaks("certificate", "medium", [&expires, "certs show"], async |clinic| {
+            clinic.replace_replica(metric(end)).await;
         })
         .await;
+    let past = end - jiff::SignedDuration::from_hours(48);
+    clinic.replace_replica(metric(past)).await;
+    let findings = clinic.findings();
+    let found = findings.fails("certificate", "medium")["what"].as_str().unwrap().to_owned();
+    assert!(found.ends_with(&format!("expired at {past}")), "{found}");
 }
 
 #[tokio::test]

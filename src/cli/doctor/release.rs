@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -20,7 +21,7 @@ pub(super) const CHECKS: &[ClusterCheck] = &[
 ];
 
 /// How long before its end a certificate that was not renewed is a finding, in seconds.
-const CERTIFICATE_MARGIN: f64 = 86_400.0;
+const CERTIFICATE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 fn replicas(facts: &Facts) -> Answer<'_> {
     let (deployments, pods) = (facts.release.deployments.as_ref()?, facts.release.pods.as_ref()?);
@@ -126,24 +127,27 @@ fn value_of(metrics: &str, metric: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
+#[expect(clippy::cast_possible_truncation, reason = "a time in whole seconds; what no time has becomes an error below")]
 fn certificate(facts: &Facts) -> Answer<'_> {
     let replicas = metrics(facts)?;
-    let ends = replicas
-        .iter()
-        .filter_map(|(_, metrics)| value_of(metrics, "sandgate_certificate_not_after_timestamp_seconds"));
-    let Some(first) = ends.min_by(f64::total_cmp) else {
+    let ends = replicas.iter().filter_map(|(pod, metrics)| {
+        Some((*pod, value_of(metrics, "sandgate_certificate_not_after_timestamp_seconds")?))
+    });
+    let Some((pod, end)) = ends.min_by(|(_, left), (_, right)| left.total_cmp(right)) else {
         return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
     };
-    let left = first - facts.now.as_second() as f64;
+    let Ok(end) = Timestamp::from_second(end as i64) else {
+        return Ok(Verdict::unknown(format!("{pod} shows a time that does not exist: {end}"), "see sandgate's log"));
+    };
+    let left = end.duration_since(facts.now);
     if left < CERTIFICATE_MARGIN {
-        let hours = (left / 3600.0).floor();
+        let expires = if left.is_positive() { "expires" } else { "expired" };
         return Ok(Verdict::fail(
-            format!("a served certificate expires in {hours} hours"),
+            format!("the certificate that {pod} serves {expires} at {end}"),
             "sandgate certs show; renew it in mode files",
         ));
     }
-    Ok(Verdict::ok(format!("served certificates are valid for {} days", (left / 86_400.0).floor())))
+    Ok(Verdict::ok(format!("served certificates are valid for {} days", left.as_hours() / 24)))
 }
 
 fn version(facts: &Facts) -> Answer<'_> {
