@@ -9,6 +9,7 @@ mod guarded;
 mod installed;
 mod lifecycle;
 mod own_certificates;
+mod previous;
 mod replaced;
 mod rights;
 mod self_restriction;
