@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new_async(steering_annotations_are_denied),
         Test::new_async(static_pod_name_gains_nothing),
         Test::new_async(ephemeral_container_with_sys_admin_is_denied),
-        Test::new_async(outage_fail_denies_and_ignore_admits),
+        Test::new_async(outage_is_denied_by_fail_and_by_the_backstop_and_admitted_without_both),
     ]
 }
 
@@ -175,35 +175,61 @@ async fn ephemeral_container_with_sys_admin_is_denied() {
     bed.remove("target").await;
 }
 
-async fn outage_fail_denies_and_ignore_admits() {
+/// Four stages: both layers, the backstop alone, neither of them, and both again.
+async fn outage_is_denied_by_fail_and_by_the_backstop_and_admitted_without_both() {
     let bed = cluster_alone().await;
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let backstop = ["sandgate-workflow-runner", "sandgate-workflow-runner.binding"];
+    let complete = eventually("the backstop is complete", async || {
+        for name in backstop {
+            for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+                if bed.rest.get(&format!("{admission}/{kind}/{name}")).await.is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(()))
+    });
+    complete.await.unwrap();
     let scale = async |replicas: u32| {
         let replicas = json!({"spec": {"replicas": replicas}});
         bed.rest.merge("/apis/apps/v1/namespaces/sandgate/deployments/sandgate", &replicas).await.unwrap();
     };
     scale(0).await;
-    let denials = eventually("no webhook answers", async || {
-        let answer = try_out(&bed.rest, &pod(&json!({}), &json!({}))).await;
-        Ok(answer.err().filter(|denial| denial.message.contains("failed calling webhook")))
-    });
-    denials.await.unwrap();
-    for (what, spec, container, _) in attacks() {
-        try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
-    }
-
+    let denied_by = async |words: &str| {
+        let denied = eventually(words, async || {
+            let answer = try_out(&bed.rest, &pod(&json!({}), &json!({}))).await;
+            Ok(answer.err().filter(|denial| denial.message.contains(words)).map(drop))
+        });
+        denied.await.unwrap();
+        for (what, spec, container, _) in attacks() {
+            let denial = try_out(&bed.rest, &pod(&spec, &container)).await.expect_err(what);
+            // The API server's own validation comes before its validating policies.
+            let is_invalid = denial.message.contains("is invalid: ");
+            assert!(is_invalid || denial.message.contains(words), "{what}: {denial}");
+        }
+    };
+    denied_by("failed calling webhook").await;
     fail_open(&bed.rest).await;
-    // A quota and Pod Security still stand behind: it is seen here what Ignore alone does.
+    // A quota and Pod Security still stand behind: it is seen here what each layer alone does.
     let level = async |level: Value| {
         let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
         bed.rest.merge(&format!("/api/v1/namespaces/{NAMESPACE}"), &labels).await.unwrap();
     };
     level(Value::Null).await;
+    denied_by("(backstop)").await;
+
+    // The policies too, or a replica would take it for the emergency stop and leave it so.
+    for name in backstop {
+        for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+            bed.rest.delete(&format!("{admission}/{kind}/{name}")).await.unwrap();
+        }
+    }
     let (_, spec, container, _) = attacks().swap_remove(0);
     let mut attack = pod(&spec, &container);
     attack["spec"]["containers"][0]["resources"] =
         json!({"limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}});
-    let stored =
-        eventually("Ignore has been heard of", async || Ok(try_out(&bed.rest, &attack).await.ok())).await;
+    let stored = eventually("nothing denies it", async || Ok(try_out(&bed.rest, &attack).await.ok())).await;
     let metrics = bed.cluster.bed.kubectl(&["get", "--raw", "/metrics"]).await;
     level(json!("restricted")).await;
     scale(2).await;
@@ -219,7 +245,11 @@ async fn outage_fail_denies_and_ignore_admits() {
     let events = bed.cluster.bed.audit_events(NAMESPACE).unwrap();
     let events: Vec<_> = events.iter().rev().take(2).map(|event| &event["annotations"]).collect();
     assert!(counts.iter().any(is_ours), "the API server counts what it let in: {counts:?} {events:#?}");
-    try_out(&bed.rest, &attack).await.expect_err("it is guarded again");
+    bed.cluster.until_validated().await.unwrap();
+    let guarded = eventually("it is guarded again", async || {
+        Ok(try_out(&bed.rest, &attack).await.err().filter(|denial| denial.names("privileged")))
+    });
+    guarded.await.unwrap();
 }
 
 /// Sets what the chart calls unsafe.

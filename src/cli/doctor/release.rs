@@ -127,7 +127,10 @@ fn value_of(metrics: &str, metric: &str) -> Option<f64> {
     metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a time in whole seconds; what no time has becomes an error below")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a time in whole seconds; what no time has becomes an error below"
+)]
 fn certificate(facts: &Facts) -> Answer<'_> {
     let replicas = metrics(facts)?;
     let ends = replicas.iter().filter_map(|(pod, metrics)| {
@@ -137,7 +140,10 @@ fn certificate(facts: &Facts) -> Answer<'_> {
         return Ok(Verdict::unknown(NO_REPLICA.0, NO_REPLICA.1));
     };
     let Ok(end) = Timestamp::from_second(end as i64) else {
-        return Ok(Verdict::unknown(format!("{pod} shows a time that does not exist: {end}"), "see sandgate's log"));
+        return Ok(Verdict::unknown(
+            format!("{pod} shows a time that does not exist: {end}"),
+            "see sandgate's log",
+        ));
     };
     let left = end.duration_since(facts.now);
     if left < CERTIFICATE_MARGIN {
