@@ -12,6 +12,8 @@ const SELECTOR: &str = "app.kubernetes.io/managed-by=sandgate,app.kubernetes.io/
 const GROUP: &str = "admissionregistration.k8s.io";
 const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
+const FILLS: &str = "mutatingadmissionpolicies";
+const FILL_BINDINGS: &str = "mutatingadmissionpolicybindings";
 
 /// The stored objects of the backstop of one release.
 pub struct Backstop {
@@ -99,6 +101,16 @@ impl Backstop {
         Ok(differences(&policies, &bindings, wanted))
     }
 
+    /// Returns what differs between the stored `MutatingAdmissionPolicies` of the release and those of `wanted`.
+    ///
+    /// # Errors
+    /// Returns the first request that fails.
+    pub async fn compare_fills(&self, wanted: &[Value]) -> Result<Vec<Difference>, ApiError> {
+        let policies = self.list(FILLS).await?;
+        let bindings = self.list(FILL_BINDINGS).await?;
+        Ok(differences(&policies, &bindings, wanted))
+    }
+
     async fn list(&self, resource: &'static str) -> Result<Vec<Value>, ApiError> {
         let selector = format!("{SELECTOR},{RELEASE_LABEL}={}", self.release_namespace);
         self.api.list(target(resource, ""), &selector).await
@@ -139,14 +151,15 @@ pub fn differences(policies: &[Value], bindings: &[Value], wanted: &[Value]) -> 
     let mut differences = Vec::new();
     for [policy, binding] in pairs(wanted) {
         for (kind, object, list) in [("policy", policy, policies), ("binding", binding, bindings)] {
-            let name = name_of(object);
+            let (name, filling) = (name_of(object), filling(object));
             let stored = list.iter().find(|stored| name_of(stored) == name);
             let problem = match stored {
                 None => Some("it is missing: apply what `sandgate backstop render` prints".to_owned()),
                 Some(stored) => difference(stored, object),
             };
-            differences
-                .extend(problem.map(|problem| Difference { object: format!("{kind} {name}"), problem }));
+            differences.extend(
+                problem.map(|problem| Difference { object: format!("{filling}{kind} {name}"), problem }),
+            );
         }
     }
     let is_wanted = |stored: &&Value| wanted.iter().any(|one| name_of(one) == name_of(stored));
@@ -156,6 +169,11 @@ pub fn differences(policies: &[Value], bindings: &[Value], wanted: &[Value]) -> 
         differences.push(Difference { object, problem });
     }
     differences
+}
+
+/// Returns the word that tells objects that fill from those that validate.
+fn filling(object: &Value) -> &'static str {
+    if object["kind"].as_str().is_some_and(|kind| kind.starts_with("Mutating")) { "filling " } else { "" }
 }
 
 fn target<'t>(resource: &'static str, name: &'t str) -> Target<'t> {

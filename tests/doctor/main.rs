@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod apart;
+mod backstop;
 mod clinic;
 mod complete;
 mod counters;

@@ -5,7 +5,6 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::clinic::Clinic;
-use testbed::eventually;
 
 impl Clinic {
     /// Changes the only webhook of a configuration.
@@ -264,72 +263,6 @@ async fn a_mutating_policy_that_changes_pods() {
         })
         .await;
     clinic.delete(&format!("{policies}/extra")).await;
-}
-
-#[tokio::test]
-async fn a_backstop_of_which_any_object_is_weaker_missing_or_of_another_content() {
-    const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
-    const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
-    const NAME: &str = "sandgate-workflow-runner";
-    let clinic = Clinic::new().await;
-    assert_eq!(clinic.findings().of("backstop")["severity"], "info");
-    let map = clinic.rest.get(&clinic.of_release("/configmaps/sandgate-policy")).await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.json");
-    std::fs::write(&file, map["data"]["policy.json"].as_str().unwrap()).unwrap();
-    let rendered = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"))
-        .args(["backstop", "render", "-o", "json", "--release-namespace", &clinic.release, "--policy"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let rendered: Value = serde_json::from_slice(&rendered.stdout).unwrap();
-    let objects = rendered["items"].as_array().unwrap();
-    let path_of = |object: &Value| {
-        let of_kind = if object["kind"] == "ValidatingAdmissionPolicy" { POLICIES } else { BINDINGS };
-        format!("{of_kind}/{}", object["metadata"]["name"].as_str().unwrap())
-    };
-    let write = async |clinic: &Clinic, object: &Value| {
-        // A busy machine may need longer for the CEL of a policy than a request may take.
-        eventually("it is stored", async || match clinic.rest.apply(&path_of(object), object, true).await {
-            Err(denial) if denial.code != 504 => Err(denial.into()),
-            answer => Ok(answer.ok().map(drop)),
-        })
-        .await
-        .unwrap();
-    };
-    for object in objects {
-        write(&clinic, object).await;
-    }
-    // The second pair of a policy is about Bindings of Pods to nodes, and is compared as well.
-    let second = format!("{NAME}.binding");
-    clinic
-        .breaks("backstop", "medium", [&second, "backstop render"], async |clinic| {
-            clinic
-                .merge(&format!("{BINDINGS}/{second}"), &json!({"spec": {"validationActions": ["Audit"]}}))
-                .await;
-        })
-        .await;
-    clinic
-        .merge(&format!("{BINDINGS}/{second}"), &json!({"spec": {"validationActions": ["Deny", "Audit"]}}))
-        .await;
-    let missing = format!("binding {NAME}: it is missing");
-    clinic
-        .breaks("backstop", "medium", [&missing, "backstop verify"], async |clinic| {
-            clinic.delete(&format!("{BINDINGS}/{NAME}")).await;
-        })
-        .await;
-    write(&clinic, &objects[1]).await;
-    clinic
-        .breaks("backstop", "medium", ["it is of another policy", "backstop render"], async |clinic| {
-            let annotations = json!({"sandgate.dev/policy-hash": "0123456789abcdef"});
-            clinic
-                .merge(&format!("{POLICIES}/{NAME}"), &json!({"metadata": {"annotations": annotations}}))
-                .await;
-        })
-        .await;
-    for object in objects.iter().rev() {
-        clinic.delete(&path_of(object)).await;
-    }
 }
 
 #[tokio::test]

@@ -63,7 +63,8 @@ pub(super) struct RenderArgs {
 ///
 /// Compares every ValidatingAdmissionPolicy and binding with what `render` prints: that they are there, that their hash is
 /// the policy's, that they deny, and that no one changed them. Then sends a hostile Pod as a dry run to each namespace that
-/// an enforced policy names. Needs the rights to list both kinds and to create Pods in these namespaces.
+/// an enforced policy names. With --fills it compares the MutatingAdmissionPolicies too. Needs the rights to list these kinds
+/// and to create Pods in these namespaces.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 the backstop is the policies', 1 it is not, 2 could not be determined."
@@ -73,6 +74,9 @@ pub(super) struct VerifyArgs {
     policy: PolicyArgs,
     #[command(flatten)]
     target: TargetArgs,
+    /// Compare the MutatingAdmissionPolicies too (Kubernetes 1.36)
+    #[arg(long)]
+    fills: bool,
     #[command(flatten)]
     cluster: ClusterChoice,
 }
@@ -117,6 +121,12 @@ fn objects(policies: &PolicySet, target: &TargetArgs) -> Result<Vec<Value>, CliE
     render(policies, &settings(target)).map_err(|refusals| unstated(&refusals))
 }
 
+fn filling_objects(policies: &PolicySet, target: &TargetArgs) -> Result<Vec<Value>, CliError> {
+    let minor = target.kubernetes.unwrap_or(FILLS_MINOR);
+    let filling = fills(policies, &Settings { kubernetes_minor: minor, ..settings(target) });
+    filling.map_err(|refusals| unstated(&refusals))
+}
+
 fn unstated(refusals: &[Refusal]) -> CliError {
     CliError(refusals.iter().map(ToString::to_string).collect())
 }
@@ -128,10 +138,7 @@ fn render_objects(args: &RenderArgs) -> Result<Status, CliError> {
         note("no policy is for a namespace, so there is nothing to print");
     }
     if args.fills {
-        let usual = settings(&args.target);
-        let minor = args.target.kubernetes.unwrap_or(FILLS_MINOR);
-        let filling = fills(&policies, &Settings { kubernetes_minor: minor, ..usual });
-        objects.extend(filling.map_err(|refusals| unstated(&refusals))?);
+        objects.extend(filling_objects(&policies, &args.target)?);
     }
     if args.guard {
         objects.extend(guard(&guarded(&policies, args)));
@@ -176,11 +183,15 @@ fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
 fn verify(args: &VerifyArgs) -> Result<Status, CliError> {
     let policies = args.policy.load()?;
     let wanted = objects(&policies, &args.target)?;
+    let wanted_fills = args.fills.then(|| filling_objects(&policies, &args.target)).transpose()?;
     let (differences, answers) = wait_for(async {
         let api = args.cluster.api().await?;
         let client = api.client().clone();
         let backstop = Backstop::new(api, args.target.release_namespace.clone());
-        let differences = backstop.compare(&wanted).await.map_err(CliError::new)?;
+        let mut differences = backstop.compare(&wanted).await.map_err(CliError::new)?;
+        if let Some(wanted) = &wanted_fills {
+            differences.extend(backstop.compare_fills(wanted).await.map_err(CliError::new)?);
+        }
         let hostile = hostile_pod("registry.example.com/hostile:1");
         let mut answers = Vec::new();
         for namespace in enforced_namespaces(&policies) {

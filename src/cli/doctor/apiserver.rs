@@ -11,7 +11,7 @@ use super::{
 };
 use crate::cluster::{differences, is_of_backstop};
 use sandgate_engine::{
-    backstop::{Settings, render},
+    backstop::{FILLS_MINOR, Settings, fills, render},
     pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS},
     review::annotations::endpoint_of,
 };
@@ -188,7 +188,10 @@ fn backstop(facts: &Facts) -> Answer<'_> {
     };
     let policies = of_release(facts.admission_policies.as_ref()?);
     let bindings = of_release(facts.admission_bindings.as_ref()?);
-    if policies.is_empty() && bindings.is_empty() {
+    let filling = of_release(facts.mutating_policies.as_ref()?);
+    let filling_bindings = of_release(facts.mutating_bindings.as_ref()?);
+    let has_fills = !filling.is_empty() || !filling_bindings.is_empty();
+    if policies.is_empty() && bindings.is_empty() && !has_fills {
         let fail = Verdict::fail(
             "no backstop: while sandgate is not asked, Pods are stored as they come",
             "sandgate backstop render prints ValidatingAdmissionPolicies of the same policies",
@@ -196,21 +199,30 @@ fn backstop(facts: &Facts) -> Answer<'_> {
         return Ok(fail.of_severity(Severity::Info));
     }
     let settings = Settings { release_namespace: release_namespace.clone(), ..Settings::default() };
-    let wanted = match render(facts.policies.as_ref()?, &settings) {
-        Ok(wanted) => wanted,
-        Err(refusals) => {
+    let in_force = facts.policies.as_ref()?;
+    let wanted = render(in_force, &settings);
+    let wanted_fills = if has_fills {
+        fills(in_force, &Settings { kubernetes_minor: FILLS_MINOR, ..settings })
+    } else {
+        Ok(Vec::new())
+    };
+    let (wanted, wanted_fills) = match (wanted, wanted_fills) {
+        (Ok(wanted), Ok(wanted_fills)) => (wanted, wanted_fills),
+        (Err(refusals), _) | (_, Err(refusals)) => {
             return Ok(Verdict::fail(
                 format!("the policies have no backstop: {}", some(&texts(&refusals))),
                 "correct the policies, or delete what is left of the backstop",
             ));
         }
     };
-    let differences = differences(&policies, &bindings, &wanted);
-    if differences.is_empty() {
-        return Ok(Verdict::ok(format!("{} admission policies, of the policies in force", policies.len())));
+    let mut found = differences(&policies, &bindings, &wanted);
+    found.extend(differences(&filling, &filling_bindings, &wanted_fills));
+    if found.is_empty() {
+        let number = policies.len() + filling.len();
+        return Ok(Verdict::ok(format!("{number} admission policies, of the policies in force")));
     }
     Ok(Verdict::fail(
-        format!("the backstop is not that of the policies in force: {}", some(&texts(&differences))),
+        format!("the backstop is not that of the policies in force: {}", some(&texts(&found))),
         "apply what sandgate backstop render prints; sandgate backstop verify shows what is still wrong",
     ))
 }

@@ -37,6 +37,7 @@ const VALIDATING: Resource = Resource::new(ADMISSION, "v1", "validatingwebhookco
 const POLICIES: Resource = Resource::new(ADMISSION, "v1", "validatingadmissionpolicies");
 const BINDINGS: Resource = Resource::new(ADMISSION, "v1", "validatingadmissionpolicybindings");
 const MUTATING_POLICIES: Resource = Resource::new(ADMISSION, "v1", "mutatingadmissionpolicies");
+const MUTATING_BINDINGS: Resource = Resource::new(ADMISSION, "v1", "mutatingadmissionpolicybindings");
 const RBAC: &str = "rbac.authorization.k8s.io";
 const CLUSTER_ROLES: Resource = Resource::new(RBAC, "v1", "clusterroles");
 const CLUSTER_ROLE_BINDINGS: Resource = Resource::new(RBAC, "v1", "clusterrolebindings");
@@ -78,6 +79,7 @@ pub(super) struct Facts {
     pub(super) admission_policies: Read<Vec<Value>>,
     pub(super) admission_bindings: Read<Vec<Value>>,
     pub(super) mutating_policies: Read<Vec<Value>>,
+    pub(super) mutating_bindings: Read<Vec<Value>>,
     pub(super) cluster_roles: Read<Vec<Value>>,
     pub(super) cluster_role_bindings: Read<Vec<Value>>,
     pub(super) apiserver_metrics: Read<String>,
@@ -155,6 +157,7 @@ impl Facts {
             admission_policies: reader.list(POLICIES, None, only_ours).await,
             admission_bindings: list(BINDINGS).await,
             mutating_policies: list(MUTATING_POLICIES).await,
+            mutating_bindings: list(MUTATING_BINDINGS).await,
             cluster_roles: list(CLUSTER_ROLES).await,
             cluster_role_bindings: list(CLUSTER_ROLE_BINDINGS).await,
             apiserver_metrics: reader.text("/metrics", &Right::to_path("/metrics")).await,
@@ -355,6 +358,7 @@ pub(super) fn unread() -> Facts {
         admission_policies: missing(),
         admission_bindings: missing(),
         mutating_policies: missing(),
+        mutating_bindings: missing(),
         cluster_roles: missing(),
         cluster_role_bindings: missing(),
         apiserver_metrics: missing(),

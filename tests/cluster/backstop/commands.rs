@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BINDINGS, Release, apply, remove};
+use super::{BINDINGS, FILL_BINDINGS, Release, apply, remove};
 use testbed::{eventually, shared};
 
 #[tokio::test]
@@ -35,6 +35,31 @@ async fn verify_names_what_is_missing_weakened_or_of_another_policy() {
     assert_eq!(status, 1, "{text}");
     assert!(text.contains("it is of another policy"), "{text}");
     remove(&rest, &objects).await;
+}
+
+#[tokio::test]
+#[cfg_attr(before_kubernetes = "1.36", ignore = "needs Kubernetes 1.36: MutatingAdmissionPolicy v1")]
+async fn verify_with_fills_compares_what_fills_too() {
+    let bed = shared().await;
+    let rest = bed.rest().await.expect("a client");
+    let namespace = bed.namespace(&rest, &json!({"generateName": "fills-"})).await.expect("a namespace");
+    let release = Release::of(&namespace, &json!({}));
+    let objects = release.rendered(&["--fills"]);
+    apply(&rest, &objects).await;
+    eventually("fills and backstop are verified", async || {
+        let (status, text) = release.verify_with(bed, &["--fills"]);
+        Ok((status == 0 && text.contains("is denied by the backstop")).then_some(()))
+    })
+    .await
+    .expect("they are those of the policy");
+
+    rest.delete(&release.path(FILL_BINDINGS)).await.expect("it is removed");
+    let (status, text) = release.verify_with(bed, &["--fills"]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains(&format!("filling binding sandgate-{namespace}: it is missing")), "{text}");
+    let (status, text) = release.verify(bed);
+    assert_eq!(status, 0, "the backstop alone is complete: {text}");
+    remove(&rest, &objects[..objects.len() - 1]).await;
 }
 
 #[tokio::test]

@@ -65,7 +65,12 @@ impl Release {
     }
 
     fn verify(&self, bed: &ControlPlane) -> (i32, String) {
-        self.command(&["verify", "--kubeconfig", &bed.kubeconfig().display().to_string()])
+        self.verify_with(bed, &[])
+    }
+
+    fn verify_with(&self, bed: &ControlPlane, flags: &[&str]) -> (i32, String) {
+        let kubeconfig = bed.kubeconfig().display().to_string();
+        self.command(&[&["verify", "--kubeconfig", &kubeconfig], flags].concat())
     }
 
     fn path(&self, plural: &str) -> String {
@@ -87,6 +92,8 @@ async fn make_namespace(rest: &Rest, namespace: &str) {
 fn path_of(object: &Value) -> String {
     let plural = match object["kind"].as_str() {
         Some("ValidatingAdmissionPolicy") => POLICIES,
+        Some("MutatingAdmissionPolicy") => FILLS,
+        Some("MutatingAdmissionPolicyBinding") => FILL_BINDINGS,
         _ => BINDINGS,
     };
     format!("{REGISTRATION}/{plural}/{}", object["metadata"]["name"].as_str().expect("a name"))
@@ -94,6 +101,8 @@ fn path_of(object: &Value) -> String {
 
 const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
+const FILLS: &str = "mutatingadmissionpolicies";
+const FILL_BINDINGS: &str = "mutatingadmissionpolicybindings";
 
 async fn apply(rest: &Rest, objects: &[Value]) {
     for object in objects {
