@@ -1,6 +1,9 @@
 //! The objects of the backstop in the API server: written after each policy load, removed with their policy, compared.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+};
 
 use serde_json::Value;
 
@@ -19,6 +22,8 @@ const FILL_BINDINGS: &str = "mutatingadmissionpolicybindings";
 pub struct Backstop {
     api: Api,
     release_namespace: String,
+    /// A number of this process by chance.
+    turn: usize,
 }
 
 /// The work of one reconciliation.
@@ -51,7 +56,8 @@ impl Backstop {
     /// Returns the backstop of a release in the API server behind `api`. Objects of other releases are left alone.
     #[must_use]
     pub fn new(api: Api, release_namespace: String) -> Self {
-        Self { api, release_namespace }
+        let turn = RandomState::new().hash_one(()) as usize;
+        Self { api, release_namespace, turn }
     }
 
     /// Makes the stored objects those of `wanted`.
@@ -67,9 +73,15 @@ impl Backstop {
         let policies = self.list(POLICIES).await?;
         let bindings = self.list(BINDINGS).await?;
         let stored = |list: &[Value], name: &str| list.iter().find(|object| name_of(object) == name).cloned();
-        for [policy, binding] in pairs(wanted) {
+        for [policy, binding] in pairs_from(self.turn, wanted) {
             let name = name_of(policy);
             let (old_policy, old_binding) = (stored(&policies, name), stored(&bindings, name));
+            if are_current(old_policy.as_ref(), policy, old_binding.as_ref(), binding) {
+                continue;
+            }
+            // Another replica may have written them since. The CEL of a policy costs the API server seconds.
+            let old_policy = self.api.get(target(POLICIES, name)).await?.is;
+            let old_binding = self.api.get(target(BINDINGS, name)).await?.is;
             if old_policy.is_some() && old_binding.is_none() {
                 done.switched_off.push(name.to_owned());
             } else if !old_binding.as_ref().is_some_and(|old| is_current(old, binding)) {
@@ -185,8 +197,14 @@ fn name_of(object: &Value) -> &str {
 }
 
 /// Returns each policy with its binding, in the order in which they are rendered.
-fn pairs(objects: &[Value]) -> impl Iterator<Item = &[Value; 2]> {
+fn pairs(objects: &[Value]) -> std::slice::Iter<'_, [Value; 2]> {
     objects.as_chunks().0.iter()
+}
+
+/// Returns the pairs from another one for each `turn`: so replicas that start together share the work.
+fn pairs_from(turn: usize, objects: &[Value]) -> impl Iterator<Item = &[Value; 2]> {
+    let all = pairs(objects).len();
+    pairs(objects).cycle().skip(turn.checked_rem(all).unwrap_or_default()).take(all)
 }
 
 fn difference(stored: &Value, wanted: &Value) -> Option<String> {
@@ -202,6 +220,17 @@ fn difference(stored: &Value, wanted: &Value) -> Option<String> {
     }
     (!is_current(stored, wanted))
         .then(|| "its content was changed by somebody else, or is of another version".into())
+}
+
+fn are_current(
+    old_policy: Option<&Value>,
+    policy: &Value,
+    old_binding: Option<&Value>,
+    binding: &Value,
+) -> bool {
+    [(old_policy, policy), (old_binding, binding)]
+        .into_iter()
+        .all(|(old, wanted)| old.is_some_and(|old| is_current(old, wanted)))
 }
 
 /// Returns true if a stored object has everything that `wanted` has. The items of a list have no `apiVersion` and `kind`.
@@ -236,6 +265,15 @@ mod tests {
             json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"list": [{"x": 1, "y": 2}], "z": 3}});
         assert!(is_current(&stored, &wanted));
         assert_eq!(difference(&stored, &wanted), None);
+    }
+
+    #[test]
+    fn each_replica_has_every_pair_once_from_another_beginning() {
+        let objects: Vec<Value> = (0..6).map(Value::from).collect();
+        let firsts = |turn| pairs_from(turn, &objects).map(|[policy, _]| policy.clone()).collect::<Vec<_>>();
+        assert_eq!(firsts(0), [0, 2, 4]);
+        assert_eq!(firsts(4), [2, 4, 0]);
+        assert_eq!(pairs_from(7, &[]).count(), 0);
     }
 
     #[test]
