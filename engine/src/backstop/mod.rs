@@ -4,13 +4,10 @@
 //! Each rule is stated a second time, in CEL ([`rules`]). The test on a real API server (`tests/oracle/backstop`) holds
 //! both statements against each other. What cannot be stated is rejected with the reason, never left out.
 
-mod cel;
-mod check;
 mod fills;
 mod guard;
 mod manifests;
 mod objects;
-mod patterns;
 mod rules;
 mod scope;
 mod view;
@@ -94,7 +91,7 @@ pub fn render(set: &PolicySet, settings: &Settings) -> Result<Vec<Json>, Vec<Ref
             refuse(None, reason);
             continue;
         }
-        let keys = check::Keys::of(policy.base());
+        let keys = crate::cel::Keys::of(policy.base());
         for rule in crate::rules::ALL {
             if policy.level_of(rule.id) != Level::Off && rules::checks(rule.id, keys).is_none() {
                 refuse(

@@ -1,10 +1,10 @@
 //! JSON patches for what is taken out, and for the atomic lists of a Pod. Values are maps, never typed objects.
 
-use super::super::{
+use super::super::rules::{accounts::IS_API_VOLUME, placement};
+use crate::{
     cel,
-    rules::{accounts::IS_API_VOLUME, placement},
+    policy::{Amount, NodeRequirement, Spec, Toleration},
 };
-use crate::policy::{Amount, NodeRequirement, Spec, Toleration};
 
 /// Takes out the volume with the token that the API server adds, and its mounts; `None` if Pods may have it. The last item
 /// goes first, so that the positions of the others stay.

@@ -1,26 +1,24 @@
 //! The service account, and the tokens that containers get.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
-    patterns,
+use crate::{
+    cel::{self, Keys, Statement, patterns},
+    policy::{ServiceAccount, Token},
 };
-use crate::policy::{ServiceAccount, Token};
 
 const NAME: &str = "(v.o.?spec.?serviceAccountName.orValue('') != '' ? v.o.spec.serviceAccountName : \
                     v.o.?spec.?serviceAccount.orValue(''))";
 
-pub(super) fn service_account(keys: Keys) -> Vec<Check> {
+pub(super) fn service_account(keys: Keys) -> Vec<Statement> {
     let allowed = &keys.spec.service_account.allowed;
     let name = format!("({NAME} == '' ? 'default' : {NAME})");
     let alias = "v.o.?spec.?serviceAccount.orValue('')";
     vec![
-        Check::pod(
+        Statement::pod(
             cel::not(&patterns::names(allowed, &name)),
             "spec.serviceAccountName",
             &format!("strings.quote({NAME})"),
         ),
-        Check::pod(
+        Statement::pod(
             format!("!({alias} in ['', 'default']) && {alias} != {NAME}"),
             "spec.serviceAccount",
             &format!("strings.quote({alias})"),
@@ -69,7 +67,7 @@ fn is_token(token: &Token) -> String {
     )
 }
 
-pub(super) fn token_volumes(keys: Keys) -> Vec<Check> {
+pub(super) fn token_volumes(keys: Keys) -> Vec<Statement> {
     let tokens = "d.?projected.?sources.orValue([]).filter(s, s.?serviceAccountToken.hasValue())";
     // The Pod's own keys count, and those of each exception that a container has.
     let held = keys.specs().enumerate().map(|(number, spec)| {
@@ -91,13 +89,13 @@ pub(super) fn token_volumes(keys: Keys) -> Vec<Check> {
     );
     let mut checks = vec![
         automount(keys),
-        Check::volume(
+        Statement::volume(
             certificates,
             ".projected",
             "'a certificate of ' + d.projected.sources.filter(s, s.?podCertificate.hasValue())\
              .map(s, s.podCertificate.?signerName.orValue('no signer')).join(', ')",
         ),
-        Check::volume(
+        Statement::volume(
             format!("{tokens}.exists(s, {})", cel::not(&any_may)),
             ".projected",
             &format!(
@@ -108,13 +106,13 @@ pub(super) fn token_volumes(keys: Keys) -> Vec<Check> {
     ];
     if held.len() > 1 {
         let own: Vec<String> = held.iter().map(|(may, _)| may.clone()).collect();
-        let own = super::super::check::selected("c.x", &own);
+        let own = cel::selected("c.x", &own);
         let mounted = format!(
             "v.vols.exists(d, d.name == m.name && {tokens}.exists(s, {any_may} && {}))",
             cel::not(&own)
         );
         let has_token = format!("v.vols.exists(d, {tokens}.size() > 0)");
-        checks.push(Check::container(
+        checks.push(Statement::container(
             format!("{has_token} && c.o.?volumeMounts.orValue([]).exists(m, {mounted})"),
             "volumeMounts",
             &format!(
@@ -126,7 +124,7 @@ pub(super) fn token_volumes(keys: Keys) -> Vec<Check> {
     checks
 }
 
-fn automount(keys: Keys) -> Check {
+fn automount(keys: Keys) -> Statement {
     let closed: Vec<String> = keys
         .specs()
         .enumerate()
@@ -139,5 +137,5 @@ fn automount(keys: Keys) -> Check {
         .collect();
     let field = "v.o.?spec.?automountServiceAccountToken";
     let condition = cel::all([cel::any(closed), format!("{field}.orValue(true) != false")]);
-    Check::pod(condition, "spec.automountServiceAccountToken", &cel::shown_value(field))
+    Statement::pod(condition, "spec.automountServiceAccountToken", &cel::shown_value(field))
 }

@@ -1,12 +1,8 @@
 //! The origin of images.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
-    patterns,
-};
+use crate::cel::{self, Keys, Statement, patterns};
 
-pub(super) fn images(keys: Keys) -> Vec<Check> {
+pub(super) fn images(keys: Keys) -> Vec<Statement> {
     let settings = &keys.spec.images;
     let denied = |value: &str| {
         let digest = if settings.require_digest { patterns::has_digest(value) } else { "true".into() };
@@ -17,8 +13,8 @@ pub(super) fn images(keys: Keys) -> Vec<Check> {
         return Vec::new();
     }
     vec![
-        Check::container(denied(of_container), "image", &format!("strings.quote({of_container})")),
-        Check::volume(
+        Statement::container(denied(of_container), "image", &format!("strings.quote({of_container})")),
+        Statement::volume(
             cel::all(["d.?image.hasValue()".into(), denied(of_volume)]),
             ".image.reference",
             &format!("strings.quote({of_volume})"),

@@ -1,30 +1,29 @@
 //! Isolation of the Pod from its node and from other Pods.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
+use crate::{
+    cel::{self, Keys, Statement},
+    policy::ExactPath,
 };
-use crate::policy::ExactPath;
 
-fn denied_if_true(field: &str) -> Check {
+fn denied_if_true(field: &str) -> Statement {
     let condition = format!("v.o.?spec.?{field}.orValue(false)");
-    Check::pod(condition, &format!("spec.{field}"), "'true'")
+    Statement::pod(condition, &format!("spec.{field}"), "'true'")
 }
 
-pub(super) fn host_namespaces(_: Keys) -> Vec<Check> {
+pub(super) fn host_namespaces(_: Keys) -> Vec<Statement> {
     ["hostNetwork", "hostPID", "hostIPC"].map(denied_if_true).to_vec()
 }
 
-pub(super) fn shared_process_namespace(keys: Keys) -> Vec<Check> {
+pub(super) fn shared_process_namespace(keys: Keys) -> Vec<Statement> {
     if keys.spec.security.share_process_namespace {
         return Vec::new();
     }
     vec![denied_if_true("shareProcessNamespace")]
 }
 
-pub(super) fn host_ports(_: Keys) -> Vec<Check> {
+pub(super) fn host_ports(_: Keys) -> Vec<Statement> {
     let used = "p.?hostPort.orValue(0) != 0";
-    vec![Check::container(
+    vec![Statement::container(
         format!("c.o.?ports.orValue([]).exists(p, {used})"),
         "ports",
         &format!(
@@ -33,7 +32,7 @@ pub(super) fn host_ports(_: Keys) -> Vec<Check> {
     )]
 }
 
-pub(super) fn probe_hosts(_: Keys) -> Vec<Check> {
+pub(super) fn probe_hosts(_: Keys) -> Vec<Statement> {
     let probes = crate::pod::PROBES.map(String::from);
     let hooks = ["lifecycle.?postStart", "lifecycle.?preStop"].map(String::from);
     let hosts = probes.iter().chain(&hooks).flat_map(|handler| {
@@ -42,22 +41,22 @@ pub(super) fn probe_hosts(_: Keys) -> Vec<Check> {
     let hosts: Vec<String> = hosts.collect();
     let condition = cel::any(hosts.iter().map(|host| format!("{host} != ''")));
     let found = format!("strings.quote([{}].filter(h, h != '').join(', '))", hosts.join(", "));
-    vec![Check::container(condition, "probes and hooks", &found)]
+    vec![Statement::container(condition, "probes and hooks", &found)]
 }
 
-pub(super) fn dns_policy(_: Keys) -> Vec<Check> {
+pub(super) fn dns_policy(_: Keys) -> Vec<Statement> {
     let field = "v.o.?spec.?dnsPolicy";
     let condition =
         format!("!({field}.orValue('None') in ['ClusterFirst', 'ClusterFirstWithHostNet', 'None'])");
-    vec![Check::pod(condition, "spec.dnsPolicy", &cel::shown(field))]
+    vec![Statement::pod(condition, "spec.dnsPolicy", &cel::shown(field))]
 }
 
-pub(super) fn termination_message_path(keys: Keys) -> Vec<Check> {
+pub(super) fn termination_message_path(keys: Keys) -> Vec<Statement> {
     let field = "c.o.?terminationMessagePath";
     let condition = keys.of_container(|spec| {
         let own = spec.volumes.termination_message_paths.iter().map(ExactPath::as_str);
         let allowed = cel::list(["", "/dev/termination-log"].into_iter().chain(own));
         format!("!({field}.orValue('') in {allowed})")
     });
-    vec![Check::container(condition, "terminationMessagePath", &cel::shown(field))]
+    vec![Statement::container(condition, "terminationMessagePath", &cel::shown(field))]
 }

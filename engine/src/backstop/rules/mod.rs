@@ -15,13 +15,13 @@ mod secrets;
 mod users;
 mod volumes;
 
-use super::check::{Check, Keys};
+use crate::cel::{Keys, Statement};
 
 /// Returns what a rule denies under the keys of one profile.
-type Checks = fn(Keys) -> Vec<Check>;
+type Checks = fn(Keys) -> Vec<Statement>;
 
 /// Returns the checks of the rule `id`; `None` if the rule cannot be stated in CEL.
-pub(super) fn checks(id: &str, keys: Keys) -> Option<Vec<Check>> {
+pub(super) fn checks(id: &str, keys: Keys) -> Option<Vec<Statement>> {
     let (_, checks) = CHECKS.iter().find(|(known, _)| *known == id)?;
     Some(checks(keys))
 }

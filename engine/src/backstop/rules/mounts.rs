@@ -1,23 +1,19 @@
 //! The mounts of containers.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
-    patterns,
-};
+use crate::cel::{self, Keys, Statement, patterns};
 
 const MOUNTS: &str = "c.o.?volumeMounts.orValue([])";
 
 /// Returns the check of the mounts `m` of each container for which `denied` holds.
-fn of_mounts(denied: &str, shown: &str) -> Check {
-    Check::container(
+fn of_mounts(denied: &str, shown: &str) -> Statement {
+    Statement::container(
         format!("{MOUNTS}.exists(m, {denied})"),
         "volumeMounts",
         &format!("strings.quote({MOUNTS}.filter(m, {denied}).map(m, {shown}).join(', '))"),
     )
 }
 
-pub(super) fn writable_paths(keys: Keys) -> Vec<Check> {
+pub(super) fn writable_paths(keys: Keys) -> Vec<Statement> {
     let path = "m.?mountPath.orValue('')";
     let normal = patterns::normalized(path);
     let read_only_types = "['configMap', 'secret', 'downwardAPI', 'projected', 'image']";
@@ -56,7 +52,7 @@ pub(super) fn writable_paths(keys: Keys) -> Vec<Check> {
     vec![of_mounts(&denied, path)]
 }
 
-pub(super) fn sub_paths(_: Keys) -> Vec<Check> {
+pub(super) fn sub_paths(_: Keys) -> Vec<Statement> {
     let climbs = |field: &str| {
         format!("m.?{field}.orValue('').startsWith('/') || '..' in m.?{field}.orValue('').split('/')")
     };
@@ -64,13 +60,13 @@ pub(super) fn sub_paths(_: Keys) -> Vec<Check> {
     vec![of_mounts(&denied, "m.?subPath.orValue('') + ' ' + m.?subPathExpr.orValue('')")]
 }
 
-pub(super) fn volume_devices(_: Keys) -> Vec<Check> {
+pub(super) fn volume_devices(_: Keys) -> Vec<Statement> {
     let devices = "c.o.?volumeDevices.orValue([])";
     let found = format!("strings.quote({devices}.map(m, m.?name.orValue('')).join(', '))");
-    vec![Check::container(format!("{devices}.size() > 0"), "volumeDevices", &found)]
+    vec![Statement::container(format!("{devices}.size() > 0"), "volumeDevices", &found)]
 }
 
-pub(super) fn mount_propagation(_: Keys) -> Vec<Check> {
+pub(super) fn mount_propagation(_: Keys) -> Vec<Statement> {
     let denied = "!(m.?mountPropagation.orValue('None') in ['None', 'HostToContainer'])";
     vec![of_mounts(denied, "m.mountPath + ' ' + m.?mountPropagation.orValue('')")]
 }

@@ -1,16 +1,14 @@
 //! The nodes that the Pod may run on, and the scheduler that chooses one.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
-    patterns,
+use crate::{
+    cel::{self, Keys, Statement, patterns},
+    policy::{NodeOperator, NodeRequirement, Toleration, TolerationOperator},
 };
-use crate::policy::{NodeOperator, NodeRequirement, Toleration, TolerationOperator};
 
 const TERMS: &str = "v.o.?spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution\
                      .?nodeSelectorTerms.orValue([])";
 
-pub(super) fn node_affinity(keys: Keys) -> Vec<Check> {
+pub(super) fn node_affinity(keys: Keys) -> Vec<Statement> {
     keys.spec.placement.node_affinity.iter().map(required_affinity).collect()
 }
 
@@ -34,19 +32,19 @@ pub(in super::super) fn demands(wanted: &NodeRequirement) -> String {
     )
 }
 
-fn required_affinity(wanted: &NodeRequirement) -> Check {
+fn required_affinity(wanted: &NodeRequirement) -> Statement {
     let term_fits = format!("({IS_EMPTY_TERM}) || {}", demands(wanted));
     let condition = format!("({TERMS}.size() == 0 || !{TERMS}.all(t, {term_fits}))");
     let found = format!(
         "({TERMS}.size() == 0 ? 'unset' : 'without {} in ' + string({TERMS}.filter(t, !({term_fits})).size()) + ' terms')",
         cel::text(&wanted.key).trim_matches('\'')
     );
-    Check::pod(condition, "spec.affinity.nodeAffinity", &found)
+    Statement::pod(condition, "spec.affinity.nodeAffinity", &found)
 }
 
 const OPERATOR: &str = "(t.?operator.orValue('') == '' ? 'Equal' : t.operator)";
 
-pub(super) fn tolerations(keys: Keys) -> Vec<Check> {
+pub(super) fn tolerations(keys: Keys) -> Vec<Statement> {
     let placement = &keys.spec.placement;
     let api_default = format!(
         "({OPERATOR} == 'Exists' && ((t.?key.orValue('') in ['node.kubernetes.io/not-ready', \
@@ -59,10 +57,10 @@ pub(super) fn tolerations(keys: Keys) -> Vec<Check> {
     let found = format!(
         "strings.quote([t.?key.orValue(''), {OPERATOR}, t.?value.orValue(''), t.?effect.orValue('')].join(' '))"
     );
-    let foreign = Check::toleration(cel::not(&admitted), &found);
+    let foreign = Statement::toleration(cel::not(&admitted), &found);
     let missing = placement.tolerations.iter().map(|wanted| {
         let condition = format!("!v.o.?spec.?tolerations.orValue([]).exists(t, {})", equals(wanted));
-        Check::pod(condition, "spec.tolerations", &cel::text(&format!("without {}", wanted.key)))
+        Statement::pod(condition, "spec.tolerations", &cel::text(&format!("without {}", wanted.key)))
     });
     std::iter::once(foreign).chain(missing).collect()
 }
@@ -94,25 +92,25 @@ pub(in super::super) fn equals(wanted: &Toleration) -> String {
     )
 }
 
-pub(super) fn node_name(_: Keys) -> Vec<Check> {
+pub(super) fn node_name(_: Keys) -> Vec<Statement> {
     let condition = "request.operation == 'CREATE' && v.o.?spec.?nodeName.orValue('') != ''";
-    vec![Check::pod(condition.into(), "spec.nodeName", &cel::shown("v.o.?spec.?nodeName"))]
+    vec![Statement::pod(condition.into(), "spec.nodeName", &cel::shown("v.o.?spec.?nodeName"))]
 }
 
-pub(super) fn scheduler(keys: Keys) -> Vec<Check> {
+pub(super) fn scheduler(keys: Keys) -> Vec<Statement> {
     let found = "v.o.?spec.?schedulerName.orValue('default-scheduler')";
     let condition = cel::not(&patterns::names(&keys.spec.placement.scheduler_names, found));
-    vec![Check::pod(condition, "spec.schedulerName", &format!("strings.quote({found})"))]
+    vec![Statement::pod(condition, "spec.schedulerName", &format!("strings.quote({found})"))]
 }
 
-pub(super) fn priority_class(keys: Keys) -> Vec<Check> {
+pub(super) fn priority_class(keys: Keys) -> Vec<Statement> {
     let found = "v.o.?spec.?priorityClassName.orValue('')";
     let allowed = patterns::names(&keys.spec.placement.priority_class_names, found);
     let condition = cel::not(&cel::any([format!("{found} == ''"), allowed]));
-    vec![Check::pod(condition, "spec.priorityClassName", &format!("strings.quote({found})"))]
+    vec![Statement::pod(condition, "spec.priorityClassName", &format!("strings.quote({found})"))]
 }
 
-pub(super) fn pod_anti_affinity(_: Keys) -> Vec<Check> {
+pub(super) fn pod_anti_affinity(_: Keys) -> Vec<Statement> {
     let terms =
         "v.o.?spec.?affinity.?podAntiAffinity.?requiredDuringSchedulingIgnoredDuringExecution.orValue([])";
     let is_wide = "t.?topologyKey.orValue('') != 'kubernetes.io/hostname' || \
@@ -122,5 +120,5 @@ pub(super) fn pod_anti_affinity(_: Keys) -> Vec<Check> {
          strings.quote({terms}.filter(t, {is_wide}).map(t, t.?topologyKey.orValue('unset')).join(', '))"
     );
     let condition = format!("{terms}.exists(t, {is_wide})");
-    vec![Check::pod(condition, "spec.affinity.podAntiAffinity", &found)]
+    vec![Statement::pod(condition, "spec.affinity.podAntiAffinity", &found)]
 }

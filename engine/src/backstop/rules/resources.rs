@@ -1,16 +1,11 @@
 //! Requests, limits, claims, and the budget of the Pod. Sums are doubles: whole bytes below 2^53 are exact, and
 //! processor cores are compared with a tolerance of a billionth.
 
-use super::{
-    super::{
-        cel,
-        check::{Check, Keys},
-        patterns,
-    },
-    runtime::CLASS,
-    volumes::is_within,
+use super::{runtime::CLASS, volumes::is_within};
+use crate::{
+    cel::{self, Keys, Statement, patterns},
+    policy::{Amount, Resource},
 };
-use crate::policy::{Amount, Resource};
 
 const THREE: &str = "['cpu', 'memory', 'ephemeral-storage']";
 const KINDS: [&str; 2] = ["requests", "limits"];
@@ -28,14 +23,14 @@ fn effective_total(amount: impl Fn(&str) -> String) -> String {
     format!("([{running}] + {INIT}.map(c, {} + {before})).max()", amount("c"))
 }
 
-pub(super) fn resource_kinds(keys: Keys) -> Vec<Check> {
+pub(super) fn resource_kinds(keys: Keys) -> Vec<Statement> {
     let extended = &keys.spec.resources.extended;
-    let mut checks: Vec<Check> = KINDS
+    let mut checks: Vec<Statement> = KINDS
         .into_iter()
         .map(|kind| {
             let amounts = format!("v.o.?spec.?resources.?{kind}.orValue({{}})");
             let found = format!("strings.quote({amounts}.filter(r, !(r in {THREE})).join(', '))");
-            Check::pod(
+            Statement::pod(
                 format!("{amounts}.exists(r, !(r in {THREE}))"),
                 &format!("spec.resources.{kind}"),
                 &found,
@@ -53,7 +48,7 @@ pub(super) fn resource_kinds(keys: Keys) -> Vec<Check> {
         });
         let allowed = cel::all(["c.k != 'ephemeral'".into(), cel::any(allowed)]);
         let denied = cel::all([format!("!(r in {THREE})"), cel::not(&allowed)]);
-        checks.push(Check::container(
+        checks.push(Statement::container(
             format!("{amounts}.exists(r, {denied})"),
             &format!("resources.{kind}"),
             &format!("strings.quote({amounts}.filter(r, {denied}).map(r, r + '=' + string({amounts}[r])).join(', '))"),
@@ -70,7 +65,7 @@ pub(super) fn resource_kinds(keys: Keys) -> Vec<Check> {
             format!("[0.0, {}, {}].max()", of("requests"), of("limits"))
         };
         let total = effective_total(amount);
-        checks.push(Check::pod(
+        checks.push(Statement::pod(
             format!("{total} > {}.0", extended.max),
             "spec.containers",
             &format!("string({total}) + {}", cel::text(&format!(" {name} in total"))),
@@ -79,7 +74,7 @@ pub(super) fn resource_kinds(keys: Keys) -> Vec<Check> {
     checks
 }
 
-pub(super) fn resource_claims(keys: Keys) -> Vec<Check> {
+pub(super) fn resource_claims(keys: Keys) -> Vec<Statement> {
     let names = &keys.spec.resources.resource_claim_templates;
     let claims = "v.o.?spec.?resourceClaims.orValue([])";
     let template = "l.?resourceClaimTemplateName";
@@ -90,14 +85,15 @@ pub(super) fn resource_claims(keys: Keys) -> Vec<Check> {
     ]);
     let denied = cel::not(&allowed);
     let found = format!("strings.quote({claims}.filter(l, {denied}).map(l, l.name).join(', '))");
-    let mut checks = vec![Check::pod(format!("{claims}.exists(l, {denied})"), "spec.resourceClaims", &found)];
+    let mut checks =
+        vec![Statement::pod(format!("{claims}.exists(l, {denied})"), "spec.resourceClaims", &found)];
     if names.is_empty() {
-        checks.push(Check::pod(
+        checks.push(Statement::pod(
             "v.o.?spec.?resources.?claims.orValue([]).size() > 0".into(),
             "spec.resources.claims",
             "'set'",
         ));
-        checks.push(Check::container(
+        checks.push(Statement::container(
             "c.o.?resources.?claims.orValue([]).size() > 0".into(),
             "resources.claims",
             "'set'",
@@ -106,7 +102,7 @@ pub(super) fn resource_claims(keys: Keys) -> Vec<Check> {
     checks
 }
 
-pub(super) fn resource_limits(keys: Keys) -> Vec<Check> {
+pub(super) fn resource_limits(keys: Keys) -> Vec<Statement> {
     let mut checks = Vec::new();
     for resource in Resource::ALL {
         let (name, ceiling) = (resource.as_str(), keys.spec.resources.container.limits.of(resource));
@@ -120,7 +116,7 @@ pub(super) fn resource_limits(keys: Keys) -> Vec<Check> {
                 is_within(&limit, ceiling),
             ])),
         ]);
-        checks.push(Check::container(
+        checks.push(Statement::container(
             condition,
             &format!("resources.limits[{name}]"),
             &format!("string({limit}.orValue('unset'))"),
@@ -130,7 +126,7 @@ pub(super) fn resource_limits(keys: Keys) -> Vec<Check> {
              quantity({request}.value()).isGreaterThan(quantity({})))",
             cel::text(&ceiling.text)
         );
-        checks.push(Check::container(
+        checks.push(Statement::container(
             misfit,
             &format!("resources.requests[{name}]"),
             &format!("string({request}.orValue('unset'))"),
@@ -144,7 +140,7 @@ fn has_limit_of_pod(resource: Resource) -> String {
     format!("v.o.?spec.?resources.?limits[?'{}'].hasValue()", resource.as_str())
 }
 
-pub(super) fn pod_budget(keys: Keys) -> Vec<Check> {
+pub(super) fn pod_budget(keys: Keys) -> Vec<Statement> {
     let mut checks = Vec::new();
     for resource in Resource::ALL {
         let (name, budget) = (resource.as_str(), keys.spec.resources.pod.limits.of(resource));
@@ -152,7 +148,7 @@ pub(super) fn pod_budget(keys: Keys) -> Vec<Check> {
             let amount = format!("v.o.?spec.?resources.?{kind}[?'{name}']");
             let condition = format!("{amount}.hasValue() && !{}", is_within(&amount, budget));
             let found = format!("string({amount}.orValue('unset'))");
-            checks.push(Check::pod(condition, &format!("spec.resources.{kind}[{name}]"), &found));
+            checks.push(Statement::pod(condition, &format!("spec.resources.{kind}[{name}]"), &found));
         }
         let total = effective_total(|container| {
             format!("quantity({container}.o.?resources.?limits[?'{name}'].orValue('0')).asApproximateFloat()")
@@ -163,7 +159,7 @@ pub(super) fn pod_budget(keys: Keys) -> Vec<Check> {
         } else {
             format!("!{} && {exceeds}", has_limit_of_pod(resource))
         };
-        checks.push(Check::pod(
+        checks.push(Statement::pod(
             condition,
             "spec.containers",
             &format!("string({total}) + ' {name} in total'"),

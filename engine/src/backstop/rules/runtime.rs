@@ -1,23 +1,21 @@
 //! The runtime class, and the annotations that reach runsc.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
-    patterns,
+use crate::{
+    cel::{self, Keys, Statement, patterns},
+    policy::Pattern,
 };
-use crate::policy::Pattern;
 
 pub(super) const CLASS: &str = "v.o.?spec.?runtimeClassName.orValue('')";
 
-pub(super) fn runtime_class(keys: Keys) -> Vec<Check> {
+pub(super) fn runtime_class(keys: Keys) -> Vec<Statement> {
     let condition = format!("!({CLASS} in {})", cel::list(&keys.spec.runtime_class.allowed));
-    vec![Check::pod(condition, "spec.runtimeClassName", &cel::shown("v.o.?spec.?runtimeClassName"))]
+    vec![Statement::pod(condition, "spec.runtimeClassName", &cel::shown("v.o.?spec.?runtimeClassName"))]
 }
 
 const SHARING_PREFIX: &str = "dev.gvisor.empty-dir.";
 
 /// Only the mount hints that gVisor documents for an emptyDir of the Pod are allowed.
-pub(super) fn gvisor_annotations(keys: Keys) -> Vec<Check> {
+pub(super) fn gvisor_annotations(keys: Keys) -> Vec<Statement> {
     let is_empty_dir = "!(d.name in ['gke-gcsfuse-tmp', 'gvisorinternaldevshm']) && \
                         (d.?emptyDir.hasValue() || dyn(d).all(f, f == 'name'))";
     let hint = "(k == 'dev.gvisor.spec.mount.' + d.name + '.type' && \
@@ -34,7 +32,7 @@ pub(super) fn gvisor_annotations(keys: Keys) -> Vec<Check> {
         "v.ann[k] in ['true', 'false']".into(),
     ]);
     let order = cel::any([format!("({hint})"), sharing]);
-    vec![Check::annotation(format!(
+    vec![Statement::annotation(format!(
         "k.startsWith('dev.gvisor.') && !v.vols.exists(d, {is_empty_dir} && {order})"
     ))]
 }

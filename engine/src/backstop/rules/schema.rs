@@ -3,11 +3,10 @@
 //! The API server drops what it does not know itself before admission, so what is looked for are fields of a newer API
 //! server, and those that are unknown on purpose. Values have the types of the API by then.
 
-use super::super::{
-    cel,
-    check::{Check, Keys},
+use crate::{
+    cel::{self, Keys, Statement},
+    pod::schema::{self, Kind, Type},
 };
-use crate::pod::schema::{self, Kind, Type};
 
 /// The fields of `spec` that have checks of their own.
 const OWN_CHECKS: [&str; 4] = ["containers", "initContainers", "ephemeralContainers", "volumes"];
@@ -24,7 +23,7 @@ const OPEN_SOURCES: [&str; 9] = [
     "secret",
 ];
 
-pub(super) fn pod_schema(_: Keys) -> Vec<Check> {
+pub(super) fn pod_schema(_: Keys) -> Vec<Statement> {
     let (Some(Kind::Object(metadata)), Some(Kind::Object(spec))) =
         (schema::POD.field("metadata"), schema::POD.field("spec"))
     else {
@@ -52,9 +51,9 @@ pub(super) fn pod_schema(_: Keys) -> Vec<Check> {
     let of_volume = known(volume, "d", 0, &|field| OPEN_SOURCES.contains(&field));
     let found = "'with a field that the policy does not know'";
     vec![
-        Check::pod(format!("v.o.?spec.hasValue() && !{of_pod}"), "spec", found),
-        Check::container(format!("!{of_container}"), "fields", found),
-        Check::volume(format!("!{of_volume}"), "", found),
+        Statement::pod(format!("v.o.?spec.hasValue() && !{of_pod}"), "spec", found),
+        Statement::container(format!("!{of_container}"), "fields", found),
+        Statement::volume(format!("!{of_volume}"), "", found),
     ]
 }
 

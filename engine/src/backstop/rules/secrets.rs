@@ -1,11 +1,9 @@
 //! The Secrets that the sandbox can read.
 
-use super::super::{
-    cel,
-    check::{Check, Keys, selected},
-    patterns,
+use crate::{
+    cel::{self, Keys, Statement, patterns, selected},
+    policy::Names,
 };
-use crate::policy::Names;
 
 const ENVIRONMENT: [(&str, &str); 2] = [("env", "valueFrom.?secretKeyRef"), ("envFrom", "secretRef")];
 
@@ -16,7 +14,7 @@ const FILES: &str = "([d.?secret].filter(r, r.hasValue()).map(r, dyn(r.value()).
 const DRIVER: &str =
     "[d.?csi.?nodePublishSecretRef].filter(r, r.hasValue()).map(r, dyn(r.value()).?name.orValue(''))";
 
-pub(super) fn secrets(keys: Keys) -> Vec<Check> {
+pub(super) fn secrets(keys: Keys) -> Vec<Statement> {
     let of_environment = ENVIRONMENT.into_iter().filter_map(|(list, reference)| {
         let name = format!("e.?{reference}.?name.orValue('')");
         let allowed = keys.of_container(|spec| patterns::names(&spec.secrets.environment, &name));
@@ -25,12 +23,13 @@ pub(super) fn secrets(keys: Keys) -> Vec<Check> {
         let found = format!(
             "'of the Secrets ' + strings.quote({items}.filter(e, {denied}).map(e, {name}).join(', '))"
         );
-        (denied != "false").then(|| Check::container(format!("{items}.exists(e, {denied})"), list, &found))
+        (denied != "false")
+            .then(|| Statement::container(format!("{items}.exists(e, {denied})"), list, &found))
     });
     of_environment.chain(of_volumes(keys)).collect()
 }
 
-fn of_volumes(keys: Keys) -> [Check; 2] {
+fn of_volumes(keys: Keys) -> [Statement; 2] {
     let names: Vec<&Names> = keys.specs().map(|spec| &spec.secrets.volumes).collect();
     let allowed: Vec<String> = names.iter().map(|names| patterns::names(names, "n")).collect();
     // Keys of an exception count if a container that they hold for mounts the volume.
@@ -49,7 +48,7 @@ fn of_volumes(keys: Keys) -> [Check; 2] {
     let has_secret = "(d.?secret.hasValue() || d.?csi.?nodePublishSecretRef.hasValue() || \
                       d.?projected.?sources.orValue([]).exists(s, s.?secret.hasValue()))";
     let forbidden = cel::not(&any_allows);
-    let of_volume = Check::volume(
+    let of_volume = Statement::volume(
         format!("{has_secret} && {reported}.exists(n, {forbidden})"),
         "",
         &format!("'of the Secrets ' + strings.quote({reported}.filter(n, {forbidden}).join(', '))"),
@@ -60,7 +59,7 @@ fn of_volumes(keys: Keys) -> [Check; 2] {
         cel::not(&own)
     );
     let mounts = "c.o.?volumeMounts.orValue([])";
-    let of_mount = Check::container(
+    let of_mount = Statement::container(
         format!("v.vols.exists(d, {has_secret}) && {mounts}.exists(m, {denied})"),
         "volumeMounts",
         &format!(
@@ -70,9 +69,9 @@ fn of_volumes(keys: Keys) -> [Check; 2] {
     [of_volume, of_mount]
 }
 
-pub(super) fn file_key_ref(_: Keys) -> Vec<Check> {
+pub(super) fn file_key_ref(_: Keys) -> Vec<Statement> {
     let reads = "e.?valueFrom.?fileKeyRef.hasValue()";
-    vec![Check::container(
+    vec![Statement::container(
         format!("c.o.?env.orValue([]).exists(e, {reads})"),
         "env",
         &format!("'a file for ' + c.o.?env.orValue([]).filter(e, {reads}).map(e, e.name).join(', ')"),

@@ -1,13 +1,10 @@
 //! Users, groups, and the fields that containers inherit from the Pod.
 
-use super::{
-    super::{
-        cel,
-        check::{Check, Keys},
-    },
-    runtime::CLASS,
+use super::runtime::CLASS;
+use crate::{
+    cel::{self, Keys, Statement},
+    policy::{IdRange, Spec, SupplementalGroupsPolicy},
 };
-use crate::policy::{IdRange, Spec, SupplementalGroupsPolicy};
 
 /// Returns the condition that containers with these keys may run as user id 0.
 fn may_be_root(keys: Keys, spec: &Spec) -> String {
@@ -28,7 +25,7 @@ pub(super) fn inherited(
     field: &str,
     fits: impl Fn(&Spec, &str) -> String,
     shown: impl Fn(&str) -> String,
-) -> Vec<Check> {
+) -> Vec<Statement> {
     let of_pod = format!("v.o.?spec.?securityContext.?{field}");
     let own = format!("c.o.?securityContext.?{field}");
     let inherited_fits = keys.of_container(|spec| fits(spec, &of_pod));
@@ -43,8 +40,8 @@ pub(super) fn inherited(
         not_inherited,
     ]);
     vec![
-        Check::pod(condition, &format!("spec.securityContext.{field}"), &shown(&of_pod)),
-        Check::container(
+        Statement::pod(condition, &format!("spec.securityContext.{field}"), &shown(&of_pod)),
+        Statement::container(
             format!("{own}.hasValue() && {}", cel::not(&own_fits)),
             &format!("securityContext.{field}"),
             &shown(&own),
@@ -52,15 +49,19 @@ pub(super) fn inherited(
     ]
 }
 
-pub(super) fn host_users(keys: Keys) -> Vec<Check> {
+pub(super) fn host_users(keys: Keys) -> Vec<Statement> {
     if keys.spec.security.host_users != Some(false) {
         return Vec::new();
     }
     let field = "v.o.?spec.?hostUsers";
-    vec![Check::pod(format!("{field}.orValue(true) != false"), "spec.hostUsers", &cel::shown_value(field))]
+    vec![Statement::pod(
+        format!("{field}.orValue(true) != false"),
+        "spec.hostUsers",
+        &cel::shown_value(field),
+    )]
 }
 
-pub(super) fn run_as_non_root(keys: Keys) -> Vec<Check> {
+pub(super) fn run_as_non_root(keys: Keys) -> Vec<Statement> {
     let fits = |spec: &Spec, value: &str| {
         cel::any([format!("{value}.orValue(false) == true"), may_be_root(keys, spec)])
     };
@@ -71,7 +72,7 @@ fn in_range(range: IdRange, value: &str) -> String {
     format!("({value} >= {} && {value} <= {})", range.min, range.max)
 }
 
-pub(super) fn run_as_user(keys: Keys) -> Vec<Check> {
+pub(super) fn run_as_user(keys: Keys) -> Vec<Statement> {
     let fits = |spec: &Spec, value: &str| {
         let (range, root) = (spec.security.run_as_user, may_be_root(keys, spec));
         let unset = if range.contains_all_but_root() { "true".into() } else { root.clone() };
@@ -82,7 +83,7 @@ pub(super) fn run_as_user(keys: Keys) -> Vec<Check> {
     inherited(keys, "runAsUser", fits, cel::shown_value)
 }
 
-pub(super) fn run_as_group(keys: Keys) -> Vec<Check> {
+pub(super) fn run_as_group(keys: Keys) -> Vec<Statement> {
     let fits = |spec: &Spec, value: &str| {
         let range = spec.security.run_as_group;
         let unset = range.default.is_none() && range.contains(0);
@@ -91,7 +92,7 @@ pub(super) fn run_as_group(keys: Keys) -> Vec<Check> {
     inherited(keys, "runAsGroup", fits, cel::shown_value)
 }
 
-pub(super) fn fs_group(keys: Keys) -> Vec<Check> {
+pub(super) fn fs_group(keys: Keys) -> Vec<Statement> {
     let range = keys.spec.security.fs_group;
     let field = "v.o.?spec.?securityContext.?fsGroup";
     let fits = format!(
@@ -99,14 +100,14 @@ pub(super) fn fs_group(keys: Keys) -> Vec<Check> {
         in_range(range, &format!("{field}.orValue(-1)")),
         range.default.is_none()
     );
-    vec![Check::pod(cel::not(&fits), "spec.securityContext.fsGroup", &cel::shown_value(field))]
+    vec![Statement::pod(cel::not(&fits), "spec.securityContext.fsGroup", &cel::shown_value(field))]
 }
 
-pub(super) fn supplemental_groups(keys: Keys) -> Vec<Check> {
+pub(super) fn supplemental_groups(keys: Keys) -> Vec<Statement> {
     let range = keys.spec.security.fs_group;
     let groups = "v.o.?spec.?securityContext.?supplementalGroups.orValue([])";
     let misfit = format!("!{}", in_range(range, "g"));
-    let mut checks = vec![Check::pod(
+    let mut checks = vec![Statement::pod(
         format!("{groups}.exists(g, {misfit})"),
         "spec.securityContext.supplementalGroups",
         &format!("{groups}.filter(g, {misfit}).map(g, string(g)).join(', ')"),
@@ -114,7 +115,7 @@ pub(super) fn supplemental_groups(keys: Keys) -> Vec<Check> {
     if let Some(SupplementalGroupsPolicy::Strict) = keys.spec.security.supplemental_groups_policy {
         let field = "v.o.?spec.?securityContext.?supplementalGroupsPolicy";
         let path = "spec.securityContext.supplementalGroupsPolicy";
-        checks.push(Check::pod(format!("{field}.orValue('') != 'Strict'"), path, &cel::shown(field)));
+        checks.push(Statement::pod(format!("{field}.orValue('') != 'Strict'"), path, &cel::shown(field)));
     }
     checks
 }

@@ -1,14 +1,10 @@
 //! The types, sources and sizes of volumes.
 
-use super::{
-    super::{
-        cel,
-        check::{Check, Keys},
-        patterns,
-    },
-    accounts::IS_API_VOLUME,
+use super::accounts::IS_API_VOLUME;
+use crate::{
+    cel::{self, Keys, Statement, patterns},
+    policy::{Amount, CsiDriver, Ephemeral, Names, Spec},
 };
-use crate::policy::{Amount, CsiDriver, Ephemeral, Names, Spec};
 
 /// Returns true if some container of the Pod may mount a Secret.
 pub(super) fn opens_secrets(keys: Keys) -> bool {
@@ -32,10 +28,10 @@ fn open_types(keys: Keys) -> Vec<&'static str> {
     types.into_iter().filter(|(_, is_open)| *is_open).map(|(name, _)| name).collect()
 }
 
-pub(super) fn volume_types(keys: Keys) -> Vec<Check> {
+pub(super) fn volume_types(keys: Keys) -> Vec<Statement> {
     let open = open_types(keys);
     let types = cel::list(&open);
-    let mut checks = vec![Check::volume(
+    let mut checks = vec![Statement::volume(
         format!("!dyn(d).all(f, f in {types})"),
         "",
         &format!("'a volume of the type ' + dyn(d).filter(f, !(f in {types})).join(', ')"),
@@ -58,12 +54,12 @@ pub(super) fn volume_types(keys: Keys) -> Vec<Check> {
     checks
 }
 
-fn named(kind: &str, field: &str, names: &Names) -> Check {
+fn named(kind: &str, field: &str, names: &Names) -> Statement {
     let name = format!("d.{kind}.?{field}");
     let allowed =
         cel::all([format!("{name}.hasValue()"), patterns::names(names, &format!("{name}.orValue('')"))]);
     let condition = cel::all([format!("d.?{kind}.hasValue()"), cel::not(&allowed)]);
-    Check::volume(condition, &format!(".{kind}.{field}"), &cel::shown(&name))
+    Statement::volume(condition, &format!(".{kind}.{field}"), &cel::shown(&name))
 }
 
 /// Returns the condition that an optional quantity is set, more than zero and at most `max`.
@@ -75,7 +71,7 @@ pub(super) fn is_within(quantity: &str, max: &Amount) -> String {
     )
 }
 
-fn ephemeral(bounds: &Ephemeral) -> Check {
+fn ephemeral(bounds: &Ephemeral) -> Statement {
     let template = "d.ephemeral.?volumeClaimTemplate";
     let claim = "d.ephemeral.?volumeClaimTemplate.?spec";
     let class = format!("{claim}.?storageClassName.orValue('')");
@@ -97,14 +93,14 @@ fn ephemeral(bounds: &Ephemeral) -> Check {
         "'a claim of class ' + strings.quote({class}) + ', modes ' + {modes}.join(', ') + ', storage ' + \
          {requests}.orValue('unset') + ', fields ' + dyn({claim}.orValue({{}})).map(f, f).join(', ')"
     );
-    Check::volume(
+    Statement::volume(
         cel::all(["d.?ephemeral.hasValue()".into(), cel::not(&cel::all(fits))]),
         ".ephemeral.volumeClaimTemplate",
         &found,
     )
 }
 
-fn csi(drivers: &[CsiDriver]) -> Check {
+fn csi(drivers: &[CsiDriver]) -> Statement {
     let attributes = "d.csi.?volumeAttributes.orValue({})";
     let fits = drivers.iter().map(|CsiDriver { driver, attributes: allowed }| {
         let keys = allowed.iter().map(|(key, values)| {
@@ -119,10 +115,10 @@ fn csi(drivers: &[CsiDriver]) -> Check {
         "'of driver ' + strings.quote(d.csi.?driver.orValue('')) + ' with ' + \
          {attributes}.map(a, strings.quote(a) + '=' + strings.quote({attributes}[a])).join(', ')"
     );
-    Check::volume(condition, ".csi", &found)
+    Statement::volume(condition, ".csi", &found)
 }
 
-fn projected(keys: Keys) -> Check {
+fn projected(keys: Keys) -> Statement {
     let spec: &Spec = keys.spec;
     let config_maps = &spec.volumes.config_map.names;
     let bundles = &spec.volumes.projected.cluster_trust_bundles;
@@ -161,10 +157,10 @@ fn projected(keys: Keys) -> Check {
         "'a volume of the sources ' + {sources}.map(s, dyn(s).map(f, f + ' ' + \
          (f == 'configMap' ? s.configMap.?name.orValue('') : '')).join(', ')).join(', ')"
     );
-    Check::volume(condition, ".projected", &found)
+    Statement::volume(condition, ".projected", &found)
 }
 
-pub(super) fn empty_dir(keys: Keys) -> Vec<Check> {
+pub(super) fn empty_dir(keys: Keys) -> Vec<Statement> {
     let bounds = &keys.spec.volumes.empty_dir;
     let is_empty_dir = "(d.?emptyDir.hasValue() || dyn(d).all(f, f == 'name'))";
     let medium = "d.?emptyDir.?medium.orValue('')";
@@ -175,12 +171,12 @@ pub(super) fn empty_dir(keys: Keys) -> Vec<Check> {
         is_within(limit, &bounds.max_size)
     );
     vec![
-        Check::volume(
+        Statement::volume(
             format!("{is_empty_dir} && !({medium} in ['', 'Memory'])"),
             ".emptyDir.medium",
             &format!("strings.quote({medium})"),
         ),
-        Check::volume(
+        Statement::volume(
             format!("{is_empty_dir} && !{fits}"),
             ".emptyDir.sizeLimit",
             &format!("{limit}.orValue('unset')"),
