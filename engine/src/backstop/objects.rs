@@ -6,13 +6,17 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{rules, scope::Scope, view};
+use super::{scope::Scope, view};
 use crate::{
     cel::{self, Keys, Over, Statement, selected},
     policy::{Level, Policy},
     review::{HASH_ANNOTATION, POLICY_ANNOTATION},
-    rules::bounds::{
-        BOUNDED_LISTS, MAX_CONTAINERS, MAX_METADATA, MAX_MOUNTS, MAX_TOLERATIONS, MAX_VARIABLES, MAX_VOLUMES,
+    rules::{
+        Cel,
+        bounds::{
+            BOUNDED_LISTS, MAX_CONTAINERS, MAX_METADATA, MAX_MOUNTS, MAX_TOLERATIONS, MAX_VARIABLES,
+            MAX_VOLUMES,
+        },
     },
 };
 
@@ -146,11 +150,10 @@ impl Part<'_> {
     /// Returns the ids of the rules at the level, each with the checks of every profile.
     fn rules(&self) -> Vec<(&'static str, Vec<Vec<Statement>>)> {
         let at_level = crate::rules::ALL.iter().filter(|rule| self.policy.level_of(rule.id) == self.level);
-        let checks = |id| {
-            let all = self.policy.all_profiles();
-            all.map(|profile| rules::checks(id, Keys::of(profile)).unwrap_or_default()).collect()
-        };
-        at_level.map(|rule| (rule.id, checks(rule.id))).collect()
+        let stated = at_level.filter_map(|rule| Some((rule.id, rule.cel?)));
+        let of_profiles =
+            |cel: Cel| self.policy.all_profiles().map(|profile| cel(Keys::of(profile))).collect();
+        stated.map(|(id, cel)| (id, of_profiles(cel))).collect()
     }
 
     fn of_pod(&self) -> Vec<Variable> {

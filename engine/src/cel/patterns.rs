@@ -2,7 +2,7 @@
 
 use crate::{
     cel,
-    policy::{ExactPath, ImagePattern, ImagePatterns, Names, PathPattern, SYSTEM_PATHS, Spec},
+    policy::{Amount, ExactPath, ImagePattern, ImagePatterns, Names, PathPattern, SYSTEM_PATHS, Spec},
 };
 
 /// Returns the condition that a pattern of the list stands for the string `value`.
@@ -83,6 +83,15 @@ fn below(folder: &str, normal: &str) -> String {
         return format!("{normal}.matches({})", cel::text(&regex));
     }
     format!("{normal}.startsWith({})", cel::text(&format!("{folder}/")))
+}
+
+/// Returns the condition that an optional quantity is set, more than zero and at most `max`.
+pub(crate) fn is_within(quantity: &str, max: &Amount) -> String {
+    format!(
+        "({quantity}.hasValue() && quantity({quantity}.value()).isGreaterThan(quantity('0')) && \
+         !quantity({quantity}.value()).isGreaterThan(quantity({})))",
+        cel::text(&max.text)
+    )
 }
 
 const COMPONENT: &str = "[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?";

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{ContainerKind, PROBES, Pod, controller, each_container_mut, is_job, metadata, spec_mut},
@@ -23,6 +24,7 @@ pub(super) static RESTART_POLICY: Rule = Rule {
     setting: "spec.lifecycle.restartPolicy.allowed",
     fill: Some(fill_restart_policy),
     check: check_restart_policy,
+    cel: Some(cel_restart_policy),
 };
 
 /// The value that the API server gives `restartPolicy` where it is unset.
@@ -107,6 +109,24 @@ fn restarts_pods_for_ever(owner: &Object) -> bool {
     )
 }
 
+/// True of a Pod whose controller is a Job.
+const CEL_IS_OF_JOB: &str = "v.o.?metadata.?ownerReferences.orValue([]).exists(w, w.?controller.orValue(false) && \
+                         w.?kind.orValue('') == 'Job' && w.?apiVersion.orValue('') == 'batch/v1')";
+
+fn cel_restart_policy(keys: Keys) -> Vec<Statement> {
+    let settings = &keys.spec.lifecycle.restart_policy;
+    let found = "v.o.?spec.?restartPolicy.orValue('Always')";
+    let allowed = cel::list(settings.allowed.iter().map(|value| value.as_str()));
+    let for_jobs = if settings.allowed_for_jobs.is_empty() {
+        "false".into()
+    } else {
+        let values = cel::list(settings.allowed_for_jobs.iter().map(|value| value.as_str()));
+        format!("({found} in {values} && {CEL_IS_OF_JOB})")
+    };
+    let condition = cel::not(&cel::any([format!("{found} in {allowed}"), for_jobs]));
+    vec![Statement::pod(condition, "spec.restartPolicy", &cel::shown("v.o.?spec.?restartPolicy"))]
+}
+
 pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     id: "container-restart-rules",
     group: Group::Lifecycle,
@@ -120,6 +140,7 @@ pub(super) static CONTAINER_RESTART_RULES: Rule = Rule {
     setting: "spec.lifecycle.containerRestartRules",
     fill: None,
     check: check_container_restart_rules,
+    cel: Some(cel_container_restart_rules),
 };
 
 fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -141,6 +162,24 @@ fn check_container_restart_rules(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+fn cel_container_restart_rules(keys: Keys) -> Vec<Statement> {
+    let is_closed = keys.of_container(|spec| (!spec.lifecycle.container_restart_rules).to_string());
+    let own = "c.k != 'sidecar' && c.o.?restartPolicy.orValue('Never') != 'Never'";
+    let rules = "c.o.?restartPolicyRules.orValue([]).size() > 0";
+    vec![
+        Statement::container(
+            cel::all([is_closed.clone(), own.into()]),
+            "restartPolicy",
+            &cel::shown("c.o.?restartPolicy"),
+        ),
+        Statement::container(
+            cel::all([is_closed, rules.into()]),
+            "restartPolicyRules",
+            "string(c.o.?restartPolicyRules.orValue([]).size()) + ' rules'",
+        ),
+    ]
+}
+
 pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     id: "active-deadline",
     group: Group::Lifecycle,
@@ -154,6 +193,7 @@ pub(super) static ACTIVE_DEADLINE: Rule = Rule {
     setting: "spec.lifecycle.activeDeadlineSeconds",
     fill: Some(fill_active_deadline),
     check: check_active_deadline,
+    cel: Some(cel_active_deadline),
 };
 
 const DEADLINE: &str = "activeDeadlineSeconds";
@@ -188,6 +228,13 @@ fn excess(max: Option<u32>, on_excess: OnExcess, found: Option<&Value>) -> Optio
     found.and_then(Value::as_i64).filter(|seconds| *seconds > max).map(|_| max)
 }
 
+fn cel_active_deadline(keys: Keys) -> Vec<Statement> {
+    let Some(max) = keys.spec.lifecycle.active_deadline_seconds.max else { return Vec::new() };
+    let field = "v.o.?spec.?activeDeadlineSeconds";
+    let condition = format!("!({field}.orValue(0) >= 1 && {field}.orValue(0) <= {max})");
+    vec![Statement::pod(condition, "spec.activeDeadlineSeconds", &cel::shown_value(field))]
+}
+
 pub(super) static GRACE_PERIOD: Rule = Rule {
     id: "grace-period",
     group: Group::Lifecycle,
@@ -199,6 +246,7 @@ pub(super) static GRACE_PERIOD: Rule = Rule {
     setting: "spec.lifecycle.terminationGracePeriodSeconds",
     fill: Some(fill_grace_period),
     check: check_grace_period,
+    cel: Some(cel_grace_period),
 };
 
 const GRACE: &str = "terminationGracePeriodSeconds";
@@ -248,6 +296,21 @@ fn check_grace_period(spec: &Spec, pod: &Pod, out: &mut Reporter) {
             check(container.at(probe).child(GRACE), settings.get(GRACE), 0);
         }
     }
+}
+
+fn cel_grace_period(keys: Keys) -> Vec<Statement> {
+    let Some(max) = keys.spec.lifecycle.termination_grace_period_seconds.max else { return Vec::new() };
+    let field = "v.o.?spec.?terminationGracePeriodSeconds";
+    let condition = format!("!({field}.orValue(30) >= 0 && {field}.orValue(30) <= {max})");
+    let mut checks =
+        vec![Statement::pod(condition, "spec.terminationGracePeriodSeconds", &cel::shown_value(field))];
+    for probe in crate::pod::PROBES {
+        let field = format!("c.o.?{probe}.?terminationGracePeriodSeconds");
+        let condition = format!("!({field}.orValue(0) >= 0 && {field}.orValue(0) <= {max})");
+        let path = format!("{probe}.terminationGracePeriodSeconds");
+        checks.push(Statement::container(condition, &path, &cel::shown_value(&field)));
+    }
+    checks
 }
 
 #[cfg(test)]
