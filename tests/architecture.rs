@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const ENGINE: &[&[&str]] = &[
     &["hash", "text", "path", "json", "yaml"],
     &["policy", "pod"],
+    &["cel"],
     &["rules", "violations"],
     &["review", "workload"],
     &["backstop", "scan", "suggest", "templates"],

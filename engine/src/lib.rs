@@ -6,6 +6,7 @@
 //! policies and manifests, [`workload`] finds the Pods that other objects make, [`templates`] reviews those objects.
 
 pub mod backstop;
+mod cel;
 pub mod hash;
 pub mod json;
 #[cfg(test)]

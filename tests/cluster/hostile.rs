@@ -1,6 +1,6 @@
 //! Pods that try to get out of the sandbox. None of them is ever stored.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use sandgate_engine::rules::ALL;
 use serde_json::{Value, json};
@@ -40,12 +40,7 @@ async fn no_hostile_pod_passes_the_validating_webhook_alone() {
     let mut stray = Vec::new();
     for (name, rule, change) in attempts() {
         let answer = attempt(&sandbox, complete_pod, change).await;
-        // A pod that is no valid one to the API server (Windows, a sub-path that climbs) never comes to us.
-        let stopped = answer.as_ref().is_err_and(|denial| {
-            let ours = denial.message.contains("\"validate.sandgate.dev\" denied the request");
-            if ours { denial.names(rule) } else { denial.code == 422 }
-        });
-        if !stopped {
+        if !answer.as_ref().is_err_and(|denial| is_stopped_by_validate(denial, rule)) {
             stray.push(describe(name, rule, answer));
         }
     }
@@ -53,16 +48,81 @@ async fn no_hostile_pod_passes_the_validating_webhook_alone() {
     assert_eq!(sandbox.pods().await, Vec::<Value>::new());
 }
 
-/// Rules that deny nothing under the default policy: it leaves them open, fills variables and affinities without a check,
-/// and the API server drops what the Pod API does not have.
-const NOT_ATTEMPTED: [&str; 6] = ["env", "host-users", "images", "node-affinity", "pod-schema", "secrets"];
+/// Every rule has a Pod in `examples/denied`; some have a policy there that denies it.
+#[tokio::test]
+async fn no_pod_of_the_examples_is_stored_and_each_denial_names_the_rule() {
+    let (of_default_policy, of_other_policies): (Vec<_>, Vec<_>) =
+        examples().into_iter().partition(|example| example.settings == json!({}));
+    let sandbox = Sandbox::new().await;
+    let mut stray = stray_examples(&sandbox, &of_default_policy, Denial::names).await;
+    for example in of_other_policies {
+        let sandbox = Sandbox::with(&json!({}), &example.settings).await;
+        stray.extend(stray_examples(&sandbox, &[example], Denial::names).await);
+    }
+    let validating = Sandbox::validating_only().await;
+    stray.extend(stray_examples(&validating, &of_default_policy, is_stopped_by_validate).await);
+    assert!(stray.is_empty(), "{}", stray.join("\n"));
+}
+
+/// Rules that no Pod violates at the API server: variables and affinities are filled, and the API server drops what the
+/// Pod API does not have.
+const NOT_ATTEMPTED: [&str; 3] = ["env", "node-affinity", "pod-schema"];
 
 #[test]
 fn every_rule_is_attempted() {
-    let attempted: BTreeSet<&str> = attempts().into_iter().map(|(_, rule, _)| rule).collect();
+    let attempted: BTreeSet<&str> = examples().iter().map(|example| example.rule).collect();
     let rules = ALL.iter().map(|rule| rule.id).filter(|rule| !NOT_ATTEMPTED.contains(rule));
     let forgotten: Vec<&str> = rules.filter(|rule| !attempted.contains(rule)).collect();
-    assert!(forgotten.is_empty(), "no Pod here violates {forgotten:?}");
+    assert!(forgotten.is_empty(), "examples/denied has no Pod that violates {forgotten:?}");
+}
+
+/// A Pod of `examples/denied`.
+struct Example {
+    rule: &'static str,
+    pod: Value,
+    /// The settings of the policy that denies it.
+    settings: Value,
+}
+
+fn examples() -> Vec<Example> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/denied");
+    let read = |path: String| -> Option<Value> {
+        let text = fs::read_to_string(folder.join(path)).ok()?;
+        Some(serde_saphyr::from_str(&text).expect("an example is YAML"))
+    };
+    let example = |rule: &'static str| {
+        let pod = read(format!("{rule}.yaml"))?;
+        let policy = read(format!("policies/{rule}.yaml"));
+        Some(Example { rule, pod, settings: policy.map_or(json!({}), |mut policy| policy["spec"].take()) })
+    };
+    let rules = ALL.iter().map(|rule| rule.id).filter(|rule| !NOT_ATTEMPTED.contains(rule));
+    rules.filter_map(example).collect()
+}
+
+/// Returns what of the examples is stored, or denied for another reason.
+async fn stray_examples(
+    sandbox: &Sandbox,
+    examples: &[Example],
+    is_stopped: fn(&Denial, &str) -> bool,
+) -> Vec<String> {
+    make_what_they_refer_to(sandbox).await;
+    let mut stray = Vec::new();
+    for Example { rule, pod, .. } in examples {
+        let mut pod = pod.clone();
+        pod["metadata"]["namespace"] = json!(sandbox.namespace);
+        let answer = sandbox.create(&pod).await;
+        if !answer.as_ref().is_err_and(|denial| is_stopped(denial, rule)) {
+            stray.push(describe(&format!("examples/denied/{rule}.yaml"), rule, answer));
+        }
+    }
+    assert_eq!(sandbox.pods().await, Vec::<Value>::new());
+    stray
+}
+
+/// A Pod that is no valid one to the API server (Windows, a sub-path that climbs) comes to no validating webhook.
+fn is_stopped_by_validate(denial: &Denial, rule: &str) -> bool {
+    let is_ours = denial.message.contains("\"validate.sandgate.dev\" denied the request");
+    if is_ours { denial.names(rule) } else { denial.code == 422 }
 }
 
 async fn attempt(

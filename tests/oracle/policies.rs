@@ -1,16 +1,26 @@
 //! Policies to prove: drawn key by key from a table, on the default or on a preset, with profiles and exceptions, and
 //! kept if the loader takes them.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    sync::LazyLock,
+};
 
-use sandgate_engine::policy::{PolicySet, Source};
+use sandgate_engine::policy::{PolicySet, Source, Spec};
 use serde_json::{Map, Value as Json, json};
 
-use crate::{policy::Policy, schema::Dice};
+use crate::{
+    oracle::SECTIONS,
+    policy::{DEFAULTS, Policy, REPLACED},
+    schema::Dice,
+};
 
 /// The values of each key that profiles may set.
 static VALUES: LazyLock<BTreeMap<String, Vec<Json>>> = LazyLock::new(|| {
-    serde_saphyr::from_str(include_str!("policies.yaml")).expect("the values are one YAML document")
+    let drawn = SECTIONS.iter().map(|section| section.drawn).collect::<String>();
+    serde_saphyr::from_str(&drawn).expect("the values of all subjects are one YAML mapping")
 });
 
 /// The keys that exceptions for single containers may set.
@@ -201,6 +211,37 @@ fn the_loader_takes_most_of_what_is_drawn_and_every_value_of_the_table() {
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// A key that the oracle does not know would be proven for its default only, if at all.
+#[test]
+fn every_key_has_its_default_here_and_is_drawn() {
+    let defaults = serde_json::to_value(Spec::default()).unwrap();
+    let mut keys = BTreeSet::new();
+    leaves(&defaults, "", &mut keys);
+    let drawn = VALUES.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
+    let mut set_by_some = BTreeSet::new();
+    drawn.for_each(|(key, value)| leaves(value, key, &mut set_by_some));
+    let at = |key: &str| key.split('.').fold(&*DEFAULTS, |here, part| &here[part]);
+    let expected = |key: &str| key.split('.').fold(&defaults, |here, part| &here[part]);
+    let other = |key: &&String| at(key) != expected(key);
+    let differ: Vec<_> = keys.iter().filter(other).collect();
+    assert!(differ.is_empty(), "tests/oracle/oracle states no default, or another one, of {differ:?}");
+    let never: Vec<_> = keys.difference(&set_by_some).collect();
+    assert!(never.is_empty(), "tests/oracle/oracle draws no value of {never:?}");
+}
+
+/// Adds the paths of all keys that hold a value and no mapping of keys.
+fn leaves(value: &Json, path: &str, found: &mut BTreeSet<String>) {
+    match value.as_object().filter(|_| !REPLACED.contains(&path)) {
+        Some(fields) => {
+            for (key, field) in fields {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(field, &below, found);
+            }
+        }
+        None => drop(found.insert(path.into())),
+    }
 }
 
 #[test]

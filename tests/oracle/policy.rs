@@ -8,11 +8,30 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::patterns::{is_image, is_name, is_one_of};
+use crate::{
+    oracle::{
+        SECTIONS, Section,
+        images::Images,
+        lifecycle::Lifecycle,
+        metadata::{Annotations, Labels},
+        placement::{Placement, RuntimeClass},
+        resources::Resources,
+        secrets::Secrets,
+        security::Security,
+        tokens::ServiceAccount,
+        volumes::Volumes,
+    },
+    patterns::{is_image, is_name, is_one_of},
+};
 
 /// The default of every key that profiles may set.
-static DEFAULTS: LazyLock<Json> = LazyLock::new(|| {
-    serde_saphyr::from_str(include_str!("defaults.yaml")).expect("the defaults are one YAML document")
+pub(crate) static DEFAULTS: LazyLock<Json> = LazyLock::new(|| {
+    let mut defaults = json!({"containers": [], "profiles": []});
+    for Section { defaults: text, .. } in SECTIONS.iter().filter(|section| !section.defaults.is_empty()) {
+        let own: Json = serde_saphyr::from_str(text).expect("the defaults of a subject are one YAML mapping");
+        merge(&mut defaults, &own, "");
+    }
+    defaults
 });
 
 /// The keys that hold for a Pod or for a container, complete.
@@ -30,236 +49,6 @@ pub(crate) struct Keys {
     pub(crate) secrets: Secrets,
     pub(crate) resources: Resources,
     pub(crate) images: Images,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Labels {
-    pub(crate) required: BTreeMap<String, String>,
-    pub(crate) forbidden: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Annotations {
-    pub(crate) allowed: Vec<String>,
-    pub(crate) forbidden: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RuntimeClass {
-    pub(crate) default: String,
-    pub(crate) allowed: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceAccount {
-    pub(crate) default: Option<String>,
-    pub(crate) allowed: Vec<String>,
-    pub(crate) automount_token: bool,
-    pub(crate) tokens: Vec<Token>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Token {
-    pub(crate) audience: String,
-    #[serde(default = "an_hour")]
-    pub(crate) max_expiration_seconds: i64,
-}
-
-fn an_hour() -> i64 {
-    3600
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Lifecycle {
-    pub(crate) restart_policy: RestartPolicy,
-    pub(crate) container_restart_rules: bool,
-    pub(crate) active_deadline_seconds: Seconds,
-    pub(crate) termination_grace_period_seconds: Seconds,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RestartPolicy {
-    pub(crate) allowed: Vec<String>,
-    pub(crate) allowed_for_jobs: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Seconds {
-    pub(crate) max: Option<i64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Placement {
-    pub(crate) node_affinity: Vec<Requirement>,
-    pub(crate) tolerations: Vec<Toleration>,
-    pub(crate) allowed_tolerations: Vec<Toleration>,
-    pub(crate) scheduler_names: Vec<String>,
-    pub(crate) priority_class_names: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Requirement {
-    pub(crate) key: String,
-    pub(crate) operator: String,
-    #[serde(default)]
-    pub(crate) values: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Toleration {
-    pub(crate) key: String,
-    #[serde(default = "equal")]
-    pub(crate) operator: String,
-    #[serde(default)]
-    pub(crate) value: String,
-    #[serde(default)]
-    pub(crate) effect: Option<String>,
-}
-
-fn equal() -> String {
-    "Equal".into()
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Security {
-    pub(crate) run_as_user: Ids,
-    pub(crate) run_as_group: Ids,
-    pub(crate) fs_group: Ids,
-    pub(crate) supplemental_groups_policy: Option<String>,
-    pub(crate) root: Root,
-    pub(crate) host_users: Option<bool>,
-    pub(crate) seccomp_profiles: Vec<String>,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) read_only_root_filesystem: bool,
-    pub(crate) se_linux_level: bool,
-    pub(crate) sysctls: Vec<String>,
-    pub(crate) share_process_namespace: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Ids {
-    pub(crate) default: Option<i64>,
-    pub(crate) min: i64,
-    pub(crate) max: i64,
-}
-
-impl Ids {
-    pub(crate) fn contain(&self, id: i64) -> bool {
-        self.min <= id && id <= self.max
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Root {
-    pub(crate) runtime_classes: Vec<String>,
-    pub(crate) user_namespace: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Capabilities {
-    pub(crate) drop: Vec<String>,
-    pub(crate) add: Vec<String>,
-    pub(crate) allowed_add: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Volumes {
-    pub(crate) filled: Vec<FilledVolume>,
-    pub(crate) writable_paths: Vec<String>,
-    pub(crate) termination_message_paths: Vec<String>,
-    pub(crate) empty_dir: EmptyDir,
-    pub(crate) config_map: Named,
-    #[serde(rename = "downwardAPI")]
-    pub(crate) downward_api: bool,
-    pub(crate) image: bool,
-    pub(crate) persistent_volume_claim: Named,
-    pub(crate) ephemeral: Ephemeral,
-    pub(crate) csi: Vec<Csi>,
-    pub(crate) projected: Projected,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct FilledVolume {
-    pub(crate) mount_path: String,
-    #[serde(default)]
-    pub(crate) shared: bool,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EmptyDir {
-    pub(crate) max_size: Amount,
-    pub(crate) max_memory: Amount,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Named {
-    pub(crate) names: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Ephemeral {
-    pub(crate) storage_classes: Vec<String>,
-    pub(crate) max_size: Amount,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Csi {
-    pub(crate) driver: String,
-    #[serde(default)]
-    pub(crate) attributes: BTreeMap<String, Vec<String>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Projected {
-    pub(crate) cluster_trust_bundles: Vec<String>,
-    pub(crate) pod_certificate_signers: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Secrets {
-    pub(crate) environment: Vec<String>,
-    pub(crate) volumes: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Resources {
-    pub(crate) container: Limits,
-    pub(crate) pod: Limits,
-    pub(crate) extended: BTreeMap<String, Extended>,
-    pub(crate) resource_claim_templates: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Limits {
-    pub(crate) limits: BTreeMap<String, Amount>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Extended {
-    pub(crate) max: u32,
-    pub(crate) runtime_classes: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Images {
-    pub(crate) allowed: Vec<String>,
-    pub(crate) require_digest: bool,
 }
 
 /// A quantity as a policy writes it: a text or a number.
@@ -441,7 +230,7 @@ const OWN_KEYS: [&str; 8] =
     ["extends", "add", "namespaces", "namespaceSelector", "mode", "rules", "candidate", "exempt"];
 
 /// The mappings with keys of the policy's own: a value takes the place of the whole mapping.
-const REPLACED: [&str; 3] = ["labels.required", "env", "resources.extended"];
+pub(crate) const REPLACED: [&str; 3] = ["labels.required", "env", "resources.extended"];
 
 fn resolved(spec: &Json, find: &dyn Fn(&str) -> Json) -> Json {
     let base = match spec["extends"].as_str() {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::cel;
+use crate::cel;
 
 /// The objects that the guard protects.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,18 +6,17 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{
-    cel,
-    check::{Check, Keys, Over, selected},
-    rules,
-    scope::Scope,
-    view,
-};
+use super::{scope::Scope, view};
 use crate::{
+    cel::{self, Keys, Over, Statement, selected},
     policy::{Level, Policy},
     review::{HASH_ANNOTATION, POLICY_ANNOTATION},
-    rules::bounds::{
-        BOUNDED_LISTS, MAX_CONTAINERS, MAX_METADATA, MAX_MOUNTS, MAX_TOLERATIONS, MAX_VARIABLES, MAX_VOLUMES,
+    rules::{
+        Cel,
+        bounds::{
+            BOUNDED_LISTS, MAX_CONTAINERS, MAX_METADATA, MAX_MOUNTS, MAX_TOLERATIONS, MAX_VARIABLES,
+            MAX_VOLUMES,
+        },
     },
 };
 
@@ -67,7 +66,7 @@ impl Part<'_> {
     /// Returns true if something is checked at the level; a Binding only has labels and annotations.
     fn has_checks(&self) -> bool {
         let is_relevant =
-            |check: &Check| check.condition != "false" && (check.of_metadata || !self.of_bindings);
+            |check: &Statement| check.condition != "false" && (check.of_metadata || !self.of_bindings);
         self.level == self.policy.mode().into()
             || self.rules().iter().any(|(_, checks)| checks.iter().flatten().any(is_relevant))
     }
@@ -149,13 +148,12 @@ impl Part<'_> {
     }
 
     /// Returns the ids of the rules at the level, each with the checks of every profile.
-    fn rules(&self) -> Vec<(&'static str, Vec<Vec<Check>>)> {
+    fn rules(&self) -> Vec<(&'static str, Vec<Vec<Statement>>)> {
         let at_level = crate::rules::ALL.iter().filter(|rule| self.policy.level_of(rule.id) == self.level);
-        let checks = |id| {
-            let all = self.policy.all_profiles();
-            all.map(|profile| rules::checks(id, Keys::of(profile)).unwrap_or_default()).collect()
-        };
-        at_level.map(|rule| (rule.id, checks(rule.id))).collect()
+        let stated = at_level.filter_map(|rule| Some((rule.id, rule.cel?)));
+        let of_profiles =
+            |cel: Cel| self.policy.all_profiles().map(|profile| cel(Keys::of(profile))).collect();
+        stated.map(|(id, cel)| (id, of_profiles(cel))).collect()
     }
 
     fn of_pod(&self) -> Vec<Variable> {
@@ -237,13 +235,14 @@ impl Part<'_> {
             }
         }
         if self.level == self.policy.mode().into() {
-            let own = Check::annotation(format!("k in {}", cel::list([POLICY_ANNOTATION, HASH_ANNOTATION])));
+            let own =
+                Statement::annotation(format!("k in {}", cel::list([POLICY_ANNOTATION, HASH_ANNOTATION])));
             texts.push(own.texts("provenance"));
         }
         let choosing = self.policy.profiles().iter().filter_map(|profile| profile.matcher.labels.as_ref());
         let choosing: Vec<&String> = choosing.flat_map(|labels| labels.keys()).collect();
         if !choosing.is_empty() && self.policy.level_of("labels") == self.level {
-            texts.push(Check::label(format!("k in {}", cel::list(choosing))).texts("labels"));
+            texts.push(Statement::label(format!("k in {}", cel::list(choosing))).texts("labels"));
         }
         vec![
             Variable::new("views", format!("[dyn({view}), dyn({bare})]")),
@@ -337,15 +336,15 @@ fn parenthesized(expression: &str) -> String {
 }
 
 /// Returns the list of the texts of all violations of one rule under one profile, in the view `v`.
-fn texts(rule: &str, checks: &[Check]) -> String {
+fn texts(rule: &str, checks: &[Statement]) -> String {
     let lists: Vec<String> =
         checks.iter().filter(|check| check.condition != "false").map(|check| check.texts(rule)).collect();
     cel::concatenated(&lists)
 }
 
 /// Returns the condition that no check is violated: each list is walked once.
-fn fine<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
-    let checks: Vec<&Check> = checks.collect();
+fn fine<'c>(checks: impl Iterator<Item = &'c Statement>) -> String {
+    let checks: Vec<&Statement> = checks.collect();
     cel::all(Over::ALL.into_iter().map(|over| {
         let of_list = checks.iter().filter(|check| check.over == over);
         let all = cel::all(of_list.map(|check| cel::not(&check.condition)));

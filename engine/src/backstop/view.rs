@@ -1,7 +1,9 @@
 //! The view of a Pod that checks look at, and the choice of its profile and of the exceptions of its containers.
 
-use super::{cel, check::selected, patterns};
-use crate::policy::{ContainerMatch, Kind, PodMatch, Policy, Spec};
+use crate::{
+    cel::{self, patterns, selected},
+    policy::{ContainerMatch, Kind, PodMatch, Policy, Spec},
+};
 
 /// Returns the number of the profile of `pod`, which is 0 for the policy's own keys. `is_created` is the condition that
 /// the request creates it.

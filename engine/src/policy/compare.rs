@@ -1,4 +1,5 @@
-//! The comparison of two policies, key by key: what one allows and the other does not.
+//! The comparison of two policies, key by key: what one allows and the other does not. The direction in which a key
+//! opens stands beside the key.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -38,7 +39,7 @@ pub enum Direction {
 
 /// The way in which two values of a key are compared.
 #[derive(Debug, Clone, Copy)]
-enum Nature {
+pub(super) enum Nature {
     /// A list or mapping of what is allowed: more is weaker.
     Allows,
     /// A list or mapping of what is demanded or forbidden: more is stricter.
@@ -54,79 +55,6 @@ enum Nature {
     /// A value that is filled, or that allows neither more nor less.
     Fills,
 }
-
-/// Every key of [`Spec`] with the way in which its values compare.
-const KEYS: [(&str, Nature); 69] = [
-    ("labels.required", Nature::Demands),
-    ("labels.forbidden", Nature::Demands),
-    ("annotations.allowed", Nature::Allows),
-    ("annotations.forbidden", Nature::Demands),
-    ("runtimeClass.default", Nature::Fills),
-    ("runtimeClass.allowed", Nature::Allows),
-    ("serviceAccount.default", Nature::Fills),
-    ("serviceAccount.allowed", Nature::Allows),
-    ("serviceAccount.automountToken", Nature::WeakIf(true)),
-    ("serviceAccount.tokens", Nature::Allows),
-    ("lifecycle.restartPolicy.default", Nature::Fills),
-    ("lifecycle.restartPolicy.allowed", Nature::Allows),
-    ("lifecycle.restartPolicy.allowedForJobs", Nature::Allows),
-    ("lifecycle.containerRestartRules", Nature::WeakIf(true)),
-    ("lifecycle.activeDeadlineSeconds.default", Nature::Fills),
-    ("lifecycle.activeDeadlineSeconds.max", Nature::AtMost),
-    ("lifecycle.activeDeadlineSeconds.onExcess", Nature::Fills),
-    ("lifecycle.terminationGracePeriodSeconds.max", Nature::AtMost),
-    ("lifecycle.terminationGracePeriodSeconds.onExcess", Nature::Fills),
-    ("placement.nodeAffinity", Nature::Demands),
-    ("placement.tolerations", Nature::Allows),
-    ("placement.allowedTolerations", Nature::Allows),
-    ("placement.schedulerNames", Nature::Allows),
-    ("placement.priorityClassNames", Nature::Allows),
-    ("security.runAsUser", Nature::Range),
-    ("security.runAsGroup", Nature::Range),
-    ("security.fsGroup", Nature::Range),
-    ("security.supplementalGroupsPolicy", Nature::NullIsWeak),
-    ("security.root.runtimeClasses", Nature::Allows),
-    ("security.root.userNamespace", Nature::WeakIf(false)),
-    ("security.hostUsers", Nature::NullIsWeak),
-    ("security.seccompProfiles", Nature::Allows),
-    ("security.capabilities.drop", Nature::Demands),
-    ("security.capabilities.add", Nature::Allows),
-    ("security.capabilities.allowedAdd", Nature::Allows),
-    ("security.readOnlyRootFilesystem", Nature::WeakIf(false)),
-    ("security.seLinuxLevel", Nature::WeakIf(true)),
-    ("security.sysctls", Nature::Allows),
-    ("security.shareProcessNamespace", Nature::WeakIf(true)),
-    ("volumes.filled", Nature::Allows),
-    ("volumes.writablePaths", Nature::Allows),
-    ("volumes.terminationMessagePaths", Nature::Allows),
-    ("volumes.emptyDir.maxSize", Nature::AtMost),
-    ("volumes.emptyDir.maxMemory", Nature::AtMost),
-    ("volumes.configMap.names", Nature::Allows),
-    ("volumes.downwardAPI", Nature::WeakIf(true)),
-    ("volumes.image", Nature::WeakIf(true)),
-    ("volumes.persistentVolumeClaim.names", Nature::Allows),
-    ("volumes.ephemeral.storageClasses", Nature::Allows),
-    ("volumes.ephemeral.maxSize", Nature::AtMost),
-    ("volumes.csi", Nature::Allows),
-    ("volumes.projected.clusterTrustBundles", Nature::Allows),
-    ("volumes.projected.podCertificateSigners", Nature::Allows),
-    ("secrets.environment", Nature::Allows),
-    ("secrets.volumes", Nature::Allows),
-    ("env", Nature::Fills),
-    ("resources.container.requests", Nature::Fills),
-    ("resources.container.limits.cpu", Nature::AtMost),
-    ("resources.container.limits.memory", Nature::AtMost),
-    ("resources.container.limits.ephemeral-storage", Nature::AtMost),
-    ("resources.pod.requests", Nature::Fills),
-    ("resources.pod.limits.cpu", Nature::AtMost),
-    ("resources.pod.limits.memory", Nature::AtMost),
-    ("resources.pod.limits.ephemeral-storage", Nature::AtMost),
-    ("resources.fillAt", Nature::Fills),
-    ("resources.extended", Nature::Allows),
-    ("resources.resourceClaimTemplates", Nature::Allows),
-    ("images.allowed", Nature::Allows),
-    ("images.requireDigest", Nature::WeakIf(false)),
-];
 
 /// The keys of a policy as a whole, without those that `extends` resolves.
 const HEADER_KEYS: [(&str, Nature); 9] = [
@@ -205,7 +133,7 @@ fn other_change(profile: &str, key: &str, from: String, to: String) -> Change {
 }
 
 fn header_changes(from: &Header, to: &Header) -> Vec<Change> {
-    let changes = changes_of(&HEADER_KEYS, &json(from), &json(to));
+    let changes = changes_of(HEADER_KEYS.iter(), &json(from), &json(to));
     let mut changes: Vec<Change> = changes.into_iter().map(|change| located(change, "", "")).collect();
     let mut level = |key: String, from: Level, to: Level| {
         let direction = if to > from { Direction::Stricter } else { Direction::Weaker };
@@ -255,10 +183,14 @@ fn located(change: KeyChange, profile: &str, exception: &str) -> Change {
 
 /// Returns how the keys of two specs differ.
 pub(super) fn spec_changes(from: &Spec, to: &Spec) -> Vec<KeyChange> {
-    changes_of(&KEYS, &json(from), &json(to))
+    changes_of(Spec::keys(), &json(from), &json(to))
 }
 
-fn changes_of(keys: &[(&'static str, Nature)], from: &Value, to: &Value) -> Vec<KeyChange> {
+fn changes_of<'k>(
+    keys: impl Iterator<Item = &'k (&'static str, Nature)>,
+    from: &Value,
+    to: &Value,
+) -> Vec<KeyChange> {
     let change = |&(key, nature): &(&'static str, Nature)| {
         let (old, new) = (value_at(from, key), value_at(to, key));
         if old == new {
@@ -267,7 +199,7 @@ fn changes_of(keys: &[(&'static str, Nature)], from: &Value, to: &Value) -> Vec<
         let (direction, gained) = compare(nature, old, new)?;
         Some(KeyChange { key, from: show(old), to: show(new), gained, direction })
     };
-    keys.iter().filter_map(change).collect()
+    keys.filter_map(change).collect()
 }
 
 /// Returns how the second value compares with the first, and what it allows beyond it.
@@ -363,5 +295,5 @@ fn json(value: &impl Serialize) -> Value {
 /// Returns the keys that are compared.
 #[cfg(test)]
 pub(super) fn compared_keys() -> Vec<&'static str> {
-    KEYS.iter().chain(&HEADER_KEYS).map(|(key, _)| *key).collect()
+    Spec::keys().chain(&HEADER_KEYS).map(|(key, _)| *key).collect()
 }

@@ -116,7 +116,11 @@ pub(super) struct Loaded {
     pub(super) extends: Option<String>,
 }
 
-pub(super) fn load(sources: &[Source]) -> Result<PolicySet, LoadErrors> {
+/// Reads the policies of `sources`, whose levels are of the rules with the ids `rules`.
+///
+/// # Errors
+/// Returns all that is wrong with them, each with file, line and path.
+pub(crate) fn load(sources: &[Source], rules: &[&str]) -> Result<PolicySet, LoadErrors> {
     let (documents, mut problems) = read(sources);
     if documents.is_empty() && problems.is_empty() {
         let file = sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -142,7 +146,7 @@ pub(super) fn load(sources: &[Source]) -> Result<PolicySet, LoadErrors> {
     }
     let mut warnings = Vec::new();
     for policy in &loaded {
-        problems.extend(checks::errors(policy));
+        problems.extend(checks::errors(policy, rules));
         warnings.extend(checks::warnings(policy));
     }
     if problems.is_empty() {

@@ -14,44 +14,6 @@ const FREE_MAPPINGS: [&str; 5] =
 pub(super) const NOT_INHERITED: [&str; 8] =
     ["extends", "add", "namespaces", "namespaceSelector", "mode", "rules", "candidate", "exempt"];
 
-/// The lists that `add` appends to.
-const ADDABLE: [&str; 34] = [
-    "labels.forbidden",
-    "annotations.allowed",
-    "annotations.forbidden",
-    "runtimeClass.allowed",
-    "serviceAccount.allowed",
-    "serviceAccount.tokens",
-    "lifecycle.restartPolicy.allowed",
-    "lifecycle.restartPolicy.allowedForJobs",
-    "placement.nodeAffinity",
-    "placement.tolerations",
-    "placement.allowedTolerations",
-    "placement.schedulerNames",
-    "placement.priorityClassNames",
-    "security.root.runtimeClasses",
-    "security.seccompProfiles",
-    "security.capabilities.drop",
-    "security.capabilities.add",
-    "security.capabilities.allowedAdd",
-    "security.sysctls",
-    "volumes.filled",
-    "volumes.writablePaths",
-    "volumes.terminationMessagePaths",
-    "volumes.configMap.names",
-    "volumes.persistentVolumeClaim.names",
-    "volumes.ephemeral.storageClasses",
-    "volumes.csi",
-    "volumes.projected.clusterTrustBundles",
-    "volumes.projected.podCertificateSigners",
-    "secrets.environment",
-    "secrets.volumes",
-    "resources.resourceClaimTemplates",
-    "images.allowed",
-    "containers",
-    "profiles",
-];
-
 /// The keys that an exception for single containers may set.
 pub(super) const CONTAINER_KEYS: [&str; 13] = [
     "serviceAccount.automountToken",
@@ -89,7 +51,8 @@ fn merge_at(base: &Tree, own: &Tree, path: &str) -> Tree {
     merged
 }
 
-/// Appends the lists of `add` to those of `tree`. What stands there already is not repeated.
+/// Appends the lists of `add` to those of `tree`: all but those that are not inherited. What stands there already is not
+/// repeated.
 pub(super) fn append(tree: &mut Tree, add: &Tree, problems: &mut Vec<Problem>) {
     if !matches!(add.node, Node::Map(_)) {
         problems.push(Problem::new(
@@ -105,7 +68,7 @@ pub(super) fn append(tree: &mut Tree, add: &Tree, problems: &mut Vec<Problem>) {
 fn append_at(tree: &mut Tree, add: &Tree, path: &str, problems: &mut Vec<Problem>) {
     for (key, addition) in add.members() {
         let path = join(path, key);
-        let addable = ADDABLE.contains(&path.as_str());
+        let is_addable = !path.split('.').next().is_some_and(|top| NOT_INHERITED.contains(&top));
         let Node::Map(members) = &mut tree.node else { return };
         let Some((_, target)) = members.iter_mut().find(|(name, _)| name == key) else {
             problems.push(Problem::new(
@@ -116,7 +79,7 @@ fn append_at(tree: &mut Tree, add: &Tree, path: &str, problems: &mut Vec<Problem
             continue;
         };
         match (&addition.node, &mut target.node) {
-            (Node::List(items), Node::List(list)) if addable => {
+            (Node::List(items), Node::List(list)) if is_addable => {
                 for item in items {
                     if !list.iter().any(|old| old.to_json() == item.to_json()) {
                         list.push(item.clone());
@@ -126,7 +89,7 @@ fn append_at(tree: &mut Tree, add: &Tree, path: &str, problems: &mut Vec<Problem
                     target.place = addition.place.clone();
                 }
             }
-            (_, Node::List(_)) if addable => {
+            (_, Node::List(_)) if is_addable => {
                 problems.push(Problem::new(&path, "must be a list of what to append", &addition.place));
             }
             (Node::Map(_), Node::Map(_)) if !FREE_MAPPINGS.contains(&path.as_str()) => {

@@ -28,6 +28,7 @@ use crate::hash::short_hash;
 pub use compare::{Change, Direction, diff};
 pub use document::*;
 pub use images::{ImagePattern, ImagePatterns};
+pub(crate) use load::load;
 pub use load::{LoadError, LoadErrors, Source};
 pub use openings::{Opened, Opening, Reach, opened};
 pub use paths::{ExactPath, PathPattern, PathPatterns, SYSTEM_PATHS, touches_system_path};
@@ -35,7 +36,7 @@ pub(crate) use paths::{is_safe as is_safe_path, is_same_path};
 pub use pattern::{Names, Pattern};
 pub use presets::{PRESETS, preset};
 pub use profile::*;
-pub use rule_levels::{FLOOR_RULES, RULE_IDS};
+pub use rule_levels::FLOOR_RULES;
 pub(crate) use select::matching;
 pub use select::{
     LabelOperator, LabelRequirement, LabelSelector, MatchCondition, PolicySet, WebhookKind, WebhookScope,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{pattern::Names, spec::strings, values::IdRange};
+use super::{compare::Nature, pattern::Names, spec::strings, values::IdRange};
 
 /// The bounds of users, privileges and confinement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,27 @@ pub struct Security {
     pub sysctls: Vec<String>,
     /// True lets the containers of a Pod share one process namespace.
     pub share_process_namespace: bool,
+}
+
+impl Security {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("security.runAsUser", Nature::Range),
+        ("security.runAsGroup", Nature::Range),
+        ("security.fsGroup", Nature::Range),
+        ("security.supplementalGroupsPolicy", Nature::NullIsWeak),
+        ("security.root.runtimeClasses", Nature::Allows),
+        ("security.root.userNamespace", Nature::WeakIf(false)),
+        ("security.hostUsers", Nature::NullIsWeak),
+        ("security.seccompProfiles", Nature::Allows),
+        ("security.capabilities.drop", Nature::Demands),
+        ("security.capabilities.add", Nature::Allows),
+        ("security.capabilities.allowedAdd", Nature::Allows),
+        ("security.readOnlyRootFilesystem", Nature::WeakIf(false)),
+        ("security.seLinuxLevel", Nature::WeakIf(true)),
+        ("security.sysctls", Nature::Allows),
+        ("security.shareProcessNamespace", Nature::WeakIf(true)),
+    ];
 }
 
 impl Default for Security {

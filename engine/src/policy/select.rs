@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Header, LoadError, LoadErrors, Pattern, Policy, Source, load};
+use super::{Header, LoadError, Pattern, Policy};
 use crate::hash::short_hash;
 
 /// The label that every namespace carries with its own name.
@@ -134,14 +134,6 @@ impl PolicySet {
     #[must_use]
     pub fn builtin() -> Self {
         Self::new(vec![Policy::default()], Vec::new())
-    }
-
-    /// Reads the policies of `sources`.
-    ///
-    /// # Errors
-    /// Returns all that is wrong with them, each with file, line and path.
-    pub fn from_sources(sources: &[Source]) -> Result<Self, LoadErrors> {
-        load::load(sources)
     }
 
     /// Returns the set of these policies, no two of which are for one namespace.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    compare::Nature,
     images::ImagePatterns,
     pattern::Names,
     values::{
@@ -45,6 +46,27 @@ pub struct Spec {
     pub images: Images,
 }
 
+impl Spec {
+    /// Returns every key with the way in which two of its values compare.
+    pub(super) fn keys() -> impl Iterator<Item = &'static (&'static str, Nature)> {
+        let of_subjects: [&[(&str, Nature)]; 12] = [
+            Labels::KEYS,
+            Annotations::KEYS,
+            RuntimeClass::KEYS,
+            ServiceAccount::KEYS,
+            Lifecycle::KEYS,
+            Placement::KEYS,
+            Security::KEYS,
+            Volumes::KEYS,
+            Secrets::KEYS,
+            &[("env", Nature::Fills)],
+            Resources::KEYS,
+            Images::KEYS,
+        ];
+        of_subjects.into_iter().flatten()
+    }
+}
+
 /// The labels of Pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +75,12 @@ pub struct Labels {
     pub required: BTreeMap<String, String>,
     /// The keys of labels that no Pod may carry.
     pub forbidden: Names,
+}
+
+impl Labels {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] =
+        &[("labels.required", Nature::Demands), ("labels.forbidden", Nature::Demands)];
 }
 
 impl Default for Labels {
@@ -72,6 +100,12 @@ pub struct Annotations {
     pub allowed: Names,
     /// The keys that no Pod may carry: other programs of the node or the cloud obey them.
     pub forbidden: Names,
+}
+
+impl Annotations {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] =
+        &[("annotations.allowed", Nature::Allows), ("annotations.forbidden", Nature::Demands)];
 }
 
 impl Default for Annotations {
@@ -108,6 +142,12 @@ pub struct RuntimeClass {
     pub allowed: Vec<String>,
 }
 
+impl RuntimeClass {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] =
+        &[("runtimeClass.default", Nature::Fills), ("runtimeClass.allowed", Nature::Allows)];
+}
+
 impl Default for RuntimeClass {
     fn default() -> Self {
         Self { default: "gvisor".into(), allowed: strings(&["gvisor"]) }
@@ -126,6 +166,16 @@ pub struct ServiceAccount {
     pub automount_token: bool,
     /// The tokens for other services that Pods may mount, by audience. Containers may set this key.
     pub tokens: Vec<Token>,
+}
+
+impl ServiceAccount {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("serviceAccount.default", Nature::Fills),
+        ("serviceAccount.allowed", Nature::Allows),
+        ("serviceAccount.automountToken", Nature::WeakIf(true)),
+        ("serviceAccount.tokens", Nature::Allows),
+    ];
 }
 
 impl Default for ServiceAccount {
@@ -177,6 +227,21 @@ pub struct Lifecycle {
     pub termination_grace_period_seconds: Ceiling,
 }
 
+impl Lifecycle {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("lifecycle.restartPolicy.default", Nature::Fills),
+        ("lifecycle.restartPolicy.allowed", Nature::Allows),
+        ("lifecycle.restartPolicy.allowedForJobs", Nature::Allows),
+        ("lifecycle.containerRestartRules", Nature::WeakIf(true)),
+        ("lifecycle.activeDeadlineSeconds.default", Nature::Fills),
+        ("lifecycle.activeDeadlineSeconds.max", Nature::AtMost),
+        ("lifecycle.activeDeadlineSeconds.onExcess", Nature::Fills),
+        ("lifecycle.terminationGracePeriodSeconds.max", Nature::AtMost),
+        ("lifecycle.terminationGracePeriodSeconds.onExcess", Nature::Fills),
+    ];
+}
+
 /// The values of `spec.restartPolicy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -216,6 +281,17 @@ pub struct Placement {
     pub priority_class_names: Names,
 }
 
+impl Placement {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("placement.nodeAffinity", Nature::Demands),
+        ("placement.tolerations", Nature::Allows),
+        ("placement.allowedTolerations", Nature::Allows),
+        ("placement.schedulerNames", Nature::Allows),
+        ("placement.priorityClassNames", Nature::Allows),
+    ];
+}
+
 impl Default for Placement {
     fn default() -> Self {
         Self {
@@ -247,6 +323,12 @@ pub struct Secrets {
     pub volumes: Names,
 }
 
+impl Secrets {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] =
+        &[("secrets.environment", Nature::Allows), ("secrets.volumes", Nature::Allows)];
+}
+
 impl Default for Secrets {
     fn default() -> Self {
         Self { environment: Names::known(&["*"]), volumes: Names::default() }
@@ -261,6 +343,12 @@ pub struct Images {
     pub allowed: ImagePatterns,
     /// True demands that every image is pinned by a digest.
     pub require_digest: bool,
+}
+
+impl Images {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] =
+        &[("images.allowed", Nature::Allows), ("images.requireDigest", Nature::WeakIf(false))];
 }
 
 impl Default for Images {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    compare::Nature,
     paths::{ExactPath, PathPatterns, touches_system_path},
     pattern::Names,
     security::NamedObjects,
@@ -42,6 +43,26 @@ pub struct Volumes {
     pub csi: Vec<CsiDriver>,
     /// The projected sources that may be used besides Secrets, `ConfigMaps`, `downwardAPI` and tokens.
     pub projected: Projected,
+}
+
+impl Volumes {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("volumes.filled", Nature::Allows),
+        ("volumes.writablePaths", Nature::Allows),
+        ("volumes.terminationMessagePaths", Nature::Allows),
+        ("volumes.emptyDir.maxSize", Nature::AtMost),
+        ("volumes.emptyDir.maxMemory", Nature::AtMost),
+        ("volumes.configMap.names", Nature::Allows),
+        ("volumes.downwardAPI", Nature::WeakIf(true)),
+        ("volumes.image", Nature::WeakIf(true)),
+        ("volumes.persistentVolumeClaim.names", Nature::Allows),
+        ("volumes.ephemeral.storageClasses", Nature::Allows),
+        ("volumes.ephemeral.maxSize", Nature::AtMost),
+        ("volumes.csi", Nature::Allows),
+        ("volumes.projected.clusterTrustBundles", Nature::Allows),
+        ("volumes.projected.podCertificateSigners", Nature::Allows),
+    ];
 }
 
 impl Default for Volumes {
@@ -150,6 +171,23 @@ pub struct Resources {
     pub extended: BTreeMap<String, ExtendedResource>,
     /// The `ResourceClaimTemplates` that a Pod may name.
     pub resource_claim_templates: Names,
+}
+
+impl Resources {
+    /// The keys, each with the way in which two of its values compare.
+    pub(super) const KEYS: &[(&str, Nature)] = &[
+        ("resources.container.requests", Nature::Fills),
+        ("resources.container.limits.cpu", Nature::AtMost),
+        ("resources.container.limits.memory", Nature::AtMost),
+        ("resources.container.limits.ephemeral-storage", Nature::AtMost),
+        ("resources.pod.requests", Nature::Fills),
+        ("resources.pod.limits.cpu", Nature::AtMost),
+        ("resources.pod.limits.memory", Nature::AtMost),
+        ("resources.pod.limits.ephemeral-storage", Nature::AtMost),
+        ("resources.fillAt", Nature::Fills),
+        ("resources.extended", Nature::Allows),
+        ("resources.resourceClaimTemplates", Nature::Allows),
+    ];
 }
 
 /// The requests and limits of a container.

@@ -161,6 +161,7 @@ pub static NAMESPACE_POLICY: Rule = Rule {
     setting: "spec.namespaces",
     fill: None,
     check: |_, _, _| {},
+    cel: None,
 };
 
 static NAMESPACE_PATH: LazyPath<'static> = METADATA.child("namespace");

@@ -29,6 +29,7 @@ pub static PROVENANCE: Rule = Rule {
     setting: "",
     fill: None,
     check: |_, _, _| {},
+    cel: None,
 };
 
 /// Names the policy in a Pod that was filled, and corrects a Pod that names another one.

@@ -2,6 +2,7 @@
 
 use super::{Group, Rule};
 use crate::{
+    cel::{Keys, Statement},
     json::Value,
     path::{LazyPath, SPEC},
     pod::Pod,
@@ -22,6 +23,7 @@ pub(super) static POD_ANTI_AFFINITY: Rule = Rule {
     setting: "",
     fill: None,
     check: check_pod_anti_affinity,
+    cel: Some(cel_pod_anti_affinity),
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -51,6 +53,19 @@ fn check_pod_anti_affinity(_: &Spec, pod: &Pod, out: &mut Reporter) {
             );
         }
     }
+}
+
+fn cel_pod_anti_affinity(_: Keys) -> Vec<Statement> {
+    let terms =
+        "v.o.?spec.?affinity.?podAntiAffinity.?requiredDuringSchedulingIgnoredDuringExecution.orValue([])";
+    let is_wide = "t.?topologyKey.orValue('') != 'kubernetes.io/hostname' || \
+                   t.?namespaces.orValue([]).size() > 0 || t.?namespaceSelector.hasValue()";
+    let found = format!(
+        "'beyond the node or the namespace, topologyKey ' + \
+         strings.quote({terms}.filter(t, {is_wide}).map(t, t.?topologyKey.orValue('unset')).join(', '))"
+    );
+    let condition = format!("{terms}.exists(t, {is_wide})");
+    vec![Statement::pod(condition, "spec.affinity.podAntiAffinity", &found)]
 }
 
 #[cfg(test)]

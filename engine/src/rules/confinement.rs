@@ -5,10 +5,11 @@ use std::{cell::LazyCell, fmt};
 use super::{
     Group, Rule,
     helpers::{AnyOf, SECURITY_CONTEXT},
-    inherited::{check_inherited, fill_of_pod},
+    inherited::{cel_inherited, check_inherited, fill_of_pod},
     injected::is_filled_by_openshift,
 };
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     path::{ANNOTATIONS, LazyPath, SPEC},
     pod::Pod,
@@ -62,6 +63,7 @@ pub(super) static SECCOMP: Rule = Rule {
     setting: "spec.security.seccompProfiles",
     fill: Some(fill_seccomp),
     check: check_seccomp,
+    cel: Some(cel_seccomp),
 };
 
 fn fill_seccomp<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -110,6 +112,34 @@ fn is_allowed(profile: &Object, allowed: &[String]) -> bool {
     })
 }
 
+/// Returns the check of annotations under one of `prefixes` whose value is not `admitted`.
+fn cel_legacy_annotations(prefixes: &[&str], admitted: &str) -> Statement {
+    let prefixes = cel::any(prefixes.iter().map(|prefix| format!("k.startsWith({})", cel::text(prefix))));
+    Statement::annotation(format!("{prefixes} && v.ann[k] != {}", cel::text(admitted)))
+}
+
+fn cel_seccomp(keys: Keys) -> Vec<Statement> {
+    let allowed = &keys.spec.security.seccomp_profiles;
+    let fits = |_: &Spec, value: &str| {
+        cel::any(allowed.iter().map(|allowed| {
+            let (kind, file) = allowed.split_once('/').unwrap_or((allowed, ""));
+            format!(
+                "({value}.?type.orValue('') == {} && {value}.?localhostProfile.orValue('') == {})",
+                cel::text(kind),
+                cel::text(file)
+            )
+        }))
+    };
+    let shown = |value: &str| {
+        format!("strings.quote({value}.?type.orValue('unset') + ' ' + {value}.?localhostProfile.orValue(''))")
+    };
+    let mut checks = cel_inherited(keys, "seccompProfile", fits, shown);
+    let prefixes =
+        ["seccomp.security.alpha.kubernetes.io/", "container.seccomp.security.alpha.kubernetes.io/"];
+    checks.push(cel_legacy_annotations(&prefixes, "runtime/default"));
+    checks
+}
+
 pub(super) static APPARMOR: Rule = Rule {
     id: "apparmor",
     group: Group::Confinement,
@@ -126,6 +156,7 @@ pub(super) static APPARMOR: Rule = Rule {
     setting: "",
     fill: None,
     check: check_apparmor,
+    cel: Some(cel_apparmor),
 };
 
 fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -136,6 +167,33 @@ fn check_apparmor(_: &Spec, pod: &Pod, out: &mut Reporter) {
         }
     });
     check_annotations(pod, &["container.apparmor.security.beta.kubernetes.io/"], &["runtime/default"], out);
+}
+
+/// Returns the checks of a field of the security contexts of the Pod and of each container where it is set. `denied`
+/// returns the condition for the optional value.
+fn cel_each_security_context(
+    field: &str,
+    denied: impl Fn(&str) -> String,
+    shown: impl Fn(&str) -> String,
+) -> [Statement; 2] {
+    let (of_pod, own) =
+        (format!("v.o.?spec.?securityContext.?{field}"), format!("c.o.?securityContext.?{field}"));
+    let condition = |value: &str| format!("{value}.hasValue() && {}", denied(value));
+    [
+        Statement::pod(condition(&of_pod), &format!("spec.securityContext.{field}"), &shown(&of_pod)),
+        Statement::container(condition(&own), &format!("securityContext.{field}"), &shown(&own)),
+    ]
+}
+
+fn cel_apparmor(_: Keys) -> Vec<Statement> {
+    let denied = |value: &str| format!("{value}.?type.orValue('') != 'RuntimeDefault'");
+    let shown = |value: &str| cel::shown(&format!("{value}.?type"));
+    let mut checks = cel_each_security_context("appArmorProfile", denied, shown).to_vec();
+    checks.push(cel_legacy_annotations(
+        &["container.apparmor.security.beta.kubernetes.io/"],
+        "runtime/default",
+    ));
+    checks
 }
 
 pub(super) static SELINUX: Rule = Rule {
@@ -154,6 +212,7 @@ pub(super) static SELINUX: Rule = Rule {
     setting: "spec.security.seLinuxLevel",
     fill: None,
     check: check_selinux,
+    cel: Some(cel_selinux),
 };
 
 fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -174,6 +233,16 @@ fn check_selinux(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     });
 }
 
+fn cel_selinux(keys: Keys) -> Vec<Statement> {
+    let level = if keys.spec.security.se_linux_level { " && f != 'level'" } else { "" };
+    let set = move |value: &str| format!("dyn({value}.value()).filter(f, {value}.value()[f] != ''{level})");
+    let denied = move |value: &str| format!("{}.size() > 0", set(value));
+    let shown = move |value: &str| {
+        format!("{}.map(f, f + '=' + strings.quote({value}.value()[f])).join(', ')", set(value))
+    };
+    cel_each_security_context("seLinuxOptions", denied, shown).to_vec()
+}
+
 pub(super) static PROC_MOUNT: Rule = Rule {
     id: "proc-mount",
     group: Group::Confinement,
@@ -186,6 +255,7 @@ pub(super) static PROC_MOUNT: Rule = Rule {
     setting: "",
     fill: None,
     check: check_proc_mount,
+    cel: Some(cel_proc_mount),
 };
 
 fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -194,6 +264,11 @@ fn check_proc_mount(_: &Spec, pod: &Pod, out: &mut Reporter) {
             out.report(path, show(Some(value)), "Default or unset", "remove procMount");
         }
     });
+}
+
+fn cel_proc_mount(_: Keys) -> Vec<Statement> {
+    cel_each_security_context("procMount", |value| format!("{value}.value() != 'Default'"), cel::shown)
+        .to_vec()
 }
 
 pub(super) static SYSCTLS: Rule = Rule {
@@ -210,6 +285,7 @@ pub(super) static SYSCTLS: Rule = Rule {
     setting: "spec.security.sysctls",
     fill: None,
     check: check_sysctls,
+    cel: Some(cel_sysctls),
 };
 
 fn check_sysctls(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -228,6 +304,13 @@ fn check_sysctls(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+fn cel_sysctls(keys: Keys) -> Vec<Statement> {
+    let list = "v.o.?spec.?securityContext.?sysctls.orValue([])";
+    let foreign = format!("!(s.?name.orValue('') in {})", cel::list(&keys.spec.security.sysctls));
+    let found = format!("strings.quote({list}.filter(s, {foreign}).map(s, s.?name.orValue('')).join(', '))");
+    vec![Statement::pod(format!("{list}.exists(s, {foreign})"), "spec.securityContext.sysctls", &found)]
+}
+
 pub(super) static WINDOWS: Rule = Rule {
     id: "windows",
     group: Group::Confinement,
@@ -241,6 +324,7 @@ pub(super) static WINDOWS: Rule = Rule {
     setting: "",
     fill: None,
     check: check_windows,
+    cel: Some(cel_windows),
 };
 
 fn check_windows(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -251,6 +335,14 @@ fn check_windows(_: &Spec, pod: &Pod, out: &mut Reporter) {
     each_security_context(pod, "windowsOptions", |path, options| {
         out.report(path, show(Some(options)), "unset", "remove windowsOptions");
     });
+}
+
+fn cel_windows(_: Keys) -> Vec<Statement> {
+    let os = "v.o.?spec.?os.?name";
+    let mut checks =
+        vec![Statement::pod(format!("{os}.orValue('linux') != 'linux'"), "spec.os.name", &cel::shown(os))];
+    checks.extend(cel_each_security_context("windowsOptions", |_| "true".into(), |_| "'set'".into()));
+    checks
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{
     volume_types::sources,
 };
 use crate::{
+    cel::{Keys, Statement, patterns},
     json::{Object, Value},
     pod::{Pod, Quantity, spec_mut},
     policy::{Amount, Profile, Spec},
@@ -26,6 +27,7 @@ pub(super) static EMPTY_DIR: Rule = Rule {
     setting: "spec.volumes.emptyDir",
     fill: Some(fill_empty_dir),
     check: check_empty_dir,
+    cel: Some(cel_empty_dir),
 };
 
 fn fill_empty_dir<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -92,6 +94,30 @@ fn check_empty_dir(spec: &Spec, pod: &Pod, out: &mut Reporter) {
             );
         }
     }
+}
+
+fn cel_empty_dir(keys: Keys) -> Vec<Statement> {
+    let bounds = &keys.spec.volumes.empty_dir;
+    let is_empty_dir = "(d.?emptyDir.hasValue() || dyn(d).all(f, f == 'name'))";
+    let medium = "d.?emptyDir.?medium.orValue('')";
+    let limit = "d.?emptyDir.?sizeLimit";
+    let fits = format!(
+        "({medium} == 'Memory' ? {} : {})",
+        patterns::is_within(limit, &bounds.max_memory),
+        patterns::is_within(limit, &bounds.max_size)
+    );
+    vec![
+        Statement::volume(
+            format!("{is_empty_dir} && !({medium} in ['', 'Memory'])"),
+            ".emptyDir.medium",
+            &format!("strings.quote({medium})"),
+        ),
+        Statement::volume(
+            format!("{is_empty_dir} && !{fits}"),
+            ".emptyDir.sizeLimit",
+            &format!("{limit}.orValue('unset')"),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub(super) static ENV: Rule = Rule {
     setting: "spec.env",
     fill: Some(fill_env),
     check: |_, _, _| {},
+    cel: Some(|_| Vec::new()),
 };
 
 /// The variable of the folder that programs read their settings from.

@@ -5,11 +5,12 @@ use std::fmt;
 use super::{
     Group, Rule,
     helpers::SECURITY_CONTEXT,
-    inherited::{check_inherited, fill_inherited, fill_of_pod},
+    inherited::{cel_inherited, check_inherited, fill_inherited, fill_of_pod},
     injected::{is_filled_by_openshift, remedy},
-    users::id_remedy,
+    users::{cel_in_range, id_remedy},
 };
 use crate::{
+    cel::{self, Keys, Statement},
     json::Value,
     pod::Pod,
     policy::{Profile, Spec, SupplementalGroupsPolicy},
@@ -31,6 +32,7 @@ pub(super) static RUN_AS_GROUP: Rule = Rule {
     setting: "spec.security.runAsGroup",
     fill: Some(fill_run_as_group),
     check: check_run_as_group,
+    cel: Some(cel_run_as_group),
 };
 
 const RUN_AS_GROUP_FIELD: &str = "runAsGroup";
@@ -57,6 +59,15 @@ fn check_run_as_group(_: &Spec, pod: &Pod, out: &mut Reporter) {
     });
 }
 
+fn cel_run_as_group(keys: Keys) -> Vec<Statement> {
+    let fits = |spec: &Spec, value: &str| {
+        let range = spec.security.run_as_group;
+        let unset = range.default.is_none() && range.contains(0);
+        format!("({value}.hasValue() ? {} : {unset})", cel_in_range(range, &format!("{value}.orValue(-1)")))
+    };
+    cel_inherited(keys, "runAsGroup", fits, cel::shown_value)
+}
+
 pub(super) static FS_GROUP: Rule = Rule {
     id: "fs-group",
     group: Group::Users,
@@ -70,6 +81,7 @@ pub(super) static FS_GROUP: Rule = Rule {
     setting: "spec.security.fsGroup",
     fill: Some(fill_fs_group),
     check: check_fs_group,
+    cel: Some(cel_fs_group),
 };
 
 fn fill_fs_group<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -98,6 +110,17 @@ fn check_fs_group(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     out.report(SECURITY_CONTEXT.child("fsGroup"), show(found), range, remedy);
 }
 
+fn cel_fs_group(keys: Keys) -> Vec<Statement> {
+    let range = keys.spec.security.fs_group;
+    let field = "v.o.?spec.?securityContext.?fsGroup";
+    let fits = format!(
+        "({field}.hasValue() ? {} : {})",
+        cel_in_range(range, &format!("{field}.orValue(-1)")),
+        range.default.is_none()
+    );
+    vec![Statement::pod(cel::not(&fits), "spec.securityContext.fsGroup", &cel::shown_value(field))]
+}
+
 pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
     id: "supplemental-groups",
     group: Group::Users,
@@ -112,6 +135,7 @@ pub(super) static SUPPLEMENTAL_GROUPS: Rule = Rule {
     setting: "spec.security.supplementalGroupsPolicy",
     fill: Some(fill_supplemental_groups_policy),
     check: check_supplemental_groups,
+    cel: Some(cel_supplemental_groups),
 };
 
 const GROUPS_POLICY: &str = "supplementalGroupsPolicy";
@@ -145,6 +169,23 @@ fn policy_text(policy: SupplementalGroupsPolicy) -> &'static str {
     match policy {
         SupplementalGroupsPolicy::Strict => "Strict",
     }
+}
+
+fn cel_supplemental_groups(keys: Keys) -> Vec<Statement> {
+    let range = keys.spec.security.fs_group;
+    let groups = "v.o.?spec.?securityContext.?supplementalGroups.orValue([])";
+    let misfit = format!("!{}", cel_in_range(range, "g"));
+    let mut checks = vec![Statement::pod(
+        format!("{groups}.exists(g, {misfit})"),
+        "spec.securityContext.supplementalGroups",
+        &format!("{groups}.filter(g, {misfit}).map(g, string(g)).join(', ')"),
+    )];
+    if let Some(SupplementalGroupsPolicy::Strict) = keys.spec.security.supplemental_groups_policy {
+        let field = "v.o.?spec.?securityContext.?supplementalGroupsPolicy";
+        let path = "spec.securityContext.supplementalGroupsPolicy";
+        checks.push(Statement::pod(format!("{field}.orValue('') != 'Strict'"), path, &cel::shown(field)));
+    }
+    checks
 }
 
 #[cfg(test)]

@@ -66,3 +66,17 @@ pub(super) fn has_read_only_root(container: &Object) -> bool {
     container.object("securityContext").and_then(|security| security.bool("readOnlyRootFilesystem"))
         == Some(true)
 }
+
+const CEL_INIT: &str = "v.all.filter(c, c.k == 'init')";
+
+/// Returns the most that the containers hold at one time, in CEL, of the double that `amount` gives for a container.
+pub(super) fn cel_effective_total(amount: impl Fn(&str) -> String) -> String {
+    let running = format!("v.all.filter(c, c.k == 'app' || c.k == 'sidecar').map(c, {}).sum()", amount("c"));
+    // An init container runs beside the sidecars before it; names are different, so their order can be looked up.
+    let names = "v.o.?spec.?initContainers.orValue([]).map(i, i.name)";
+    let before = format!(
+        "v.all.filter(w, w.k == 'sidecar' && {names}.indexOf(w.o.name) < {names}.indexOf(c.o.name)).map(w, {}).sum()",
+        amount("w")
+    );
+    format!("([{running}] + {CEL_INIT}.map(c, {} + {before})).max()", amount("c"))
+}

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Group, Rule, helpers::VOLUMES};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::Value,
     path::LazyPath,
     pod::{Pod, image::ImageReference},
@@ -32,6 +33,7 @@ pub(super) static IMAGES: Rule = Rule {
     setting: "spec.images",
     fill: None,
     check: check_images,
+    cel: Some(cel_images),
 };
 
 /// Exceptions do not count here: they are themselves chosen by the image.
@@ -88,6 +90,26 @@ fn is_digest(digest: &str) -> bool {
         _ => return false,
     };
     hex.len() == digits && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn cel_images(keys: Keys) -> Vec<Statement> {
+    let settings = &keys.spec.images;
+    let denied = |value: &str| {
+        let digest = if settings.require_digest { patterns::has_digest(value) } else { "true".into() };
+        cel::not(&cel::all([patterns::images(&settings.allowed, value), digest]))
+    };
+    let (of_container, of_volume) = ("c.o.?image.orValue('')", "d.image.?reference.orValue('')");
+    if denied(of_container) == "false" {
+        return Vec::new();
+    }
+    vec![
+        Statement::container(denied(of_container), "image", &format!("strings.quote({of_container})")),
+        Statement::volume(
+            cel::all(["d.?image.hasValue()".into(), denied(of_volume)]),
+            ".image.reference",
+            &format!("strings.quote({of_volume})"),
+        ),
+    ]
 }
 
 #[cfg(test)]

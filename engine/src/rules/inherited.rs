@@ -4,6 +4,7 @@ use std::ptr;
 
 use super::helpers::SECURITY_CONTEXT;
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     path::LazyPath,
     pod::{self, Container, Pod, each_container_mut, spec_mut},
@@ -101,6 +102,37 @@ fn is_left_open<'a, V>(
 
 fn has_own(container: &Object, field: &str) -> bool {
     container.object("securityContext").is_some_and(|security| security.get(field).is_some())
+}
+
+/// Returns the checks of the effective value of a field: the Pod's, where containers inherit it, and each container's
+/// own. `fits` returns the condition that the optional value of its second argument fits.
+pub(super) fn cel_inherited(
+    keys: Keys,
+    field: &str,
+    fits: impl Fn(&Spec, &str) -> String,
+    shown: impl Fn(&str) -> String,
+) -> Vec<Statement> {
+    let of_pod = format!("v.o.?spec.?securityContext.?{field}");
+    let own = format!("c.o.?securityContext.?{field}");
+    let inherited_fits = keys.of_container(|spec| fits(spec, &of_pod));
+    let own_fits = keys.of_container(|spec| fits(spec, &own));
+    // A value that no container inherits would hold for one that is added to the running Pod.
+    let not_inherited = format!(
+        "({of_pod}.hasValue() && v.all.all(c, {own}.hasValue()) && {})",
+        cel::not(&fits(keys.spec, &of_pod))
+    );
+    let condition = cel::any([
+        format!("v.all.exists(c, !{own}.hasValue() && {})", cel::not(&inherited_fits)),
+        not_inherited,
+    ]);
+    vec![
+        Statement::pod(condition, &format!("spec.securityContext.{field}"), &shown(&of_pod)),
+        Statement::container(
+            format!("{own}.hasValue() && {}", cel::not(&own_fits)),
+            &format!("securityContext.{field}"),
+            &shown(&own),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement},
     json::Object,
     path::{LazyPath, SPEC},
     pod::Pod,
-    policy::Spec,
+    policy::{ExactPath, Spec},
     violations::{Reporter, show},
 };
 
@@ -33,7 +34,17 @@ pub(super) static HOST_NAMESPACES: Rule = Rule {
             deny_true(pod, field, "", out);
         }
     },
+    cel: Some(cel_host_namespaces),
 };
+
+fn cel_denied_if_true(field: &str) -> Statement {
+    let condition = format!("v.o.?spec.?{field}.orValue(false)");
+    Statement::pod(condition, &format!("spec.{field}"), "'true'")
+}
+
+fn cel_host_namespaces(_: Keys) -> Vec<Statement> {
+    ["hostNetwork", "hostPID", "hostIPC"].map(cel_denied_if_true).to_vec()
+}
 
 pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     id: "shared-process-namespace",
@@ -44,6 +55,7 @@ pub(super) static SHARED_PROCESS_NAMESPACE: Rule = Rule {
     setting: "spec.security.shareProcessNamespace",
     fill: None,
     check: check_shared_process_namespace,
+    cel: Some(cel_shared_process_namespace),
 };
 
 fn check_shared_process_namespace(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -61,6 +73,13 @@ fn deny_true(pod: &Pod, field: &str, key: &str, out: &mut Reporter) {
     }
 }
 
+fn cel_shared_process_namespace(keys: Keys) -> Vec<Statement> {
+    if keys.spec.security.share_process_namespace {
+        return Vec::new();
+    }
+    vec![cel_denied_if_true("shareProcessNamespace")]
+}
+
 pub(super) static HOST_PORTS: Rule = Rule {
     id: "host-ports",
     group: Group::Isolation,
@@ -75,6 +94,7 @@ pub(super) static HOST_PORTS: Rule = Rule {
     setting: "",
     fill: None,
     check: check_host_ports,
+    cel: Some(cel_host_ports),
 };
 
 fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -93,6 +113,17 @@ fn check_host_ports(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+fn cel_host_ports(_: Keys) -> Vec<Statement> {
+    let used = "p.?hostPort.orValue(0) != 0";
+    vec![Statement::container(
+        format!("c.o.?ports.orValue([]).exists(p, {used})"),
+        "ports",
+        &format!(
+            "'host ports ' + c.o.?ports.orValue([]).filter(p, {used}).map(p, string(p.hostPort)).join(', ')"
+        ),
+    )]
+}
+
 pub(super) static PROBE_HOSTS: Rule = Rule {
     id: "probe-hosts",
     group: Group::Isolation,
@@ -107,6 +138,7 @@ pub(super) static PROBE_HOSTS: Rule = Rule {
     setting: "",
     fill: None,
     check: check_probe_hosts,
+    cel: Some(cel_probe_hosts),
 };
 
 fn check_probe_hosts(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -132,6 +164,18 @@ fn check_handler(path: LazyPath, handler: &Object, out: &mut Reporter) {
     }
 }
 
+fn cel_probe_hosts(_: Keys) -> Vec<Statement> {
+    let probes = crate::pod::PROBES.map(String::from);
+    let hooks = ["lifecycle.?postStart", "lifecycle.?preStop"].map(String::from);
+    let hosts = probes.iter().chain(&hooks).flat_map(|handler| {
+        ["httpGet", "tcpSocket"].map(|action| format!("c.o.?{handler}.?{action}.?host.orValue('')"))
+    });
+    let hosts: Vec<String> = hosts.collect();
+    let condition = cel::any(hosts.iter().map(|host| format!("{host} != ''")));
+    let found = format!("strings.quote([{}].filter(h, h != '').join(', '))", hosts.join(", "));
+    vec![Statement::container(condition, "probes and hooks", &found)]
+}
+
 pub(super) static DNS_POLICY: Rule = Rule {
     id: "dns-policy",
     group: Group::Isolation,
@@ -144,6 +188,7 @@ pub(super) static DNS_POLICY: Rule = Rule {
     setting: "",
     fill: None,
     check: check_dns_policy,
+    cel: Some(cel_dns_policy),
 };
 
 fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -152,6 +197,13 @@ fn check_dns_policy(_: &Spec, pod: &Pod, out: &mut Reporter) {
     if found.is_some_and(|value| !value.as_str().is_some_and(|policy| admitted.contains(&policy))) {
         out.report(SPEC.child("dnsPolicy"), show(found), "ClusterFirst or unset", "remove dnsPolicy");
     }
+}
+
+fn cel_dns_policy(_: Keys) -> Vec<Statement> {
+    let field = "v.o.?spec.?dnsPolicy";
+    let condition =
+        format!("!({field}.orValue('None') in ['ClusterFirst', 'ClusterFirstWithHostNet', 'None'])");
+    vec![Statement::pod(condition, "spec.dnsPolicy", &cel::shown(field))]
 }
 
 pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
@@ -164,6 +216,7 @@ pub(super) static TERMINATION_MESSAGE_PATH: Rule = Rule {
     setting: "spec.volumes.terminationMessagePaths",
     fill: None,
     check: check_termination_message_path,
+    cel: Some(cel_termination_message_path),
 };
 
 const TERMINATION_LOG: &str = "/dev/termination-log";
@@ -187,6 +240,16 @@ fn check_termination_message_path(_: &Spec, pod: &Pod, out: &mut Reporter) {
         let remedy = "remove terminationMessagePath (policy key volumes.terminationMessagePaths)";
         out.report(container.at("terminationMessagePath"), show(found), wanted, remedy);
     }
+}
+
+fn cel_termination_message_path(keys: Keys) -> Vec<Statement> {
+    let field = "c.o.?terminationMessagePath";
+    let condition = keys.of_container(|spec| {
+        let own = spec.volumes.termination_message_paths.iter().map(ExactPath::as_str);
+        let allowed = cel::list(["", "/dev/termination-log"].into_iter().chain(own));
+        format!("!({field}.orValue('') in {allowed})")
+    });
+    vec![Statement::container(condition, "terminationMessagePath", &cel::shown(field))]
 }
 
 #[cfg(test)]

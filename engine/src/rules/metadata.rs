@@ -2,6 +2,7 @@
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::{ANNOTATIONS, LazyPath, METADATA},
     pod::{Pod, metadata_mut},
@@ -25,6 +26,7 @@ pub(super) static LABELS: Rule = Rule {
     setting: "spec.labels",
     fill: Some(fill_labels),
     check: check_labels,
+    cel: Some(cel_labels),
 };
 
 fn fill_labels<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -60,6 +62,23 @@ fn check_labels(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+/// The labels that the API server copies from a node into each Binding.
+const TOPOLOGY_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
+
+fn cel_labels(keys: Keys) -> Vec<Statement> {
+    let required = keys.spec.labels.required.iter().map(|(key, wanted)| {
+        let (literal, value) = (cel::text(key), cel::text(wanted));
+        let found = format!("v.labels[?{literal}]");
+        let condition = format!("!({found}.hasValue() && v.labels[{literal}] == {value})");
+        Statement::pod(condition, &format!("metadata.labels[{key}]"), &cel::shown(&found)).of_metadata()
+    });
+    let forbidden = cel::all([
+        patterns::names(&keys.spec.labels.forbidden, "k"),
+        format!("!(v.binding && k in {})", cel::list(TOPOLOGY_LABELS)),
+    ]);
+    required.chain((forbidden != "false").then(|| Statement::label(forbidden))).collect()
+}
+
 pub(super) static FORBIDDEN_ANNOTATIONS: Rule = Rule {
     id: "annotations",
     group: Group::Metadata,
@@ -76,6 +95,7 @@ pub(super) static FORBIDDEN_ANNOTATIONS: Rule = Rule {
     setting: "spec.annotations",
     fill: None,
     check: check_annotations,
+    cel: Some(cel_annotations),
 };
 
 /// The prefix of the annotations that this program writes itself.
@@ -95,6 +115,18 @@ fn check_annotations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+fn cel_annotations(keys: Keys) -> Vec<Statement> {
+    let settings = &keys.spec.annotations;
+    let forbidden = cel::all([
+        patterns::names(&settings.forbidden, "k"),
+        cel::not(&patterns::names(&settings.allowed, "k")),
+        "!k.startsWith('sandgate.dev/')".into(),
+        // The agents of a network record their work by an update of the status.
+        "request.?subResource.orValue('') != 'status'".into(),
+    ]);
+    vec![Statement::annotation(forbidden)]
+}
+
 pub(super) static MIRROR_POD: Rule = Rule {
     id: "mirror-pod",
     group: Group::Metadata,
@@ -108,12 +140,17 @@ pub(super) static MIRROR_POD: Rule = Rule {
     setting: "",
     fill: None,
     check: check_mirror_pod,
+    cel: Some(cel_mirror_pod),
 };
 
 fn check_mirror_pod(_: &Spec, pod: &Pod, out: &mut Reporter) {
     if let Some(value) = pod.annotations.get(MIRROR) {
         out.report(ANNOTATIONS.key(MIRROR), show(Some(value)), "absent", "remove the annotation");
     }
+}
+
+fn cel_mirror_pod(_: Keys) -> Vec<Statement> {
+    vec![Statement::annotation("k == 'kubernetes.io/config.mirror'".into())]
 }
 
 #[cfg(test)]

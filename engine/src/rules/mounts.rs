@@ -2,6 +2,7 @@
 
 use super::{Group, Rule};
 use crate::{
+    cel::{Keys, Statement},
     pod::Pod,
     policy::Spec,
     text::quote,
@@ -23,6 +24,7 @@ pub(super) static SUB_PATHS: Rule = Rule {
     setting: "",
     fill: None,
     check: check_sub_paths,
+    cel: Some(cel_sub_paths),
 };
 
 fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -43,6 +45,25 @@ fn check_sub_paths(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+const CEL_MOUNTS: &str = "c.o.?volumeMounts.orValue([])";
+
+/// Returns the check of the mounts `m` of each container for which `denied` holds.
+pub(super) fn cel_of_mounts(denied: &str, shown: &str) -> Statement {
+    Statement::container(
+        format!("{CEL_MOUNTS}.exists(m, {denied})"),
+        "volumeMounts",
+        &format!("strings.quote({CEL_MOUNTS}.filter(m, {denied}).map(m, {shown}).join(', '))"),
+    )
+}
+
+fn cel_sub_paths(_: Keys) -> Vec<Statement> {
+    let climbs = |field: &str| {
+        format!("m.?{field}.orValue('').startsWith('/') || '..' in m.?{field}.orValue('').split('/')")
+    };
+    let denied = format!("({} || {})", climbs("subPath"), climbs("subPathExpr"));
+    vec![cel_of_mounts(&denied, "m.?subPath.orValue('') + ' ' + m.?subPathExpr.orValue('')")]
+}
+
 pub(super) static VOLUME_DEVICES: Rule = Rule {
     id: "volume-devices",
     group: Group::Volumes,
@@ -55,6 +76,7 @@ pub(super) static VOLUME_DEVICES: Rule = Rule {
     setting: "",
     fill: None,
     check: check_volume_devices,
+    cel: Some(cel_volume_devices),
 };
 
 fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -71,6 +93,12 @@ fn check_volume_devices(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+fn cel_volume_devices(_: Keys) -> Vec<Statement> {
+    let devices = "c.o.?volumeDevices.orValue([])";
+    let found = format!("strings.quote({devices}.map(m, m.?name.orValue('')).join(', '))");
+    vec![Statement::container(format!("{devices}.size() > 0"), "volumeDevices", &found)]
+}
+
 pub(super) static MOUNT_PROPAGATION: Rule = Rule {
     id: "mount-propagation",
     group: Group::Volumes,
@@ -83,6 +111,7 @@ pub(super) static MOUNT_PROPAGATION: Rule = Rule {
     setting: "",
     fill: None,
     check: check_mount_propagation,
+    cel: Some(cel_mount_propagation),
 };
 
 fn check_mount_propagation(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -100,6 +129,11 @@ fn check_mount_propagation(_: &Spec, pod: &Pod, out: &mut Reporter) {
             }
         }
     }
+}
+
+fn cel_mount_propagation(_: Keys) -> Vec<Statement> {
+    let denied = "!(m.?mountPropagation.orValue('None') in ['None', 'HostToContainer'])";
+    vec![cel_of_mounts(denied, "m.mountPath + ' ' + m.?mountPropagation.orValue('')")]
 }
 
 #[cfg(test)]

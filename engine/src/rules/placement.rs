@@ -2,6 +2,7 @@
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
@@ -30,6 +31,7 @@ pub(super) static NODE_AFFINITY: Rule = Rule {
     setting: "spec.placement.nodeAffinity",
     fill: Some(fill_node_affinity),
     check: check_node_affinity,
+    cel: Some(cel_node_affinity),
 };
 
 fn fill_node_affinity<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -147,6 +149,43 @@ fn demands(term: &Object, wanted: &NodeRequirement) -> bool {
     })
 }
 
+const CEL_TERMS: &str = "v.o.?spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution\
+                     .?nodeSelectorTerms.orValue([])";
+
+fn cel_node_affinity(keys: Keys) -> Vec<Statement> {
+    keys.spec.placement.node_affinity.iter().map(cel_required_affinity).collect()
+}
+
+/// True of a term `t` that matches no node.
+pub(crate) const CEL_IS_EMPTY_TERM: &str =
+    "t.?matchExpressions.orValue([]).size() == 0 && t.?matchFields.orValue([]).size() == 0";
+
+/// Returns the condition that the term `t` has the requirement, or a stricter one of the same key.
+pub(crate) fn cel_demands(wanted: &NodeRequirement) -> String {
+    let NodeRequirement { key, operator, values } = wanted;
+    let (values, found) = (cel::list(values), "e.?values.orValue([])");
+    let fits = match operator {
+        NodeOperator::In => format!("{found}.size() > 0 && {found}.all(x, x in {values})"),
+        NodeOperator::NotIn => format!("{values}.all(x, x in {found})"),
+        _ => format!("{found}.all(x, x in {values}) && {values}.all(x, x in {found})"),
+    };
+    format!(
+        "t.?matchExpressions.orValue([]).exists(e, e.?key.orValue('') == {} && e.?operator.orValue('') == '{}' && {fits})",
+        cel::text(key),
+        operator.as_str()
+    )
+}
+
+fn cel_required_affinity(wanted: &NodeRequirement) -> Statement {
+    let term_fits = format!("({CEL_IS_EMPTY_TERM}) || {}", cel_demands(wanted));
+    let condition = format!("({CEL_TERMS}.size() == 0 || !{CEL_TERMS}.all(t, {term_fits}))");
+    let found = format!(
+        "({CEL_TERMS}.size() == 0 ? 'unset' : 'without {} in ' + string({CEL_TERMS}.filter(t, !({term_fits})).size()) + ' terms')",
+        cel::text(&wanted.key).trim_matches('\'')
+    );
+    Statement::pod(condition, "spec.affinity.nodeAffinity", &found)
+}
+
 pub(super) static NODE_NAME: Rule = Rule {
     id: "node-name",
     group: Group::Placement,
@@ -159,6 +198,7 @@ pub(super) static NODE_NAME: Rule = Rule {
     setting: "",
     fill: None,
     check: check_node_name,
+    cel: Some(cel_node_name),
 };
 
 fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -170,6 +210,11 @@ fn check_node_name(_: &Spec, pod: &Pod, out: &mut Reporter) {
             "remove nodeName, the scheduler sets it",
         );
     }
+}
+
+fn cel_node_name(_: Keys) -> Vec<Statement> {
+    let condition = "request.operation == 'CREATE' && v.o.?spec.?nodeName.orValue('') != ''";
+    vec![Statement::pod(condition.into(), "spec.nodeName", &cel::shown("v.o.?spec.?nodeName"))]
 }
 
 pub(super) static SCHEDULER: Rule = Rule {
@@ -185,6 +230,7 @@ pub(super) static SCHEDULER: Rule = Rule {
     setting: "spec.placement.schedulerNames",
     fill: Some(fill_scheduler),
     check: check_scheduler,
+    cel: Some(cel_scheduler),
 };
 
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -214,6 +260,12 @@ fn check_scheduler(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     out.report(SPEC.child("schedulerName"), quote(found), allowed, remedy);
 }
 
+fn cel_scheduler(keys: Keys) -> Vec<Statement> {
+    let found = "v.o.?spec.?schedulerName.orValue('default-scheduler')";
+    let condition = cel::not(&patterns::names(&keys.spec.placement.scheduler_names, found));
+    vec![Statement::pod(condition, "spec.schedulerName", &format!("strings.quote({found})"))]
+}
+
 pub(super) static PRIORITY_CLASS: Rule = Rule {
     id: "priority-class",
     group: Group::Placement,
@@ -225,6 +277,7 @@ pub(super) static PRIORITY_CLASS: Rule = Rule {
     setting: "spec.placement.priorityClassNames",
     fill: None,
     check: check_priority_class,
+    cel: Some(cel_priority_class),
 };
 
 fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -237,6 +290,13 @@ fn check_priority_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let remedy = "remove it if you wrote it; if it is the cluster's globalDefault class, the policy must allow it (policy \
                   key placement.priorityClassNames)";
     out.report(SPEC.child("priorityClassName"), quote(found), wanted, remedy);
+}
+
+fn cel_priority_class(keys: Keys) -> Vec<Statement> {
+    let found = "v.o.?spec.?priorityClassName.orValue('')";
+    let allowed = patterns::names(&keys.spec.placement.priority_class_names, found);
+    let condition = cel::not(&cel::any([format!("{found} == ''"), allowed]));
+    vec![Statement::pod(condition, "spec.priorityClassName", &format!("strings.quote({found})"))]
 }
 
 #[cfg(test)]

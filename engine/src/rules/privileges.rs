@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Group, Rule, injected::remedy};
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     pod::{Container, ContainerKind, Pod, each_container_mut},
     policy::{Capabilities, Profile, Spec},
@@ -56,6 +57,7 @@ pub(super) static PRIVILEGED: Rule = Rule {
     setting: "",
     fill: None,
     check: check_privileged,
+    cel: Some(cel_privileged),
 };
 
 fn check_privileged(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -70,6 +72,11 @@ fn check_privileged(_: &Spec, pod: &Pod, out: &mut Reporter) {
             );
         }
     }
+}
+
+fn cel_privileged(_: Keys) -> Vec<Statement> {
+    let field = "c.o.?securityContext.?privileged";
+    vec![Statement::container(format!("{field}.orValue(false)"), "securityContext.privileged", "'true'")]
 }
 
 pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
@@ -88,6 +95,7 @@ pub(super) static PRIVILEGE_ESCALATION: Rule = Rule {
     setting: "",
     fill: Some(fill_privilege_escalation),
     check: check_privilege_escalation,
+    cel: Some(cel_privilege_escalation),
 };
 
 const ESCALATION: &str = "allowPrivilegeEscalation";
@@ -100,6 +108,12 @@ fn check_privilege_escalation(_: &Spec, pod: &Pod, out: &mut Reporter) {
     for container in &pod.containers {
         check_of_container(container, ESCALATION, false, "", out);
     }
+}
+
+fn cel_privilege_escalation(_: Keys) -> Vec<Statement> {
+    let field = "c.o.?securityContext.?allowPrivilegeEscalation";
+    let path = "securityContext.allowPrivilegeEscalation";
+    vec![Statement::container(format!("{field}.orValue(true)"), path, &cel::shown_value(field))]
 }
 
 pub(super) static READ_ONLY_ROOT: Rule = Rule {
@@ -117,6 +131,7 @@ pub(super) static READ_ONLY_ROOT: Rule = Rule {
     setting: "spec.security.readOnlyRootFilesystem",
     fill: Some(fill_read_only_root),
     check: check_read_only_root,
+    cel: Some(cel_read_only_root),
 };
 
 const READ_ONLY: &str = "readOnlyRootFilesystem";
@@ -138,6 +153,13 @@ fn check_read_only_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
     }
 }
 
+fn cel_read_only_root(keys: Keys) -> Vec<Statement> {
+    let is_demanded = keys.of_container(|spec| spec.security.read_only_root_filesystem.to_string());
+    let field = "c.o.?securityContext.?readOnlyRootFilesystem";
+    let condition = cel::all([is_demanded, format!("{field}.orValue(false) != true")]);
+    vec![Statement::container(condition, "securityContext.readOnlyRootFilesystem", &cel::shown_value(field))]
+}
+
 pub(super) static CAPABILITIES: Rule = Rule {
     id: "capabilities",
     group: Group::Privileges,
@@ -157,6 +179,7 @@ pub(super) static CAPABILITIES: Rule = Rule {
     setting: "spec.security.capabilities",
     fill: Some(fill_capabilities),
     check: check_capabilities,
+    cel: Some(cel_capabilities),
 };
 
 const CAPABILITIES_FIELD: &str = "capabilities";
@@ -249,6 +272,34 @@ impl fmt::Display for Allowed<'_> {
         let names: Vec<&str> = self.0.add.iter().chain(&self.0.allowed_add).map(String::as_str).collect();
         if names.is_empty() { f.write_str("absent") } else { write!(f, "one of {}", names.join(", ")) }
     }
+}
+
+fn cel_capabilities(keys: Keys) -> Vec<Statement> {
+    let dropped = "c.o.?securityContext.?capabilities.?drop.orValue([])";
+    let lacks = keys.of_container(|spec| {
+        let wanted = &spec.security.capabilities.drop;
+        if wanted.is_empty() {
+            return "false".into();
+        }
+        format!("!('ALL' in {dropped}) && !{}.all(n, n in {dropped})", cel::list(wanted))
+    });
+    let added = "c.o.?securityContext.?capabilities.?add.orValue([])";
+    let foreign = keys.of_container(|spec| {
+        let settings = &spec.security.capabilities;
+        format!("!(n in {})", cel::list(settings.add.iter().chain(&settings.allowed_add)))
+    });
+    vec![
+        Statement::container(
+            lacks,
+            "securityContext.capabilities.drop",
+            &format!("strings.quote({dropped}.join(', '))"),
+        ),
+        Statement::container(
+            format!("{added}.exists(n, {foreign})"),
+            "securityContext.capabilities.add",
+            &format!("{added}.filter(n, {foreign}).map(n, strings.quote(n)).join(', ')"),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
+use super::volume_types::opens_secrets;
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::LazyPath,
     pod::Pod,
@@ -272,6 +274,89 @@ fn report_name(at: LazyPath, found: Option<&Value>, allowed: &Names, key: &str, 
     } else {
         out.report(at, show(found), format_args!("of {allowed}"), remedy);
     }
+}
+
+pub(super) fn cel_projected(keys: Keys) -> Statement {
+    let spec: &Spec = keys.spec;
+    let config_maps = &spec.volumes.config_map.names;
+    let bundles = &spec.volumes.projected.cluster_trust_bundles;
+    let is_bundle = |field: &str| {
+        let name = format!("s.clusterTrustBundle.?{field}");
+        format!("(!{name}.hasValue() || {})", patterns::names(bundles, &format!("{name}.orValue('')")))
+    };
+    let bundle = cel::all([
+        "(s.clusterTrustBundle.?name.hasValue() || s.clusterTrustBundle.?signerName.hasValue())".into(),
+        is_bundle("name"),
+        is_bundle("signerName"),
+    ]);
+    let config_map = if config_maps.allows_anything() {
+        "true".into()
+    } else {
+        cel::all([
+            "s.configMap.?name.hasValue()".into(),
+            patterns::names(config_maps, "s.configMap.?name.orValue('')"),
+        ])
+    };
+    let kinds = [
+        ("secret", opens_secrets(keys.profile).to_string()),
+        ("downwardAPI", spec.volumes.downward_api.to_string()),
+        ("configMap", config_map),
+        ("clusterTrustBundle", bundle),
+    ];
+    let fits = kinds.into_iter().map(|(kind, fits)| cel::all([format!("f == '{kind}'"), fits]));
+    let source =
+        cel::any(std::iter::once("f in ['serviceAccountToken', 'podCertificate']".to_string()).chain(fits));
+    let sources = "d.projected.?sources.orValue([])";
+    let all_fit =
+        format!("({sources}.exists(s, dyn(s).size() > 0) && {sources}.all(s, dyn(s).all(f, {source})))");
+    let condition =
+        cel::all(["d.?projected.hasValue()".into(), cel::not(&all_fit), format!("!{CEL_IS_API_VOLUME}")]);
+    let found = format!(
+        "'a volume of the sources ' + {sources}.map(s, dyn(s).map(f, f + ' ' + \
+         (f == 'configMap' ? s.configMap.?name.orValue('') : '')).join(', ')).join(', ')"
+    );
+    Statement::volume(condition, ".projected", &found)
+}
+
+/// True of a volume `d` with exactly the content that the API server gives its own.
+pub(crate) const CEL_IS_API_VOLUME: &str = concat!(
+    "[d.?projected.?sources.orValue([])].exists(l, l.size() >= 3 && l.size() <= 4 && l.all(s, dyn(s).size() == 1) && ",
+    "l.filter(s, s.?serviceAccountToken.hasValue() && s.serviceAccountToken.?audience.orValue('') == '' && ",
+    "s.serviceAccountToken.?expirationSeconds.orValue(3600) <= 3607 && ",
+    "s.serviceAccountToken.?path.orValue('') == 'token').size() == 1 && ",
+    "l.filter(s, s.?configMap.?name.orValue('') == 'kube-root-ca.crt' && ",
+    "s.configMap.?items.orValue([]).size() == 1 && s.configMap.items.all(i, i.key == 'ca.crt' && i.path == 'ca.crt')",
+    ").size() == 1 && ",
+    "l.filter(s, s.?downwardAPI.?items.orValue([]).size() == 1 && s.downwardAPI.items.all(i, ",
+    "!i.?resourceFieldRef.hasValue() && i.path == 'namespace' && ",
+    "i.?fieldRef.?fieldPath.orValue('') == 'metadata.namespace')).size() == 1 && ",
+    "(l.size() == 3 || l.filter(s, s.?configMap.?name.orValue('') == 'openshift-service-ca.crt' && ",
+    "s.configMap.?items.orValue([]).size() == 1 && s.configMap.items.all(i, i.key == 'service-ca.crt' && ",
+    "i.path == 'service-ca.crt')).size() == 1))",
+);
+
+/// Returns the condition that containers with these keys may have the token of the source `s` of the volume `d`.
+pub(super) fn cel_may_have(account: &ServiceAccount) -> String {
+    let for_api_server = if account.automount_token {
+        format!("(s.serviceAccountToken.?audience.orValue('') == '' && {CEL_IS_API_VOLUME})")
+    } else {
+        "false".into()
+    };
+    cel::any(std::iter::once(for_api_server).chain(account.tokens.iter().map(cel_is_token)))
+}
+
+fn cel_is_token(token: &crate::policy::Token) -> String {
+    let audience = "s.serviceAccountToken.?audience.orValue('')";
+    let seconds = "s.serviceAccountToken.?expirationSeconds.orValue(3600)";
+    let is_for = if token.audience.contains('*') {
+        patterns::globs_match(std::iter::once(token.audience.as_str()), audience)
+    } else {
+        format!("{audience} == {}", cel::text(&token.audience))
+    };
+    format!(
+        "({audience} != '' && {is_for} && {seconds} >= 1 && {seconds} <= {})",
+        token.max_expiration_seconds
+    )
 }
 
 #[cfg(test)]

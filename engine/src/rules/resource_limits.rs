@@ -4,8 +4,10 @@ use super::{
     Group, Rule,
     helpers::{amount, of_pod},
     resource_fill::fill_resource_limits,
+    resources::cel_has_limit_of_pod,
 };
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::Value,
     pod::{ContainerKind, Pod, Quantity},
     policy::{Resource, Spec},
@@ -33,6 +35,7 @@ pub(super) static RESOURCE_LIMITS: Rule = Rule {
     setting: "spec.resources.container",
     fill: Some(fill_resource_limits),
     check: check_resource_limits,
+    cel: Some(cel_resource_limits),
 };
 
 fn check_resource_limits(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -77,6 +80,39 @@ const POD_KEY: &str = "resources.pod.limits";
 
 fn fits(value: Option<&Value>, ceiling: Quantity) -> bool {
     amount(value).is_some_and(|amount| amount > Quantity::ZERO && amount <= ceiling)
+}
+
+fn cel_resource_limits(keys: Keys) -> Vec<Statement> {
+    let mut checks = Vec::new();
+    for resource in Resource::ALL {
+        let (name, ceiling) = (resource.as_str(), keys.spec.resources.container.limits.of(resource));
+        let of = |kind: &str| format!("c.o.?resources.?{kind}[?'{name}']");
+        let (limit, request) = (of("limits"), of("requests"));
+        let is_shared = format!("(!{limit}.hasValue() && {})", cel_has_limit_of_pod(resource));
+        let condition = cel::all([
+            "c.k != 'ephemeral'".into(),
+            cel::not(&cel::any([
+                if resource == Resource::EphemeralStorage { "false".into() } else { is_shared },
+                patterns::is_within(&limit, ceiling),
+            ])),
+        ]);
+        checks.push(Statement::container(
+            condition,
+            &format!("resources.limits[{name}]"),
+            &format!("string({limit}.orValue('unset'))"),
+        ));
+        let misfit = format!(
+            "c.k != 'ephemeral' && {request}.hasValue() && (quantity({request}.value()).isLessThan(quantity('0')) || \
+             quantity({request}.value()).isGreaterThan(quantity({})))",
+            cel::text(&ceiling.text)
+        );
+        checks.push(Statement::container(
+            misfit,
+            &format!("resources.requests[{name}]"),
+            &format!("string({request}.orValue('unset'))"),
+        ));
+    }
+    checks
 }
 
 #[cfg(test)]

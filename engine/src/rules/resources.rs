@@ -2,14 +2,16 @@
 
 use super::{
     Group, Rule,
-    helpers::{amount, effective_total},
+    helpers::{amount, cel_effective_total, effective_total},
+    runtime::CEL_CLASS,
     volume_types::OneOf,
 };
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Container, ContainerKind, Pod, Quantity},
-    policy::{ExtendedResource, Resource, Spec},
+    policy::{Amount, ExtendedResource, Resource, Spec},
     violations::{Reporter, show},
 };
 
@@ -23,6 +25,7 @@ pub(super) static RESOURCE_KINDS: Rule = Rule {
     setting: "spec.resources.extended",
     fill: None,
     check: check_resource_kinds,
+    cel: Some(cel_resource_kinds),
 };
 
 static CONTAINERS: LazyPath<'static> = SPEC.child("containers");
@@ -107,6 +110,60 @@ fn most_of(container: &Container, name: &str) -> Quantity {
     KINDS.into_iter().filter_map(of).max().unwrap_or_default().max(Quantity::ZERO)
 }
 
+const CEL_KNOWN_RESOURCES: &str = "['cpu', 'memory', 'ephemeral-storage']";
+
+fn cel_resource_kinds(keys: Keys) -> Vec<Statement> {
+    let extended = &keys.spec.resources.extended;
+    let mut checks: Vec<Statement> = KINDS
+        .into_iter()
+        .map(|kind| {
+            let amounts = format!("v.o.?spec.?resources.?{kind}.orValue({{}})");
+            let found =
+                format!("strings.quote({amounts}.filter(r, !(r in {CEL_KNOWN_RESOURCES})).join(', '))");
+            Statement::pod(
+                format!("{amounts}.exists(r, !(r in {CEL_KNOWN_RESOURCES}))"),
+                &format!("spec.resources.{kind}"),
+                &found,
+            )
+        })
+        .collect();
+    for kind in KINDS {
+        let amounts = format!("c.o.?resources.?{kind}.orValue({{}})");
+        let allowed = extended.iter().map(|(name, extended)| {
+            format!(
+                "(r == {} && {CEL_CLASS} in {} && !quantity({amounts}[r]).isLessThan(quantity('0')))",
+                cel::text(name),
+                cel::list(&extended.runtime_classes)
+            )
+        });
+        let allowed = cel::all(["c.k != 'ephemeral'".into(), cel::any(allowed)]);
+        let denied = cel::all([format!("!(r in {CEL_KNOWN_RESOURCES})"), cel::not(&allowed)]);
+        checks.push(Statement::container(
+            format!("{amounts}.exists(r, {denied})"),
+            &format!("resources.{kind}"),
+            &format!("strings.quote({amounts}.filter(r, {denied}).map(r, r + '=' + string({amounts}[r])).join(', '))"),
+        ));
+    }
+    for (name, extended) in extended {
+        let amount = |container: &str| {
+            let of = |kind: &str| {
+                format!(
+                    "quantity({container}.o.?resources.?{kind}[?{}].orValue('0')).asApproximateFloat()",
+                    cel::text(name)
+                )
+            };
+            format!("[0.0, {}, {}].max()", of("requests"), of("limits"))
+        };
+        let total = cel_effective_total(amount);
+        checks.push(Statement::pod(
+            format!("{total} > {}.0", extended.max),
+            "spec.containers",
+            &format!("string({total}) + {}", cel::text(&format!(" {name} in total"))),
+        ));
+    }
+    checks
+}
+
 pub(super) static RESOURCE_CLAIMS: Rule = Rule {
     id: "resource-claims",
     group: Group::Resources,
@@ -117,6 +174,7 @@ pub(super) static RESOURCE_CLAIMS: Rule = Rule {
     setting: "spec.resources.resourceClaimTemplates",
     fill: None,
     check: check_resource_claims,
+    cel: Some(cel_resource_claims),
 };
 
 fn check_resource_claims(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -159,6 +217,34 @@ fn check_claim(names: &crate::policy::Names, claim: &Value, path: LazyPath, out:
     }
 }
 
+fn cel_resource_claims(keys: Keys) -> Vec<Statement> {
+    let names = &keys.spec.resources.resource_claim_templates;
+    let claims = "v.o.?spec.?resourceClaims.orValue([])";
+    let template = "l.?resourceClaimTemplateName";
+    let allowed = cel::all([
+        "!l.?resourceClaimName.hasValue()".into(),
+        format!("{template}.hasValue()"),
+        patterns::names(names, &format!("{template}.orValue('')")),
+    ]);
+    let denied = cel::not(&allowed);
+    let found = format!("strings.quote({claims}.filter(l, {denied}).map(l, l.name).join(', '))");
+    let mut checks =
+        vec![Statement::pod(format!("{claims}.exists(l, {denied})"), "spec.resourceClaims", &found)];
+    if names.is_empty() {
+        checks.push(Statement::pod(
+            "v.o.?spec.?resources.?claims.orValue([]).size() > 0".into(),
+            "spec.resources.claims",
+            "'set'",
+        ));
+        checks.push(Statement::container(
+            "c.o.?resources.?claims.orValue([]).size() > 0".into(),
+            "resources.claims",
+            "'set'",
+        ));
+    }
+    checks
+}
+
 pub(super) static POD_BUDGET: Rule = Rule {
     id: "pod-budget",
     group: Group::Resources,
@@ -175,6 +261,7 @@ pub(super) static POD_BUDGET: Rule = Rule {
     setting: "spec.resources.pod.limits",
     fill: None,
     check: check_pod_budget,
+    cel: Some(cel_pod_budget),
 };
 
 fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -212,6 +299,45 @@ fn check_pod_budget(spec: &Spec, pod: &Pod, out: &mut Reporter) {
 fn limit_of(container: &Container, name: &str) -> Quantity {
     let resources = container.object.object("resources");
     amount(resources.and_then(|resources| resources.object("limits")?.get(name))).unwrap_or_default()
+}
+
+/// Returns the condition that the Pod as a whole has a limit of its own, which Kubernetes knows for cpu and memory.
+pub(super) fn cel_has_limit_of_pod(resource: Resource) -> String {
+    format!("v.o.?spec.?resources.?limits[?'{}'].hasValue()", resource.as_str())
+}
+
+fn cel_pod_budget(keys: Keys) -> Vec<Statement> {
+    let mut checks = Vec::new();
+    for resource in Resource::ALL {
+        let (name, budget) = (resource.as_str(), keys.spec.resources.pod.limits.of(resource));
+        for kind in KINDS {
+            let amount = format!("v.o.?spec.?resources.?{kind}[?'{name}']");
+            let condition = format!("{amount}.hasValue() && !{}", patterns::is_within(&amount, budget));
+            let found = format!("string({amount}.orValue('unset'))");
+            checks.push(Statement::pod(condition, &format!("spec.resources.{kind}[{name}]"), &found));
+        }
+        let total = cel_effective_total(|container| {
+            format!("quantity({container}.o.?resources.?limits[?'{name}'].orValue('0')).asApproximateFloat()")
+        });
+        let exceeds = format!("{total} > {}", cel_ceiling(resource, budget));
+        let condition = if resource == Resource::EphemeralStorage {
+            exceeds
+        } else {
+            format!("!{} && {exceeds}", cel_has_limit_of_pod(resource))
+        };
+        checks.push(Statement::pod(
+            condition,
+            "spec.containers",
+            &format!("string({total}) + ' {name} in total'"),
+        ));
+    }
+    checks
+}
+
+fn cel_ceiling(resource: Resource, budget: &Amount) -> String {
+    let budget = format!("quantity({}).asApproximateFloat()", cel::text(&budget.text));
+    // Thousandths of a core have no exact double.
+    if resource == Resource::Cpu { format!("{budget} + 0.000000001") } else { budget }
 }
 
 #[cfg(test)]

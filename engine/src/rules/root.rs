@@ -3,10 +3,12 @@
 
 use super::{
     Group, Rule,
-    inherited::{check_inherited, fill_inherited},
+    inherited::{cel_inherited, check_inherited, fill_inherited},
     injected::remedy,
+    runtime::CEL_CLASS,
 };
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     path::SPEC,
     pod::{self, Pod, spec_mut},
@@ -54,6 +56,7 @@ pub(super) static HOST_USERS: Rule = Rule {
     setting: "spec.security.hostUsers",
     fill: Some(fill_host_users),
     check: check_host_users,
+    cel: Some(cel_host_users),
 };
 
 fn fill_host_users<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -69,6 +72,30 @@ fn check_host_users(spec: &Spec, pod: &Pod, out: &mut Reporter) {
         let remedy = "set it to false or leave it out on create (policy key security.hostUsers)";
         out.report(SPEC.child("hostUsers"), show(found), false, remedy);
     }
+}
+
+/// Returns the condition that containers with these keys may run as user id 0.
+pub(super) fn cel_may_be_root(keys: Keys, spec: &Spec) -> String {
+    let root = &spec.security.root;
+    let classes: Vec<&String> =
+        root.runtime_classes.iter().filter(|class| keys.spec.runtime_class.allowed.contains(class)).collect();
+    if classes.is_empty() {
+        return "false".into();
+    }
+    let namespace = if root.user_namespace { "v.o.?spec.?hostUsers.orValue(true) == false" } else { "true" };
+    cel::all([format!("{CEL_CLASS} in {}", cel::list(classes)), namespace.into()])
+}
+
+fn cel_host_users(keys: Keys) -> Vec<Statement> {
+    if keys.spec.security.host_users != Some(false) {
+        return Vec::new();
+    }
+    let field = "v.o.?spec.?hostUsers";
+    vec![Statement::pod(
+        format!("{field}.orValue(true) != false"),
+        "spec.hostUsers",
+        &cel::shown_value(field),
+    )]
 }
 
 pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
@@ -89,6 +116,7 @@ pub(super) static RUN_AS_NON_ROOT: Rule = Rule {
     setting: "spec.security.root",
     fill: Some(fill_run_as_non_root),
     check: check_run_as_non_root,
+    cel: Some(cel_run_as_non_root),
 };
 
 const RUN_AS_NON_ROOT_FIELD: &str = "runAsNonRoot";
@@ -110,6 +138,13 @@ fn check_run_as_non_root(_: &Spec, pod: &Pod, out: &mut Reporter) {
         let own = "set it to true or leave it out on create (policy key security.root)";
         out.report(path, show(found), true, remedy(container, own));
     });
+}
+
+fn cel_run_as_non_root(keys: Keys) -> Vec<Statement> {
+    let fits = |spec: &Spec, value: &str| {
+        cel::any([format!("{value}.orValue(false) == true"), cel_may_be_root(keys, spec)])
+    };
+    cel_inherited(keys, "runAsNonRoot", fits, cel::shown_value)
 }
 
 #[cfg(test)]

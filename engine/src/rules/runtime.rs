@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::{Group, Rule, helpers::AnyOf};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::Value,
     path::{ANNOTATIONS, SPEC},
     pod::{Pod, spec_mut},
-    policy::{Profile, Spec},
+    policy::{Pattern, Profile, Spec},
     violations::{Reporter, show},
 };
 
@@ -28,6 +29,7 @@ pub(super) static RUNTIME_CLASS: Rule = Rule {
     setting: "spec.runtimeClass.allowed",
     fill: Some(fill_runtime_class),
     check: check_runtime_class,
+    cel: Some(cel_runtime_class),
 };
 
 fn fill_runtime_class<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -51,6 +53,13 @@ fn check_runtime_class(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     );
 }
 
+pub(super) const CEL_CLASS: &str = "v.o.?spec.?runtimeClassName.orValue('')";
+
+fn cel_runtime_class(keys: Keys) -> Vec<Statement> {
+    let condition = format!("!({CEL_CLASS} in {})", cel::list(&keys.spec.runtime_class.allowed));
+    vec![Statement::pod(condition, "spec.runtimeClassName", &cel::shown("v.o.?spec.?runtimeClassName"))]
+}
+
 pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
     id: "gvisor-annotations",
     group: Group::Runtime,
@@ -68,6 +77,7 @@ pub(super) static GVISOR_ANNOTATIONS: Rule = Rule {
     setting: "spec.annotations.allowed",
     fill: None,
     check: check_gvisor_annotations,
+    cel: Some(cel_gvisor_annotations),
 };
 
 const PREFIX: &str = "dev.gvisor.";
@@ -136,6 +146,31 @@ impl<'p> EmptyDirs<'p> {
         volume.is_some_and(|volume| self.0.contains_key(volume))
             && matches!(value.as_str(), Some("true" | "false"))
     }
+}
+
+const SHARING_PREFIX: &str = "dev.gvisor.empty-dir.";
+
+/// Only the mount hints that gVisor documents for an emptyDir of the Pod are allowed.
+fn cel_gvisor_annotations(keys: Keys) -> Vec<Statement> {
+    let is_empty_dir = "!(d.name in ['gke-gcsfuse-tmp', 'gvisorinternaldevshm']) && \
+                        (d.?emptyDir.hasValue() || dyn(d).all(f, f == 'name'))";
+    let hint = "(k == 'dev.gvisor.spec.mount.' + d.name + '.type' && \
+                (v.ann[k] == 'tmpfs' || (v.ann[k] == 'bind' && d.?emptyDir.?medium.orValue('') != 'Memory'))) || \
+                (k == 'dev.gvisor.spec.mount.' + d.name + '.share' && v.ann[k] in ['container', 'pod']) || \
+                (k == 'dev.gvisor.spec.mount.' + d.name + '.options' && \
+                v.ann[k].split(',').all(option, option in ['rw', 'ro', 'rprivate']))";
+    let named = keys.spec.annotations.allowed.iter().map(Pattern::as_str);
+    let named: Vec<&str> = named.filter(|pattern| pattern.starts_with(SHARING_PREFIX)).collect();
+    let is_allowed = patterns::globs_match(named.into_iter(), "k");
+    let sharing = cel::all([
+        is_allowed,
+        "k == 'dev.gvisor.empty-dir.' + d.name + '.force-shared'".into(),
+        "v.ann[k] in ['true', 'false']".into(),
+    ]);
+    let order = cel::any([format!("({hint})"), sharing]);
+    vec![Statement::annotation(format!(
+        "k.startsWith('dev.gvisor.') && !v.vols.exists(d, {is_empty_dir} && {order})"
+    ))]
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{Group, Rule, bounds};
 use crate::{
+    cel::{self, Keys, Statement},
     hash::hex_digest,
     json::{Value, is_same},
     path::{LazyPath, METADATA, SPEC},
@@ -28,6 +29,7 @@ pub(super) static POD_SCHEMA: Rule = Rule {
     setting: "",
     fill: None,
     check: check_pod_schema,
+    cel: Some(cel_pod_schema),
 };
 
 fn check_pod_schema(_: &Spec, pod: &Pod, out: &mut Reporter) {
@@ -148,6 +150,74 @@ fn wanted(kind: Kind) -> &'static str {
         Kind::List(_) => "a list",
         Kind::Map(_) | Kind::Object(_) => "an object",
     }
+}
+
+/// The fields of `spec` that have checks of their own.
+const OWN_CHECKS: [&str; 4] = ["containers", "initContainers", "ephemeralContainers", "volumes"];
+/// The sources of volumes that some policy opens; `volume-types` denies all others as a whole.
+const OPEN_SOURCES: [&str; 9] = [
+    "emptyDir",
+    "projected",
+    "configMap",
+    "downwardAPI",
+    "image",
+    "persistentVolumeClaim",
+    "ephemeral",
+    "csi",
+    "secret",
+];
+
+fn cel_pod_schema(_: Keys) -> Vec<Statement> {
+    let (Some(Kind::Object(metadata)), Some(Kind::Object(spec))) =
+        (schema::POD.field("metadata"), schema::POD.field("spec"))
+    else {
+        return Vec::new();
+    };
+    let type_of = |list: &str| match spec.field(list) {
+        Some(Kind::List(Kind::Object(of))) => Some(*of),
+        _ => None,
+    };
+    let (Some(container), Some(ephemeral), Some(volume)) =
+        (type_of("containers"), type_of("ephemeralContainers"), type_of("volumes"))
+    else {
+        return Vec::new();
+    };
+    let all = |_: &str| true;
+    let of_pod = cel::all([
+        cel_known(metadata, "v.o.metadata", 0, &|field| field != "managedFields"),
+        cel_known(spec, "v.o.spec", 0, &|field| !OWN_CHECKS.contains(&field)),
+    ]);
+    let of_container = format!(
+        "(c.k == 'ephemeral' ? {} : {})",
+        cel_known(ephemeral, "c.o", 0, &all),
+        cel_known(container, "c.o", 0, &all)
+    );
+    let of_volume = cel_known(volume, "d", 0, &|field| OPEN_SOURCES.contains(&field));
+    let found = "'with a field that the policy does not know'";
+    vec![
+        Statement::pod(format!("v.o.?spec.hasValue() && !{of_pod}"), "spec", found),
+        Statement::container(format!("!{of_container}"), "fields", found),
+        Statement::volume(format!("!{of_volume}"), "", found),
+    ]
+}
+
+/// Returns the condition that all fields of `value` are in the table; `looks_into` chooses the fields of the first level
+/// whose values are looked at.
+fn cel_known(of: &Type, value: &str, depth: usize, looks_into: &dyn Fn(&str) -> bool) -> String {
+    let names = of.fields.iter().map(|(name, _)| name);
+    let keys = format!("dyn({value}).all(f{depth}, f{depth} in {})", cel::list(names));
+    let below = of.fields.iter().filter(|(name, _)| looks_into(name)).filter_map(|(name, kind)| match kind {
+        Kind::Object(of) => {
+            let inner = cel_known(of, &format!("{value}.{name}"), depth + 1, &|_| true);
+            Some(format!("(!{value}.?{name}.hasValue() || {inner})"))
+        }
+        Kind::List(Kind::Object(of)) => {
+            let inner = cel_known(of, &format!("i{depth}"), depth + 1, &|_| true);
+            Some(format!("{value}.?{name}.orValue([]).all(i{depth}, {inner})"))
+        }
+        _ => None,
+    });
+    cel::all(std::iter::once(keys).chain(below))
 }
 
 #[cfg(test)]

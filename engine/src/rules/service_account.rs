@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::SPEC,
     pod::{Pod, spec_mut},
@@ -28,6 +29,7 @@ pub(super) static SERVICE_ACCOUNT: Rule = Rule {
     setting: "spec.serviceAccount.allowed",
     fill: Some(fill_service_account),
     check: check_service_account,
+    cel: Some(cel_service_account),
 };
 
 /// The account that the API server fills into a Pod that names none.
@@ -78,6 +80,27 @@ fn account<'o>(pod: &'o Object) -> Option<(&'static str, &'o str)> {
     ["serviceAccountName", "serviceAccount"]
         .into_iter()
         .find_map(|key| Some((key, pod.str(key).filter(|name| !name.is_empty())?)))
+}
+
+const CEL_NAME: &str = "(v.o.?spec.?serviceAccountName.orValue('') != '' ? v.o.spec.serviceAccountName : \
+                    v.o.?spec.?serviceAccount.orValue(''))";
+
+fn cel_service_account(keys: Keys) -> Vec<Statement> {
+    let allowed = &keys.spec.service_account.allowed;
+    let name = format!("({CEL_NAME} == '' ? 'default' : {CEL_NAME})");
+    let alias = "v.o.?spec.?serviceAccount.orValue('')";
+    vec![
+        Statement::pod(
+            cel::not(&patterns::names(allowed, &name)),
+            "spec.serviceAccountName",
+            &format!("strings.quote({CEL_NAME})"),
+        ),
+        Statement::pod(
+            format!("!({alias} in ['', 'default']) && {alias} != {CEL_NAME}"),
+            "spec.serviceAccount",
+            &format!("strings.quote({alias})"),
+        ),
+    ]
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use super::{
     Group, Rule,
     helpers::VOLUMES,
     projected::{
-        AllowedTokens, Token, check_pod_certificate, is_added_by_api_server, is_api_volume, sources,
+        AllowedTokens, Token, cel_may_have, check_pod_certificate, is_added_by_api_server, is_api_volume,
+        sources,
     },
 };
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{List, Value},
     path::SPEC,
     pod::{Pod, each_container_mut, spec_mut},
@@ -40,6 +42,7 @@ pub(super) static TOKEN_VOLUMES: Rule = Rule {
     setting: "spec.serviceAccount.automountToken",
     fill: Some(fill_token_volumes),
     check: check_token_volumes,
+    cel: Some(cel_token_volumes),
 };
 
 const AUTOMOUNT: &str = "automountServiceAccountToken";
@@ -191,6 +194,79 @@ impl<'p> Accounts<'p> {
     fn position(&self, spec: &Spec) -> usize {
         self.iter().position(|known| ptr::eq(known, &raw const spec.service_account)).unwrap_or(0)
     }
+}
+
+fn cel_token_volumes(keys: Keys) -> Vec<Statement> {
+    let tokens = "d.?projected.?sources.orValue([]).filter(s, s.?serviceAccountToken.hasValue())";
+    // The Pod's own keys count, and those of each exception that a container has.
+    let held = keys.specs().enumerate().map(|(number, spec)| {
+        let may_have = cel_may_have(&spec.service_account);
+        let is_held = if number == 0 { "true".into() } else { format!("v.all.exists(c, c.x == {number})") };
+        (may_have, is_held)
+    });
+    let held: Vec<(String, String)> = held.collect();
+    let any_may = cel::any(held.iter().map(|(may, is_held)| cel::all([is_held.clone(), may.clone()])));
+    let signer = "s.podCertificate.?signerName";
+    let signers = &keys.spec.volumes.projected.pod_certificate_signers;
+    let is_allowed = cel::all([
+        format!("{signer}.hasValue()"),
+        patterns::names(signers, &format!("{signer}.orValue('')")),
+    ]);
+    let certificates = format!(
+        "d.?projected.?sources.orValue([]).exists(s, s.?podCertificate.hasValue() && {})",
+        cel::not(&is_allowed)
+    );
+    let mut checks = vec![
+        cel_automount(keys),
+        Statement::volume(
+            certificates,
+            ".projected",
+            "'a certificate of ' + d.projected.sources.filter(s, s.?podCertificate.hasValue())\
+             .map(s, s.podCertificate.?signerName.orValue('no signer')).join(', ')",
+        ),
+        Statement::volume(
+            format!("{tokens}.exists(s, {})", cel::not(&any_may)),
+            ".projected",
+            &format!(
+                "'a token for ' + {tokens}.map(s, strings.quote(s.serviceAccountToken.?audience.orValue('')) + ' of ' + \
+                 string(s.serviceAccountToken.?expirationSeconds.orValue(3600)) + ' s').join(', ')"
+            ),
+        ),
+    ];
+    if held.len() > 1 {
+        let own: Vec<String> = held.iter().map(|(may, _)| may.clone()).collect();
+        let own = cel::selected("c.x", &own);
+        let mounted = format!(
+            "v.vols.exists(d, d.name == m.name && {tokens}.exists(s, {any_may} && {}))",
+            cel::not(&own)
+        );
+        let has_token = format!("v.vols.exists(d, {tokens}.size() > 0)");
+        checks.push(Statement::container(
+            format!("{has_token} && c.o.?volumeMounts.orValue([]).exists(m, {mounted})"),
+            "volumeMounts",
+            &format!(
+                "'a mount of a volume with a token: ' + c.o.?volumeMounts.orValue([]).filter(m, {mounted})\
+                 .map(m, m.name).join(', ')"
+            ),
+        ));
+    }
+    checks
+}
+
+fn cel_automount(keys: Keys) -> Statement {
+    let closed: Vec<String> = keys
+        .specs()
+        .enumerate()
+        .filter(|(_, spec)| !spec.service_account.automount_token)
+        .map(
+            |(number, _)| {
+                if number == 0 { "true".into() } else { format!("v.all.exists(c, c.x == {number})") }
+            },
+        )
+        .collect();
+    let field = "v.o.?spec.?automountServiceAccountToken";
+    let condition = cel::all([cel::any(closed), format!("{field}.orValue(true) != false")]);
+    Statement::pod(condition, "spec.automountServiceAccountToken", &cel::shown_value(field))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Group, Rule};
 use crate::{
+    cel::{self, Keys, Statement},
     json::{Object, Value},
     path::{LazyPath, SPEC},
     pod::{Pod, spec_mut},
@@ -28,6 +29,7 @@ pub(super) static TOLERATIONS: Rule = Rule {
     setting: "spec.placement.allowedTolerations",
     fill: Some(fill_tolerations),
     check: check_tolerations,
+    cel: Some(cel_tolerations),
 };
 
 fn fill_tolerations<'a>(profile: &'a Profile, pod: &mut Value<'a>) -> usize {
@@ -182,6 +184,56 @@ fn covers(wanted: &Toleration, found: &Object) -> bool {
 
 fn effect<'o>(toleration: &'o Object) -> Option<&'o str> {
     toleration.str("effect").filter(|effect| !effect.is_empty())
+}
+
+const CEL_OPERATOR: &str = "(t.?operator.orValue('') == '' ? 'Equal' : t.operator)";
+
+fn cel_tolerations(keys: Keys) -> Vec<Statement> {
+    let placement = &keys.spec.placement;
+    let api_default = format!(
+        "({CEL_OPERATOR} == 'Exists' && ((t.?key.orValue('') in ['node.kubernetes.io/not-ready', \
+         'node.kubernetes.io/unreachable'] && t.?effect.orValue('') == 'NoExecute' && t.?tolerationSeconds.hasValue()) || \
+         (t.?key.orValue('') == 'node.kubernetes.io/memory-pressure' && t.?effect.orValue('') == 'NoSchedule' && \
+         !t.?tolerationSeconds.hasValue())))"
+    );
+    let all = placement.tolerations.iter().chain(&placement.allowed_tolerations).map(cel_covers);
+    let admitted = cel::any(std::iter::once(api_default).chain(all));
+    let found = format!(
+        "strings.quote([t.?key.orValue(''), {CEL_OPERATOR}, t.?value.orValue(''), t.?effect.orValue('')].join(' '))"
+    );
+    let foreign = Statement::toleration(cel::not(&admitted), &found);
+    let missing = placement.tolerations.iter().map(|wanted| {
+        let condition = format!("!v.o.?spec.?tolerations.orValue([]).exists(t, {})", cel_equals(wanted));
+        Statement::pod(condition, "spec.tolerations", &cel::text(&format!("without {}", wanted.key)))
+    });
+    std::iter::once(foreign).chain(missing).collect()
+}
+
+fn cel_covers(wanted: &Toleration) -> String {
+    let Toleration { key, operator, value, effect } = wanted;
+    cel::all([
+        format!("t.?key.orValue('') == {}", cel::text(key)),
+        match operator {
+            TolerationOperator::Exists => "true".into(),
+            TolerationOperator::Equal => {
+                format!("({CEL_OPERATOR} == 'Equal' && t.?value.orValue('') == {})", cel::text(value))
+            }
+        },
+        effect.map_or("true".into(), |effect| format!("t.?effect.orValue('') == '{}'", effect.as_str())),
+    ])
+}
+
+/// Returns the condition that the toleration `t` is the wanted one.
+pub(crate) fn cel_equals(wanted: &Toleration) -> String {
+    let Toleration { key, operator, value, effect } = wanted;
+    let effect = effect.map_or("", |effect| effect.as_str());
+    format!(
+        "(t.?key.orValue('') == {} && {CEL_OPERATOR} == '{}' && t.?value.orValue('') == {} && \
+         t.?effect.orValue('') == '{effect}' && !t.?tolerationSeconds.hasValue())",
+        cel::text(key),
+        operator.as_str(),
+        cel::text(value)
+    )
 }
 
 #[cfg(test)]

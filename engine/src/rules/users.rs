@@ -4,11 +4,12 @@ use std::{cell::LazyCell, fmt};
 
 use super::{
     Group, Rule,
-    inherited::{check_inherited, fill_inherited},
+    inherited::{cel_inherited, check_inherited, fill_inherited},
     injected::{is_filled_by_openshift, remedy},
-    root::RootFacts,
+    root::{RootFacts, cel_may_be_root},
 };
 use crate::{
+    cel::{self, Keys, Statement},
     json::Value,
     pod::{self, Pod},
     policy::{IdRange, Profile, Spec},
@@ -33,6 +34,7 @@ pub(super) static RUN_AS_USER: Rule = Rule {
     setting: "spec.security.runAsUser",
     fill: Some(fill_run_as_user),
     check: check_run_as_user,
+    cel: Some(cel_run_as_user),
 };
 
 const RUN_AS_USER_FIELD: &str = "runAsUser";
@@ -94,6 +96,21 @@ pub(super) fn id_remedy(range: IdRange) -> impl fmt::Display {
         write!(f, "set it to {range}")?;
         if range.default.is_some() { f.write_str(" or leave it out on create") } else { Ok(()) }
     })
+}
+
+pub(super) fn cel_in_range(range: IdRange, value: &str) -> String {
+    format!("({value} >= {} && {value} <= {})", range.min, range.max)
+}
+
+fn cel_run_as_user(keys: Keys) -> Vec<Statement> {
+    let fits = |spec: &Spec, value: &str| {
+        let (range, root) = (spec.security.run_as_user, cel_may_be_root(keys, spec));
+        let unset = if range.contains_all_but_root() { "true".into() } else { root.clone() };
+        let id = format!("{value}.orValue(-1)");
+        let set = cel::any([cel_in_range(range, &id), cel::all([format!("{id} == 0"), root])]);
+        format!("({value}.hasValue() ? {set} : {unset})")
+    };
+    cel_inherited(keys, "runAsUser", fits, cel::shown_value)
 }
 
 #[cfg(test)]

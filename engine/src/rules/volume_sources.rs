@@ -2,6 +2,7 @@
 
 use super::{helpers::amount, volume_types::OneOf};
 use crate::{
+    cel::{self, Statement, patterns},
     json::{Object, Value},
     path::LazyPath,
     pod::Quantity,
@@ -122,6 +123,53 @@ pub(super) fn check_csi(drivers: &[CsiDriver], source: &Object, path: &LazyPath,
         let remedy = "change this attribute (policy key volumes.csi)";
         out.report(path.key(key), show(Some(value)), wanted, remedy);
     }
+}
+
+pub(super) fn cel_ephemeral(bounds: &Ephemeral) -> Statement {
+    let template = "d.ephemeral.?volumeClaimTemplate";
+    let claim = "d.ephemeral.?volumeClaimTemplate.?spec";
+    let class = format!("{claim}.?storageClassName.orValue('')");
+    let modes = format!("{claim}.?accessModes.orValue([])");
+    let storage = |kind: &str| format!("{claim}.?resources.?{kind}[?'storage']");
+    let choosing = ["dataSource", "dataSourceRef", "selector", "volumeName", "volumeAttributesClassName"];
+    let (requests, limits) = (storage("requests"), storage("limits"));
+    let fits = [
+        format!("{claim}.hasValue()"),
+        format!("{template}.?metadata.?annotations.orValue({{}}).size() == 0"),
+        format!("!dyn({claim}.orValue({{}})).exists(f, f in {})", cel::list(choosing)),
+        patterns::names(&bounds.storage_classes, &class),
+        format!("({modes}.size() > 0 && {modes}.all(m, m in ['ReadWriteOnce', 'ReadWriteOncePod']))"),
+        format!("{claim}.?volumeMode.orValue('Filesystem') == 'Filesystem'"),
+        patterns::is_within(&requests, &bounds.max_size),
+        format!("(!{limits}.hasValue() || {})", patterns::is_within(&limits, &bounds.max_size)),
+    ];
+    let found = format!(
+        "'a claim of class ' + strings.quote({class}) + ', modes ' + {modes}.join(', ') + ', storage ' + \
+         {requests}.orValue('unset') + ', fields ' + dyn({claim}.orValue({{}})).map(f, f).join(', ')"
+    );
+    Statement::volume(
+        cel::all(["d.?ephemeral.hasValue()".into(), cel::not(&cel::all(fits))]),
+        ".ephemeral.volumeClaimTemplate",
+        &found,
+    )
+}
+
+pub(super) fn cel_csi(drivers: &[CsiDriver]) -> Statement {
+    let attributes = "d.csi.?volumeAttributes.orValue({})";
+    let fits = drivers.iter().map(|CsiDriver { driver, attributes: allowed }| {
+        let keys = allowed.iter().map(|(key, values)| {
+            let value = patterns::names(values, &format!("{attributes}[a]"));
+            cel::all([format!("a == {}", cel::text(key)), value])
+        });
+        let may_be = cel::any(keys);
+        format!("(d.csi.?driver.orValue('') == {} && {attributes}.all(a, {may_be}))", cel::text(driver))
+    });
+    let condition = cel::all(["d.?csi.hasValue()".into(), cel::not(&cel::any(fits))]);
+    let found = format!(
+        "'of driver ' + strings.quote(d.csi.?driver.orValue('')) + ' with ' + \
+         {attributes}.map(a, strings.quote(a) + '=' + strings.quote({attributes}[a])).join(', ')"
+    );
+    Statement::volume(condition, ".csi", &found)
 }
 
 #[cfg(test)]

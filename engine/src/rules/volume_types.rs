@@ -5,10 +5,11 @@ use std::fmt;
 use super::{
     Group, Rule,
     helpers::VOLUMES,
-    projected::check_projected,
-    volume_sources::{check_csi, check_ephemeral},
+    projected::{cel_projected, check_projected},
+    volume_sources::{cel_csi, cel_ephemeral, check_csi, check_ephemeral},
 };
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     path::LazyPath,
     pod::Pod,
@@ -37,6 +38,7 @@ pub(super) static VOLUME_TYPES: Rule = Rule {
     setting: "spec.volumes",
     fill: None,
     check: check_volume_types,
+    cel: Some(cel_volume_types),
 };
 
 /// An object without members, in place of a source of the wrong type, which `pod-schema` reports.
@@ -172,6 +174,57 @@ impl fmt::Display for OneOf<'_> {
             names => names.fmt(f),
         }
     }
+}
+
+fn cel_open_types(keys: Keys) -> Vec<&'static str> {
+    let volumes = &keys.spec.volumes;
+    let types = [
+        ("name", true),
+        ("emptyDir", true),
+        ("projected", true),
+        ("configMap", !volumes.config_map.names.is_empty()),
+        ("downwardAPI", volumes.downward_api),
+        ("image", volumes.image),
+        ("persistentVolumeClaim", !volumes.persistent_volume_claim.names.is_empty()),
+        ("ephemeral", !volumes.ephemeral.storage_classes.is_empty()),
+        ("csi", !volumes.csi.is_empty()),
+        ("secret", opens_secrets(keys.profile)),
+    ];
+    types.into_iter().filter(|(_, is_open)| *is_open).map(|(name, _)| name).collect()
+}
+
+fn cel_volume_types(keys: Keys) -> Vec<Statement> {
+    let open = cel_open_types(keys);
+    let types = cel::list(&open);
+    let mut checks = vec![Statement::volume(
+        format!("!dyn(d).all(f, f in {types})"),
+        "",
+        &format!("'a volume of the type ' + dyn(d).filter(f, !(f in {types})).join(', ')"),
+    )];
+    let volumes = &keys.spec.volumes;
+    let opens = |name: &str| open.contains(&name);
+    if opens("configMap") {
+        checks.push(cel_named("configMap", "name", &volumes.config_map.names));
+    }
+    if opens("persistentVolumeClaim") {
+        checks.push(cel_named("persistentVolumeClaim", "claimName", &volumes.persistent_volume_claim.names));
+    }
+    if opens("ephemeral") {
+        checks.push(cel_ephemeral(&volumes.ephemeral));
+    }
+    if opens("csi") {
+        checks.push(cel_csi(&volumes.csi));
+    }
+    checks.push(cel_projected(keys));
+    checks
+}
+
+fn cel_named(kind: &str, field: &str, names: &Names) -> Statement {
+    let name = format!("d.{kind}.?{field}");
+    let allowed =
+        cel::all([format!("{name}.hasValue()"), patterns::names(names, &format!("{name}.orValue('')"))]);
+    let condition = cel::all([format!("d.?{kind}.hasValue()"), cel::not(&allowed)]);
+    Statement::volume(condition, &format!(".{kind}.{field}"), &cel::shown(&name))
 }
 
 #[cfg(test)]

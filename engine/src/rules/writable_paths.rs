@@ -2,8 +2,9 @@
 
 use std::{cell::LazyCell, collections::HashMap};
 
-use super::{Group, Rule, filled_volumes::fill_volumes, volume_types::sources};
+use super::{Group, Rule, filled_volumes::fill_volumes, mounts::cel_of_mounts, volume_types::sources};
 use crate::{
+    cel::{self, Keys, Statement, patterns},
     json::{Object, Value},
     pod::{Container, Pod},
     policy::{PathPattern, Spec, is_safe_path, touches_system_path},
@@ -26,6 +27,7 @@ pub(super) static WRITABLE_PATHS: Rule = Rule {
     setting: "spec.volumes.writablePaths",
     fill: Some(fill_volumes),
     check: check_writable_paths,
+    cel: Some(cel_writable_paths),
 };
 
 /// The volume types that the kubelet mounts read-only, whatever a mount asks for.
@@ -171,6 +173,45 @@ fn origin(volume: &Object) -> ContentOrigin {
     };
     // A volume without a source is an emptyDir.
     sources(volume).map(|(kind, _)| of_type(kind)).max().unwrap_or(ContentOrigin::Pod)
+}
+
+fn cel_writable_paths(keys: Keys) -> Vec<Statement> {
+    let path = "m.?mountPath.orValue('')";
+    let normal = patterns::normalized(path);
+    let read_only_types = "['configMap', 'secret', 'downwardAPI', 'projected', 'image']";
+    let of_mount = "v.vols.exists(d, d.name == m.name";
+    // All sources of the volume are ones that the kubelet mounts read-only.
+    let is_read_only_volume =
+        format!("{of_mount} && dyn(d).size() > 1 && dyn(d).all(f, f == 'name' || f in {read_only_types}))");
+    let is_read_only = "m.?readOnly.orValue(false)";
+    let may_write = keys.of_container(|spec| patterns::may_mount_writable(spec, &normal));
+    let excepted = keys.profile.exceptions.len();
+    let over_programs = if excepted == 0 {
+        "false".into()
+    } else {
+        // Only where another container, or somebody else, can write what lies over the programs of an exception.
+        let is_shared = format!(
+            "{of_mount} && dyn(d).exists(f, f != 'name' && !(f in {read_only_types}) && !(f in ['emptyDir', 'ephemeral'])))"
+        );
+        let is_written = "v.all.exists(other, other.o.name != c.o.name && \
+                          other.o.?volumeMounts.orValue([]).exists(n, n.name == m.name && !n.?readOnly.orValue(false)))";
+        format!(
+            "(c.x > 0 && {} && (!{of_mount}) || {is_shared} || {is_written}))",
+            patterns::touches_system_path(&normal)
+        )
+    };
+    let denied = cel::any([
+        cel::not(&patterns::is_safe_path(path)),
+        cel::all(
+            [
+                cel::not(&may_write),
+                format!("!{is_read_only} || {over_programs}"),
+                cel::not(&is_read_only_volume),
+            ]
+            .map(|condition| format!("({condition})")),
+        ),
+    ]);
+    vec![cel_of_mounts(&denied, path)]
 }
 
 #[cfg(test)]

@@ -8,10 +8,13 @@
 
 use std::collections::BTreeSet;
 
-use sandgate_engine::rules::ALL;
+use sandgate_engine::{
+    policy::{PolicySet, Profile, Source},
+    rules::{ALL, Rule},
+};
 use serde_json::{Value, json};
 
-use super::removals::{Removal, at_its_own_cost, of_a_strict_policy, removals};
+use super::removals::{Removal, at_its_own_cost, open_pod, removals, taken_back};
 use crate::{
     examples::{complete_pod, plain_pod},
     hostile::{attempts, main, make_what_they_refer_to},
@@ -51,14 +54,21 @@ async fn a_webhook_that_has_the_last_word_is_caught_by_the_validating_one() {
 }
 
 #[tokio::test]
-async fn the_fills_of_a_strict_policy_cannot_be_undone_either() {
-    let settings = json!({
-        "lifecycle": {"terminationGracePeriodSeconds": {"max": 10}},
-        "placement": {"schedulerNames": ["sandbox-scheduler"]},
-        "security": {"hostUsers": false, "supplementalGroupsPolicy": "Strict"}
-    });
-    let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
-    test.each_is_denied_by_validate(&of_a_strict_policy(), plain_pod).await;
+async fn what_any_rule_fills_cannot_be_taken_back() {
+    for settings in [json!({}), strict()] {
+        let test = Test::new(Place::AfterSandgate, Reinvocation::IfNeeded, &settings).await;
+        let profile = profile(&settings);
+        let mut stray = Vec::new();
+        for rule in ALL.iter().filter(|rule| !NEVER_MISSED.contains(&rule.id)) {
+            let Some(edit) = taken_back(rule, &profile) else { continue };
+            let answer = test.attempt(edit, open_pod("hostile")).await;
+            if !is_denied(&answer, "validate.sandgate.dev", rule.id) && !test.is_denied_in_tree(&answer) {
+                stray.push(format!("{}: {answer:?}", rule.id));
+            }
+        }
+        assert!(stray.is_empty(), "{}", stray.join("\n"));
+        assert_eq!(test.sandbox.pods().await, Vec::<Value>::new());
+    }
 }
 
 #[tokio::test]
@@ -104,12 +114,34 @@ async fn what_a_webhook_does_to_an_update_is_validated_with_the_update() {
 /// The rules that fill for the Pod's convenience: a Pod without a writable folder or a variable violates nothing.
 const NEVER_MISSED: [&str; 2] = ["env", "writable-paths"];
 
+/// Settings under which the rules fill that have nothing to fill under the default policy.
+fn strict() -> Value {
+    json!({
+        "lifecycle": {"terminationGracePeriodSeconds": {"max": 10}},
+        "placement": {"schedulerNames": ["sandbox-scheduler"]},
+        "security": {"hostUsers": false, "supplementalGroupsPolicy": "Strict"}
+    })
+}
+
+/// Returns the keys that hold for every Pod under these settings.
+fn profile(settings: &Value) -> Profile {
+    let policy = json!({
+        "apiVersion": "sandgate.dev/v1beta1",
+        "kind": "SandboxPolicy",
+        "metadata": {"name": "strict"},
+        "spec": settings,
+    });
+    let source = Source { name: "policy.yaml".into(), text: policy.to_string() };
+    PolicySet::from_sources(&[source]).expect("a policy").policies()[0].base().clone()
+}
+
 #[test]
 fn every_rule_that_fills_is_undone_at_least_once() {
-    let fills = ALL.iter().filter(|rule| rule.fill.is_some()).map(|rule| rule.id);
-    let undone: BTreeSet<&str> =
-        removals().iter().chain(&of_a_strict_policy()).map(|(_, rule, _)| *rule).collect();
-    assert_eq!(undone, fills.filter(|id| !NEVER_MISSED.contains(id)).collect());
+    let profiles = [profile(&json!({})), profile(&strict())];
+    let fills = ALL.iter().filter(|rule| rule.fill.is_some() && !NEVER_MISSED.contains(&rule.id));
+    let is_undone = |rule: &Rule| profiles.iter().any(|profile| taken_back(rule, profile).is_some());
+    let forgotten: Vec<&str> = fills.filter(|rule| !is_undone(rule)).map(|rule| rule.id).collect();
+    assert!(forgotten.is_empty(), "no policy here makes these rules fill the open Pod: {forgotten:?}");
 }
 
 /// What becomes of a Pod in which another webhook raises an amount beyond its bound.
@@ -185,10 +217,11 @@ impl Test {
         assert_eq!(stored.len(), 1 + lowered);
     }
 
-    /// The API server's own plugins run once more before we are asked again, and know these two.
+    /// The API server's own plugins run once more before we are asked again, and know these three.
     fn is_denied_in_tree(&self, answer: &Result<Value, Denial>) -> bool {
         let known = [
             "a mirror pod may not reference service accounts",
+            "no service account specified for pod",
             "the integer value of priority (0) must not be provided",
         ];
         let is_known = |denial: &Denial| known.iter().any(|message| denial.message.contains(message));
@@ -196,7 +229,11 @@ impl Test {
     }
 
     /// Creates `pod` while the webhook makes this edit.
-    async fn attempt(&self, edit: fn(&mut Value), pod: Value) -> Result<Value, Denial> {
+    async fn attempt(
+        &self,
+        edit: impl Fn(&mut Value) + Send + Sync + 'static,
+        pod: Value,
+    ) -> Result<Value, Denial> {
         let before = self.injector.calls();
         self.injector.will(edit);
         let answer = self.sandbox.create(&pod).await;

@@ -1,8 +1,18 @@
 //! What another webhook can take away of all that is filled: one line an attempt.
 
+use std::collections::BTreeSet;
+
+use sandgate_engine::{
+    json,
+    policy::Profile,
+    rules::{ALL, Rule},
+};
 use serde_json::{Value, json};
 
-use crate::hostile::{list, main, merge};
+use crate::{
+    examples::plain_pod,
+    hostile::{list, main, merge},
+};
 
 /// What it is called, the rule that misses it, and what the webhook does to the pod.
 pub(super) type Removal = (&'static str, &'static str, fn(&mut Value));
@@ -11,7 +21,7 @@ pub(super) type Removal = (&'static str, &'static str, fn(&mut Value));
 pub(super) type Change = (&'static str, fn(&mut Value));
 
 /// Each leaves something open, or at a value that cannot be distinguished from open, so our webhook fills it if it is asked
-/// afterwards. Every fill of `src/rules` is undone here or in [`of_a_strict_policy`].
+/// afterwards. [`taken_back`] makes one more of each rule that fills.
 pub(super) fn removals() -> Vec<Removal> {
     [of_metadata_and_placement(), of_identity_and_lifecycle(), of_security(), of_volumes_and_resources()]
         .concat()
@@ -116,20 +126,6 @@ fn of_volumes_and_resources() -> Vec<Removal> {
     ]
 }
 
-/// Fills that the default policy has no need of.
-pub(super) fn of_a_strict_policy() -> Vec<Removal> {
-    vec![
-        ("the API's grace period", "grace-period", |pod| {
-            pod["spec"]["terminationGracePeriodSeconds"] = json!(30);
-        }),
-        ("the API's scheduler", "scheduler", |pod| pod["spec"]["schedulerName"] = json!("default-scheduler")),
-        ("hostUsers removed", "host-users", |pod| remove(&mut pod["spec"], "hostUsers")),
-        ("supplementalGroupsPolicy removed", "supplemental-groups", |pod| {
-            remove_security(pod, "supplementalGroupsPolicy");
-        }),
-    ]
-}
-
 /// What takes something from the pod that it is free to do without: it stays sandboxed.
 pub(super) fn at_its_own_cost() -> Vec<Change> {
     vec![
@@ -146,6 +142,63 @@ pub(super) fn at_its_own_cost() -> Vec<Change> {
         ("a shorter deadline", |pod| pod["spec"]["activeDeadlineSeconds"] = json!(60)),
         ("a term that matches no node", |pod| list(node_selector(pod), "nodeSelectorTerms").push(json!({}))),
     ]
+}
+
+/// A Pod of which every rule that fills has something to fill.
+pub(super) fn open_pod(name: &str) -> Value {
+    let mut pod = plain_pod(name);
+    add_folder(&mut pod, &json!({}));
+    pod
+}
+
+/// Returns the change that takes back what `rule` fills into [`open_pod`] under these keys; none if it fills nothing.
+pub(super) fn taken_back(
+    rule: &Rule,
+    profile: &Profile,
+) -> Option<impl Fn(&mut Value) + Send + Sync + 'static> {
+    let filled = filled_by(profile, |_| true);
+    let without = filled_by(profile, |other| other != rule);
+    (filled != without).then_some(move |pod: &mut Value| {
+        // Without its old alias: the API server would take the account from there.
+        remove(&mut pod["spec"], "serviceAccount");
+        take_back(pod, &filled, &without);
+    })
+}
+
+fn filled_by(profile: &Profile, is_wanted: impl Fn(&Rule) -> bool) -> Value {
+    let text = open_pod("filled").to_string();
+    let mut pod = json::pod_from_str(&text).expect("a Pod");
+    for fill in ALL.iter().filter(|rule| is_wanted(rule)).filter_map(|rule| rule.fill) {
+        fill(profile, &mut pod);
+    }
+    serde_json::to_value(&pod).expect("a Pod is JSON")
+}
+
+/// Gives `value` what `without` has wherever `filled` has something else.
+fn take_back(value: &mut Value, filled: &Value, without: &Value) {
+    match (value, filled, without) {
+        (Value::Object(value), Value::Object(filled), Value::Object(without)) => {
+            let keys: BTreeSet<&String> = filled.keys().chain(without.keys()).collect();
+            for key in keys.into_iter().filter(|key| filled.get(*key) != without.get(*key)) {
+                match (value.get_mut(key), filled.get(key), without.get(key)) {
+                    (_, _, None) => drop(value.remove(key)),
+                    (Some(value), Some(filled), Some(without)) => take_back(value, filled, without),
+                    (_, _, Some(without)) => drop(value.insert(key.clone(), without.clone())),
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(filled), Value::Array(without))
+            if filled.len() == without.len() && items.len() >= filled.len() =>
+        {
+            let pairs = filled.iter().zip(without);
+            items
+                .iter_mut()
+                .zip(pairs)
+                .for_each(|(item, (filled, without))| take_back(item, filled, without));
+        }
+        (value, filled, without) if filled != without => *value = without.clone(),
+        _ => {}
+    }
 }
 
 fn remove(object: &mut Value, key: &str) {

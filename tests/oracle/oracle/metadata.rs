@@ -1,11 +1,69 @@
 //! Labels and annotations.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::PodSpec;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Faults, Subject, must, word};
-use crate::patterns::is_one_of;
+use super::{Faults, Section, Subject, must, word};
+use crate::{
+    patterns::is_one_of,
+    rule_cases::{RuleCase, rule_case},
+};
 
-pub(super) fn check(subject: &Subject, faults: &mut Faults) {
+/// The keys, the property and its cases.
+pub(super) const SECTION: Section = Section {
+    defaults: DEFAULTS,
+    drawn: DRAWN,
+    check,
+    cases: rule_cases,
+    cases_under_policies: CASES_UNDER_POLICIES,
+};
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Labels {
+    pub(crate) required: BTreeMap<String, String>,
+    pub(crate) forbidden: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Annotations {
+    pub(crate) allowed: Vec<String>,
+    pub(crate) forbidden: Vec<String>,
+}
+
+/// The default of each key, as the documentation of the policy file has it.
+const DEFAULTS: &str = r#"
+labels: {required: {app: workflow-runner}, forbidden: []}
+annotations:
+  allowed: []
+  forbidden:
+  - io.katacontainers.*
+  - io.kubernetes.cri-o.*
+  - "*.crio.io"
+  - "*.crio.io/*"
+  - "*.nri.io/*"
+  - "*.nri.containerd.io/*"
+  - cdi.k8s.io/*
+  - k8s.v1.cni.cncf.io/*
+  - v1.multus-cni.io/*
+  - cni.projectcalico.org/*
+  - k8s.ovn.org/*
+  - ovn.kubernetes.io/*
+  - "*.resources.beta.kubernetes.io/*"
+  - iam.amazonaws.com/*
+"#;
+
+/// The values of each key that generated policies draw from.
+const DRAWN: &str = r#"
+labels.required: [{}, {app: workflow-runner}, {tier: batch}, {sandgate.dev/sandbox: "true"}]
+labels.forbidden: [[], [role], ["team/*"], [tier, "x*"]]
+annotations.allowed: [[], ["*"], [iam.amazonaws.com/*], [dev.gvisor.empty-dir.workspace.force-shared], ["dev.gvisor.empty-dir.work*.force-shared"]]
+annotations.forbidden: [[], [example.com/note], [iam.amazonaws.com/*, "*.crio.io"]]
+"#;
+
+fn check(subject: &Subject, faults: &mut Faults) {
     let keys = subject.keys;
     let labels = subject.pod.metadata.labels.clone().unwrap_or_default();
     for (key, value) in &keys.labels.required {
@@ -73,3 +131,107 @@ fn names_sharing(allowed: &[String], key: &str) -> bool {
         allowed.iter().filter(|pattern| pattern.starts_with("dev.gvisor.empty-dir.")).cloned().collect();
     is_one_of(&meant, key)
 }
+
+fn rule_cases() -> Vec<RuleCase> {
+    vec![
+        rule_case(
+            "pod-schema",
+            vec![
+                ("spec/newField", vec![json!(true), json!({})]),
+                ("spec/Containers", vec![json!([])]),
+                ("C/stdin", vec![json!("true"), json!(1)]),
+                ("C/command", vec![json!("sh"), json!([null])]),
+                ("spec/hostAliases", vec![json!("x"), json!([null])]),
+                ("spec/containers/*/ports", vec![json!([{"containerPort": 80.5}])]),
+                ("spec/containers/*/livenessProbe", vec![json!({"periodSeconds": u64::MAX})]),
+                ("spec/priority", vec![json!(i64::MAX.unsigned_abs() + 1)]),
+                ("metadata/annotations/example.com~1note", vec![json!(1), json!([])]),
+                ("metadata/finalizers", vec![json!([1])]),
+                ("spec/schedulingGroup", vec![json!({"podGroupName": "g"})]),
+            ],
+            vec![
+                ("spec/newField", vec![json!(null)]),
+                ("spec/priority", vec![json!(i32::MAX)]),
+                ("status", vec![json!({"phase": "Pending"})]),
+                ("C/ports", vec![json!([{"containerPort": 65_535, "name": "http", "protocol": "SCTP"}])]),
+                ("metadata/managedFields", vec![json!([])]),
+            ],
+        ),
+        rule_case(
+            "labels",
+            vec![(
+                "metadata/labels/app",
+                vec![json!("Workflow-runner"), json!(""), json!("w\u{43e}rkflow-runner")],
+            )],
+            vec![
+                ("metadata/labels/App", vec![json!("other")]),
+                ("metadata/labels/app", vec![json!("workflow-runner"), json!("!remove")]),
+            ],
+        ),
+        rule_case(
+            "mirror-pod",
+            vec![("metadata/annotations/kubernetes.io~1config.mirror", vec![json!("x"), json!("")])],
+            vec![
+                ("metadata/annotations/kubernetes.io~1config.source", vec![json!("file")]),
+                ("metadata/annotations/kubernetes.io~1config.mirrors", vec![json!("x")]),
+                ("metadata/annotations/Kubernetes.io~1config.mirror", vec![json!("x")]),
+            ],
+        ),
+        rule_case(
+            "gvisor-annotations",
+            vec![
+                ("metadata/annotations/dev.gvisor.host-uds", vec![json!("all"), json!("")]),
+                (
+                    "metadata/annotations/dev.gvisor.spec.mount.workspace.type",
+                    vec![json!("Tmpfs"), json!("Bind")],
+                ),
+                ("metadata/annotations/dev.gvisor.spec.mount.workspace.options", vec![json!("rw,rshared")]),
+                ("metadata/annotations/dev.gvisor.spec.mount.workspace.source", vec![json!("/etc")]),
+                ("metadata/annotations/dev.gvisor.spec.mount.nothere.type", vec![json!("bind")]),
+            ],
+            vec![
+                (
+                    "metadata/annotations/dev.gvisor.spec.mount.workspace.type",
+                    vec![json!("bind"), json!("tmpfs")],
+                ),
+                (
+                    "metadata/annotations/dev.gvisor.spec.mount.tmp.share",
+                    vec![json!("pod"), json!("container")],
+                ),
+                ("metadata/annotations/dev.gvisor.spec.mount.tmp.options", vec![json!("ro,rprivate")]),
+                ("metadata/annotations/dev.gvisor", vec![json!("x")]),
+                ("metadata/annotations/x.dev.gvisor.host-uds", vec![json!("all")]),
+            ],
+        ),
+    ]
+}
+
+/// Cases under policies that open or close something.
+const CASES_UNDER_POLICIES: &str = r#"
+- rule: labels
+  spec: {labels: {forbidden: [role, "team/*"]}}
+  violating:
+    metadata/labels/role: [x, ""]
+    metadata/labels/team~1a: ["1"]
+  boundary:
+    metadata/labels/roles: [x]
+    metadata/labels/team.example.com~1a: ["1"]
+- rule: annotations
+  spec: {annotations: {allowed: [iam.amazonaws.com/role]}}
+  violating:
+    metadata/annotations/iam.amazonaws.com~1external-id: [x]
+    metadata/annotations/devices.crio.io: [x]
+    metadata/annotations/io.katacontainers.config.hypervisor.path: [x, ""]
+  boundary:
+    metadata/annotations/iam.amazonaws.com~1role: [x]
+    metadata/annotations/example.com~1note: [x]
+- rule: gvisor-annotations
+  spec: {annotations: {allowed: [dev.gvisor.empty-dir.workspace.force-shared]}}
+  violating:
+    metadata/annotations/dev.gvisor.empty-dir.nothere.force-shared: ["true"]
+    metadata/annotations/dev.gvisor.empty-dir.workspace.force-shared: ["yes"]
+    metadata/annotations/dev.gvisor.empty-dir.workspace.source: [/etc]
+    metadata/annotations/dev.gvisor.host-uds: [all]
+  boundary:
+    metadata/annotations/dev.gvisor.empty-dir.workspace.force-shared: ["true"]
+"#;

@@ -3,25 +3,55 @@
 //! It shares no code with the engine, so that it shares none of its blind spots. It checks a Pod as it would be
 //! stored, and knows nothing of filling.
 
-mod isolation;
-mod lifecycle;
-mod metadata;
-mod placement;
-mod resources;
-mod secrets;
-mod security;
-mod tokens;
-mod volumes;
+pub(crate) mod images;
+pub(crate) mod isolation;
+pub(crate) mod lifecycle;
+pub(crate) mod metadata;
+pub(crate) mod placement;
+pub(crate) mod resources;
+pub(crate) mod secrets;
+pub(crate) mod security;
+pub(crate) mod tokens;
+pub(crate) mod volumes;
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 
 use crate::{
-    patterns::{is_image, is_pinned},
     policy::{Creator, DEFAULT, Keys, Policy, Profile},
     quantity::Nanos,
+    rule_cases::RuleCase,
 };
 
 pub(crate) type Faults = Vec<String>;
+
+/// What the oracle has of one subject: the keys of a policy, the property that they state, and its cases.
+pub(crate) struct Section {
+    /// The default of each key, a YAML mapping.
+    pub(crate) defaults: &'static str,
+    /// The values that generated policies draw from, a YAML mapping by key. The tables of Pods have what these values
+    /// open and just not.
+    pub(crate) drawn: &'static str,
+    /// Adds everything that is wrong with a Pod.
+    check: fn(&Subject, &mut Faults),
+    /// The cases of the default policy.
+    pub(crate) cases: fn() -> Vec<RuleCase>,
+    /// Cases of other policies, a YAML list of [`crate::rule_cases::Written`].
+    pub(crate) cases_under_policies: &'static str,
+}
+
+/// Every subject.
+pub(crate) const SECTIONS: [Section; 10] = [
+    metadata::SECTION,
+    placement::SECTION,
+    lifecycle::SECTION,
+    security::SECTION,
+    isolation::SECTION,
+    tokens::SECTION,
+    volumes::SECTION,
+    secrets::SECTION,
+    resources::SECTION,
+    images::SECTION,
+];
 
 /// Returns everything that is wrong with `pod` under the default policy.
 pub(crate) fn faults(pod: &Pod) -> Faults {
@@ -40,16 +70,7 @@ pub(crate) fn faults_of_profile(profile: &Profile, pod: &Pod) -> Faults {
     let spec = pod.spec.as_ref().unwrap_or(&none);
     let containers = every_container(profile, spec);
     let subject = Subject { pod, spec, keys: &profile.keys, containers: &containers };
-    metadata::check(&subject, &mut faults);
-    placement::check(&subject, &mut faults);
-    lifecycle::check(&subject, &mut faults);
-    security::check(&subject, &mut faults);
-    isolation::check(&subject, &mut faults);
-    tokens::check(&subject, &mut faults);
-    volumes::check(&subject, &mut faults);
-    secrets::check(&subject, &mut faults);
-    resources::check(&subject, &mut faults);
-    check_images(&subject, &mut faults);
+    SECTIONS.iter().for_each(|section| (section.check)(&subject, &mut faults));
     faults
 }
 
@@ -149,22 +170,6 @@ fn every_container<'k>(profile: &'k Profile, spec: &PodSpec) -> Vec<Placed<'k>> 
 /// The two types have the same fields but for the target's name.
 fn as_container(container: &EphemeralContainer) -> Container {
     serde_json::to_value(container).and_then(serde_json::from_value).unwrap()
-}
-
-/// The images of containers and of volumes are all code of the sandbox.
-fn check_images(subject: &Subject, faults: &mut Faults) {
-    let images = &subject.keys.images;
-    let comes_from_there = |image: &str| images.allowed.iter().any(|pattern| is_image(pattern, image));
-    for placed in subject.containers {
-        let image = word(placed.container.image.as_ref());
-        placed.must(comes_from_there(image), "image", faults);
-        placed.must(!images.require_digest || is_pinned(image), "digest", faults);
-    }
-    for source in subject.spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref()) {
-        let image = word(source.reference.as_ref());
-        must(comes_from_there(image), "image of a volume", faults);
-        must(!images.require_digest || is_pinned(image), "digest of a volume's image", faults);
-    }
 }
 
 /// Above zero and not above `most`.

@@ -1,5 +1,7 @@
 //! What a Pod may use up: of each container, and as a whole.
 
+use serde::Deserialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -7,15 +9,73 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{Faults, Kind, Placed, Subject, is_within, must, word};
-use crate::{patterns::is_one_of, policy::Amount, quantity::Nanos};
+use super::{Faults, Kind, Placed, Section, Subject, is_within, must, word};
+use crate::{
+    patterns::is_one_of,
+    policy::Amount,
+    quantity::Nanos,
+    rule_cases::{RuleCase, hardened, rule_case},
+};
+
+/// The keys, the property and its cases.
+pub(super) const SECTION: Section = Section {
+    defaults: DEFAULTS,
+    drawn: DRAWN,
+    check,
+    cases: rule_cases,
+    cases_under_policies: CASES_UNDER_POLICIES,
+};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Resources {
+    pub(crate) container: Limits,
+    pub(crate) pod: Limits,
+    pub(crate) extended: BTreeMap<String, Extended>,
+    pub(crate) resource_claim_templates: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Limits {
+    pub(crate) limits: BTreeMap<String, Amount>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Extended {
+    pub(crate) max: u32,
+    pub(crate) runtime_classes: Vec<String>,
+}
+
+/// The default of each key, as the documentation of the policy file has it.
+const DEFAULTS: &str = r#"
+resources:
+  container: {requests: {cpu: 500m, memory: 1Gi, ephemeral-storage: 1Gi}, limits: {cpu: "2", memory: 4Gi, ephemeral-storage: 10Gi}}
+  pod: {requests: {cpu: 500m, memory: 1Gi}, limits: {cpu: "2", memory: 4Gi, ephemeral-storage: 10Gi}}
+  fillAt: container
+  extended: {}
+  resourceClaimTemplates: []
+"#;
+
+/// The values of each key that generated policies draw from.
+const DRAWN: &str = r#"
+resources.container: [{limits: {cpu: "1", memory: 2Gi, ephemeral-storage: 5Gi}}, {requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 64Mi}}]
+resources.pod: [{limits: {cpu: "8", memory: 33Gi, ephemeral-storage: 20Gi}}, {limits: {cpu: "4", memory: 8Gi}}, {requests: {cpu: "1", memory: 2Gi}}]
+resources:
+- {container: {limits: {cpu: "8", memory: 32Gi}, requests: {cpu: 100m}}, pod: {limits: {cpu: "8", memory: 33Gi, ephemeral-storage: 20Gi}}}
+resources.fillAt: [pod, container]
+resources.extended:
+- {nvidia.com/gpu: {max: 1, runtimeClasses: [gvisor]}}
+- {nvidia.com/gpu: {max: 2, runtimeClasses: [gvisor-gpu]}, example.com/fpga: {max: 1, runtimeClasses: [gvisor]}}
+resources.resourceClaimTemplates: [[single-gpu], ["*"]]
+"#;
 
 type Amounts = BTreeMap<String, Quantity>;
 
 /// The resources that every container has.
 const COMMON: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
-pub(super) fn check(subject: &Subject, faults: &mut Faults) {
+fn check(subject: &Subject, faults: &mut Faults) {
     let resources = &subject.keys.resources;
     for placed in subject.containers {
         let own = placed.container.resources.clone().unwrap_or_default();
@@ -131,3 +191,137 @@ fn check_claims(subject: &Subject, faults: &mut Faults) {
     let points = of_pod.chain(of_containers).next().is_some();
     must(!points || !templates.is_empty(), "claim", faults);
 }
+
+fn rule_cases() -> Vec<RuleCase> {
+    let container = |cpu: &str, memory: &str| {
+        let limits = json!({"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"});
+        let requests = json!({"cpu": "1m", "memory": "1Mi", "ephemeral-storage": "1Mi"});
+        json!({
+            "name": "second", "image": "registry.example.com/runner:1", "securityContext": hardened(),
+            "resources": {"limits": limits, "requests": requests},
+        })
+    };
+    let halves = |cpu: &str, memory: &str| {
+        let (mut first, second) = (container(cpu, memory), container("1", "2Gi"));
+        first["name"] = json!("main");
+        json!([first, second])
+    };
+    let init = |cpu: &str, memory: &str| {
+        let mut init = container(cpu, memory);
+        init["name"] = json!("init");
+        init
+    };
+    vec![
+        rule_case(
+            "resource-kinds",
+            vec![
+                ("C/resources/limits/nvidia.com~1gpu", vec![json!("1"), json!("0")]),
+                ("C/resources/requests/hugepages-2Mi", vec![json!("2Mi")]),
+                ("spec/resources/limits/hugepages-2Mi", vec![json!("2Mi")]),
+                ("C/resources/limits/CPU", vec![json!("1")]),
+            ],
+            vec![
+                (
+                    "spec/resources",
+                    vec![json!({"limits": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "10Gi"}})],
+                ),
+                ("C/resources/limits/nvidia.com~1gpu", vec![json!(null)]),
+            ],
+        ),
+        rule_case(
+            "resource-claims",
+            vec![
+                ("spec/resourceClaims", vec![json!([{"name": "gpu", "resourceClaimName": "x"}])]),
+                ("C/resources/claims", vec![json!([{"name": "gpu"}])]),
+                ("spec/resources/claims", vec![json!([{"name": "gpu"}])]),
+            ],
+            vec![("spec/resourceClaims", vec![json!([])]), ("C/resources/claims", vec![json!([])])],
+        ),
+        rule_case(
+            "resource-limits",
+            vec![
+                (
+                    "spec/containers/*/resources/limits/cpu",
+                    vec![json!("0"), json!("-1"), json!("1K"), json!("")],
+                ),
+                ("spec/containers/*/resources/limits/memory", vec![json!("0"), json!("\u{ff11}")]),
+                (
+                    "spec/containers/*/resources/requests/cpu",
+                    vec![json!("2001m"), json!("2.0000000001"), json!("-1m")],
+                ),
+                (
+                    "spec/containers/*/resources/requests/ephemeral-storage",
+                    vec![json!("10737418241"), json!("1E")],
+                ),
+            ],
+            vec![
+                (
+                    "spec/containers/*/resources/limits/cpu",
+                    vec![json!("2"), json!("2000m"), json!(2), json!("2e0"), json!("!remove")],
+                ),
+                ("spec/containers/*/resources/limits/memory", vec![json!("4294967296"), json!("4096Mi")]),
+                (
+                    "spec/containers/*/resources/limits/ephemeral-storage",
+                    vec![json!("10Gi"), json!("10737418240")],
+                ),
+                ("spec/containers/*/resources/requests/cpu", vec![json!("2"), json!("0"), json!("1n")]),
+            ],
+        ),
+        rule_case(
+            "pod-budget",
+            vec![
+                ("spec/containers", vec![halves("1001m", "2Gi"), halves("1", "2147483649")]),
+                (
+                    "spec/resources",
+                    vec![
+                        json!({"limits": {"cpu": "64"}}),
+                        json!({"requests": {"memory": "4294967297"}}),
+                        json!({"limits": {"cpu": "0"}}),
+                    ],
+                ),
+            ],
+            vec![
+                ("spec/containers", vec![halves("1", "2Gi"), halves("1000m", "2147483648")]),
+                ("spec/overhead", vec![json!({"cpu": "0"}), json!({"cpu": "1m"}), json!({"memory": "1Ti"})]),
+                (
+                    "spec/resources",
+                    vec![json!({"limits": {"cpu": "2"}}), json!({"requests": {"memory": "4Gi"}})],
+                ),
+                ("spec/initContainers+", vec![init("2", "4Gi")]),
+            ],
+        ),
+    ]
+}
+
+/// Cases under policies that open or close something.
+const CASES_UNDER_POLICIES: &str = r#"
+- rule: resource-kinds
+  spec: {resources: {extended: {nvidia.com/gpu: {max: 2, runtimeClasses: [gvisor]}}}}
+  violating:
+    spec/containers/*/resources/limits/nvidia.com~1gpu: ["3", "-1"]
+    spec/containers/*/resources/limits/amd.com~1gpu: ["1"]
+    spec/containers/*/resources/limits/hugepages-2Mi: [2Mi]
+  boundary:
+    spec/containers/*/resources/limits/nvidia.com~1gpu: ["1", "2"]
+- rule: resource-kinds
+  spec: {runtimeClass: {allowed: [gvisor, gvisor-gpu]}, resources: {extended: {nvidia.com/gpu: {max: 2, runtimeClasses: [gvisor-gpu]}}}}
+  violating:
+    spec/containers/*/resources/limits/nvidia.com~1gpu: ["1"]
+  boundary:
+    spec/runtimeClassName: [gvisor-gpu]
+- rule: resource-claims
+  spec: {resources: {resourceClaimTemplates: ["single-*"]}}
+  violating:
+    spec/resourceClaims: [[{name: gpu, resourceClaimName: theirs}], [{name: gpu, resourceClaimTemplateName: all}], [{name: gpu}]]
+  boundary:
+    spec/resourceClaims: [[{name: gpu, resourceClaimTemplateName: single-gpu}]]
+- rule: resource-limits
+  spec: {resources: {container: {limits: {cpu: "1", memory: 1Gi, ephemeral-storage: 1Gi}}}}
+  base:
+    /spec/containers/0/resources: {limits: {cpu: "1", memory: 1Gi, ephemeral-storage: 1Gi}, requests: {cpu: "1", memory: 1Gi, ephemeral-storage: 1Gi}}
+  violating:
+    spec/containers/*/resources/limits/cpu: ["1001m"]
+    spec/containers/*/resources/limits/memory: [1025Mi]
+  boundary:
+    spec/containers/*/resources/limits/cpu: ["1", "1000m"]
+"#;

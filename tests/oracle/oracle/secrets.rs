@@ -1,11 +1,45 @@
 //! The Secrets that containers reach, by name.
 
 use k8s_openapi::api::core::v1::Volume;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Faults, Placed, Subject, must, word};
-use crate::{patterns::is_one_of, policy::Keys};
+use super::{Faults, Placed, Section, Subject, must, word};
+use crate::{
+    patterns::is_one_of,
+    policy::Keys,
+    rule_cases::{RuleCase, rule_case},
+};
 
-pub(super) fn check(subject: &Subject, faults: &mut Faults) {
+/// The keys, the property and its cases.
+pub(super) const SECTION: Section = Section {
+    defaults: DEFAULTS,
+    drawn: DRAWN,
+    check,
+    cases: rule_cases,
+    cases_under_policies: CASES_UNDER_POLICIES,
+};
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Secrets {
+    pub(crate) environment: Vec<String>,
+    pub(crate) volumes: Vec<String>,
+}
+
+/// The default of each key, as the documentation of the policy file has it.
+const DEFAULTS: &str = r#"
+secrets: {environment: ["*"], volumes: []}
+env: {}
+"#;
+
+/// The values of each key that generated policies draw from.
+const DRAWN: &str = r#"
+secrets.environment: [[], [s], ["s*", t], ["*"]]
+secrets.volumes: [[s], ["*"], ["app-*", t]]
+env: [{HOME: /tmp}, {HOME: /tmp, LANG: C}, {A: filled}]
+"#;
+
+fn check(subject: &Subject, faults: &mut Faults) {
     for placed in subject.containers {
         check_environment(placed, faults);
     }
@@ -42,3 +76,50 @@ fn secrets_of(volume: &Volume) -> Vec<String> {
     let of_driver = volume.csi.iter().filter_map(|csi| csi.node_publish_secret_ref.as_ref());
     whole.chain(projected).chain(of_driver.map(|secret| secret.name.clone())).collect()
 }
+
+fn rule_cases() -> Vec<RuleCase> {
+    vec![rule_case(
+        "file-key-ref",
+        vec![(
+            "C/env",
+            vec![
+                json!([{"name": "F", "valueFrom": {"fileKeyRef": {"volumeName": "tmp", "path": "p", "key": "k"}}}]),
+                json!([{"name": "A", "value": "x"}, {"name": "F", "valueFrom": {"fileKeyRef": {}}}]),
+            ],
+        )],
+        vec![(
+            "C/env",
+            vec![
+                json!([{"name": "F", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]),
+                json!([{"name": "F", "valueFrom": {"fileKeyRef": null}}]),
+            ],
+        )],
+    )]
+}
+
+/// Cases under policies that open or close something.
+const CASES_UNDER_POLICIES: &str = r#"
+- rule: secrets
+  spec: {secrets: {environment: [s, "t-*"], volumes: [s, t]}}
+  violating:
+    C/env: [[{name: S, valueFrom: {secretKeyRef: {name: u, key: k}}}], [{name: S, valueFrom: {secretKeyRef: {name: S, key: k}}}], [{name: S, valueFrom: {secretKeyRef: {name: "", key: k}}}]]
+    C/envFrom: [[{prefix: P_}, {secretRef: {name: u}}], [{secretRef: {name: "s "}}]]
+    spec/volumes+: [{name: extra, secret: {secretName: u}}, {name: extra, secret: {}}, {name: extra, projected: {sources: [{secret: {name: u}}]}}]
+  boundary:
+    C/env: [[{name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}], [{name: S, valueFrom: {secretKeyRef: {name: t-1, key: k}}}], [{name: M, valueFrom: {configMapKeyRef: {name: u, key: k}}}]]
+    C/envFrom: [[{secretRef: {name: t-}}], [{configMapRef: {name: u}}]]
+    spec/volumes+: [{name: extra, secret: {secretName: s}}, {name: extra, projected: {sources: [{secret: {name: t}}]}}]
+- rule: secrets
+  spec: {secrets: {environment: []}}
+  violating:
+    C/env: [[{name: S, valueFrom: {secretKeyRef: {name: s, key: k}}}]]
+    C/envFrom: [[{secretRef: {name: s}}]]
+  boundary:
+    C/envFrom: [[{configMapRef: {name: s}}]]
+- rule: secrets
+  spec: {volumes: {csi: [{driver: csi.example.com}]}, secrets: {volumes: [s]}}
+  violating:
+    spec/volumes+: [{name: extra, csi: {driver: csi.example.com, nodePublishSecretRef: {name: u}}}]
+  boundary:
+    spec/volumes+: [{name: extra, csi: {driver: csi.example.com, nodePublishSecretRef: {name: s}}}]
+"#;

@@ -3,17 +3,66 @@
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, DownwardAPIProjection, ServiceAccountTokenProjection, Volume, VolumeProjection,
 };
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Faults, Subject, must, word};
+use super::{Faults, Section, Subject, must, word};
 use crate::{
     patterns::{has_form, is_one_of},
-    policy::{Keys, Token},
+    policy::Keys,
+    rule_cases::{RuleCase, rule_case},
 };
+
+/// The keys, the property and its cases.
+pub(super) const SECTION: Section = Section {
+    defaults: DEFAULTS,
+    drawn: DRAWN,
+    check,
+    cases: rule_cases,
+    cases_under_policies: CASES_UNDER_POLICIES,
+};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceAccount {
+    pub(crate) default: Option<String>,
+    pub(crate) allowed: Vec<String>,
+    pub(crate) automount_token: bool,
+    pub(crate) tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Token {
+    pub(crate) audience: String,
+    #[serde(default = "an_hour")]
+    pub(crate) max_expiration_seconds: i64,
+}
+
+fn an_hour() -> i64 {
+    3600
+}
+
+/// The default of each key, as the documentation of the policy file has it.
+const DEFAULTS: &str = r#"
+serviceAccount: {default: workflow-runner, allowed: [workflow-runner], automountToken: false, tokens: []}
+"#;
+
+/// The values of each key that generated policies draw from.
+const DRAWN: &str = r#"
+serviceAccount.default: [null, workflow-runner, agent-a]
+serviceAccount.allowed: [[workflow-runner], [workflow-runner, "agent-*"], ["*"], [default, workflow-runner, agent-a], [admin, agent-a, workflow-runner]]
+serviceAccount.automountToken: [true, false]
+serviceAccount.tokens:
+- [{audience: sts.amazonaws.com, maxExpirationSeconds: 86400}]
+- [{audience: istio-ca, maxExpirationSeconds: 43200}, {audience: sts.amazonaws.com}]
+- [{audience: "spiffe://td/ns/*/dapr-sentry", maxExpirationSeconds: 7200}]
+"#;
 
 /// The lifetime of the token that the API server mounts, in seconds.
 const API_TOKEN_SECONDS: i64 = 3607;
 
-pub(super) fn check(subject: &Subject, faults: &mut Faults) {
+fn check(subject: &Subject, faults: &mut Faults) {
     let (spec, keys) = (subject.spec, subject.keys);
     let name = match word(spec.service_account_name.as_ref()) {
         "" => "default",
@@ -132,3 +181,48 @@ fn is_namespace(fields: &DownwardAPIProjection) -> bool {
         && items[0].resource_field_ref.is_none()
         && items[0].field_ref.as_ref().is_some_and(|field| field.field_path == "metadata.namespace")
 }
+
+fn rule_cases() -> Vec<RuleCase> {
+    vec![
+        rule_case(
+            "service-account",
+            vec![
+                (
+                    "spec/serviceAccountName",
+                    vec![json!("admin"), json!("Workflow-runner"), json!("default ")],
+                ),
+                ("spec/serviceAccount", vec![json!("admin")]),
+            ],
+            vec![
+                ("spec/serviceAccountName", vec![json!("default"), json!(""), json!("!remove")]),
+                ("spec/serviceAccount", vec![json!("workflow-runner"), json!("default"), json!("")]),
+            ],
+        ),
+        rule_case(
+            "token-volumes",
+            vec![("spec/automountServiceAccountToken", vec![json!(true), json!(null)])],
+            vec![
+                ("spec/automountServiceAccountToken", vec![json!(false), json!("!remove")]),
+                ("spec/volumes+", vec![crate::edits::token_volume()]),
+            ],
+        ),
+    ]
+}
+
+/// Cases under policies that open or close something.
+const CASES_UNDER_POLICIES: &str = r#"
+- rule: token-volumes
+  spec: {serviceAccount: {tokens: [{audience: sts.amazonaws.com, maxExpirationSeconds: 86400}]}}
+  violating:
+    spec/volumes+: [{name: extra, projected: {sources: [{serviceAccountToken: {path: token}}]}}, {name: extra, projected: {sources: [{serviceAccountToken: {audience: sts.amazonaws.com, expirationSeconds: 86401, path: token}}]}}, {name: extra, projected: {sources: [{serviceAccountToken: {audience: sts.amazonaws.com.evil, path: token}}]}}]
+    spec/automountServiceAccountToken: [true]
+  boundary:
+    spec/volumes+: [{name: extra, projected: {sources: [{serviceAccountToken: {audience: sts.amazonaws.com, expirationSeconds: 86400, path: token}}]}}]
+- rule: service-account
+  spec: {serviceAccount: {default: null, allowed: ["agent-*"]}}
+  base: {/spec/serviceAccountName: agent-a}
+  violating:
+    spec/serviceAccountName: [admin, "!remove", default, agent/x]
+  boundary:
+    spec/serviceAccountName: [agent-, agent-b]
+"#;

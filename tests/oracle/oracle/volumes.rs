@@ -1,17 +1,132 @@
 //! What volumes hold, and where containers write.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     CSIVolumeSource, EmptyDirVolumeSource, EphemeralVolumeSource, Volume, VolumeMount, VolumeProjection,
 };
-use serde_json::Value as Json;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
-use super::{Faults, Placed, Subject, is_within, must, tokens::is_api_volume, word};
+use super::{Faults, Placed, Section, Subject, is_within, must, tokens::is_api_volume, word};
 use crate::{
     patterns::{covers, is_of_the_system, is_one_of, parts},
-    policy::{Keys, Volumes},
+    policy::Amount,
+    policy::Keys,
+    rule_cases::{RuleCase, rule_case},
 };
 
-pub(super) fn check(subject: &Subject, faults: &mut Faults) {
+/// The keys, the property and its cases.
+pub(super) const SECTION: Section = Section {
+    defaults: DEFAULTS,
+    drawn: DRAWN,
+    check,
+    cases: rule_cases,
+    cases_under_policies: CASES_UNDER_POLICIES,
+};
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Volumes {
+    pub(crate) filled: Vec<FilledVolume>,
+    pub(crate) writable_paths: Vec<String>,
+    pub(crate) termination_message_paths: Vec<String>,
+    pub(crate) empty_dir: EmptyDir,
+    pub(crate) config_map: Named,
+    #[serde(rename = "downwardAPI")]
+    pub(crate) downward_api: bool,
+    pub(crate) image: bool,
+    pub(crate) persistent_volume_claim: Named,
+    pub(crate) ephemeral: Ephemeral,
+    pub(crate) csi: Vec<Csi>,
+    pub(crate) projected: Projected,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FilledVolume {
+    pub(crate) mount_path: String,
+    #[serde(default)]
+    pub(crate) shared: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EmptyDir {
+    pub(crate) max_size: Amount,
+    pub(crate) max_memory: Amount,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ephemeral {
+    pub(crate) storage_classes: Vec<String>,
+    pub(crate) max_size: Amount,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Csi {
+    pub(crate) driver: String,
+    #[serde(default)]
+    pub(crate) attributes: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Projected {
+    pub(crate) cluster_trust_bundles: Vec<String>,
+    pub(crate) pod_certificate_signers: Vec<String>,
+}
+
+/// The default of each key, as the documentation of the policy file has it.
+const DEFAULTS: &str = r#"
+volumes:
+  filled:
+  - {name: workspace, mountPath: /workspace, sizeLimit: 10Gi, shared: false}
+  - {name: tmp, mountPath: /tmp, sizeLimit: 1Gi, shared: false}
+  writablePaths: []
+  terminationMessagePaths: []
+  emptyDir: {maxSize: 10Gi, maxMemory: 1Gi}
+  configMap: {names: []}
+  downwardAPI: false
+  image: false
+  persistentVolumeClaim: {names: []}
+  ephemeral: {storageClasses: [], maxSize: 10Gi}
+  csi: []
+  projected: {clusterTrustBundles: [], podCertificateSigners: []}
+"#;
+
+/// The values of each key that generated policies draw from.
+const DRAWN: &str = r#"
+volumes.filled:
+- []
+- [{name: tmp, mountPath: /tmp, sizeLimit: 1Gi}]
+- [{name: shared, mountPath: /shared, sizeLimit: 2Gi, shared: true}, {name: workspace, mountPath: /workspace, sizeLimit: 1Gi}]
+- [{name: cache, mountPath: /cache/deep, sizeLimit: 64Mi}, {name: tmp, mountPath: /tmp, sizeLimit: 1Gi, shared: true}]
+volumes.writablePaths: [["*"], [/data], [/var/run/argo, /argo], ["/scripts-*", "/home/*"], [/dev/shm, /etc/istio/proxy], [/var/run/secrets/workload-spiffe-uds]]
+volumes.terminationMessagePaths: [[/tekton/termination], [/tmp/end, /dev/shm]]
+volumes.emptyDir: [{maxMemory: 64Mi}, {maxSize: 20Gi, maxMemory: 4Gi}]
+volumes:
+- {emptyDir: {maxSize: 1Gi}, filled: [{name: tmp, mountPath: /tmp, sizeLimit: 1Gi}]}
+volumes.configMap.names: [["*"], [c], ["istio-ca-*", kube-root-ca.crt]]
+volumes.downwardAPI: [true]
+volumes.image: [true]
+volumes.persistentVolumeClaim.names: [["*"], ["pvc-*"], [data]]
+volumes.ephemeral: [{storageClasses: [standard]}, {storageClasses: ["*"], maxSize: 1Gi}, {storageClasses: ["fast-*", standard], maxSize: 100Gi}]
+volumes.csi:
+- [{driver: secrets-store.csi.k8s.io, attributes: {secretProviderClass: ["app-*"]}}]
+- [{driver: csi.spiffe.io}, {driver: nfs.csi.k8s.io, attributes: {server: [nfs.example.com], share: ["*"]}}]
+volumes.projected:
+- {clusterTrustBundles: ["*"]}
+- {clusterTrustBundles: [bundle, example.com/signer], podCertificateSigners: [example.com/signer]}
+"#;
+
+fn check(subject: &Subject, faults: &mut Faults) {
     for volume in subject.spec.volumes.iter().flatten() {
         check_types(subject, volume, faults);
     }
@@ -151,3 +266,180 @@ fn may_write(keys: &Keys, path: &[&str]) -> bool {
         || volumes.writable_paths.iter().any(|entry| covers(entry, path))
         || (!keys.security.read_only_root_filesystem && covers("*", path))
 }
+
+fn rule_cases() -> Vec<RuleCase> {
+    [of_volumes(), of_mounts()].into_iter().flatten().collect()
+}
+
+fn of_volumes() -> Vec<RuleCase> {
+    let named = |name: &str, size: &str| json!({"name": name, "emptyDir": {"sizeLimit": size}});
+    let in_memory =
+        |size: &str| json!({"name": "memory", "emptyDir": {"sizeLimit": size, "medium": "Memory"}});
+    let volume = |kind: &str, source: Json| json!({"name": "extra", kind: source});
+    vec![
+        rule_case(
+            "volume-types",
+            vec![(
+                "spec/volumes+",
+                vec![
+                    volume("hostPath", json!({"path": "/"})),
+                    volume("secret", json!({"secretName": "s"})),
+                    volume("configMap", json!({"name": "c"})),
+                    volume("persistentVolumeClaim", json!({"claimName": "c"})),
+                    volume("csi", json!({"driver": "x"})),
+                    volume("image", json!({"reference": "x"})),
+                    volume("nfs", json!({})),
+                    json!({"name": "extra", "emptyDir": {"sizeLimit": "1Gi"}, "hostPath": {"path": "/"}}),
+                ],
+            )],
+            vec![(
+                "spec/volumes+",
+                vec![json!({"name": "extra"}), json!({"name": "extra", "emptyDir": {}, "hostPath": null})],
+            )],
+        ),
+        rule_case(
+            "empty-dir",
+            vec![
+                (
+                    "spec/volumes+",
+                    vec![
+                        named("cache", "10737418241"),
+                        named("cache", "10.0000000001Gi"),
+                        named("cache", "0"),
+                        named("cache", "-1"),
+                        named("cache", "1E"),
+                        in_memory("4294967297"),
+                        json!({"name": "huge", "emptyDir": {"sizeLimit": "1Gi", "medium": "HugePages-2Mi"}}),
+                    ],
+                ),
+                ("spec/volumes/*/emptyDir/sizeLimit", vec![json!("11Gi"), json!("0Ki")]),
+            ],
+            vec![
+                (
+                    "spec/volumes+",
+                    vec![
+                        named("cache", "10Gi"),
+                        named("cache", "10737418240"),
+                        named("cache", "1n"),
+                        in_memory("1Gi"),
+                        in_memory("1073741824"),
+                    ],
+                ),
+                ("spec/volumes/*/emptyDir/sizeLimit", vec![json!("1Gi"), json!("1"), json!("!remove")]),
+            ],
+        ),
+    ]
+}
+
+fn of_mounts() -> Vec<RuleCase> {
+    let mount = |path: &str| json!({"name": "tmp", "mountPath": path});
+    let with = |key: &str, value: &str| json!({"name": "tmp", "mountPath": "/tmp/x", key: value});
+    vec![
+        rule_case(
+            "writable-paths",
+            vec![(
+                "C/volumeMounts+",
+                vec![
+                    mount("/"),
+                    mount("/etc"),
+                    mount("/workspaces"),
+                    mount("//workspace/../etc"),
+                    mount("/tmp/.."),
+                    mount("workspace/x"),
+                    mount("/Tmp/x"),
+                    json!({"name": "tmp", "mountPath": "/data/../x", "readOnly": true}),
+                ],
+            )],
+            vec![(
+                "C/volumeMounts+",
+                vec![
+                    mount("/tmp/x"),
+                    mount("/workspace/x/"),
+                    mount("//tmp/./y"),
+                    mount("/tmp/..x"),
+                    json!({"name": "tmp", "mountPath": "/data", "readOnly": true}),
+                ],
+            )],
+        ),
+        rule_case(
+            "sub-paths",
+            vec![(
+                "C/volumeMounts+",
+                vec![
+                    with("subPath", "../x"),
+                    with("subPath", "a/.."),
+                    with("subPath", "/etc"),
+                    with("subPathExpr", "$(A)/../x"),
+                    with("subPathExpr", "/$(A)"),
+                ],
+            )],
+            vec![(
+                "C/volumeMounts+",
+                vec![
+                    with("subPath", "a..b"),
+                    with("subPath", "..."),
+                    with("subPath", ""),
+                    with("subPathExpr", "$(A)/b"),
+                ],
+            )],
+        ),
+        rule_case(
+            "mount-propagation",
+            vec![(
+                "C/volumeMounts+",
+                vec![with("mountPropagation", "Bidirectional"), with("mountPropagation", "none")],
+            )],
+            vec![(
+                "C/volumeMounts+",
+                vec![with("mountPropagation", "HostToContainer"), with("mountPropagation", "None")],
+            )],
+        ),
+    ]
+}
+
+/// Cases under policies that open or close something.
+const CASES_UNDER_POLICIES: &str = r#"
+- rule: volume-types
+  spec: {volumes: {configMap: {names: [c, "app-*"]}, downwardAPI: true, persistentVolumeClaim: {names: ["pvc-*"]}}}
+  violating:
+    spec/volumes+: [{name: extra, hostPath: {path: /}}, {name: extra, configMap: {name: d}}, {name: extra, configMap: {}}, {name: extra, persistentVolumeClaim: {claimName: payroll}}, {name: extra, image: {reference: x}}, {name: extra, secret: {secretName: s}}, {name: extra, nfs: {server: x, path: /}}]
+  boundary:
+    spec/volumes+: [{name: extra, configMap: {name: c}}, {name: extra, configMap: {name: app-}}, {name: extra, downwardAPI: {}}, {name: extra, persistentVolumeClaim: {claimName: pvc-1}}, {name: extra, projected: {sources: [{configMap: {name: c}}, {downwardAPI: {}}]}}]
+- rule: volume-types
+  spec: {volumes: {ephemeral: {storageClasses: [standard], maxSize: 2Gi}}}
+  violating:
+    spec/volumes+:
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], storageClassName: standard, resources: {requests: {storage: 2049Mi}}}}}}
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteMany], storageClassName: standard, resources: {requests: {storage: 1Gi}}}}}}
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], storageClassName: standard, volumeName: theirs, resources: {requests: {storage: 1Gi}}}}}}
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], storageClassName: standard, resources: {requests: {storage: 1Gi}}, dataSource: {kind: PersistentVolumeClaim, name: payroll}}}}}
+  boundary:
+    spec/volumes+:
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], storageClassName: standard, resources: {requests: {storage: 2Gi}}}}}}
+    - {name: extra, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOncePod], storageClassName: standard, volumeMode: Filesystem, resources: {requests: {storage: 1}}}}}}
+- rule: volume-types
+  spec: {volumes: {csi: [{driver: nfs.csi.k8s.io, attributes: {server: [nfs.example.com], share: ["/a/*"]}}]}}
+  violating:
+    spec/volumes+: [{name: extra, csi: {driver: smb.csi.k8s.io}}, {name: extra, csi: {driver: nfs.csi.k8s.io, volumeAttributes: {server: 10.0.0.1}}}, {name: extra, csi: {driver: nfs.csi.k8s.io, volumeAttributes: {mountOptions: x}}}, {name: extra, csi: {driver: nfs.csi.k8s.io, volumeAttributes: {share: /a/b/c}}}]
+  boundary:
+    spec/volumes+: [{name: extra, csi: {driver: nfs.csi.k8s.io}}, {name: extra, csi: {driver: nfs.csi.k8s.io, volumeAttributes: {server: nfs.example.com, share: /a/b}}}]
+- rule: writable-paths
+  spec: {volumes: {writablePaths: [/var/run/argo, "/scripts-*", /etc/istio/proxy]}}
+  violating:
+    C/volumeMounts+: [{name: tmp, mountPath: /var/run}, {name: tmp, mountPath: /var/run/argo-evil}, {name: tmp, mountPath: /scripts-1/../etc}, {name: tmp, mountPath: /etc/istio}, {name: tmp, mountPath: /etc/istio/proxy2}, {name: tmp, mountPath: /var/run/secrets}]
+  boundary:
+    C/volumeMounts+: [{name: tmp, mountPath: /var/run/argo}, {name: tmp, mountPath: //var/run/./argo/x}, {name: tmp, mountPath: /scripts-1/x}, {name: tmp, mountPath: /etc/istio/proxy/x}]
+- rule: writable-paths
+  spec: {volumes: {writablePaths: ["*"]}}
+  violating:
+    C/volumeMounts+: [{name: tmp, mountPath: /}, {name: tmp, mountPath: /etc/x}, {name: tmp, mountPath: /var}, {name: tmp, mountPath: /usr/local}, {name: tmp, mountPath: /dev/shm}, {name: tmp, mountPath: /proc}]
+  boundary:
+    C/volumeMounts+: [{name: tmp, mountPath: /opt}, {name: tmp, mountPath: /var/lib/x}, {name: tmp, mountPath: /home}]
+- rule: empty-dir
+  spec: {volumes: {emptyDir: {maxSize: 10Gi, maxMemory: 64Mi}}}
+  violating:
+    spec/volumes+: [{name: extra, emptyDir: {medium: Memory, sizeLimit: 65Mi}}, {name: extra, emptyDir: {sizeLimit: 11Gi}}, {name: extra, emptyDir: {sizeLimit: 0}}]
+  boundary:
+    spec/volumes+: [{name: extra, emptyDir: {medium: Memory, sizeLimit: 64Mi}}, {name: extra, emptyDir: {medium: Memory}}, {name: extra}]
+"#;

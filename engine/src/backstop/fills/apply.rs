@@ -2,8 +2,9 @@
 //!
 //! Only what is unset is named, so nothing that a person wrote is overwritten.
 
-use super::{super::cel, resources};
+use super::resources;
 use crate::{
+    cel,
     policy::{FilledVolume, Policy, RestartPolicyValue, Spec},
     review::{HASH_ANNOTATION, POLICY_ANNOTATION},
 };

@@ -1,10 +1,14 @@
 //! JSON patches for what is taken out, and for the atomic lists of a Pod. Values are maps, never typed objects.
 
-use super::super::{
+use crate::{
     cel,
-    rules::{accounts::IS_API_VOLUME, placement},
+    policy::{Amount, NodeRequirement, Spec, Toleration},
+    rules::{
+        placement::{CEL_IS_EMPTY_TERM, cel_demands},
+        projected::CEL_IS_API_VOLUME,
+        tolerations::cel_equals,
+    },
 };
-use crate::policy::{Amount, NodeRequirement, Spec, Toleration};
 
 /// Takes out the volume with the token that the API server adds, and its mounts; `None` if Pods may have it. The last item
 /// goes first, so that the positions of the others stay.
@@ -12,7 +16,7 @@ pub(super) fn without_token(spec: &Spec) -> Option<String> {
     if spec.service_account.automount_token {
         return None;
     }
-    let is_token = format!("(d.name.startsWith('kube-api-access-') && {IS_API_VOLUME})");
+    let is_token = format!("(d.name.startsWith('kube-api-access-') && {CEL_IS_API_VOLUME})");
     let tokens = format!("variables.volumes.filter(d, {is_token}).map(d, d.name)");
     let of_containers = ["containers", "initContainers"].map(|list| {
         format!(
@@ -42,7 +46,7 @@ pub(super) fn toleration(wanted: &Toleration) -> String {
          [JSONPatch{{op: 'add', path: '/spec/tolerations', value: [{entry}]}}] : \
          object.spec.tolerations.exists(t, {}) ? [] : \
          [JSONPatch{{op: 'add', path: '/spec/tolerations/-', value: {entry}}}]",
-        placement::equals(wanted)
+        cel_equals(wanted)
     )
 }
 
@@ -69,8 +73,8 @@ pub(super) fn requirement(wanted: &NodeRequirement) -> String {
         add("affinity", &format!("{{'nodeAffinity': {{'{REQUIRED}': {required}}}}}")),
         add("affinity/nodeAffinity", &format!("{{'{REQUIRED}': {required}}}")),
         add(&format!("affinity/nodeAffinity/{REQUIRED}"), &required),
-        placement::IS_EMPTY_TERM,
-        placement::demands(wanted),
+        CEL_IS_EMPTY_TERM,
+        cel_demands(wanted),
     )
 }
 

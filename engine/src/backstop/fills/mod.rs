@@ -11,12 +11,13 @@ mod resources;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Refusal, Settings, cel,
+    Refusal, Settings,
     objects::{metadata, resource_rule},
     scope::{Scope, scopes},
     view,
 };
 use crate::{
+    cel,
     policy::{Fill, FillAt, Mode, OnExcess, Policy, PolicySet, Spec},
     rules::bounds::{BOUNDED_LISTS, MAX_CONTAINERS, MAX_VOLUMES},
 };

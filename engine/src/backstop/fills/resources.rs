@@ -3,8 +3,10 @@
 //! A container that requests more than an equal share takes it from what the others share. The engine repeats that until it
 //! ends; CEL has no loop, so here it is done twice, and what does not fit then is denied by the budget.
 
-use super::super::cel;
-use crate::policy::{Resource, Resources};
+use crate::{
+    cel,
+    policy::{Resource, Resources},
+};
 
 /// Returns the entries of a map of amounts of the container `c`: what was computed for it, where it lacks one.
 pub(super) fn entries(kind: &str) -> String {

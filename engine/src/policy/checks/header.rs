@@ -6,7 +6,7 @@ use super::{
         document::Level,
         load::{Loaded, Problem},
         pattern::Pattern,
-        rule_levels::{FLOOR_RULES, RULE_IDS},
+        rule_levels::FLOOR_RULES,
         select::{LabelOperator, LabelSelector},
     },
     Problems, is_dns_label, is_label_key, is_label_value,
@@ -18,7 +18,7 @@ pub(super) const EVERYBODY: [&str; 4] =
 /// The longest text that ends a denial, in bytes.
 const MAX_HELP_BYTES: usize = 500;
 
-pub(super) fn check(policy: &Policy, findings: &mut Problems) {
+pub(super) fn check(policy: &Policy, rules: &[&str], findings: &mut Problems) {
     let header = &policy.header;
     for (index, namespace) in header.namespaces.iter().enumerate() {
         check_namespace(namespace, index, findings);
@@ -38,7 +38,7 @@ pub(super) fn check(policy: &Policy, findings: &mut Problems) {
     }
     for (rule, level) in &header.rules {
         let path = format!("rules.{rule}");
-        if !RULE_IDS.contains(&rule.as_str()) {
+        if !rules.contains(&rule.as_str()) {
             findings.add(path, format!("{rule:?} is no rule: see `sandgate explain` for the rules"));
         } else if *level != Level::Enforce && FLOOR_RULES.contains(&rule.as_str()) {
             let problem = format!(

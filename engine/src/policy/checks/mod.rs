@@ -34,11 +34,11 @@ impl Problems {
     }
 }
 
-/// Returns what is wrong with a policy by itself.
-pub(super) fn errors(loaded: &Loaded) -> Vec<Problem> {
+/// Returns what is wrong with a policy by itself. `rules` are the ids of all rules.
+pub(super) fn errors(loaded: &Loaded, rules: &[&str]) -> Vec<Problem> {
     let Loaded { policy, tree, .. } = loaded;
     let mut findings = Problems::default();
-    header::check(policy, &mut findings);
+    header::check(policy, rules, &mut findings);
     match_keys::check(policy, &mut findings);
     let mut problems: Vec<Problem> = findings.located(tree, "spec.").collect();
     each_spec(loaded, |_, spec, exception, tree, prefix| {

@@ -1,14 +1,16 @@
 //! What one rule denies, stated in CEL: a condition, and the text of a violation where the condition holds.
 //!
-//! The same [`Check`] gives the boolean that a Pod without violations is asked for, and the list of texts that is only
+//! The same [`Statement`] gives the boolean that a Pod without violations is asked for, and the list of texts that is only
 //! made of a Pod with violations.
 
-use super::cel;
-use crate::policy::{Profile, Spec};
+use crate::{
+    cel,
+    policy::{Profile, Spec},
+};
 
 /// The things that a check is for, each with the variable that stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
+pub(crate) enum Over {
     /// The Pod as a whole.
     Pod,
     /// Each container `c`: `c.o` is the object, `c.k` the kind, `c.x` the number of its exception or 0.
@@ -24,11 +26,11 @@ pub(super) enum Over {
 }
 
 impl Over {
-    pub(super) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Pod, Self::Annotations, Self::Labels, Self::Tolerations, Self::Volumes, Self::Containers];
 
     /// Returns the variable and the list of the view `v`; `None` for the Pod.
-    pub(super) fn list(self) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn list(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Pod => None,
             Self::Containers => Some(("c", "v.all")),
@@ -42,39 +44,39 @@ impl Over {
 
 /// One property that must not hold.
 #[derive(Debug, Clone)]
-pub(super) struct Check {
-    pub(super) over: Over,
+pub(crate) struct Statement {
+    pub(crate) over: Over,
     /// The condition of a violation.
-    pub(super) condition: String,
+    pub(crate) condition: String,
     /// The path of the field and what was found there, a CEL string. Equal texts are one violation for an update.
     text: String,
     /// True if labels and annotations alone decide, so that a Binding is checked too.
-    pub(super) of_metadata: bool,
+    pub(crate) of_metadata: bool,
 }
 
-impl Check {
+impl Statement {
     fn new(over: Over, condition: String, path: &str, found: &str) -> Self {
         Self { over, condition, text: format!("{path} + ' is ' + {found}"), of_metadata: false }
     }
 
     /// Denies a Pod for which `condition` holds; `found` is a CEL string.
-    pub(super) fn pod(condition: String, path: &str, found: &str) -> Self {
+    pub(crate) fn pod(condition: String, path: &str, found: &str) -> Self {
         Self::new(Over::Pod, condition, &cel::text(path), found)
     }
 
     /// Denies a container `c` for which `condition` holds; `field` is its field.
-    pub(super) fn container(condition: String, field: &str, found: &str) -> Self {
+    pub(crate) fn container(condition: String, field: &str, found: &str) -> Self {
         Self::new(Over::Containers, condition, &format!("{AT} + {}", cel::text(&format!(".{field}"))), found)
     }
 
     /// Denies a volume `d` for which `condition` holds; `field` is its field.
-    pub(super) fn volume(condition: String, field: &str, found: &str) -> Self {
+    pub(crate) fn volume(condition: String, field: &str, found: &str) -> Self {
         let path = format!("'spec.volumes[' + d.name + ']' + {}", cel::text(field));
         Self::new(Over::Volumes, condition, &path, found)
     }
 
     /// Denies an annotation `k` for which `condition` holds.
-    pub(super) fn annotation(condition: String) -> Self {
+    pub(crate) fn annotation(condition: String) -> Self {
         let check = Self::new(
             Over::Annotations,
             condition,
@@ -85,24 +87,24 @@ impl Check {
     }
 
     /// Denies a label `k` for which `condition` holds.
-    pub(super) fn label(condition: String) -> Self {
+    pub(crate) fn label(condition: String) -> Self {
         let check =
             Self::new(Over::Labels, condition, "'metadata.labels[' + k + ']'", "strings.quote(v.labels[k])");
         Self { of_metadata: true, ..check }
     }
 
     /// Denies a toleration `t` for which `condition` holds.
-    pub(super) fn toleration(condition: String, found: &str) -> Self {
+    pub(crate) fn toleration(condition: String, found: &str) -> Self {
         Self::new(Over::Tolerations, condition, "'spec.tolerations'", found)
     }
 
     /// Marks a check of the Pod that only looks at labels and annotations.
-    pub(super) fn of_metadata(self) -> Self {
+    pub(crate) fn of_metadata(self) -> Self {
         Self { of_metadata: true, ..self }
     }
 
     /// Returns the CEL list of the texts of the violations in the view `v`.
-    pub(super) fn texts(&self, rule: &str) -> String {
+    pub(crate) fn texts(&self, rule: &str) -> String {
         let Self { over, condition, text, .. } = self;
         let text = format!("{} + {text}", cel::text(&format!("{rule}: ")));
         match over.list() {
@@ -120,30 +122,30 @@ const AT: &str = "(c.k == 'app' ? 'spec.containers[' : c.k == 'ephemeral' ? 'spe
 
 /// The keys of one profile.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys<'p> {
-    pub(super) profile: &'p Profile,
-    pub(super) spec: &'p Spec,
+pub(crate) struct Keys<'p> {
+    pub(crate) profile: &'p Profile,
+    pub(crate) spec: &'p Spec,
 }
 
 impl<'p> Keys<'p> {
-    pub(super) fn of(profile: &'p Profile) -> Self {
+    pub(crate) fn of(profile: &'p Profile) -> Self {
         Self { profile, spec: &profile.spec }
     }
 
     /// Returns the keys of the Pod and of each exception, in the order of their numbers.
-    pub(super) fn specs(self) -> impl Iterator<Item = &'p Spec> {
+    pub(crate) fn specs(self) -> impl Iterator<Item = &'p Spec> {
         std::iter::once(self.spec).chain(self.profile.exceptions.iter().map(|exception| &exception.spec))
     }
 
     /// Returns what `expression` gives for the keys of the container `c`.
-    pub(super) fn of_container(self, expression: impl Fn(&'p Spec) -> String) -> String {
+    pub(crate) fn of_container(self, expression: impl Fn(&'p Spec) -> String) -> String {
         let all: Vec<String> = self.specs().map(expression).collect();
         selected("c.x", &all)
     }
 }
 
 /// Returns the expression of `all` whose number `selector` is. Expressions that are the same are written once.
-pub(super) fn selected(selector: &str, all: &[String]) -> String {
+pub(crate) fn selected(selector: &str, all: &[String]) -> String {
     let mut different: Vec<(&String, Vec<usize>)> = Vec::new();
     for (number, expression) in all.iter().enumerate() {
         match different.iter_mut().find(|(known, _)| *known == expression) {

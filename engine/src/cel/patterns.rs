@@ -1,10 +1,12 @@
 //! The patterns of a policy as conditions on a CEL value: names, paths and images.
 
-use super::cel;
-use crate::policy::{ExactPath, ImagePattern, ImagePatterns, Names, PathPattern, SYSTEM_PATHS, Spec};
+use crate::{
+    cel,
+    policy::{Amount, ExactPath, ImagePattern, ImagePatterns, Names, PathPattern, SYSTEM_PATHS, Spec},
+};
 
 /// Returns the condition that a pattern of the list stands for the string `value`.
-pub(super) fn names(names: &Names, value: &str) -> String {
+pub(crate) fn names(names: &Names, value: &str) -> String {
     if names.allows_anything() {
         return "true".into();
     }
@@ -17,7 +19,7 @@ pub(super) fn names(names: &Names, value: &str) -> String {
 }
 
 /// Returns the condition that one of the globs stands for the string `value`.
-pub(super) fn globs_match<'g>(globs: impl Iterator<Item = &'g str>, value: &str) -> String {
+pub(crate) fn globs_match<'g>(globs: impl Iterator<Item = &'g str>, value: &str) -> String {
     let alternatives: Vec<String> = globs.map(|glob| glob_regex(glob, "[^/]*")).collect();
     match alternatives.as_slice() {
         [] => "false".into(),
@@ -32,18 +34,18 @@ fn glob_regex(glob: &str, star: &str) -> String {
 }
 
 /// Returns a path without empty and `.` segments, with one slash at its end; the root is `//`.
-pub(super) fn normalized(path: &str) -> String {
+pub(crate) fn normalized(path: &str) -> String {
     format!("('/' + {path}.split('/').filter(s, s != '' && s != '.').join('/') + '/')")
 }
 
 /// Returns the condition that a path is absolute and without `..` and control characters.
-pub(super) fn is_safe_path(path: &str) -> String {
+pub(crate) fn is_safe_path(path: &str) -> String {
     format!("({path}.startsWith('/') && !('..' in {path}.split('/')) && !{path}.matches('\\\\p{{Cc}}'))")
 }
 
 /// Returns the condition that a [`normalized`] path is a system path or lies above or below one. A path with `*` counts
 /// as one.
-pub(super) fn touches_system_path(normal: &str) -> String {
+pub(crate) fn touches_system_path(normal: &str) -> String {
     let systems = cel::list(SYSTEM_PATHS.iter().skip(1).map(|system| format!("{system}/")));
     format!(
         "({normal} == '//' || {normal}.contains('*') || \
@@ -52,7 +54,7 @@ pub(super) fn touches_system_path(normal: &str) -> String {
 }
 
 /// Returns the condition that a volume of the Pod's own may be mounted writable at a [`normalized`] path.
-pub(super) fn may_mount_writable(spec: &Spec, normal: &str) -> String {
+pub(crate) fn may_mount_writable(spec: &Spec, normal: &str) -> String {
     let filled =
         spec.volumes.filled.iter().map(|volume| below(ExactPath::as_str(&volume.mount_path), normal));
     let patterns = spec.volumes.writable_paths.iter().map(|pattern| covers(pattern, normal));
@@ -83,6 +85,15 @@ fn below(folder: &str, normal: &str) -> String {
     format!("{normal}.startsWith({})", cel::text(&format!("{folder}/")))
 }
 
+/// Returns the condition that an optional quantity is set, more than zero and at most `max`.
+pub(crate) fn is_within(quantity: &str, max: &Amount) -> String {
+    format!(
+        "({quantity}.hasValue() && quantity({quantity}.value()).isGreaterThan(quantity('0')) && \
+         !quantity({quantity}.value()).isGreaterThan(quantity({})))",
+        cel::text(&max.text)
+    )
+}
+
 const COMPONENT: &str = "[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?";
 const TAG: &str = "[A-Za-z0-9._-]{1,128}";
 const DIGEST: &str = "[A-Za-z0-9+._-]*:[A-Za-z0-9:+._-]*";
@@ -90,20 +101,20 @@ const DIGEST: &str = "[A-Za-z0-9+._-]*:[A-Za-z0-9:+._-]*";
 const DOCKER_HUB: &str = r"(?:docker\.io|index\.docker\.io|registry-1\.docker\.io)/";
 
 /// Returns the condition that the string `value` is a valid image reference.
-pub(super) fn is_image(value: &str) -> String {
+pub(crate) fn is_image(value: &str) -> String {
     let regex = format!(r"^(?:[A-Za-z0-9.:\[\]-]+/)?{COMPONENT}(?:/{COMPONENT})*(?::{TAG})?(?:@{DIGEST})?$");
     format!("{value}.matches({})", cel::text(&regex))
 }
 
 /// Returns the condition that the string `value` is pinned by a digest that container runtimes know.
-pub(super) fn has_digest(value: &str) -> String {
+pub(crate) fn has_digest(value: &str) -> String {
     let regex = "@(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$";
     cel::all([is_image(value), format!("{value}.matches({})", cel::text(regex))])
 }
 
 /// Returns the condition that a pattern of the list stands for the image reference `value`. Only `"*"` stands for a
 /// reference that cannot be read.
-pub(super) fn images(patterns: &ImagePatterns, value: &str) -> String {
+pub(crate) fn images(patterns: &ImagePatterns, value: &str) -> String {
     if patterns.allow_anything() {
         return "true".into();
     }

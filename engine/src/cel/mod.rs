@@ -3,10 +3,15 @@
 //! Optional access (`a.?b.orValue(c)`) is the only way in which a field is read that may be absent: a missing key would
 //! make the whole expression fail.
 
+pub(crate) mod patterns;
+mod statement;
+
 use std::fmt::Write;
 
+pub(crate) use statement::{Keys, Over, Statement, selected};
+
 /// Returns a string literal.
-pub(super) fn text(content: &str) -> String {
+pub(crate) fn text(content: &str) -> String {
     let mut literal = String::with_capacity(content.len() + 2);
     literal.push('\'');
     for character in content.chars() {
@@ -24,13 +29,13 @@ pub(super) fn text(content: &str) -> String {
 }
 
 /// Returns a list of string literals.
-pub(super) fn list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
+pub(crate) fn list<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| text(item.as_ref())).collect();
     format!("[{}]", items.join(", "))
 }
 
 /// Returns the condition that at least one of `conditions` holds.
-pub(super) fn any(conditions: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn any(conditions: impl IntoIterator<Item = String>) -> String {
     let mut kept: Vec<String> = Vec::new();
     for condition in conditions {
         match condition.as_str() {
@@ -43,7 +48,7 @@ pub(super) fn any(conditions: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Returns the condition that all of `conditions` hold.
-pub(super) fn all(conditions: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn all(conditions: impl IntoIterator<Item = String>) -> String {
     let mut kept: Vec<String> = Vec::new();
     for condition in conditions {
         match condition.as_str() {
@@ -64,7 +69,7 @@ fn joined(mut conditions: Vec<String>, connective: &str, none: &str) -> String {
 }
 
 /// Returns the condition that `condition` does not hold.
-pub(super) fn not(condition: &str) -> String {
+pub(crate) fn not(condition: &str) -> String {
     match condition {
         "true" => "false".into(),
         "false" => "true".into(),
@@ -73,7 +78,7 @@ pub(super) fn not(condition: &str) -> String {
 }
 
 /// Returns the concatenation of lists.
-pub(super) fn concatenated(lists: &[String]) -> String {
+pub(crate) fn concatenated(lists: &[String]) -> String {
     match lists {
         [] => "[]".into(),
         [one] => one.clone(),
@@ -82,17 +87,17 @@ pub(super) fn concatenated(lists: &[String]) -> String {
 }
 
 /// Returns the text of an optional string, quoted, or `unset`.
-pub(super) fn shown(optional: &str) -> String {
+pub(crate) fn shown(optional: &str) -> String {
     format!("({optional}.hasValue() ? strings.quote({optional}.value()) : 'unset')")
 }
 
 /// Returns the text of an optional number or boolean, or `unset`.
-pub(super) fn shown_value(optional: &str) -> String {
+pub(crate) fn shown_value(optional: &str) -> String {
     format!("({optional}.hasValue() ? string({optional}.value()) : 'unset')")
 }
 
 /// Escapes a text for a regular expression of RE2.
-pub(super) fn regex_escaped(text: &str) -> String {
+pub(crate) fn regex_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_ascii() && !character.is_ascii_alphanumeric() && !"/_-".contains(character) {
