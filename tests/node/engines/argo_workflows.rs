@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use testbed::{Cluster, Engine, Process, Result, harness::Test};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{logs_of, pods_of};
 use crate::{
@@ -27,12 +27,12 @@ pub(super) fn tests() -> Vec<Test> {
 }
 
 /// The controller, until this program ends.
-static RUNNING: OnceCell<Process> = OnceCell::const_new();
+static RUNNING: OnceCell<Mutex<Process>> = OnceCell::const_new();
 
 /// Returns the cluster with the controller.
 async fn with_argo() -> Bed<impl Sized> {
     let bed = cluster().await;
-    RUNNING.get_or_init(async || start(bed.cluster).await.unwrap()).await;
+    RUNNING.get_or_init(async || Mutex::new(start(bed.cluster).await.unwrap())).await;
     bed
 }
 
@@ -55,7 +55,7 @@ async fn start(cluster: &Cluster) -> Result<Process> {
     rest.post(&format!("{rbac}/rolebindings"), &binding).await?;
     let settings = json!({
         "metadata": {"name": "workflow-controller-configmap"},
-        "data": {"workflowDefaults": "spec: {serviceAccountName: workflow-runner}"},
+        "data": {"config": "workflowDefaults: {spec: {serviceAccountName: workflow-runner}}"},
     });
     // As the page of the preset advises. The file is read in the namespace of the kubeconfig.
     rest.post("/api/v1/namespaces/default/configmaps", &settings).await?;
@@ -81,7 +81,9 @@ fn workflow(name: &str, templates: &Value) -> Value {
 /// Waits until the Workflow has ended, and returns it.
 async fn ended<G>(bed: &Bed<G>, name: &str) -> Value {
     let is_over = |workflow: &Value| workflow["status"]["finishedAt"].is_string();
-    until(&bed.rest, &path(&format!("/{name}")), "has ended", is_over).await.unwrap()
+    let ended = until(&bed.rest, &path(&format!("/{name}")), "has ended", is_over).await;
+    let controller = RUNNING.get().unwrap().lock().await.check();
+    ended.unwrap_or_else(|error| panic!("{error}; the controller: {controller:?}"))
 }
 
 async fn steps_pass_results_on_and_run_in_gvisor() {
