@@ -290,8 +290,13 @@ fn rejected(status: StatusCode, body: &[u8], verb: &str, target: Target<'_>) -> 
     let is_ending = causes.any(|cause| cause["reason"] == "NamespaceTerminating");
     // A server-side apply that creates needs the right to create beside the one to patch.
     let denied = message.split_once(" cannot ").and_then(|(_, rest)| rest.split_once(" resource "));
-    let remedy =
-        if is_ending { String::new() } else { remedy(status, denied.map_or(verb, |it| it.0), target) };
+    let missing = match denied {
+        Some((verb, _)) => verb,
+        // Kubernetes 1.30 gives no reason then.
+        None if verb == "patch" && message.trim_end().ends_with("is forbidden:") => "create",
+        None => verb,
+    };
+    let remedy = if is_ending { String::new() } else { remedy(status, missing, target) };
     ApiError::Rejected { doing, message, remedy }
 }
 
@@ -365,6 +370,9 @@ mod tests {
         let body = br#"{"message": "User \"x\" cannot create resource \"secrets\" in API group"}"#;
         let message = rejected(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
         assert!(message.ends_with("verbs: [create]}"), "{message}");
+        let body = br#"{"message": "secrets \"sandgate-ca\" is forbidden: "}"#;
+        let message = rejected(StatusCode::FORBIDDEN, body, "patch", SECRET).to_string();
+        assert!(message.ends_with("verbs: [create]}"), "Kubernetes 1.30 names none: {message}");
     }
 
     #[test]
