@@ -173,6 +173,30 @@ fn an_argo_workflow_has_a_pod_for_each_template_with_a_container() {
 }
 
 #[test]
+fn templates_that_a_workflow_takes_from_elsewhere_are_named() {
+    let of_cluster = json!({"name": "shared", "template": "t", "clusterScope": true});
+    let workflow = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
+    "spec": {
+        "hooks": {"exit": {"templateRef": {"name": "ends", "template": "t"}}},
+        "templates": [
+            {"name": "main", "steps": [[{"name": "a", "templateRef": {"name": "builds", "template": "t"}}]]},
+            {"name": "dag", "dag": {"tasks": [{"name": "b", "templateRef": of_cluster}]}},
+            {"name": "create", "resource": {"action": "create", "manifest": "kind: Pod"}},
+        ],
+    }});
+    let reference = |kind: &str, name: &str| Note::Reference { kind: kind.into(), name: name.into() };
+    assert_eq!(
+        workload(&workflow).notes,
+        [
+            reference("WorkflowTemplate", "builds"),
+            reference("ClusterWorkflowTemplate", "shared"),
+            Note::Unreadable { path: path("spec.templates[2].resource") },
+            reference("WorkflowTemplate", "ends"),
+        ]
+    );
+}
+
+#[test]
 fn a_tekton_task_has_one_pod_of_its_steps() {
     let run = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "build"}, "spec": {
     "serviceAccountName": "builder", "podTemplate": {"hostNetwork": true, "securityContext": {"runAsUser": 0}},
