@@ -119,7 +119,7 @@ struct Integrity {
 
 struct ChainRow {
     writer: Sanitized,
-    /// Empty in a chain of schema 1.
+    /// Empty if all its lines were edited.
     id: String,
     begins: u64,
     ends: u64,
