@@ -137,6 +137,12 @@ pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
         ));
     }
     print(&documents.join("---\n"))?;
+    if subjects.statics > 0 {
+        note(&format!(
+            "{} left out: nodes run them from files, and no webhook is asked",
+            count(subjects.statics, "Pod")
+        ));
+    }
     if subjects.left_out > 0 {
         note(&format!(
             "{} are not looked at: their namespaces have too many different Pods; choose some by -l",
@@ -163,7 +169,10 @@ fn from_trail(args: &SuggestArgs) -> Result<Status, CliError> {
     }
     print(&documents.join("---\n"))?;
     if trail.left_out > 0 {
-        note(&format!("{} of further owners are not looked at", count(trail.left_out, "record")));
+        note(&format!(
+            "{} not looked at as a whole: they have too many violations, or their namespaces too many owners",
+            count(trail.left_out, "record")
+        ));
         status = Status::Failed;
     }
     Ok(status)
