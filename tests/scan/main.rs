@@ -153,7 +153,7 @@ async fn pods_are_found_and_classed() {
     assert!(text.stdout.contains("not checked: 1 Pod that ended"), "{}", text.stdout);
     let junit = scanned.scan(&["-o", "junit"]);
     assert!(
-        junit.stdout.contains("tests=\"4\"") && junit.stdout.contains("failures=\"2\""),
+        junit.stdout.contains("tests=\"3\"") && junit.stdout.contains("failures=\"2\""),
         "{}",
         junit.stdout
     );
