@@ -285,7 +285,8 @@ fn comment(margin: &str, words: &str) -> String {
     for (index, word) in words.split(' ').enumerate() {
         let length = word.chars().count();
         if index > 0 && column + 1 + length > MAX_CHARS {
-            let next = format!("{margin}  ");
+            // The dash of a list is of its first line only.
+            let next = if margin.contains('-') { margin.replace('-', " ") } else { format!("{margin}  ") };
             column = next.len();
             text += &format!("\n{next}");
         } else if index > 0 {
@@ -348,5 +349,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[1], lines[4], lines.len()), ("# - Job a (5 Pods)", "# - Job b", 7), "{text}");
         assert!(lines.iter().all(|line| line.len() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_long_item_has_one_dash() {
+        assert_eq!(comment("# - ", &"word ".repeat(20)).matches('-').count(), 1);
     }
 }
