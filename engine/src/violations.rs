@@ -183,8 +183,8 @@ impl Violations {
             (false, true) => rules::page(book, first),
             (false, false) => format!("{book}/docs/rules.html"),
         };
-        let of = if is_only { "the rule" } else { "each rule" };
-        Some(format!("To fix it: sandgate fix FILE. About {of}: {place}"))
+        let of = if is_only { "The rule" } else { "Each rule" };
+        Some(format!("To fix: sandgate fix FILE. {of}: {place}"))
     }
 
     /// Returns the first `max` of the violations that `place` finds a path for, each with that path.
@@ -390,23 +390,18 @@ mod tests {
     fn explanation_is_the_command_until_the_book_has_an_address() {
         let mut violations = violations(&["hostPID"]);
         let ends = |violations: &Violations, book| violations.explanation_in(book).unwrap();
-        let page = "To fix it: sandgate fix FILE. About the rule: https://example.com/sandgate/docs/rules/privileged.html";
-        assert_eq!(
-            ends(&violations, ""),
-            "To fix it: sandgate fix FILE. About the rule: sandgate explain privileged"
-        );
+        let page =
+            "To fix: sandgate fix FILE. The rule: https://example.com/sandgate/docs/rules/privileged.html";
+        assert_eq!(ends(&violations, ""), "To fix: sandgate fix FILE. The rule: sandgate explain privileged");
         assert_eq!(ends(&violations, "https://example.com/sandgate"), page);
         assert_eq!(ends(&violations, "https://example.com/sandgate/"), page);
 
         let other = crate::rules::by_id("labels").unwrap();
         Reporter::new(other, &mut violations).report(SPEC.child("x"), "a", "b", "set it to b");
-        assert_eq!(
-            ends(&violations, ""),
-            "To fix it: sandgate fix FILE. About each rule: sandgate explain RULE"
-        );
+        assert_eq!(ends(&violations, ""), "To fix: sandgate fix FILE. Each rule: sandgate explain RULE");
         assert_eq!(
             ends(&violations, "https://example.com"),
-            "To fix it: sandgate fix FILE. About each rule: https://example.com/docs/rules.html"
+            "To fix: sandgate fix FILE. Each rule: https://example.com/docs/rules.html"
         );
     }
 

@@ -39,7 +39,13 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Worklo
         workload.notes.extend(references(template));
     }
     workload.notes.extend(unreadable(workflow, base));
-    workload.notes.extend(at(workflow, "workflowTemplateRef").and_then(reference_to));
+    if let Some(reference) = at(workflow, "workflowTemplateRef") {
+        workload.notes.extend(reference_to(reference));
+        // They hold for the Pods of the other object.
+        let fields = OF_TEMPLATE.iter().chain(&OF_WORKFLOW).chain(&["podMetadata", "volumes"]);
+        let written = fields.filter(|field| child(workflow, field).is_some());
+        workload.notes.extend(written.map(|field| Note::Unreadable { path: base.with(Step::Field(field)) }));
+    }
     workload
         .notes
         .extend(expand(workflow, "hooks[*].templateRef").iter().filter_map(|(_, at)| reference_to(at)));
