@@ -373,7 +373,8 @@ fn a_chain_whose_beginning_is_not_there_is_said_to_begin_later() {
     let whole = with_exemption();
     let (_, end) = whole.split_once('\n').unwrap();
     let scope = report(end.to_owned(), &[]);
-    let words = "the only line is whole; 1 chain begins after number 1, so earlier records are not among the files";
+    let words =
+        "the only line is whole; 1 chain begins after number 1, so earlier records are not among the files";
     assert_has(section(&scope, "scope"), &[words]);
     assert!(!section(&report(whole, &[]), "scope").contains("after number 1"));
 }
