@@ -1,13 +1,15 @@
 //! Two weeks of an audit trail, for looking at what `sandgate audit` makes of one. The verdicts are the engine's, on
-//! Pods as people write them; who sent them and when is made up, and the same each time.
+//! Pods as people write them; who sent them and when is made up, and the same each time. Two replicas answer, each with a chain
+//! of its own.
 
 use std::io::{self, Write};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use sandgate::audit::chain::{ChainId, Link};
 use sandgate_engine::{
     policy::{PolicySet, Source},
-    review::{Endpoint, answer},
+    review::{Endpoint, Origin, answer},
 };
 use serde_json::{Value, json};
 
@@ -22,12 +24,12 @@ const POLICIES: &str = "
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: workflow-runner}
-spec: {namespaces: [workflows, ml-training]}
+spec: {namespaces: [workflows, ml-training], exempt: {users: [on-call@example.com]}}
 ---
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: ci-runner}
-spec: {namespaces: [ci], images: {allowedPrefixes: [registry.example.com/]}}
+spec: {namespaces: [ci], images: {allowed: [registry.example.com/**]}}
 ---
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
@@ -54,7 +56,7 @@ struct Sender {
 
 type Fault = fn(&mut Value);
 
-const SENDERS: [Sender; 8] = [
+const SENDERS: [Sender; 9] = [
     Sender {
         user: "system:serviceaccount:argo:workflow-controller",
         namespace: "workflows",
@@ -112,6 +114,14 @@ const SENDERS: [Sender; 8] = [
         faults: &[(200, root), (100, secret)],
     },
     Sender {
+        user: "on-call@example.com",
+        namespace: "workflows",
+        owner: None,
+        image: "registry.example.com/tools/debug:3",
+        rate: 300,
+        faults: &[(700, host_namespaces), (200, host_path)],
+    },
+    Sender {
         user: "contractor-07@example.net",
         namespace: "ci",
         owner: None,
@@ -134,23 +144,64 @@ struct Request {
     fault: Option<Fault>,
 }
 
+/// A replica of sandgate.
+struct Replica {
+    instance: &'static str,
+    chain: Link,
+}
+
 fn main() -> Result<()> {
+    write(&mut io::stdout().lock())
+}
+
+/// Writes the trail.
+fn write(out: &mut impl Write) -> Result<()> {
     let source = Source { name: "policies".into(), text: POLICIES.into() };
     let policies = PolicySet::from_sources(&[source]).map_err(|errors| format!("{:?}", errors.0))?;
-    let mut out = io::stdout().lock();
-    let (mut chain, mut record, mut line) =
-        (Link::begin(ChainId::new(0x1f2e_3d4c_5b6a_7988)), Vec::new(), Vec::new());
+    let replica = |instance, id| Replica { instance, chain: Link::begin(ChainId::new(id)) };
+    let mut replicas = [
+        replica("sandgate-7d9c5f-k2lqv", 0x1f2e_3d4c_5b6a_7988),
+        replica("sandgate-7d9c5f-x8wtn", 0x0a1b_2c3d_4e5f_6071),
+    ];
     for (number, request) in requests().iter().enumerate() {
-        let review = review(number, request).to_string();
-        let answer = answer(&policies, Endpoint::Mutate, None, review.as_bytes())?;
-        let time = Timestamp::from_second(request.time)?.to_string();
-        answer.record.write_line(&mut record, &time, 40 + number as u64 % 17);
-        chain.seal(&record, &mut line);
-        out.write_all(&line)?;
-        record.clear();
-        line.clear();
+        let mut review = review(number, request);
+        // The API server calls /mutate, and, if that admits, /validate with the filled Pod.
+        for (call, endpoint) in [Endpoint::Mutate, Endpoint::Validate].into_iter().enumerate() {
+            let replica = &mut replicas[(number + call) % 2];
+            let response = respond(&policies, endpoint, &review, request.time, replica, out)?;
+            if response["allowed"] != true {
+                break;
+            }
+            if let Some(patch) = response["patch"].as_str() {
+                let patch: json_patch::Patch = serde_json::from_slice(&BASE64_STANDARD.decode(patch)?)?;
+                json_patch::patch(&mut review["request"]["object"], &patch)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Writes the record of a review, and returns the response.
+fn respond(
+    policies: &PolicySet,
+    endpoint: Endpoint,
+    review: &Value,
+    time: i64,
+    replica: &mut Replica,
+    out: &mut impl Write,
+) -> Result<Value> {
+    let review = review.to_string();
+    let answer = answer(policies, endpoint, None, review.as_bytes())?;
+    let time = Timestamp::from_second(time)?.to_string();
+    let origin = Origin { cluster: "prod-eu", instance: replica.instance };
+    let (mut record, mut line) = (Vec::new(), Vec::new());
+    if answer.record.is_recorded() {
+        answer.record.audit_record(origin, &time, 40 + replica.chain.seq % 17).write_line(&mut record);
+        replica.chain.seal(&record, &mut line);
+        out.write_all(&line)?;
+    }
+    let mut answered: Value = serde_json::from_slice(&answer.body)?;
+    Ok(answered["response"].take())
 }
 
 /// All requests, in the order of their times.
@@ -208,8 +259,11 @@ fn review(number: usize, Request { sender, fault, .. }: &Request) -> Value {
                 "uid": "0", "controller": true}]);
         }
         None => {
-            pod["metadata"]["name"] =
-                format!("{}-{number}", user.split(['@', ':']).next_back().unwrap_or("pod")).into()
+            pod["metadata"]["name"] = format!(
+                "{}-{number}",
+                user.split('@').next().and_then(|user| user.split(':').next_back()).unwrap_or("pod")
+            )
+            .into()
         }
     }
     if let Some(fault) = fault {
@@ -276,5 +330,20 @@ impl Dice {
     fn roll(&mut self, sides: u32) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u32::try_from((self.0 >> 33) % u64::from(sides)).expect("it is below a u32")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trail_has_every_verdict_of_a_cluster() {
+        let mut trail = Vec::new();
+        write(&mut trail).expect("it is written");
+        let trail = String::from_utf8(trail).expect("text");
+        for verdict in ["admitted", "denied", "warned", "would-deny", "exempt"] {
+            assert!(trail.contains(&format!("\"verdict\":\"{verdict}\"")), "{verdict}");
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Violations {
         message
     }
 
-    /// Returns the line that ends the message of a denial: where the violated rules are explained. `None` if none of
+    /// Returns the line that ends the message of a denial: what changes the manifest, and where the violated rules are explained. `None` if none of
     /// them is a rule of the policy, which has no explanation.
     #[must_use]
     pub fn explanation(&self) -> Option<String> {
@@ -177,12 +177,14 @@ impl Violations {
         let first = self.list.iter().find(is_explained)?.rule.id;
         let is_only = self.list.iter().filter(is_explained).all(|violation| violation.rule.id == first);
         let book = book.trim_end_matches('/');
-        Some(match (book.is_empty(), is_only) {
-            (true, true) => format!("About the rule: sandgate explain {first}"),
-            (true, false) => "About each rule: sandgate explain RULE".into(),
-            (false, true) => format!("About the rule: {}", rules::page(book, first)),
-            (false, false) => format!("About each rule: {book}/docs/rules.html"),
-        })
+        let place = match (book.is_empty(), is_only) {
+            (true, true) => format!("sandgate explain {first}"),
+            (true, false) => "sandgate explain RULE".into(),
+            (false, true) => rules::page(book, first),
+            (false, false) => format!("{book}/docs/rules.html"),
+        };
+        let of = if is_only { "The rule" } else { "Each rule" };
+        Some(format!("To fix: sandgate fix FILE. {of}: {place}"))
     }
 
     /// Returns the first `max` of the violations that `place` finds a path for, each with that path.
@@ -388,17 +390,18 @@ mod tests {
     fn explanation_is_the_command_until_the_book_has_an_address() {
         let mut violations = violations(&["hostPID"]);
         let ends = |violations: &Violations, book| violations.explanation_in(book).unwrap();
-        let page = "About the rule: https://example.com/sandgate/docs/rules/privileged.html";
-        assert_eq!(ends(&violations, ""), "About the rule: sandgate explain privileged");
+        let page =
+            "To fix: sandgate fix FILE. The rule: https://example.com/sandgate/docs/rules/privileged.html";
+        assert_eq!(ends(&violations, ""), "To fix: sandgate fix FILE. The rule: sandgate explain privileged");
         assert_eq!(ends(&violations, "https://example.com/sandgate"), page);
         assert_eq!(ends(&violations, "https://example.com/sandgate/"), page);
 
         let other = crate::rules::by_id("labels").unwrap();
         Reporter::new(other, &mut violations).report(SPEC.child("x"), "a", "b", "set it to b");
-        assert_eq!(ends(&violations, ""), "About each rule: sandgate explain RULE");
+        assert_eq!(ends(&violations, ""), "To fix: sandgate fix FILE. Each rule: sandgate explain RULE");
         assert_eq!(
             ends(&violations, "https://example.com"),
-            "About each rule: https://example.com/docs/rules.html"
+            "To fix: sandgate fix FILE. Each rule: https://example.com/docs/rules.html"
         );
     }
 

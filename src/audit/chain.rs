@@ -1,9 +1,9 @@
 //! The hash chain: what is sealed into each line of the trail, and read back from it.
 //!
-//! A sealed line ends in `,"schema":2,"chain":"…","seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the
+//! A sealed line ends in `,"schema":1,"chain":"…","seq":N,"previous":"…","hash":"…"}`. The hash is the SHA-256 of the
 //! line's bytes in front of `,"hash":`, so that it can be checked without reading JSON; `previous` is the hash of the
 //! line before. `chain` is drawn at the start of a chain, so that lines of several replicas can be distinguished in one
-//! stream. Lines of schema 1 have none.
+//! stream.
 //! There is no key in it: who can rewrite every line from some point to the end can also compute new hashes. What
 //! shows that is a head that was noted elsewhere: the metric `sandgate_audit_chain_head`, or a line of the log.
 
@@ -15,8 +15,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// The version of the record's fields. A reader of version 2 reads lines of version 1, which has fewer fields.
-pub const SCHEMA: u32 = 2;
+/// The version of the record's fields.
+pub const SCHEMA: u32 = 1;
 
 /// The most bytes by which a seal makes a record longer.
 pub const MAX_SEAL_BYTES: usize = 230;
@@ -142,8 +142,8 @@ pub(super) fn split(records: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The seal of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {
-    /// The chain that the line belongs to; `None` in a line of schema 1.
-    pub chain: Option<ChainId>,
+    /// The chain that the line belongs to.
+    pub chain: ChainId,
     /// The number of the line.
     pub seq: u64,
     /// The hash of the line, by its own field.
@@ -166,51 +166,19 @@ impl Seal {
         let rest = rest.strip_suffix(SEQ)?;
         let seq = str::from_utf8(seq).ok()?.parse().ok()?;
         let sealed = &line[..=line.len() - END.len() - HEX - HASH.len()];
-        Some(Self { chain: chain_at_end(rest), seq, hash, previous, holds: Hash::of(sealed) == hash })
+        Some(Self { chain: chain_at_end(rest)?, seq, hash, previous, holds: Hash::of(sealed) == hash })
     }
 
-    /// Returns the line as the end of a chain that is continued. A chain of schema 1 gets an id.
+    /// Returns the line as the end of a chain that is continued.
     #[must_use]
     pub fn link(&self) -> Link {
-        Link { chain: self.chain.unwrap_or_else(ChainId::draw), seq: self.seq, hash: self.hash }
+        Link { chain: self.chain, seq: self.seq, hash: self.hash }
     }
 
     /// Returns true if the line begins a chain.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.seq == 1 && self.previous == Hash::default()
-    }
-}
-
-/// Reads the seal of a line that is too long to be kept in memory, piece by piece.
-#[derive(Debug, Default)]
-pub struct SealReader {
-    hasher: Sha256,
-    /// The end of what was read, not hashed yet: the seal may begin in it.
-    tail: Vec<u8>,
-}
-
-impl SealReader {
-    /// The most bytes behind the part of a line that is hashed.
-    const MAX_UNHASHED: usize = HASH.len() + HEX + END.len() - 1;
-
-    /// Takes the next bytes of the line.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
-        let kept = MAX_SEAL_BYTES.max(Self::MAX_UNHASHED);
-        if self.tail.len() > kept {
-            let hashed = self.tail.len() - kept;
-            self.hasher.update(&self.tail[..hashed]);
-            self.tail.drain(..hashed);
-        }
-    }
-
-    /// Returns the seal of the line that was read, without its newline; `None` if the line has no seal.
-    #[must_use]
-    pub fn finish(mut self) -> Option<Seal> {
-        let seal = Seal::read(&self.tail)?;
-        self.hasher.update(&self.tail[..self.tail.len() - Self::MAX_UNHASHED]);
-        Some(Seal { holds: Hash(self.hasher.finalize().into()) == seal.hash, ..seal })
     }
 }
 
@@ -243,14 +211,14 @@ mod tests {
     fn the_seal_is_what_a_shell_can_check() {
         let [first, second] = sealed(&["{\"a\":1}\n", "{\"a\":2}\n"]).try_into().unwrap();
         let zeros = "0".repeat(64);
-        // printf '%s' '{"a":1,"schema":2,"chain":"1f2e3d4c5b6a7988","seq":1,"previous":"0…0"' | sha256sum
-        let hash = "93335b7df44b562d0d4348fdb3f613ac5d56003689b04c88fcfbc21fdbbba7d9";
+        // printf '%s' '{"a":1,"schema":1,"chain":"1f2e3d4c5b6a7988","seq":1,"previous":"0…0"' | sha256sum
+        let hash = "f4d29fe6cdf77357cd25c49d4fa7e70eb1ec183845539b6342b31a387bc0192e";
         let chain = "1f2e3d4c5b6a7988";
         assert_eq!(
             first,
-            format!(r#"{{"a":1,"schema":2,"chain":"{chain}","seq":1,"previous":"{zeros}","hash":"{hash}"}}"#)
+            format!(r#"{{"a":1,"schema":1,"chain":"{chain}","seq":1,"previous":"{zeros}","hash":"{hash}"}}"#)
         );
-        let begins = format!(r#"{{"a":2,"schema":2,"chain":"{chain}","seq":2,"previous":"{hash}","hash":""#);
+        let begins = format!(r#"{{"a":2,"schema":1,"chain":"{chain}","seq":2,"previous":"{hash}","hash":""#);
         assert!(second.starts_with(&begins), "{second}");
     }
 
@@ -260,19 +228,7 @@ mod tests {
         let [first, second] = [0, 1].map(|index| Seal::read(lines[index].as_bytes()).unwrap());
         assert!(first.holds && second.holds && first.is_first() && !second.is_first());
         assert_eq!((second.previous, second.seq), (first.hash, 2));
-        assert_eq!(second.chain, Some(ChainId::new(0x1f2e_3d4c_5b6a_7988)));
-    }
-
-    #[test]
-    fn a_seal_of_schema_1_has_no_chain_and_is_continued_by_one_with_an_id() {
-        let rest = format!(r#"{{"a":1,"schema":1,"seq":1,"previous":"{}""#, "0".repeat(HEX));
-        let line = format!(r#"{rest},"hash":"{}"}}"#, Hash::of(rest.as_bytes()));
-        let seal = Seal::read(line.as_bytes()).unwrap();
-        assert!(seal.holds && seal.is_first() && seal.chain.is_none());
-        let (mut link, mut next) = (seal.link(), Vec::new());
-        link.seal(b"{}", &mut next);
-        let next = Seal::read(next.trim_ascii_end()).unwrap();
-        assert_eq!((next.previous, next.seq, next.chain), (seal.hash, 2, Some(link.chain)));
+        assert_eq!(second.chain, ChainId::new(0x1f2e_3d4c_5b6a_7988));
     }
 
     #[test]
@@ -293,26 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_read_in_pieces_as_it_is_read_whole() {
-        let record = format!(r#"{{"user":"{}"}}"#, "x".repeat(10_000));
-        let line = &sealed(&[&record])[0];
-        let read = |line: &str, size: usize| {
-            let mut reader = SealReader::default();
-            line.as_bytes().chunks(size).for_each(|piece| reader.update(piece));
-            reader.finish()
-        };
-        for size in [1, 7, 100, 4096, 1 << 20] {
-            assert_eq!(read(line, size), Seal::read(line.as_bytes()), "{size}");
-        }
-        assert!(!read(&line.replacen('x', "y", 1), 100).unwrap().holds);
-        assert_eq!(read(&record, 100), None);
-    }
-
-    #[test]
     fn what_is_no_sealed_line_has_no_seal() {
-        for line in
-            ["", "{}", "\"}", r#"{"hash":"00"}"#, &sealed(&["{\"a\":1}"])[0][1..].replace("seq", "sea")]
-        {
+        for line in [
+            "",
+            "{}",
+            "\"}",
+            r#"{"hash":"00"}"#,
+            &sealed(&["{\"a\":1}"])[0][1..].replace("seq", "sea"),
+            &sealed(&["{\"a\":1}"])[0].replace("chain", "chair"),
+        ] {
             assert_eq!(Seal::read(line.as_bytes()), None, "{line}");
         }
     }

@@ -245,7 +245,7 @@ struct Tail {
 }
 
 fn tail(file: &mut fs::File) -> io::Result<Tail> {
-    /// Longer than any line. A line of schema 1 was as long as a review (8 MiB), of which each byte may take six.
+    /// Longer than any line, for a file that something else has written to.
     const MAX_TAIL_BYTES: u64 = 64 << 20;
     let length = file.metadata()?.len();
     let mut size = 64 << 10;

@@ -48,8 +48,7 @@ pub struct SealFields {
     /// The version of the fields of the line.
     pub schema: u32,
     /// The id of the chain that the line belongs to. Each file has a chain, and each process that writes to standard
-    /// output. Lines of schema 1 have no id.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// output.
     #[schemars(extend("pattern" = "^[0-9a-f]{16}$"))]
     pub chain: String,
     /// The number of the line in its chain, from 1.
@@ -63,7 +62,7 @@ pub struct SealFields {
 }
 
 impl TrailLine {
-    /// Reads a line of this or an earlier version.
+    /// Reads a line. Fields of another version may be missing or unknown.
     ///
     /// # Errors
     /// An error if the text is no line of the trail.
@@ -79,7 +78,7 @@ impl TrailLine {
 #[must_use]
 pub fn json_schema() -> Schema {
     let mut schema = schema_for!(TrailLine);
-    // Only a line of an earlier version may lack a field.
+    // Only a line of another version may lack a field.
     if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
         definitions.values_mut().for_each(require_all);
     }
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_schema_1_or_from_before_there_were_chains_is_read() {
+    fn a_line_that_lacks_fields_is_read() {
         let mut line: Value = serde_json::from_slice(&line()).unwrap();
         let fields = line.as_object_mut().unwrap();
         for key in [

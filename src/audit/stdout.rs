@@ -96,7 +96,7 @@ mod tests {
             [Some((1, true)), Some((2, true)), None, Some((1, true)), Some((2, true))],
             "{text}"
         );
-        let chains: Vec<_> = seals.iter().flatten().map(|seal| seal.chain.unwrap()).collect();
+        let chains: Vec<_> = seals.iter().flatten().map(|seal| seal.chain).collect();
         assert_eq!((chains[0], chains[2]), (chains[1], chains[3]));
         assert_ne!(chains[0], chains[2], "the lines of the two chains can be distinguished");
     }

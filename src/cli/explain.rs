@@ -80,9 +80,9 @@ fn explain(rule: &Rule, policies: &PolicySet) -> String {
     let Rule { id, title, why, setting, fill, references, group, .. } = rule;
     let fills = if fill.is_some() { "yes, what a Pod leaves open" } else { "no, it only checks" };
     let fix = if fill.is_some() {
-        "leave the field out, and it is filled; or set the value that the message asks for"
+        "leave the field out, and it is filled, or set the value that the message asks for; `sandgate fix FILE` leaves it out"
     } else {
-        "do what the message asks for, after the colon; `sandgate check FILE` shows the line"
+        "do what the message asks for, after the colon; `sandgate fix FILE` does it where a field only grants something"
     };
     let mut text = format!("{}\n{}\n\n", paint(STRONG, id), wrap(title, 0, 0));
     let mut row = |label: &str, words: &str| {

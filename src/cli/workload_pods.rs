@@ -1,7 +1,9 @@
 //! From files to the Pods that their objects make: each as its controller would create it, and its place in the file.
 
+mod nodes;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -14,6 +16,7 @@ use super::{
     evaluation::{Evaluator, Namespaces, User},
     input,
 };
+use nodes::{labels_of, name_of, to_json, to_typed_json};
 use sandgate_engine::{
     json,
     path::FieldPath,
@@ -24,7 +27,7 @@ use sandgate_engine::{
     workload::{
         Note, PodTemplateRef, RuntimeClass, TemplateLocation, Workload, pod_templates, pod_templates_at,
     },
-    yaml::{self, Node, Value},
+    yaml::{self, Node},
 };
 
 /// Which objects to look at, and how.
@@ -85,6 +88,10 @@ impl WorkloadArgs {
     pub(super) fn evaluator<'a>(&self, policies: &'a PolicySet, namespaces: Namespaces) -> Evaluator<'a> {
         let user = self.user.as_ref().map(|user| User::new(user, &self.groups));
         Evaluator { policies, namespaces, user }
+    }
+
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     pub(super) fn policies(&self) -> Result<PolicySet, CliError> {
@@ -293,6 +300,11 @@ impl WorkloadPod {
             Finding { rule: rule.id, level, path: self.path(&path), line, found, wanted, remedy }
         };
         violations.with_level().map(locate).collect()
+    }
+
+    /// Returns the object that the Pod comes from, as JSON.
+    pub(super) fn object_json(&self) -> String {
+        to_json(&self.object)
     }
 
     /// Returns the Pod as JSON.
@@ -545,39 +557,6 @@ fn add_runtime_class(collected: &mut Collected, text: &str, evaluator: &Evaluato
             collected.problems.push(problem);
         }
     }
-}
-
-fn to_json(node: &Node) -> String {
-    serde_json::to_string(node).expect("writing JSON to memory cannot fail")
-}
-
-/// The items of a typed list need not name their version and kind.
-fn to_typed_json(node: &Node, api_version: &str, kind: &str) -> String {
-    let mut json = to_json(node);
-    for (key, value) in [("kind", kind), ("apiVersion", api_version)] {
-        if node.get(key).is_none() && matches!(&node.value, Value::Map(members) if !members.is_empty()) {
-            json.insert_str(1, &format!("{}:{},", serde_json::json!(key), serde_json::json!(value)));
-        }
-    }
-    json
-}
-
-fn labels_of(node: &Node) -> BTreeMap<String, String> {
-    let labels = node.get("metadata").and_then(|metadata| metadata.get("labels"));
-    let Some(Value::Map(members)) = labels.map(|labels| &labels.value) else { return BTreeMap::new() };
-    let text = |(key, node): &(String, Node)| match &node.value {
-        Value::String(value) => Some((key.clone(), value.clone())),
-        _ => None,
-    };
-    members.iter().filter_map(text).collect()
-}
-
-fn name_of(node: &Node) -> String {
-    let metadata = node.get("metadata");
-    let text = |key| metadata.and_then(|metadata| metadata.str(key)).filter(|text| !text.is_empty());
-    let generated = || text("generateName").map(|prefix| format!("{prefix}*"));
-    let name = text("name").map(str::to_string).or_else(generated);
-    name.map_or_else(|| "(no name)".into(), |name| sanitize(&name))
 }
 
 /// A path of the user that leads nowhere is a mistake: its Pods would not be checked.

@@ -109,10 +109,20 @@ fn dry_runs_other_verbs_and_other_stages_are_no_pods() {
     elsewhere["objectRef"]["namespace"] = json!("other");
     let events = [dry_run, received, update, binding, elsewhere];
     let folder = folder(&policy("ci", "enforce"), &events.map(|event| event.to_string()));
-    let text = folder.run(&REPLAY).fine();
+    let run = folder.run(&REPLAY);
+    let text = run.stdout;
     assert!(text.contains("\n0 Pods evaluated\n"), "{text}");
-    assert!(text.contains("not evaluated: 1 Pods of 1 namespaces that no policy names (other)\n"), "{text}");
-    assert!(text.contains("left out: 1 dry runs\n"), "{text}");
+    assert!(text.contains("not evaluated: 1 Pod in namespaces that no policy names (other)\n"), "{text}");
+    assert!(text.contains("left out: 1 dry run\n"), "{text}");
+    let note = "note: no Pod is in a namespace that a policy names: give the policy by --policy\n";
+    assert_eq!((run.status, run.stderr.as_str()), (2, note), "nothing was evaluated, which is no success");
+}
+
+#[test]
+fn a_log_without_pods_is_no_success() {
+    let run = folder(&policy("ci", "enforce"), &[]).run(&REPLAY);
+    assert_eq!(run.status, 2, "{}", run.stdout);
+    assert!(run.stderr.starts_with("note: no create of a Pod was evaluated: "), "{}", run.stderr);
 }
 
 #[test]

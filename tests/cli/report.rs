@@ -369,6 +369,17 @@ fn an_auditor_finds_scope_exemptions_controls_and_every_denial() {
 }
 
 #[test]
+fn a_chain_whose_beginning_is_not_there_is_said_to_begin_later() {
+    let whole = with_exemption();
+    let (_, end) = whole.split_once('\n').unwrap();
+    let scope = report(end.to_owned(), &[]);
+    let words =
+        "the only line is whole; 1 chain begins after number 1, so earlier records are not among the files";
+    assert_has(section(&scope, "scope"), &[words]);
+    assert!(!section(&report(whole, &[]), "scope").contains("after number 1"));
+}
+
+#[test]
 fn a_page_of_a_broken_chain_says_so() {
     let edited = with_exemption().replace("alice", "mallory");
     let scope = report(edited, &[]);

@@ -145,3 +145,17 @@ fn violations_of_a_trail_name_what_to_open() {
     std::fs::write(folder.path("policy.yaml"), &policy).unwrap();
     folder.run(&["policy", "validate", "policy.yaml"]).fine();
 }
+
+#[test]
+fn violations_that_a_record_leaves_out_are_no_success() {
+    let mut record = crate::audit::verdict("alice", "would-deny");
+    record["violations"] = serde_json::json!([
+        {"rule": "service-account", "level": "enforce", "path": "spec.serviceAccountName", "found": "\"deployer\"",
+         "wanted": "workflow-runner", "remedy": "name an allowed account"},
+        {"rule": "", "level": "enforce", "path": "", "found": "… and 12 more", "wanted": "", "remedy": ""},
+    ]);
+    let folder = Folder::with(&[("audit.jsonl", &format!("{record}\n"))]);
+    let run = folder.run(&["policy", "suggest", "--trail", "audit.jsonl"]);
+    assert_eq!(run.status, 2, "{}", run.stdout);
+    assert!(run.stderr.starts_with("note: 1 record not looked at as a whole: "), "{}", run.stderr);
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::examples::{plain_pod, with_host_path};
-use testbed::{ControlPlane, Rest, Sandgate, eventually, program, shared};
+use testbed::{ControlPlane, IN_USE_NAMESPACE, Rest, Sandgate, eventually, program, shared};
 
 const PAGE: &str = include_str!("../../docs/rolling-out.md");
 
@@ -23,7 +23,7 @@ impl InUse {
     async fn new() -> Self {
         let bed = shared().await;
         let rest = bed.rest().await.expect("a client");
-        let namespace = bed.namespace(&rest, &json!({"generateName": "in-use-"})).await.expect("a namespace");
+        let namespace = bed.namespace(&rest, &json!({"name": IN_USE_NAMESPACE})).await.expect("a namespace");
         let folder = tempfile::tempdir().expect("a folder");
         Self { bed, rest, namespace, folder, rest_of_page: PAGE }
     }
@@ -119,12 +119,17 @@ async fn each_step_of_the_page_does_what_it_says() {
         used.rest.post(&used.pods(), &pod).await.expect("nothing guards the namespace yet");
     }
 
-    // 2. Scan.
+    // 1. Preflight.
     let sandbox = format!(
         "apiVersion: sandgate.dev/v1beta1\nkind: SandboxPolicy\nmetadata: {{name: workflows}}\nspec: {{namespaces: [{}]}}\n",
         used.namespace
     );
     used.write("sandbox.yaml", &sandbox);
+    let (status, checked) = used.run("$ sandgate doctor --preflight --policy sandbox.yaml");
+    assert_eq!(status, 1, "no node of this cluster runs gVisor: {checked}");
+    assert!(checked.contains(" runtime-class ") && checked.contains("FAIL  critical"), "{checked}");
+
+    // 2. Scan.
     let (status, scanned) = used.run("$ sandgate scan -n workflows --policy sandbox.yaml");
     assert_eq!(status, 1);
     assert!(scanned.contains("deny spec.volumes[") && scanned.contains("writable-paths"), "{scanned}");
@@ -165,11 +170,23 @@ async fn each_step_of_the_page_does_what_it_says() {
         0,
         "a stricter mode is not weaker"
     );
-    used.write("audit.log", "");
-    assert_eq!(used.run("$ sandgate policy replay --policy next.yaml audit.log").0, 0);
+    let created = eventually("the API server's audit log has the Pods", async || {
+        let events = used.bed.audit_events(&used.namespace)?;
+        let names = events.iter().map(|event| event["objectRef"]["name"].as_str().unwrap_or_default());
+        let has_all =
+            ["web", "train-1", "agent"].iter().all(|name| names.clone().any(|found| found == *name));
+        Ok(has_all.then_some(events))
+    });
+    let lines = created.await.expect("a log").iter().map(|event| format!("{event}\n")).collect::<String>();
+    used.write("audit.log", &lines);
+    let (status, replayed) = used.run("$ sandgate policy replay --policy next.yaml audit.log");
+    assert_eq!(status, 1, "{replayed}");
+    assert!(replayed.contains("volume-types") && !replayed.contains("/Pod/train-1"), "{replayed}");
     used.replace(sandgate).await;
 
     // 6. Rule by rule: what violates the rule is denied, what violates another one is not.
+    let (_, top) = used.run("$ sandgate audit top --by rule audit.jsonl");
+    assert!(top.contains("volume-types") && !top.contains("priority-class"), "{top}");
     let sandgate = used
         .guard(&[], |spec| {
             spec["rules"] = json!({"volume-types": "enforce"});
@@ -201,4 +218,7 @@ async fn each_step_of_the_page_does_what_it_says() {
     assert!(denied.names("volume-types"), "{denied:?}");
     let running = used.rest.get(&format!("{}/web", used.pods())).await.expect("it still runs");
     assert_eq!(running["spec"].get("runtimeClassName"), None, "Pods that run go on as they are");
+    let (_, scanned) = used.run("$ sandgate scan -n workflows --policy next.yaml");
+    let is_found = |pod: &str| scanned.contains(&format!("Pod {}/{pod}:", used.namespace));
+    assert!(is_found("web") && !is_found("web-2"), "only what is still from before: {scanned}");
 }

@@ -33,6 +33,8 @@ async fn a_configuration_that_is_missing() {
                 clinic.delete(&clinic.configuration(kind)).await;
             })
             .await;
+        let found = clinic.findings();
+        assert_eq!(found.outcome("webhook-drift"), "unknown", "what is missing was not compared");
     }
 }
 

@@ -153,10 +153,28 @@ async fn pods_are_found_and_classed() {
     assert!(text.stdout.contains("not checked: 1 Pod that ended"), "{}", text.stdout);
     let junit = scanned.scan(&["-o", "junit"]);
     assert!(
-        junit.stdout.contains("tests=\"4\"") && junit.stdout.contains("failures=\"2\""),
+        junit.stdout.contains("tests=\"3\"") && junit.stdout.contains("failures=\"2\""),
         "{}",
         junit.stdout
     );
+}
+
+#[tokio::test]
+async fn how_far_it_is_stands_on_a_terminal() {
+    assert_eq!(testbed::harness::missing_program("script", "bsdutils"), None);
+    let scanned = Scanned::new().await;
+    scanned.create(&plain_pod("plain")).await;
+    let (program, kubeconfig) =
+        (assert_cmd::cargo::cargo_bin!("sandgate").display(), scanned.bed.kubeconfig());
+    let (policy, namespace) = (scanned.policy.display(), &scanned.namespace);
+    let scan = format!(
+        "{program} scan --kubeconfig {} -n {namespace} --policy {policy} > /dev/null",
+        kubeconfig.display()
+    );
+    let output =
+        Command::new("script").args(["-qec", &scan, "/dev/null"]).env("TERM", "xterm").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("scanned "), "{text}");
 }
 
 #[tokio::test]
@@ -230,4 +248,34 @@ async fn a_context_that_is_not_there_is_an_error() {
     let run = scanned.scan(&["--context", "elsewhere"]);
     assert_eq!(run.status, 2);
     assert!(run.stderr.contains("elsewhere"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn the_context_chooses_the_cluster_and_the_namespace() {
+    let scanned = Scanned::new().await;
+    scanned.create(&plain_pod("plain")).await;
+    let text = std::fs::read_to_string(scanned.bed.kubeconfig()).unwrap();
+    let mut kubeconfig: Value = serde_json::from_str(&text).unwrap();
+    let context = |name: &str, cluster: &Value| {
+        let user = &kubeconfig["users"][0]["name"];
+        json!({"name": name, "context": {"cluster": cluster, "user": user, "namespace": scanned.namespace}})
+    };
+    let contexts =
+        json!([context("away", &json!("away")), context("here", &kubeconfig["clusters"][0]["name"])]);
+    let away = json!({"name": "away", "cluster": {"server": "https://127.0.0.1:1"}});
+    kubeconfig["contexts"] = contexts;
+    kubeconfig["clusters"].as_array_mut().unwrap().push(away);
+    kubeconfig["current-context"] = json!("away");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    let policy = scanned.policy.display().to_string();
+    assert_eq!(
+        scanned.run_as(file.clone(), &["--policy", &policy]).status,
+        2,
+        "the current one does not answer"
+    );
+    let run = scanned.run_as(file, &["--policy", &policy, "--context", "here"]);
+    assert_eq!(run.status, 1, "{}", run.stderr);
+    assert!(run.stdout.starts_with(&format!("Pod {}/plain: ", scanned.namespace)), "{}", run.stdout);
 }

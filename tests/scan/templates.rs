@@ -68,7 +68,10 @@ async fn what_the_next_pods_of_a_workload_would_be_denied_for_is_found() {
         scanned.namespace
     );
     assert!(text.starts_with(&head), "{text}");
-    assert!(text.contains("1 of 2 workloads have templates whose Pods violate the policy\n"), "{text}");
+    assert!(
+        text.contains("\nno Pods to check\nthe templates of 1 of 2 workloads violate the policy\n"),
+        "{text}"
+    );
     let junit = scanned.scan(&["--templates", "-o", "junit"]).stdout;
     assert!(junit.contains("Deployment web, template") && junit.contains("failures=\"1\""), "{junit}");
 }
@@ -124,6 +127,88 @@ async fn kinds_of_custom_resources_are_looked_for() {
     let template = &found["templates"][0];
     assert_eq!((&template["kind"], &template["name"]), (&json!("Sandbox"), &json!("agent")), "{found:#}");
     assert!(found.to_string().contains("spec.podTemplate.spec.hostNetwork"), "{found:#}");
+}
+
+/// The definition of a kind of custom resources without a schema, in one version.
+fn definition(group: &str, version: &str, (plural, kind): (&str, &str), scope: &str) -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json!({
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {
+            "group": group, "scope": scope,
+            "names": {
+                "plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List"),
+            },
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_of_a_workload_is_named_and_not_shown_as_checked() {
+    let scanned = Scanned::new().await;
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for (group, version, names, scope) in [
+        // No version of these that sandgate knows.
+        ("jobset.x-k8s.io", "v9", ("jobsets", "JobSet"), "Namespaced"),
+        ("argoproj.io", "v1alpha1", ("workflows", "Workflow"), "Namespaced"),
+        ("argoproj.io", "v1alpha1", ("clusterworkflowtemplates", "ClusterWorkflowTemplate"), "Cluster"),
+    ] {
+        scanned.rest.post(definitions, &definition(group, version, names, scope)).await.unwrap();
+    }
+    let create = async |version: &str, plural: &str, object: Value| {
+        testbed::eventually("the kind is served", async || {
+            let path = format!("/apis/{version}/namespaces/{}/{plural}", scanned.namespace);
+            Ok(scanned.rest.post(&path, &object).await.ok())
+        })
+        .await
+        .unwrap();
+    };
+    let kind = |version: &str, kind: &str, name: &str, spec: Value| json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let empty = kind("jobset.x-k8s.io/v9", "JobSet", "empty", json!({"replicatedJobs": []}));
+    create("jobset.x-k8s.io/v9", "jobsets", empty).await;
+    let version = "argoproj.io/v1alpha1";
+    let container = json!({"image": "registry.example.com/a:1", "securityContext": {"privileged": true}});
+    let templates = json!([{"name": "main", "container": container, "podSpecPatch": "{}"}]);
+    let patched = kind(version, "Workflow", "patched", json!({"templates": templates}));
+    create(version, "workflows", patched).await;
+    // Its owner is of a kind that sandgate does not know, and so has no template that could be checked.
+    let mut deployment = json!({
+        "metadata": {"name": "of-an-operator"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template()},
+    });
+    deployment["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "example.com/v1", "kind": "WebServer", "name": "w", "uid": "0", "controller": true,
+    }]);
+    scanned.create_in("apps/v1", "deployments", &deployment).await;
+
+    let run = scanned.scan(&["--templates", "-o", "json"]);
+    let found = run.json();
+    let names: Vec<&str> = found["templates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|template| template["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["of-an-operator", "patched"], "{found:#}");
+    let summary = &found["summary"];
+    assert_eq!((&summary["templatesChecked"], &summary["templatesUnchecked"]), (&json!(1), &json!(2)));
+    assert_eq!(found["kindsOfCluster"], json!(["ClusterWorkflowTemplate"]));
+    let lines = [
+        format!("JobSet {}/empty: it has no Pod template at spec.replicatedJobs[*].", scanned.namespace),
+        format!(
+            "Workflow {}/patched: it changes its Pods by spec.templates[0].podSpecPatch",
+            scanned.namespace
+        ),
+        "objects of kind ClusterWorkflowTemplate: they are in no namespace".into(),
+    ];
+    let text = scanned.scan(&["--templates"]).stdout;
+    let junit = scanned.scan(&["--templates", "-o", "junit"]).stdout;
+    for line in lines {
+        assert!(text.contains(&format!("not checked: {line}")), "{text}");
+        assert!(junit.contains(&line), "{junit}");
+    }
+    assert!(text.contains("the templates of 2 of 3 workloads violate the policy\n"), "{text}");
 }
 
 #[tokio::test]

@@ -18,7 +18,9 @@ use crate::{
         Defaults, Head, LeveledViolations, Operation, Request, RequestInfo, ReviewError, Unread, evaluate,
         with_facts,
     },
-    workload::{FillableFields, PodTemplateRef, WorkloadKind, is_within_bounds, pod_templates},
+    workload::{
+        self, FillableFields, Note, PodTemplateRef, Workload, WorkloadKind, is_within_bounds, pod_templates,
+    },
 };
 
 pub use answer::TemplateAnswer;
@@ -208,33 +210,106 @@ impl TemplateReview<'_> {
     }
 }
 
-/// Returns the violations of the Pods that a stored object makes, at the paths of the object: what would be left of them
-/// once a Pod is filled. A Pod that a profile for some users may admit has none, since its creator is not known.
-///
-/// # Errors
-/// Returns the path at which an object of a known kind has no Pod template.
-pub fn violations(
-    policy: &Policy,
-    object: &Value,
-    namespace: &str,
-) -> Result<Vec<LeveledViolations>, String> {
-    if !is_within_bounds(object) {
-        return Ok(Vec::new());
+/// Returns an object, or a Pod, with what its Pods would be filled with, as changes of it; `None` if one of them would be
+/// denied, or if what it gets has no place in the object or depends on who creates it.
+#[must_use]
+pub fn fill_object<'v>(policy: &Policy, object: Value<'v>, namespace: &str) -> Option<Value<'v>> {
+    if !is_within_bounds(&object) {
+        return None;
     }
+    let kind = WorkloadKind::of(&object)?;
+    let fields = match kind.templates {
+        workload::Templates::Whole => FillableFields::All,
+        _ => kind.fillable_fields(),
+    };
+    let pods = pod_templates(&object, namespace).ok()?.pods;
+    let mut object = object;
+    for pod in pods.iter().filter(|_| fields != FillableFields::None) {
+        let mut tree = pod_from_str(&pod.pod).ok()?;
+        let is_known = !depends_on_creator(policy, &tree);
+        let findings = evaluate(policy, &mut tree, None, Defaults::Fill);
+        if !is_known || !findings.violations.enforce.is_empty() {
+            return None;
+        }
+        fill::fill(&mut object, &pod.location, &tree, fields).ok()?;
+    }
+    Some(object)
+}
+
+/// What is known of the Pods that a stored object makes next.
+#[derive(Debug, Default)]
+pub struct StoredTemplates {
+    /// The violations that would be left once a Pod is filled, at the paths of the object.
+    pub violations: Vec<LeveledViolations>,
+    /// Why a Pod, or a part of it, was not checked: one clause each, such as `it has no Pod template at PATH`.
+    pub unchecked: Vec<String>,
+}
+
+/// Returns what would be denied of the Pods that a stored object makes next, and what of them cannot be checked.
+#[must_use]
+pub fn check_stored(policy: &Policy, object: &Value, namespace: &str) -> StoredTemplates {
+    let mut stored = StoredTemplates::default();
+    if !is_within_bounds(object) {
+        stored.unchecked.push("its templates are too large, or too many".into());
+        return stored;
+    }
+    let Workload { pods, notes } = match pod_templates(object, namespace) {
+        Ok(workload) => workload,
+        Err(path) => {
+            stored.unchecked.push(format!("it has no Pod template at {path}"));
+            return stored;
+        }
+    };
     let kind = WorkloadKind::of(object);
-    let mut all = Vec::new();
-    for pod in &pod_templates(object, namespace)?.pods {
-        let Ok(mut tree) = pod_from_str(&pod.pod) else { continue };
+    for pod in &pods {
+        let Ok(mut tree) = pod_from_str(&pod.pod) else {
+            let path = pod.location.path(&FieldPath::default()).unwrap_or_default();
+            stored.note(format!("its Pod template at {path} cannot be read"));
+            continue;
+        };
         let found = evaluate(policy, &mut tree, None, Defaults::Fill).violations;
-        if found.is_empty() || !found.enforce.is_empty() && is_admitted_for_a_user(policy, pod) {
+        if !found.enforce.is_empty() && is_admitted_for_a_user(policy, pod) {
+            stored.note("its Pods are admitted for some users only".into());
             continue;
         }
         let found = at_object(kind, pod, object, &found);
-        if !found.is_empty() && !all.contains(&found) {
-            all.push(found);
+        if !found.is_empty() && !stored.violations.contains(&found) {
+            stored.violations.push(found);
         }
     }
-    Ok(all)
+    notes.iter().filter_map(unchecked_part).for_each(|reason| stored.note(reason));
+    stored
+}
+
+impl StoredTemplates {
+    fn note(&mut self, reason: String) {
+        if !self.unchecked.contains(&reason) {
+            self.unchecked.push(reason);
+        }
+    }
+}
+
+/// Returns true if the objects of a kind are in namespaces, and have the templates of their Pods themselves.
+fn is_checked_itself(kind: &str) -> bool {
+    const OF_CLUSTER: &str = "Cluster";
+    let is_known = |known: &&WorkloadKind| {
+        known.kind == kind && !matches!(known.templates, workload::Templates::Reference(..))
+    };
+    !kind.starts_with(OF_CLUSTER) && workload::KINDS.iter().any(|known| is_known(&known))
+}
+
+/// Returns what a note on an object of a known kind leaves unchecked.
+fn unchecked_part(note: &Note) -> Option<String> {
+    match note {
+        Note::UnknownVersion => Some("the version of its API is not known, and may have more Pods".into()),
+        Note::Unreadable { path } => Some(format!("it changes its Pods by {path}, which cannot be read")),
+        Note::Reference { kind, name } => {
+            let is_unchecked = !is_checked_itself(kind);
+            is_unchecked.then(|| format!("it makes Pods from the {kind} {name}, which is not checked"))
+        }
+        Note::UnknownKind { .. } => Some("its kind is not known".into()),
+        Note::Partial => None,
+    }
 }
 
 /// Returns violations of a Pod at the paths of the object that makes it.

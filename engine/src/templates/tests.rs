@@ -469,3 +469,43 @@ fn a_template_that_is_no_template_is_left_to_the_api_server() {
     let template = json!({"metadata": {"labels": complete["metadata"]["labels"]}, "spec": complete["spec"]});
     assert!(!ask(FILL, &create(&workload("batch/v1", "Job", &template))).is_patched(), "nothing is open");
 }
+
+#[test]
+fn what_cannot_be_checked_of_a_stored_object_is_named() {
+    let policies = policies("templates: warn");
+    let policy = &policies.policies()[0];
+    let check = |object: &Json| {
+        let text = object.to_string();
+        let StoredTemplates { violations, unchecked } =
+            check_stored(policy, &crate::json::value_from_str(&text).unwrap(), "workflows");
+        (violations.len(), unchecked)
+    };
+    let job = |spec: Json| json!({"apiVersion": "batch/v1", "kind": "Job", "spec": spec});
+    let host =
+        json!({"spec": {"hostNetwork": true, "restartPolicy": "Never", "containers": [{"image": "a"}]}});
+    assert_eq!(check(&job(json!({"template": host}))), (1, vec![]));
+    assert_eq!(check(&job(json!({}))), (0, vec!["it has no Pod template at spec.template".into()]));
+
+    let workflow = |spec: Json| json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"}, "spec": spec});
+    let many = vec![json!({"name": "a", "container": {"image": "a"}}); 101];
+    let too_many = (0, vec!["its templates are too large, or too many".to_owned()]);
+    assert_eq!(check(&workflow(json!({"templates": many}))), too_many);
+    let patched = json!({"hostNetwork": true, "podSpecPatch": "{}", "templates": [
+        {"name": "a", "container": {"image": "a"}},
+        {"name": "b", "steps": [[{"templateRef": {"name": "known", "template": "t"}}]]},
+        {"name": "c", "steps": [[{"templateRef": {"name": "all", "template": "t", "clusterScope": true}}]]},
+    ]});
+    let (violations, unchecked) = check(&workflow(patched));
+    assert_eq!(violations, 1, "what can be seen is checked all the same");
+    assert_eq!(
+        unchecked,
+        [
+            "it makes Pods from the ClusterWorkflowTemplate all, which is not checked",
+            "it changes its Pods by spec.podSpecPatch, which cannot be read",
+        ]
+    );
+    let newer = json!({"apiVersion": "jobset.x-k8s.io/v9", "kind": "JobSet", "metadata": {"name": "s"},
+        "spec": {"replicatedJobs": [{"template": {"spec": {"template": host}}}]}});
+    let unknown = vec!["the version of its API is not known, and may have more Pods".to_owned()];
+    assert_eq!(check(&newer), (1, unknown));
+}

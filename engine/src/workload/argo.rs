@@ -3,7 +3,7 @@
 use super::{
     build::{Fields, at, child, container, fields, item_of_spec, of_spec, text},
     location::TemplateLocation,
-    template::{Note, OwnerNames, PodTemplateRef, Workload, pod},
+    template::{Note, OwnerNames, PodTemplateRef, Workload, expand, pod},
 };
 use crate::{
     json::{Object, Value},
@@ -36,20 +36,49 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, base: &str) -> Worklo
         let path = base.with(Step::Field("templates")).with(Step::Index(index));
         workload.pods.extend(of_template(workflow, names, base, template, &path));
         workload.notes.extend(unreadable(template, &path));
+        workload.notes.extend(references(template));
     }
     workload.notes.extend(unreadable(workflow, base));
-    if let Some(name) = at(workflow, "workflowTemplateRef.name").and_then(Value::as_str) {
-        workload.notes.push(Note::Reference { kind: "WorkflowTemplate".into(), name: name.into() });
+    if let Some(reference) = at(workflow, "workflowTemplateRef") {
+        workload.notes.extend(reference_to(reference));
+        // They hold for the Pods of the other object.
+        let fields = OF_TEMPLATE.iter().chain(&OF_WORKFLOW).chain(&["podMetadata", "volumes"]);
+        let written = fields.filter(|field| child(workflow, field).is_some());
+        workload.notes.extend(written.map(|field| Note::Unreadable { path: base.with(Step::Field(field)) }));
     }
+    workload
+        .notes
+        .extend(expand(workflow, "hooks[*].templateRef").iter().filter_map(|(_, at)| reference_to(at)));
     if !workload.pods.is_empty() {
         workload.notes.push(Note::Partial);
     }
     workload
 }
 
-/// A patch is a text that Argo applies to the Pod; defaults are merged by Argo's own rules.
+/// The templates of other objects that a template calls.
+fn references(template: &Value) -> Vec<Note> {
+    const PATHS: [&str; 4] = [
+        "steps[*][*].templateRef",
+        "steps[*][*].hooks[*].templateRef",
+        "dag.tasks[*].templateRef",
+        "dag.tasks[*].hooks[*].templateRef",
+    ];
+    let found = PATHS.into_iter().flat_map(|path| expand(template, path));
+    found.filter_map(|(_, reference)| reference_to(reference)).collect()
+}
+
+fn reference_to(reference: &Value) -> Option<Note> {
+    let name = child(reference, "name").and_then(Value::as_str)?;
+    let is_of_cluster = matches!(child(reference, "clusterScope"), Some(Value::Bool(true)));
+    let kind = if is_of_cluster { "ClusterWorkflowTemplate" } else { "WorkflowTemplate" };
+    Some(Note::Reference { kind: kind.into(), name: name.into() })
+}
+
+/// A patch is a text that Argo applies to the Pod; defaults are merged by Argo's own rules. Argo runs the last four in
+/// Pods of its own.
 fn unreadable(value: &Value, path: &FieldPath) -> Vec<Note> {
-    let unread = ["podSpecPatch", "templateDefaults", "executorPlugins"];
+    let unread =
+        ["podSpecPatch", "templateDefaults", "executorPlugins", "resource", "data", "http", "plugin"];
     let found = unread.into_iter().filter(|field| child(value, field).is_some());
     found.map(|field| Note::Unreadable { path: path.with(Step::Field(field)) }).collect()
 }

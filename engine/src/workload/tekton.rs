@@ -37,6 +37,7 @@ pub(super) fn workload(object: &Value, names: &OwnerNames, paths: &[&str]) -> Wo
         workload.notes.extend(step_references(task));
     }
     workload.notes.extend(references(object));
+    workload.notes.extend(unseen_templates(object, workload.pods.is_empty()));
     if !workload.pods.is_empty() {
         workload.notes.push(Note::Partial);
     }
@@ -90,6 +91,14 @@ fn step_container<'v>(step: &Value<'v>, defaults: Option<&Fields<'v>>, index: us
     }
     fields.set_default("name", text(&format!("unnamed-{index}")));
     fields.into_value()
+}
+
+/// The parts of Pods that are in no Pod seen here: those of single tasks, and all of them if no task is written out.
+fn unseen_templates(object: &Value, has_no_pods: bool) -> Vec<Note> {
+    const OF_ALL: [&str; 2] = ["spec.podTemplate", "spec.taskRunTemplate.podTemplate"];
+    let of_tasks = expand(object, "spec.taskRunSpecs[*].podTemplate");
+    let of_all = OF_ALL.into_iter().filter(|_| has_no_pods).flat_map(|path| expand(object, path));
+    of_tasks.into_iter().chain(of_all).map(|(path, _)| Note::Unreadable { path }).collect()
 }
 
 /// The tasks and pipelines that are named and not written out.

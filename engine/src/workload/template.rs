@@ -77,10 +77,6 @@ pub(super) struct OwnerNames<'n> {
 }
 
 impl OwnerNames<'_> {
-    pub(super) fn namespace(&self) -> &str {
-        self.namespace
-    }
-
     fn of<'n>(object: &'n Value, namespace: &'n str) -> OwnerNames<'n> {
         let text = |path| at(object, path).and_then(Value::as_str);
         let name = text("metadata.name").or(text("metadata.generateName")).unwrap_or_default();

@@ -173,6 +173,30 @@ fn an_argo_workflow_has_a_pod_for_each_template_with_a_container() {
 }
 
 #[test]
+fn templates_that_a_workflow_takes_from_elsewhere_are_named() {
+    let of_cluster = json!({"name": "shared", "template": "t", "clusterScope": true});
+    let workflow = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
+    "spec": {
+        "hooks": {"exit": {"templateRef": {"name": "ends", "template": "t"}}},
+        "templates": [
+            {"name": "main", "steps": [[{"name": "a", "templateRef": {"name": "builds", "template": "t"}}]]},
+            {"name": "dag", "dag": {"tasks": [{"name": "b", "templateRef": of_cluster}]}},
+            {"name": "create", "resource": {"action": "create", "manifest": "kind: Pod"}},
+        ],
+    }});
+    let reference = |kind: &str, name: &str| Note::Reference { kind: kind.into(), name: name.into() };
+    assert_eq!(
+        workload(&workflow).notes,
+        [
+            reference("WorkflowTemplate", "builds"),
+            reference("ClusterWorkflowTemplate", "shared"),
+            Note::Unreadable { path: path("spec.templates[2].resource") },
+            reference("WorkflowTemplate", "ends"),
+        ]
+    );
+}
+
+#[test]
 fn a_tekton_task_has_one_pod_of_its_steps() {
     let run = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "build"}, "spec": {
     "serviceAccountName": "builder", "podTemplate": {"hostNetwork": true, "securityContext": {"runAsUser": 0}},
@@ -227,6 +251,64 @@ fn a_spark_application_has_a_driver_and_an_executor() {
         "spec.executor.podSecurityContext.runAsUser"
     );
     assert_eq!(located(&found.pods[1].location, "spec.volumes[0].hostPath"), "spec.volumes[0].hostPath");
+}
+
+#[test]
+fn a_pod_template_of_spark_is_the_ground_of_the_roles_pod() {
+    let template = json!({"metadata": {"annotations": {"dev.gvisor.x": "y"}}, "spec": {
+        "hostPID": true, "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
+        "containers": [{"securityContext": {"privileged": true}, "image": "other"}, {"name": "s", "image": "c"}],
+    }});
+    let of = |template: &Json| {
+        json!({"apiVersion": "sparkoperator.k8s.io/v1beta2", "kind": "SparkApplication", "metadata": {"name": "pi"},
+            "spec": {"image": "spark", "driver": {"template": template}}})
+    };
+    let spark = of(&template);
+    let [driver] = pods(&spark).try_into().unwrap();
+    assert_eq!(driver["metadata"]["annotations"], json!({"dev.gvisor.x": "y"}));
+    assert_eq!(
+        driver["spec"]["containers"],
+        json!([
+            {"image": "spark", "securityContext": {"privileged": true}, "name": "spark-kubernetes"},
+            {"name": "s", "image": "c"},
+        ])
+    );
+    assert_eq!(
+        (&driver["spec"]["hostPID"], &driver["spec"]["restartPolicy"]),
+        (&json!(true), &json!("Never"))
+    );
+    let location = &workload(&spark).pods[0].location;
+    for (path, in_object) in [
+        (
+            "spec.containers[0].securityContext.privileged",
+            "spec.driver.template.spec.containers[0].securityContext.privileged",
+        ),
+        ("spec.containers[1].image", "spec.driver.template.spec.containers[1].image"),
+        ("spec.volumes[0].hostPath", "spec.driver.template.spec.volumes[0].hostPath"),
+        ("spec.hostPID", "spec.driver.template.spec.hostPID"),
+    ] {
+        assert_eq!(located(location, path), in_object);
+    }
+    for strange in [json!("x"), json!({"spec": 1}), json!({"spec": {"volumes": {}}}), json!({"metadata": []})]
+    {
+        let unread = Note::Unreadable { path: path("spec.driver.template") };
+        assert!(workload(&of(&strange)).notes.contains(&unread), "{strange}");
+    }
+}
+
+#[test]
+fn what_holds_for_the_pods_of_another_object_is_named() {
+    let pod = json!({"hostNetwork": true});
+    let unread = |at: &str| Note::Unreadable { path: path(at) };
+    let run = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": {"name": "t"},
+        "spec": {"taskRef": {"name": "build"}, "podTemplate": pod}});
+    assert_eq!(workload(&run).notes[1..], [unread("spec.podTemplate")]);
+    let run = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p"},
+        "spec": {"pipelineRef": {"name": "ci"}, "taskRunSpecs": [{"podTemplate": pod}]}});
+    assert_eq!(workload(&run).notes[1..], [unread("spec.taskRunSpecs[0].podTemplate")]);
+    let workflow = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w"},
+        "spec": {"workflowTemplateRef": {"name": "shared"}, "hostNetwork": true}});
+    assert_eq!(workload(&workflow).notes[1..], [unread("spec.hostNetwork")]);
 }
 
 #[test]

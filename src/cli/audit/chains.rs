@@ -10,12 +10,12 @@ use crate::audit::{
     chain::{ChainId, Hash, Seal},
 };
 
-/// Follows several chains from line to line. A line belongs to the chain that it names. A line of schema 1 names none: it
-/// belongs to the chain whose last line it carries the hash of, else to that of its replica, or begins one.
+/// Follows several chains from line to line. A line belongs to the chain that it names. If it was edited, what it names may
+/// be what was edited: it belongs to the chain whose last line it carries the hash of, else to that of its replica.
 #[derive(Default)]
 pub(super) struct Chains {
     pub(super) all: Vec<Chain>,
-    /// The places of the chains that have an id.
+    /// The places of the chains of which a line is whole.
     by_id: HashMap<ChainId, usize>,
     /// The place of the chain of the line before.
     latest: usize,
@@ -36,8 +36,6 @@ pub(super) struct Chains {
 pub(super) struct Chain {
     /// The id that its lines have; `None` if no line with one is whole.
     pub(super) id: Option<ChainId>,
-    /// True if all its lines so far are of schema 1, which have no id.
-    is_of_schema_1: bool,
     /// The replica that wrote it, once a line has named it.
     pub(super) writer: Option<Writer>,
     /// The number of the first line.
@@ -77,7 +75,7 @@ impl fmt::Display for Writer {
 }
 
 impl Writer {
-    /// Returns the replica that a line names; `None` for notices and for lines of schema 1.
+    /// Returns the replica that a line names; `None` for notices.
     fn of(text: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Origin<'l> {
@@ -96,9 +94,7 @@ impl Writer {
 pub(super) fn sealed(line: Line<'_>) -> Option<Seal> {
     match line {
         Line::Whole(text) => Seal::read(text),
-        // A line of schema 1 could be of any length; it is part of the chain all the same.
-        Line::TooLong(seal) => seal,
-        Line::Torn(_) | Line::Compressed => None,
+        Line::TooLong | Line::Torn(_) | Line::Compressed => None,
     }
 }
 
@@ -108,10 +104,9 @@ impl Chains {
         let text = match line {
             Line::Whole(b"") => return None,
             Line::Whole(text) | Line::Torn(text) => text,
-            Line::TooLong(Some(_)) => b"",
-            Line::TooLong(None) | Line::Compressed => {
+            Line::TooLong | Line::Compressed => {
                 self.end_file();
-                let too_long = format!("is longer than {} MiB and no sealed line", MAX_LINE_BYTES >> 20);
+                let too_long = format!("is longer than {} MiB and no audit line", MAX_LINE_BYTES >> 20);
                 let what = if line == Line::Compressed { COMPRESSED } else { &too_long };
                 self.found.push(format!("{}: {what}", place()));
                 return None;
@@ -181,20 +176,18 @@ impl Chains {
                 // What an edited line names may be what was edited.
                 if holds {
                     chain.writer = chain.writer.take().or_else(|| Writer::of(text));
-                    chain.id = chain.id.or(id);
-                    chain.is_of_schema_1 &= id.is_none();
+                    chain.id = chain.id.or(Some(id));
                 }
                 problems.extend(chain.append(seal, here));
             }
             None => self.all.push(Chain {
-                id: id.filter(|_| holds),
-                is_of_schema_1: id.is_none(),
+                id: holds.then_some(id),
                 writer: Writer::of(text).filter(|_| holds),
                 begins: seq,
                 last: here,
             }),
         }
-        if let Some(id) = id.filter(|_| holds) {
+        if holds {
             self.by_id.insert(id, position);
         }
         self.latest = position;
@@ -205,29 +198,19 @@ impl Chains {
 
     /// Returns the place of the chain that a line belongs to; `None` if it begins one.
     fn chain_of(&self, seal: Seal, text: &[u8]) -> Option<usize> {
-        let named = seal.chain.and_then(|id| self.by_id.get(&id)).copied();
-        if (seal.holds && named.is_some()) || self.all.is_empty() {
+        let named = self.by_id.get(&seal.chain).copied();
+        if (seal.holds && (named.is_some() || seal.is_first())) || self.all.is_empty() {
             return named;
         }
-        if seal.holds && seal.is_first() {
-            return None;
-        }
-        // A chain of schema 1 may be continued by lines with an id.
-        let is_new = seal.holds && seal.chain.is_some();
+        // A chain whose lines were all edited so far has no id yet.
         let follows = |position: &usize| {
             let chain = self.all.get(*position);
-            chain.is_some_and(|chain| chain.last.hash == seal.previous && (!is_new || chain.id.is_none()))
+            chain.is_some_and(|chain| chain.last.hash == seal.previous && (!seal.holds || chain.id.is_none()))
         };
         let connected = Some(self.latest).filter(follows);
         let connected = connected.or_else(|| (0..self.all.len()).rev().find(|position| follows(position)));
-        // Whatever chain an edited line names, its place is behind the line that it has the hash of.
-        if connected.is_some() || named.is_some() {
+        if seal.holds || connected.is_some() || named.is_some() {
             return connected.or(named);
-        }
-        if is_new {
-            // A chain of schema 1 goes on with an id, and the line with which it does so may be missing.
-            let goes_on = |chain: &Chain| chain.is_of_schema_1 && chain.last.seq < seal.seq;
-            return self.all.iter().rposition(goes_on).filter(|_| seal.seq > 1);
         }
         let Some(writer) = Writer::of(text) else { return Some(self.latest) };
         let is_of = |chain: &Chain| chain.writer.as_ref() == Some(&writer);
@@ -281,7 +264,7 @@ fn notice(text: &[u8]) -> Option<Notice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{audit::chain::Link, cli::audit::lines::Lines};
+    use crate::audit::chain::Link;
 
     fn trail(records: usize) -> Vec<String> {
         let (mut link, mut out) = (Link::begin(ChainId::draw()), Vec::new());
@@ -326,7 +309,7 @@ mod tests {
     #[test]
     fn every_line_that_is_edited_is_named_and_no_other() {
         for edited in 0..9 {
-            for (from, to) in [("user", "USER"), ("\"seq\":", "\"seq\":1"), ("\"schema\":2", "\"schema\":3")]
+            for (from, to) in [("user", "USER"), ("\"seq\":", "\"seq\":1"), ("\"schema\":1", "\"schema\":3")]
             {
                 let mut lines = trail(9);
                 lines[edited] = lines[edited].replacen(from, to, 1);
@@ -363,20 +346,6 @@ mod tests {
         link.seal(br#"{"user":"forger"}"#, &mut forged);
         lines[2] = String::from_utf8(forged).unwrap().trim_end().into();
         assert_eq!(found(&lines), ["f:4: follows another line than f:3: one of them was replaced"]);
-    }
-
-    #[test]
-    fn a_long_line_of_schema_1_is_part_of_the_chain() {
-        let (mut link, mut out) = (Link::default(), Vec::new());
-        for length in [1, MAX_LINE_BYTES + 100_000, 1] {
-            link.seal(format!(r#"{{"user":"{}"}}"#, "x".repeat(length)).as_bytes(), &mut out);
-        }
-        let mut lines = Lines::of("x", std::io::Cursor::new(out));
-        let mut chain = Chains::default();
-        while lines.advance().unwrap() {
-            chain.read(lines.line(), &|| String::new());
-        }
-        assert_eq!((chain.found.len(), chain.lines), (0, 3), "{:?}", chain.found);
     }
 
     #[test]
@@ -441,27 +410,9 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_schema_1_goes_on_with_an_id() {
-        let mut old: Vec<String> = Vec::new();
-        let mut previous = "0".repeat(64);
-        for number in 1..=3 {
-            let text = format!(r#"{{"user":"u","schema":1,"seq":{number},"previous":"{previous}""#);
-            let digest = <sha2::Sha256 as sha2::Digest>::digest(&text);
-            previous = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-            old.push(format!(r#"{text},"hash":"{previous}"}}"#));
-        }
-        let (mut link, mut out) = (Seal::read(old[2].as_bytes()).unwrap().link(), Vec::new());
-        (0..3).for_each(|_| link.seal(br#"{"user":"u"}"#, &mut out));
-        old.extend(String::from_utf8(out).unwrap().lines().map(Into::into));
-        assert_eq!(found(&old), Vec::<String>::new());
-        old.remove(3);
-        assert_eq!(found(&old), ["f:4: number 4 is missing before this line"]);
-    }
-
-    #[test]
     fn a_line_whose_chain_was_edited_is_named_once() {
         let (one, other) = (trail_of("a", 4), trail_of("b", 4));
-        let id = |line: &str| Seal::read(line.as_bytes()).unwrap().chain.unwrap().to_string();
+        let id = |line: &str| Seal::read(line.as_bytes()).unwrap().chain.to_string();
         let mut lines = mixed(&one, &other);
         for foreign in [id(&other[0]), "0123456789abcdef".into()] {
             lines[6] = one[2].replace(&id(&one[0]), &foreign);

@@ -9,12 +9,9 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
 
-use crate::{
-    audit::chain::{Seal, SealReader},
-    cli::{
-        CliError,
-        input::{is_stdin, reason, warn_of_terminal},
-    },
+use crate::cli::{
+    CliError,
+    input::{is_stdin, reason, warn_of_terminal},
 };
 
 /// The longest line that is read. Events of the API server hold whole objects and are longer than records, but
@@ -27,8 +24,8 @@ pub(super) enum Line<'l> {
     Whole(&'l [u8]),
     /// The file ends without a newline.
     Torn(&'l [u8]),
-    /// The line is longer than [`MAX_LINE_BYTES`]; only its seal was kept.
-    TooLong(Option<Seal>),
+    /// The line is longer than [`MAX_LINE_BYTES`].
+    TooLong,
     /// The file is compressed, and this is all that is read of it.
     Compressed,
 }
@@ -46,8 +43,6 @@ pub(super) struct Lines {
     /// The line that was read last, with its newline if it has one.
     text: Vec<u8>,
     is_compressed: bool,
-    /// The seal of a line that is too long.
-    seal: Option<Seal>,
 }
 
 impl Lines {
@@ -72,14 +67,7 @@ impl Lines {
     }
 
     pub(super) fn of(name: &str, input: impl BufRead + 'static) -> Self {
-        Self {
-            name: name.into(),
-            number: 0,
-            input: Box::new(input),
-            text: Vec::new(),
-            is_compressed: false,
-            seal: None,
-        }
+        Self { name: name.into(), number: 0, input: Box::new(input), text: Vec::new(), is_compressed: false }
     }
 
     /// Reads the next line; `false` at the end.
@@ -96,28 +84,10 @@ impl Lines {
             self.input = Box::new(io::empty());
             return Ok(true);
         }
-        self.seal = None;
-        if matches!(self.line(), Line::TooLong(_)) {
-            self.seal = self.skip_line().map_err(|error| unreadable(&self.name, &error))?;
+        if matches!(self.line(), Line::TooLong) {
+            self.input.skip_until(b'\n').map_err(|error| unreadable(&self.name, &error))?;
         }
         Ok(true)
-    }
-
-    /// Reads on to the end of a line that is too long to be kept, for its seal.
-    fn skip_line(&mut self) -> io::Result<Option<Seal>> {
-        let mut reader = SealReader::default();
-        reader.update(&self.text);
-        loop {
-            let buffer = self.input.fill_buf()?;
-            let newline = buffer.iter().position(|byte| *byte == b'\n');
-            let read = newline.unwrap_or(buffer.len());
-            reader.update(&buffer[..read]);
-            let is_end = newline.is_some() || buffer.is_empty();
-            self.input.consume(read + usize::from(newline.is_some()));
-            if is_end {
-                return Ok(reader.finish());
-            }
-        }
     }
 
     /// The line that was read last.
@@ -125,7 +95,7 @@ impl Lines {
         match self.text.strip_suffix(b"\n") {
             _ if self.is_compressed => Line::Compressed,
             Some(line) => Line::Whole(line),
-            None if self.text.len() > MAX_LINE_BYTES => Line::TooLong(self.seal),
+            None if self.text.len() > MAX_LINE_BYTES => Line::TooLong,
             None => Line::Torn(&self.text),
         }
     }
@@ -183,8 +153,7 @@ mod tests {
     fn lines_are_counted_and_a_torn_or_endless_one_is_known() {
         let text = [b"a\n\nb\n".to_vec(), vec![b'x'; MAX_LINE_BYTES + 1], b"\nc".to_vec()].concat();
         let mut lines = Lines::of("x", io::Cursor::new(text));
-        for line in
-            [Line::Whole(b"a"), Line::Whole(b""), Line::Whole(b"b"), Line::TooLong(None), Line::Torn(b"c")]
+        for line in [Line::Whole(b"a"), Line::Whole(b""), Line::Whole(b"b"), Line::TooLong, Line::Torn(b"c")]
         {
             assert!(lines.advance().unwrap());
             assert_eq!(lines.line(), line);

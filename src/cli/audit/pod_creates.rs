@@ -104,7 +104,7 @@ pub(in crate::cli) fn each(
                     reading.skip(&bar, &lines.place(), "is cut off");
                     continue;
                 }
-                Line::TooLong(_) => {
+                Line::TooLong => {
                     let problem = format!("is longer than {} MiB", MAX_LINE_BYTES >> 20);
                     reading.skip(&bar, &lines.place(), &problem);
                     continue;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{list::name, source::SourceArgs};
 use crate::cli::{
     CliError, Status, print,
-    terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, paint},
+    terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, fit, paint},
 };
 use sandgate_engine::{
     review::{AuditRecord, AuditViolation, Outcome},
@@ -62,7 +62,9 @@ fn text(verdict: &AuditRecord) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
         if !value.is_empty() {
-            let _ = writeln!(text, "{} {}", paint(FAINT, format_args!("{label:<15}")), sanitize(value));
+            const COLUMN: usize = 16;
+            let value = fit(sanitize(value), COLUMN, COLUMN);
+            let _ = writeln!(text, "{} {value}", paint(FAINT, format_args!("{label:<15}")));
         }
     };
     let style = match verdict.outcome() {
@@ -115,7 +117,9 @@ fn append(
     let _ = writeln!(text, "  {} {}", paint(BAD, sanitize(rule)), paint(PLACE, sanitize(path)));
     for (label, value) in [("found", found), ("wanted", wanted), ("remedy", remedy)] {
         if !value.is_empty() {
-            let _ = writeln!(text, "    {} {}", paint(FAINT, format_args!("{label:<6}")), sanitize(value));
+            const COLUMN: usize = 11;
+            let value = fit(sanitize(value), COLUMN, COLUMN);
+            let _ = writeln!(text, "    {} {value}", paint(FAINT, format_args!("{label:<6}")));
         }
     }
 }

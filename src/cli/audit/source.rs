@@ -120,7 +120,7 @@ fn read(line: Line<'_>, kind: LineKind) -> Result<Content, String> {
         Line::Whole(text) | Line::Torn(text) if text.is_empty() => return Ok(Content::Verdicts(Vec::new())),
         Line::Whole(text) | Line::Torn(text) => text,
         Line::Compressed => return Err(COMPRESSED.into()),
-        Line::TooLong(_) => return Err(format!("is longer than {} MiB", MAX_LINE_BYTES >> 20)),
+        Line::TooLong => return Err(format!("is longer than {} MiB", MAX_LINE_BYTES >> 20)),
     };
     match kind {
         LineKind::Trail => match TrailLine::read(text) {

@@ -137,7 +137,7 @@ fn summary(chains: &Chains, problems: usize) -> String {
 
 /// Returns the name of a chain, and its head in both forms.
 fn head_of(Chain { id, writer, begins, last, .. }: &Chain) -> String {
-    let id = id.map_or_else(|| "chain of schema 1".into(), |id| format!("chain {id}"));
+    let id = id.map_or_else(|| "chain of edited lines".into(), |id| format!("chain {id}"));
     let of = writer.as_ref().map(|writer| format!(" of {}", sanitize(&writer.to_string())));
     let name = fit(format!("{id}{}: numbers {begins} to {}", of.unwrap_or_default(), last.seq), 0, 4);
     format!("{name}\n  head   {}\n  metric {}\n", last.hash, last.hash.short())

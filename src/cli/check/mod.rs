@@ -54,7 +54,8 @@ pub(super) struct CheckArgs {
     )]
     strict: Option<bool>,
 
-    /// First change the files as "sandgate fix --write" does, then check them
+    /// First change the files: remove what "sandgate fix --write" removes, and write into templates what sandgate fills;
+    /// then check them. An object is filled as a whole, and only where new lines are enough, so that comments stay
     #[arg(long)]
     fix: bool,
 
@@ -87,6 +88,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<Status, CliError> {
     if args.fix {
         let evaluator = args.workloads.evaluator(&policies, collected.namespaces.clone());
         let problems = fix::write_fixes(&collected, &evaluator)?;
+        collected = args.workloads.collect(&policies)?;
+        let evaluator = args.workloads.evaluator(&policies, collected.namespaces.clone());
+        fix::write_fills(&collected, &evaluator)?;
         collected = args.workloads.collect(&policies)?;
         collected.unread.extend(problems);
     }

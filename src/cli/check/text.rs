@@ -18,8 +18,8 @@ pub(super) fn write(report: &Report) -> String {
     match (report.pods.is_empty(), report.others + report.unchecked() + report.skipped) {
         // Standard error has the reason.
         (true, 0) => out,
-        (true, _) => summary + "\n",
-        (false, _) => format!("{out}\n{summary}\n"),
+        (true, _) => fit(summary, 0, 2) + "\n",
+        (false, _) => format!("{out}\n{}\n", fit(summary, 0, 2)),
     }
 }
 
@@ -38,7 +38,7 @@ fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
     }
     let Some(result) = &pod.result else { return };
     for (path, from, to) in &result.lowered {
-        let _ = writeln!(out, "  {path} is lowered from {from} to {to}");
+        let _ = writeln!(out, "{}", fit(format!("  {path} is lowered from {from} to {to}"), 0, 6));
     }
     if !result.admitted_for.is_empty() {
         let users = result.admitted_for.join(", ");
@@ -48,7 +48,7 @@ fn write_pod(pod: &Checked, report: &Report, out: &mut String) {
     let Some((candidate, violations)) = &result.candidate else { return };
     let verdict = if violations.is_empty() { "would admit it" } else { "would deny it" };
     let number = count(violations.len(), "violation");
-    let _ = writeln!(out, "  The candidate policy {candidate} {verdict}: {number}");
+    let _ = writeln!(out, "{}", fit(format!("  The candidate policy {candidate} {verdict}: {number}"), 0, 4));
     for violation in violations {
         write_violation(pod, violation, out);
     }
@@ -101,9 +101,8 @@ fn fills(result: &CheckResult) -> String {
 fn write_violation(pod: &Checked, violation: &Finding, out: &mut String) {
     let place = format!("{}:{}", pod.pod.file(), violation.line);
     let rule = format!("({})", violation.rule_and_level());
-    let text = fit(format!("{} {rule}", violation.sentence()), place.chars().count() + 4, 6);
-    let sentence = text.strip_suffix(&rule).unwrap_or(&text);
-    let _ = writeln!(out, "  {}: {sentence}{}", paint(PLACE, place), paint(FAINT, rule));
+    let text = format!("  {}: {} {}", paint(PLACE, place), violation.sentence(), paint(FAINT, rule));
+    let _ = writeln!(out, "{}", fit(text, 0, 6));
 }
 
 /// Returns the last line: the number of Pods and what became of them.

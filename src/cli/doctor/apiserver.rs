@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     facts::{ClusterCheck, Facts},
     finding::{Answer, Check, Section, Severity, Verdict},
-    reader::{items, name, some},
+    reader::{Read, Unread, items, name, some},
 };
 use crate::cluster::{differences, is_of_backstop};
 use sandgate_engine::{
@@ -125,6 +125,17 @@ fn reference(value: &Value) -> Option<&str> {
     reference.rsplit('/').next()
 }
 
+/// Returns the metrics, if they are those of an API server: a counter that is not among them shows nothing else.
+pub(super) fn metrics(text: String) -> Read<String> {
+    if text.lines().any(|line| line.starts_with("apiserver_")) {
+        return Ok(text);
+    }
+    Err(Unread::new(
+        "the answer to /metrics has no metric of an API server",
+        "look at the metrics that your provider has of the API server",
+    ))
+}
+
 /// The lines of a metric with all of these texts, and their sum.
 fn sum<'m>(metrics: &'m str, metric: &str, texts: &[&str]) -> Option<(f64, Vec<&'m str>)> {
     let is_it = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']));
@@ -153,7 +164,7 @@ fn fail_open(facts: &Facts) -> Answer<'_> {
             "set webhook.failurePolicy=Fail; sandgate scan finds what came in",
         ));
     }
-    Ok(Verdict::ok("no request was admitted because sandgate did not answer"))
+    Ok(Verdict::ok("this API server admitted no request because sandgate did not answer"))
 }
 
 fn backstop_caught(facts: &Facts) -> Answer<'_> {
@@ -290,6 +301,14 @@ mod tests {
         assert_eq!(of(backstop_caught, &caught("other", "deny")), Outcome::Ok);
         assert_eq!(of(audit, "apiserver_audit_event_total 0\n"), Outcome::Fail);
         assert_eq!(of(audit, "apiserver_audit_event_total 7\n"), Outcome::Ok);
+    }
+
+    #[test]
+    fn an_answer_without_metrics_of_an_api_server_shows_nothing() {
+        for text in ["", "{}", "go_goroutines 7\n"] {
+            assert!(metrics(text.to_owned()).is_err(), "{text}");
+        }
+        assert!(metrics("# HELP x\napiserver_request_total 1\n".into()).is_ok());
     }
 
     #[test]

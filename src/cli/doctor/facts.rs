@@ -160,7 +160,10 @@ impl Facts {
             mutating_bindings: list(MUTATING_BINDINGS).await,
             cluster_roles: list(CLUSTER_ROLES).await,
             cluster_role_bindings: list(CLUSTER_ROLE_BINDINGS).await,
-            apiserver_metrics: reader.text("/metrics", &Right::to_path("/metrics")).await,
+            apiserver_metrics: reader
+                .text("/metrics", &Right::to_path("/metrics"))
+                .await
+                .and_then(super::apiserver::metrics),
             release: Release::read(reader, asked).await,
             namespaces,
         })
@@ -253,7 +256,10 @@ async fn policies(cluster: &Cluster, asked: &Questions<'_>) -> Result<Read<Polic
         Err(error) => {
             let action =
                 "give the policies by --policy, or the namespace of the release by --sandgate-namespace";
-            return Ok(Err(Unread::new(error.0.join("; "), action)));
+            let text = error.0.join("; ");
+            // The action has the rest.
+            let what = text.split(": set --sandgate-namespace").next().unwrap_or_default();
+            return Ok(Err(Unread::new(what.to_owned(), action)));
         }
     };
     let policies = PolicySet::from_sources(&sources)?;

@@ -7,7 +7,7 @@ use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, columns, count, f
 use sandgate_engine::text::sanitize;
 
 /// Where the text of a check begins.
-const TEXT_COLUMN: usize = 41;
+const TEXT_COLUMN: usize = 42;
 /// Where further lines of a text begin.
 const INDENT: usize = 6;
 

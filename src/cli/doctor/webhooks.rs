@@ -161,9 +161,13 @@ fn certificates(facts: &Facts) -> Answer<'_> {
 fn drift(facts: &Facts) -> Answer<'_> {
     let mut found = Vec::new();
     for kind in Kind::ALL {
-        if let Some(object) = configuration(facts, kind)? {
-            found.extend(cluster::configuration_drift(object));
-        }
+        let Some(object) = configuration(facts, kind)? else {
+            return Ok(Verdict::unknown(
+                "a configuration is missing",
+                "see mutating-webhook and validating-webhook",
+            ));
+        };
+        found.extend(cluster::configuration_drift(object));
     }
     if found.is_empty() {
         return Ok(Verdict::ok("both configurations are as the chart rendered them"));

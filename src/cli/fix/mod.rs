@@ -1,7 +1,9 @@
 //! `sandgate fix`: the smallest change of a manifest that is admitted.
 
 mod edit;
+mod fills;
 mod plan;
+mod record;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -35,6 +37,11 @@ pub(super) struct FixArgs {
     #[arg(long)]
     write: bool,
 
+    /// The files are records of the audit trail, such as "sandgate audit show UID -o json" prints: a patch of the Pod for
+    /// each denial. A record has no Pod, so the change is not evaluated
+    #[arg(long, conflicts_with_all = ["write", "output"])]
+    record: bool,
+
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", conflicts_with = "write")]
     output: Format,
@@ -50,10 +57,14 @@ enum Format {
 }
 
 pub(super) fn run(args: &FixArgs) -> Result<Status, CliError> {
+    if args.record {
+        return record::run(args.workloads.files());
+    }
     let policies = args.workloads.policies()?;
     let mut collected = args.workloads.collect(&policies)?;
     let evaluator = args.workloads.evaluator(&policies, std::mem::take(&mut collected.namespaces));
     let (objects, mut problems) = plan_objects(&collected, &evaluator);
+    collected.notices.iter().for_each(|notice| note(&notice.place.to_string()));
     let is_left = report_left(&objects);
     if args.output == Format::Patch {
         let patches = objects.iter().filter(|object| !object.removals.is_empty());
@@ -66,6 +77,11 @@ pub(super) fn run(args: &FixArgs) -> Result<Status, CliError> {
         return Err(CliError(failures));
     }
     Ok(if is_left { Status::Violations } else { Status::Fine })
+}
+
+/// Writes into files what their Pods are filled with, for `check --fix`.
+pub(super) fn write_fills(collected: &Collected, evaluator: &Evaluator) -> Result<(), CliError> {
+    fills::write(collected, evaluator)
 }
 
 /// Fixes files in place, for `check --fix`.
@@ -86,12 +102,8 @@ struct FixedObject<'r> {
 impl FixedObject<'_> {
     /// Returns the JSON patch of the object.
     fn patch(&self) -> String {
-        let operations: Vec<_> = self
-            .removals
-            .iter()
-            .map(|removal| serde_json::json!({"op": "remove", "path": plan::pointer(&removal.path)}))
-            .collect();
-        serde_json::Value::from(operations).to_string()
+        let paths: Vec<_> = self.removals.iter().map(|removal| removal.path.clone()).collect();
+        plan::patch(&paths)
     }
 }
 

@@ -90,7 +90,7 @@ fn next(left: &LeveledViolations, tried: &[FieldPath], json: &Value) -> Option<F
 }
 
 /// Returns whether a field only grants or limits something, so that it can be left to the policy.
-fn is_removable(path: &FieldPath) -> bool {
+pub(super) fn is_removable(path: &FieldPath) -> bool {
     let steps: Vec<Step> = path.steps().collect();
     let is_below = |name: &str| steps.contains(&Step::Field(name));
     match steps.as_slice() {
@@ -140,6 +140,12 @@ pub(super) fn remove(json: &mut Value, path: &FieldPath) {
         }
         _ => {}
     }
+}
+
+/// Returns the JSON patch that removes the values at these paths.
+pub(super) fn patch(paths: &[FieldPath]) -> String {
+    let remove = |path: &FieldPath| serde_json::json!({"op": "remove", "path": pointer(path)});
+    Value::from(paths.iter().map(remove).collect::<Vec<_>>()).to_string()
 }
 
 /// Returns a path as a JSON pointer.

@@ -10,7 +10,7 @@ use crate::cli::{
     audit::pod_creates::{self, CreateReading, PodCreate},
     format::TextOrJson,
     print,
-    terminal::{STRONG, fit, paint, seconds, wrap},
+    terminal::{STRONG, count, fit, note, paint, seconds, wrap},
 };
 use sandgate_engine::{
     json::{Text, Value, pod_from_str},
@@ -105,6 +105,8 @@ struct Replay {
     other_owners: Counts,
     rules: BTreeMap<&'static str, u64>,
     exempt: u64,
+    /// The Pods in namespaces without a policy, and some of these namespaces.
+    uncovered: u64,
     without_policy: BTreeMap<String, u64>,
 }
 
@@ -121,7 +123,15 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Status, CliError> {
         TextOrJson::Text => replay.text(&reading, args.limit),
         TextOrJson::Json => replay.json(&reading, args.limit),
     })?;
-    let status = if replay.all.newly_denied > 0 { Status::Violations } else { Status::Fine };
+    let status = match replay.all {
+        Counts { newly_denied: 1.., .. } => Status::Violations,
+        // A log that was not evaluated shows nothing about the policy.
+        all if all.all() == 0 => {
+            note(replay.why_nothing(&reading));
+            Status::Failed
+        }
+        _ => Status::Fine,
+    };
     Ok(status.max(reading.report()))
 }
 
@@ -129,6 +139,7 @@ impl Replay {
     fn add(&mut self, policies: &PolicySet, create: &PodCreate) -> Result<(), CliError> {
         let PodCreate { time, namespace, user, groups, pod, is_stored } = create;
         let Some(policy) = policies.for_namespace(namespace, None) else {
+            self.uncovered += 1;
             if self.without_policy.len() < MAX_OWNERS || self.without_policy.contains_key(namespace) {
                 *self.without_policy.entry(namespace.clone()).or_default() += 1;
             }
@@ -182,13 +193,24 @@ impl Replay {
         listed
     }
 
+    /// Returns why no Pod was evaluated.
+    fn why_nothing(&self, reading: &CreateReading) -> &'static str {
+        if self.uncovered > 0 {
+            return "no Pod is in a namespace that a policy names: give the policy by --policy";
+        }
+        if reading.without_object > 0 {
+            return "no Pod was evaluated";
+        }
+        "no create of a Pod was evaluated: give the API server's audit log, and leave --namespace out or correct it"
+    }
+
     fn text(&self, reading: &CreateReading, limit: usize) -> String {
         let Counts { newly_denied, still_denied, no_longer_denied, admitted } = self.all;
         let mut text = String::new();
         if let Some((first, last)) = &reading.period {
             let _ = writeln!(text, "log from {} to {}", seconds(first), seconds(last));
         }
-        let _ = writeln!(text, "{} Pods evaluated", self.all.all());
+        let _ = writeln!(text, "{} evaluated", pods(self.all.all()));
         for (number, words) in [
             (newly_denied, "were created and would be denied"),
             (still_denied, "were not created and would be denied"),
@@ -200,17 +222,20 @@ impl Replay {
         if self.exempt > 0 {
             let _ = writeln!(text, "{:>8} of these are exempt", self.exempt);
         }
-        let uncovered: u64 = self.without_policy.values().sum();
-        if uncovered > 0 {
-            let namespaces = self.without_policy.keys().take(5).cloned().collect::<Vec<_>>().join(", ");
+        if self.uncovered > 0 {
+            let mut namespaces = self.without_policy.keys().take(5).cloned().collect::<Vec<_>>().join(", ");
+            if self.without_policy.len() > 5 {
+                namespaces += ", …";
+            }
             let line = format!(
-                "not evaluated: {uncovered} Pods of {} namespaces that no policy names ({namespaces})",
-                self.without_policy.len()
+                "not evaluated: {} in namespaces that no policy names ({namespaces})",
+                pods(self.uncovered)
             );
             let _ = writeln!(text, "{}", fit(line, 0, 4));
         }
         if reading.dry_runs > 0 {
-            let _ = writeln!(text, "left out: {} dry runs", reading.dry_runs);
+            let dry_runs = usize::try_from(reading.dry_runs).unwrap_or(usize::MAX);
+            let _ = writeln!(text, "left out: {}", count(dry_runs, "dry run"));
         }
         if !self.rules.is_empty() {
             let _ = writeln!(text, "\n{}", paint(STRONG, "Pods that would be denied, by rule"));
@@ -274,6 +299,7 @@ impl Replay {
             "dryRuns": reading.dry_runs,
             "withoutObject": reading.without_object,
             "unreadLines": reading.unread,
+            "uncovered": self.uncovered,
             "withoutPolicy": self.without_policy,
             "rules": self.rules,
             "owners": owners,
@@ -281,6 +307,11 @@ impl Replay {
         });
         serde_json::to_string_pretty(&report).expect("writing JSON to memory cannot fail") + "\n"
     }
+}
+
+/// `1 Pod`, `2 Pods`.
+fn pods(pods: u64) -> String {
+    count(usize::try_from(pods).unwrap_or(usize::MAX), "Pod")
 }
 
 fn title((namespace, kind, name): &OwnerKey) -> String {

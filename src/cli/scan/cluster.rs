@@ -1,6 +1,10 @@
 //! What a scan reads from the API server: Pods page by page, the labels of namespaces, the policies of a release.
 
-use std::{collections::HashMap, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::PathBuf,
+};
 
 use axum::http::{Request, StatusCode};
 use clap::Args;
@@ -119,6 +123,15 @@ impl ApiResource {
         let Self { group, version, .. } = self;
         if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
     }
+}
+
+/// A kind of objects that the API server serves.
+#[derive(Debug, Clone)]
+pub(super) struct ServedKind {
+    pub(super) kind: String,
+    pub(super) resource: ApiResource,
+    /// True if its objects are in namespaces.
+    pub(super) is_namespaced: bool,
 }
 
 /// A list that the API server does not give, with the right that it needs.
@@ -282,35 +295,52 @@ impl Cluster {
         Ok(sources)
     }
 
-    /// Returns the names in the API of the kinds of a group and version that are in namespaces; none if it is not served.
-    pub(super) async fn kinds(
-        &self,
-        group: &str,
-        version: &str,
-    ) -> Result<Vec<(String, ApiResource)>, CliError> {
+    /// Returns the groups that are served, with their versions, the preferred one first. The core group has an empty name.
+    pub(super) async fn groups(&self) -> Result<BTreeMap<String, Vec<String>>, CliError> {
+        let Some(answer) = self.discover("/apis").await? else { return Ok(BTreeMap::new()) };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let of_group = |group: &Value| {
+            let preferred = text(&group["preferredVersion"]["version"]);
+            let versions = group["versions"].as_array().into_iter().flatten();
+            let others = versions.map(|version| text(&version["version"]));
+            let others = others.filter(|version| *version != preferred).collect::<Vec<_>>();
+            (text(&group["name"]), std::iter::once(preferred.clone()).chain(others).collect())
+        };
+        let groups = answer["groups"].as_array().into_iter().flatten().map(of_group);
+        Ok(groups.chain([(String::new(), vec!["v1".to_owned()])]).collect())
+    }
+
+    /// Returns the kinds of a group and version; none if it is not served.
+    pub(super) async fn kinds(&self, group: &str, version: &str) -> Result<Vec<ServedKind>, CliError> {
         let of = |resource: &str| ApiResource {
             group: group.into(),
             version: version.into(),
             resource: resource.into(),
         };
-        let path = of("").base();
+        let Some(answer) = self.discover(&of("").base()).await? else { return Ok(Vec::new()) };
+        let resources = answer["resources"].as_array().into_iter().flatten();
+        let kinds = resources.filter_map(|resource| {
+            let (name, kind) = (resource["name"].as_str()?, resource["kind"].as_str()?);
+            let is_namespaced = resource["namespaced"] == true;
+            // A subresource has a slash in its name.
+            let is_whole = !name.contains('/');
+            is_whole.then(|| ServedKind { kind: kind.to_owned(), resource: of(name), is_namespaced })
+        });
+        Ok(kinds.collect())
+    }
+
+    /// Returns a document of the API server's discovery; `None` if it is not there.
+    async fn discover(&self, path: &str) -> Result<Option<Value>, CliError> {
         let failed = |problem: String| CliError::new(format_args!("cannot get {path}: {problem}"));
-        let request = Request::get(&path).body(Body::empty()).map_err(|error| failed(error.to_string()))?;
+        let request = Request::get(path).body(Body::empty()).map_err(|error| failed(error.to_string()))?;
         let (status, body) = self.send(request).await.map_err(failed)?;
         if status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         if !status.is_success() {
             return Err(failed(message(status, &body)));
         }
-        let answer: Value = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
-        let resources = answer["resources"].as_array().into_iter().flatten();
-        let whole = resources.filter(|resource| resource["namespaced"] == true).filter_map(|resource| {
-            let (name, kind) = (resource["name"].as_str()?, resource["kind"].as_str()?);
-            // A subresource has a slash in its name.
-            (!name.contains('/')).then(|| (kind.to_owned(), of(name)))
-        });
-        Ok(whole.collect())
+        serde_json::from_slice(&body).map(Some).map_err(|error| failed(error.to_string()))
     }
 
     /// Sends a request, and returns the status and the body of the answer.

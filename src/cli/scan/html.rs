@@ -24,7 +24,7 @@ struct Page<'t> {
     checked: u64,
     findings: u64,
     conforming: u64,
-    templates_checked: u64,
+    templates_looked_at: u64,
     template_findings: u64,
     best_change: Option<String>,
     owners: Vec<(&'t str, &'t Owner, &'t OwnerTally)>,
@@ -46,7 +46,7 @@ pub(super) fn write(tally: &Tally) -> Result<String, CliError> {
         checked: tally.checked(),
         findings,
         conforming: tally.of(Class::Conforms),
-        templates_checked: tally.templates_checked,
+        templates_looked_at: tally.templates_looked_at(),
         template_findings: tally.template_findings(),
         best_change: tally.best_change().map(|change| change.sentence(findings)),
         owners: tally

@@ -23,6 +23,8 @@ pub(super) fn write(tally: &Tally) -> String {
         best_change: tally.best_change(),
         static_pods: &tally.statics,
         namespaces_without_policy: &tally.no_policy_namespaces,
+        unchecked_templates: &tally.unchecked_templates,
+        kinds_of_cluster: &tally.kinds_of_cluster,
         summary: Summary {
             classes,
             checked: tally.checked(),
@@ -31,6 +33,8 @@ pub(super) fn write(tally: &Tally) -> String {
             omitted_owners_pods: tally.omitted,
             templates_checked: tally.templates_checked,
             template_findings: tally.template_findings(),
+            templates_unchecked: tally.templates_unchecked,
+            templates_no_policy: tally.templates_no_policy,
         },
     };
     let mut text = serde_json::to_string_pretty(&result).expect("writing JSON to memory cannot fail");
@@ -47,6 +51,8 @@ struct Document<'t> {
     best_change: Option<Change>,
     static_pods: &'t [String],
     namespaces_without_policy: &'t BTreeSet<String>,
+    unchecked_templates: &'t [String],
+    kinds_of_cluster: &'t BTreeSet<String>,
     summary: Summary,
 }
 
@@ -69,4 +75,6 @@ struct Summary {
     omitted_owners_pods: u64,
     templates_checked: u64,
     template_findings: u64,
+    templates_unchecked: u64,
+    templates_no_policy: u64,
 }

@@ -13,8 +13,11 @@ use sandgate_engine::scan::Class;
 
 pub(super) fn write(tally: &Tally) -> Result<String, CliError> {
     let mut suite = TestSuite::new("sandgate scan");
-    let conforming = format!("{} conform", count_pods(tally.of(Class::Conforms)));
-    suite.add_test_case(case(conforming, "sandgate", TestCaseStatus::success()));
+    let conforming = tally.of(Class::Conforms);
+    if conforming > 0 {
+        let name = format!("{} conform", count_pods(conforming));
+        suite.add_test_case(case(name, "sandgate", TestCaseStatus::success()));
+    }
     for ((namespace, owner), pods) in &tally.owners {
         suite.add_test_case(case(format!("{} {}", owner.kind, owner.name), namespace, failure(pods)));
     }

@@ -164,7 +164,8 @@ async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
     }
     progress.finish_and_clear();
     let Results { tally, reports } = results;
-    if tally.no_policy > 0 && tally.classes.is_empty() && tally.templates_checked == 0 {
+    let is_any_without = tally.no_policy + tally.templates_no_policy > 0;
+    if is_any_without && tally.classes.is_empty() && tally.templates_looked_at() == 0 {
         return Err(CliError::new(
             "no Pod is in a namespace that a policy covers: give the policies by --policy or --from-cluster",
         ));

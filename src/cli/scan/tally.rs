@@ -41,12 +41,20 @@ pub(super) struct Tally {
     pub(super) mended_anew: u64,
     /// Static Pods, by namespace and name; some of them.
     pub(super) statics: Vec<String>,
-    /// The number of workload objects whose templates were checked; none if they were not asked for.
+    /// The number of workload objects whose templates were checked as a whole; none if they were not asked for.
     pub(super) templates_checked: u64,
     /// Those of which a Pod would violate the policy.
     pub(super) templates: Vec<TemplateFinding>,
     /// The number of such objects that are not kept.
     pub(super) templates_omitted: u64,
+    /// The number of workload objects of which a template, or a part of one, was not checked.
+    pub(super) templates_unchecked: u64,
+    /// Some of these objects, each with the reasons.
+    pub(super) unchecked_templates: Vec<String>,
+    /// The number of workload objects in namespaces without a policy.
+    pub(super) templates_no_policy: u64,
+    /// The kinds with templates whose objects are in no namespace, so that no policy covers them.
+    pub(super) kinds_of_cluster: BTreeSet<String>,
 }
 
 /// The Pods of one owner that violate their policy.
@@ -141,9 +149,30 @@ impl Tally {
         self.templates.push(TemplateFinding { namespace, kind, name, violations, ..finding });
     }
 
+    /// Adds a workload of which a template, or a part of one, was not checked.
+    pub(super) fn add_unchecked_template(&mut self, object: &str, reasons: &[String]) {
+        self.templates_unchecked += 1;
+        if self.unchecked_templates.len() < MAX_NAMES {
+            self.unchecked_templates.push(text(&format!("{object}: {}", reasons.join("; "))));
+        }
+    }
+
+    /// Adds a workload of a namespace without a policy.
+    pub(super) fn add_template_without_policy(&mut self, namespace: &str) {
+        self.templates_no_policy += 1;
+        if self.no_policy_namespaces.len() < MAX_NAMES {
+            self.no_policy_namespaces.insert(text(namespace));
+        }
+    }
+
     /// Returns the number of workload objects of which a Pod would violate the policy.
     pub(super) fn template_findings(&self) -> u64 {
         self.templates.len() as u64 + self.templates_omitted
+    }
+
+    /// Returns the number of workload objects whose templates were checked as a whole or in part, or could not be.
+    pub(super) fn templates_looked_at(&self) -> u64 {
+        self.templates_checked + self.templates_unchecked
     }
 
     fn add_rules(&mut self, scanned: &Scanned) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    cluster::{ApiResource, Cluster, Cursor, Labels, Page, Scope},
+    cluster::{ApiResource, Cluster, Cursor, Labels, Page, Scope, ServedKind},
     policy_of,
     tally::{Line, Tally},
 };
@@ -17,8 +17,8 @@ use crate::cli::CliError;
 use sandgate_engine::{
     json::pod_from_str,
     policy::{Level, PolicySet},
-    templates::violations,
-    workload::{KINDS, Templates},
+    templates::{StoredTemplates, check_stored},
+    workload::{KINDS, Templates, WorkloadKind},
 };
 
 /// A workload whose Pods would be denied, or warned of, or recorded.
@@ -56,9 +56,22 @@ struct HeadMetadata<'o> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct OwnerReference {
     #[serde(default)]
     controller: bool,
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl OwnerReference {
+    /// Returns true if the owner is listed too, and has the template itself.
+    fn has_template(&self) -> bool {
+        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
+        self.controller && WorkloadKind::find(group, &self.kind).is_some_and(has_own_templates)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -76,12 +89,13 @@ struct Condition {
 }
 
 impl Head<'_> {
-    /// Returns true if the object makes Pods of its own accord: its controller has no template of them, and it has not ended.
+    /// Returns true if the object makes Pods of its own accord: no object that is listed too has the template, and it has not
+    /// ended.
     fn is_origin(&self) -> bool {
         let has_ended = |condition: &Condition| {
             matches!(&*condition.kind, "Complete" | "Failed") && condition.status == "True"
         };
-        !self.metadata.owner_references.iter().any(|owner| owner.controller)
+        !self.metadata.owner_references.iter().any(OwnerReference::has_template)
             && !self.status.conditions.iter().any(has_ended)
     }
 }
@@ -94,7 +108,11 @@ pub(super) async fn add(
     labels: &Labels,
     tally: &mut Tally,
 ) -> Result<(), CliError> {
-    for (kind, resource) in kinds(cluster).await? {
+    for ServedKind { kind, resource, is_namespaced } in served_kinds(cluster).await? {
+        if !is_namespaced {
+            tally.kinds_of_cluster.insert(kind);
+            continue;
+        }
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
             let Page { pods: objects, next: following, .. } =
@@ -108,21 +126,27 @@ pub(super) async fn add(
     Ok(())
 }
 
-/// Returns the kinds with Pod templates that the cluster serves, each in one version.
-async fn kinds(cluster: &Cluster) -> Result<Vec<(String, ApiResource)>, CliError> {
-    let mut served: BTreeMap<(&str, &str), Vec<(String, ApiResource)>> = BTreeMap::new();
+/// Returns true if the objects of a kind have Pod templates.
+fn has_own_templates(kind: &WorkloadKind) -> bool {
+    !matches!(kind.templates, Templates::Whole | Templates::Reference(..))
+}
+
+/// Returns the kinds with Pod templates that the cluster serves, each in one version: a known one if it is served, else the
+/// one that the API server prefers.
+async fn served_kinds(cluster: &Cluster) -> Result<Vec<ServedKind>, CliError> {
+    let served = cluster.groups().await?;
+    let mut of_versions: BTreeMap<(&str, &str), Vec<ServedKind>> = BTreeMap::new();
     let mut found = Vec::new();
-    for known in KINDS {
-        if matches!(known.templates, Templates::Whole | Templates::Reference(..)) {
-            continue;
-        }
-        for version in known.versions {
-            let of_version = match served.entry((known.group, *version)) {
+    for known in KINDS.iter().filter(|known| has_own_templates(known)) {
+        let Some(versions) = served.get(known.group) else { continue };
+        let is_known = |version: &&String| known.versions.contains(&version.as_str());
+        let in_order = versions.iter().filter(is_known).chain(versions.iter().filter(|v| !is_known(v)));
+        for version in in_order {
+            let of_version = match of_versions.entry((known.group, version)) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(cluster.kinds(known.group, version).await?),
             };
-            let of_kind = of_version.iter().find(|(kind, _)| kind == known.kind);
-            if let Some(of_kind) = of_kind {
+            if let Some(of_kind) = of_version.iter().find(|of_kind| of_kind.kind == known.kind) {
                 found.push(of_kind.clone());
                 break;
             }
@@ -146,7 +170,11 @@ fn add_object(
     };
     let head: Head = serde_json::from_str(object.get()).map_err(unreadable)?;
     let HeadMetadata { name, namespace, .. } = &head.metadata;
-    let Some(policy) = policy_of(policies, labels, namespace).filter(|_| head.is_origin()) else {
+    if !head.is_origin() {
+        return Ok(());
+    }
+    let Some(policy) = policy_of(policies, labels, namespace) else {
+        tally.add_template_without_policy(namespace);
         return Ok(());
     };
     // Items of a list do not have them.
@@ -157,9 +185,13 @@ fn add_object(
     whole["kind"] = kind.into();
     let text = whole.to_string();
     let tree = pod_from_str(&text).map_err(unreadable)?;
-    tally.templates_checked += 1;
-    let Ok(found) = violations(policy, &tree, namespace) else { return Ok(()) };
-    let all = found.iter().flat_map(|violations| violations.with_level());
+    let StoredTemplates { violations, unchecked } = check_stored(policy, &tree, namespace);
+    if unchecked.is_empty() {
+        tally.templates_checked += 1;
+    } else {
+        tally.add_unchecked_template(&format!("{kind} {namespace}/{name}"), &unchecked);
+    }
+    let all = violations.iter().flat_map(|violations| violations.with_level());
     let (mut lines, mut is_denied): (Vec<Line>, bool) = (Vec::new(), false);
     for (level, violation) in all {
         is_denied |= level == Level::Enforce;

@@ -7,7 +7,7 @@ use super::{
     tally::{OwnerTally, Tally, count_pods, describe},
     templates::TemplateFinding,
 };
-use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, STRONG, fit, paint};
+use crate::cli::terminal::{BAD, DOUBTFUL, FAINT, GOOD, PLACE, STRONG, count, fit, paint};
 use sandgate_engine::scan::Class;
 
 /// So many names of Pods are printed for each owner.
@@ -90,7 +90,10 @@ fn write_rules(tally: &Tally, out: &mut String) {
 
 fn write_summary(tally: &Tally, out: &mut String) {
     let findings = tally.findings();
-    if findings == 0 {
+    if tally.checked() == 0 {
+        // Nothing was looked at, which is not the same as nothing found.
+        let _ = writeln!(out, "no Pods to check");
+    } else if findings == 0 {
         let text = format!("no violations in {}", count_pods(tally.checked()));
         let _ = writeln!(out, "{}", paint(GOOD, text));
     } else {
@@ -105,18 +108,21 @@ fn write_summary(tally: &Tally, out: &mut String) {
         let text = format!("the change that fixes most: {}", change.sentence(findings));
         let _ = writeln!(out, "{}", fit(text, 0, 2));
     }
-    if tally.templates_checked > 0 {
-        let (found, checked) = (tally.template_findings(), tally.templates_checked);
-        let style = if found == 0 { GOOD } else { BAD };
-        let text = format!("{found} of {checked} workloads have templates whose Pods violate the policy");
-        let _ = writeln!(out, "{}", fit(paint(style, text), 0, 2));
+    let found = tally.template_findings();
+    if found > 0 {
+        let all = count_workloads(tally.templates_looked_at());
+        let text = format!("the templates of {found} of {all} violate the policy");
+        let _ = writeln!(out, "{}", fit(paint(BAD, text), 0, 2));
+    } else if tally.templates_checked > 0 {
+        let text = format!("no violations in the templates of {}", count_workloads(tally.templates_checked));
+        let _ = writeln!(out, "{}", fit(paint(GOOD, text), 0, 2));
     }
     for line in unchecked(tally) {
         let _ = writeln!(out, "{}", fit(format!("not checked: {line}"), 0, 2));
     }
 }
 
-/// Returns a line for each reason not to check Pods.
+/// Returns a line for each reason not to check Pods or workloads.
 pub(super) fn unchecked(tally: &Tally) -> Vec<String> {
     let mut lines = Vec::new();
     if tally.of(Class::Ended) > 0 {
@@ -126,13 +132,31 @@ pub(super) fn unchecked(tally: &Tally) -> Vec<String> {
         let number = count_pods(tally.of(Class::Static));
         lines.push(format!("{number} that a node runs from a file: {}", tally.statics.join(", ")));
     }
-    if tally.no_policy > 0 {
+    if tally.no_policy + tally.templates_no_policy > 0 {
         let names: Vec<&str> = tally.no_policy_namespaces.iter().map(String::as_str).collect();
-        lines.push(format!(
-            "{} in namespaces without a policy: {}",
-            count_pods(tally.no_policy),
-            names.join(", ")
-        ));
+        let mut kinds = Vec::new();
+        if tally.no_policy > 0 {
+            kinds.push(count_pods(tally.no_policy));
+        }
+        if tally.templates_no_policy > 0 {
+            kinds.push(count_workloads(tally.templates_no_policy));
+        }
+        lines.push(format!("{} in namespaces without a policy: {}", kinds.join(" and "), names.join(", ")));
     }
+    lines.extend(tally.unchecked_templates.iter().cloned());
+    let more = tally.templates_unchecked - tally.unchecked_templates.len() as u64;
+    if more > 0 {
+        lines.push(format!("{} more, wholly or in part", count_workloads(more)));
+    }
+    lines.extend(
+        tally.kinds_of_cluster.iter().map(|kind| {
+            format!("objects of kind {kind}: they are in no namespace, so no policy covers them")
+        }),
+    );
     lines
+}
+
+/// `1 workload`, `2 workloads`.
+fn count_workloads(workloads: u64) -> String {
+    count(usize::try_from(workloads).unwrap_or(usize::MAX), "workload")
 }

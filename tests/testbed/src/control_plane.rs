@@ -391,6 +391,8 @@ const ACCOUNT_PUBLIC_KEY: &str = "sa.pub";
 const CERTIFICATES: &str = "apiserver";
 /// The namespace in which the API server's audit log has the Pods that are created.
 pub const RECORDED_NAMESPACE: &str = "recorded";
+/// Another namespace with that.
+pub const IN_USE_NAMESPACE: &str = "in-use";
 
 const AUDIT_POLICY: &str = "audit-policy.yaml";
 const AUDIT_LOG: &str = "audit.log";
@@ -423,7 +425,7 @@ fn write_credentials(folder: &Path) -> Result<()> {
     // The version that the documentation recommends, and whole requests of one namespace.
     let policy = include_str!("../../../examples/audit-policy.yaml");
     let whole = format!(
-        "rules:\n- level: Request\n  verbs: [create]\n  namespaces: [{RECORDED_NAMESPACE}]\n  resources:\n  \
+        "rules:\n- level: Request\n  verbs: [create]\n  namespaces: [{RECORDED_NAMESPACE}, {IN_USE_NAMESPACE}]\n  resources:\n  \
          - {{group: \"\", resources: [pods]}}\n"
     );
     fs::write(folder.join(AUDIT_POLICY), policy.replacen("rules:\n", &whole, 1))?;

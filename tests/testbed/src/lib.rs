@@ -54,7 +54,7 @@ pub use self::{
     collector::{Collector, attribute},
     command::Output,
     control_group::ControlGroup,
-    control_plane::{ApiServer, ControlPlane, RECORDED_NAMESPACE},
+    control_plane::{ApiServer, ControlPlane, IN_USE_NAMESPACE, RECORDED_NAMESPACE},
     generated_docs::GeneratedDocs,
     helm::{HelmLine, chart_readme, helm},
     iptables::Iptables,

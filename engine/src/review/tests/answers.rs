@@ -44,7 +44,7 @@ fn a_denial_names_rule_path_and_remedy_and_carries_no_patch() {
     );
     assert_eq!(
         response["status"]["message"],
-        "policy \"workflow-runner\": spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged (privileged)\nAbout the rule: sandgate explain privileged"
+        "policy \"workflow-runner\": spec.containers[0].securityContext.privileged is true, must be false or unset: remove privileged (privileged)\nTo fix: sandgate fix FILE. The rule: sandgate explain privileged"
     );
     assert_eq!(
         response["status"]["details"]["causes"][0]["field"],
@@ -64,7 +64,7 @@ fn all_violations_are_listed_at_once() {
     assert_eq!(answered.response["auditAnnotations"]["rules"], "privileged,host-namespaces,volume-types");
     let message = answered.response["status"]["message"].as_str().unwrap();
     assert_eq!(message.lines().count(), 5, "{message}");
-    assert!(message.ends_with("\nAbout each rule: sandgate explain RULE"), "{message}");
+    assert!(message.ends_with("\nTo fix: sandgate fix FILE. Each rule: sandgate explain RULE"), "{message}");
 }
 
 /// A terminal that shows the trail must not obey a name, and nothing of the name may be lost.

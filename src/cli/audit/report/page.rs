@@ -115,11 +115,13 @@ struct Integrity {
     more_problems: usize,
     chains: Vec<ChainRow>,
     more_chains: usize,
+    /// The number of chains whose first line was not read.
+    begun: usize,
 }
 
 struct ChainRow {
     writer: Sanitized,
-    /// Empty in a chain of schema 1.
+    /// Empty if all its lines were edited.
     id: String,
     begins: u64,
     ends: u64,
@@ -235,6 +237,7 @@ impl Integrity {
             more_problems: chains.found.len().saturating_sub(MAX_PROBLEMS) + chains.omitted,
             chains: chains.all.iter().take(MAX_CHAINS).map(row).collect(),
             more_chains: chains.all.len().saturating_sub(MAX_CHAINS),
+            begun: chains.all.iter().filter(|chain| chain.begins > 1).count(),
         }
     }
 }

@@ -137,6 +137,12 @@ pub(super) fn run(args: &SuggestArgs) -> Result<Status, CliError> {
         ));
     }
     print(&documents.join("---\n"))?;
+    if subjects.statics > 0 {
+        note(&format!(
+            "{} left out: nodes run them from files, and no webhook is asked",
+            count(subjects.statics, "Pod")
+        ));
+    }
     if subjects.left_out > 0 {
         note(&format!(
             "{} are not looked at: their namespaces have too many different Pods; choose some by -l",
@@ -163,7 +169,10 @@ fn from_trail(args: &SuggestArgs) -> Result<Status, CliError> {
     }
     print(&documents.join("---\n"))?;
     if trail.left_out > 0 {
-        note(&format!("{} of further owners are not looked at", count(trail.left_out, "record")));
+        note(&format!(
+            "{} not looked at as a whole: they have too many violations, or their namespaces too many owners",
+            count(trail.left_out, "record")
+        ));
         status = Status::Failed;
     }
     Ok(status)
@@ -276,7 +285,8 @@ fn comment(margin: &str, words: &str) -> String {
     for (index, word) in words.split(' ').enumerate() {
         let length = word.chars().count();
         if index > 0 && column + 1 + length > MAX_CHARS {
-            let next = format!("{margin}  ");
+            // The dash of a list is of its first line only.
+            let next = if margin.contains('-') { margin.replace('-', " ") } else { format!("{margin}  ") };
             column = next.len();
             text += &format!("\n{next}");
         } else if index > 0 {
@@ -339,5 +349,10 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[1], lines[4], lines.len()), ("# - Job a (5 Pods)", "# - Job b", 7), "{text}");
         assert!(lines.iter().all(|line| line.len() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_long_item_has_one_dash() {
+        assert_eq!(comment("# - ", &"word ".repeat(20)).matches('-').count(), 1);
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Subjects {
     namespaces: BTreeMap<String, Shapes>,
     /// The number of Pods of shapes beyond the maximum.
     pub(super) left_out: usize,
+    /// The number of Pods that nodes run from files.
+    pub(super) statics: usize,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,7 @@ impl Subjects {
         };
         let mut value: Value = serde_json::from_str(pod).map_err(unreadable)?;
         if is_static(&value) {
+            self.statics += 1;
             return Ok(());
         }
         let owner = match known_owner {

@@ -19,7 +19,7 @@ const MAX_VIOLATIONS: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     namespaces: BTreeMap<String, BTreeMap<String, OfOwner>>,
-    /// The number of records beyond the maximum.
+    /// The number of records that were not looked at, or not at all their violations.
     pub(super) left_out: usize,
 }
 
@@ -55,11 +55,16 @@ impl Trail {
             return;
         }
         let of_owner = owners.entry(owner).or_default();
-        for violation in record.violations.iter().filter(|violation| !violation.rule.is_empty()) {
-            if of_owner.violations.len() < MAX_VIOLATIONS {
+        let mut is_whole = true;
+        for violation in &record.violations {
+            // A record that is too long counts the last violations in an entry without a rule.
+            let is_kept = !violation.rule.is_empty() && of_owner.violations.len() < MAX_VIOLATIONS;
+            is_whole &= is_kept;
+            if is_kept {
                 of_owner.violations.insert(recorded(violation));
             }
         }
+        self.left_out += usize::from(!is_whole);
     }
 
     /// Returns the violations of each namespace.
