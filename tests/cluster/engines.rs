@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Denial, Rest, Sandgate, shared};
+use testbed::{ControlPlane, Denial, Rest, Sandgate, Version, shared};
 
 use self::table::{ATTACKS, FIXTURES, Fixture};
 
@@ -133,8 +133,13 @@ async fn every_pod_of_an_engine_is_stored_in_a_sandbox_and_no_hostile_variant_is
     let engines = Engines::start(bed).await;
     let mut wrong = Vec::new();
     let (mut stored, mut denied) = (0, 0);
+    // An older API server drops hostUsers, and so what the policy asks of root.
+    let keeps_host_users = Version::chosen().expect("a version").is_at_least(33);
     for fixture in fixtures() {
         let usual = pod(fixture, &engines.namespaces[fixture.policy]);
+        if usual["spec"]["hostUsers"].is_boolean() && !keeps_host_users {
+            continue;
+        }
         match engines.create(fixture, &usual).await {
             Ok(pod) if fixture.violates.is_empty() => {
                 let class = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default();

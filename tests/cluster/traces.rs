@@ -7,6 +7,7 @@ use testbed::{ApiServer, Collector, Sandgate, Version, attribute, eventually, sh
 
 /// An API server of its own: tracing every request would slow down all the others' tests.
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.34", ignore = "needs Kubernetes 1.34: TracingConfiguration v1")]
 async fn a_create_that_the_api_server_traces_is_a_trace_that_goes_through_both_webhooks() {
     let bed = shared().await;
     let version = Version::chosen().expect("a version");

@@ -96,6 +96,7 @@ async fn labels_in_a_status_update_are_sent_and_validated() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.35", ignore = "needs Kubernetes 1.35: labels of a Binding")]
 async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
     let mut guarded = Guarded::new().await;
     let sandbox = &mut guarded.sandbox;
@@ -138,6 +139,7 @@ async fn a_binding_without_labels_is_not_sent_and_others_are_validated() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
 async fn debugging_containers_and_resizes_are_sent() {
     let guarded = Guarded::new().await;
     let sandbox = &guarded.sandbox;

@@ -15,6 +15,7 @@ async fn kubectl_debug_with_ptrace_is_denied() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.32", ignore = "needs Kubernetes 1.32: kubectl debug --custom")]
 async fn kubectl_debug_within_the_policy_is_admitted() {
     let sandbox = Sandbox::with_pod().await;
     let restricted = [&DEBUG[..], &["--profile=restricted"]].concat();
@@ -31,6 +32,7 @@ async fn kubectl_debug_within_the_policy_is_admitted() {
 }
 
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.32", ignore = "needs Kubernetes 1.32: kubectl debug --keep-annotations")]
 async fn a_copy_for_debugging_is_a_pod_like_any_other() {
     let sandbox = Sandbox::with_pod().await;
     let copy = [&DEBUG[..], &["--copy-to=copy", "--profile=restricted"]].concat();

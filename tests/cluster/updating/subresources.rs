@@ -75,6 +75,7 @@ async fn review_status(sandbox: &Sandbox) {
 
 /// Who may bind a Pod is trusted like a scheduler: labels and annotations come with the node, unchecked.
 #[tokio::test]
+#[cfg_attr(before_kubernetes = "1.35", ignore = "needs Kubernetes 1.35: labels of a Binding")]
 async fn a_binding_can_set_labels_and_annotations() {
     let sandbox = Sandbox::with_pod().await;
     let mut binding = metadata_changes();

@@ -58,6 +58,12 @@ impl Version {
         })
     }
 
+    /// Returns true for Kubernetes 1.`minor` and for newer versions.
+    #[must_use]
+    pub fn is_at_least(self, minor: u8) -> bool {
+        self.minor >= minor
+    }
+
     fn number(self) -> &'static str {
         required(self.go_mod, "k8s.io/kubernetes")
     }
