@@ -68,12 +68,6 @@ fn its_figures_of_the_attack_surface_are_those_of_the_table() {
     assert!(words.contains(&sentence), "{sentence}");
 }
 
-#[test]
-fn it_counts_the_presets() {
-    let presets = fs::read_dir(root().join("presets")).unwrap().count();
-    assert!(readme().text.contains(&format!("There are {presets} presets")));
-}
-
 /// Answers the create of an example Pod, as /mutate does.
 fn review(name: &str) -> Value {
     let folder = tempfile::tempdir().unwrap();

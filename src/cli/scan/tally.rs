@@ -178,7 +178,7 @@ impl Tally {
     pub(super) fn best_change(&self) -> Option<Change> {
         let anew = Change { rule: None, pods: self.mended_anew };
         let of_rules = self.rules.iter().map(|(id, rule)| Change { rule: Some(id), pods: rule.denied_only });
-        // Of two that mend as many the first is taken: creating anew needs no change of what people wrote.
+        // Of two that fix as many the first is taken: creating anew needs no change of what people wrote.
         let best = of_rules.fold(anew, |best, next| if next.pods > best.pods { next } else { best });
         (best.pods > 0).then_some(best)
     }
