@@ -3,7 +3,9 @@
 
 use std::io::{self, Write};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
+use json_patch::Patch;
 use sandgate::audit::chain::{ChainId, Link};
 use sandgate_engine::{
     policy::{PolicySet, Source},
@@ -27,7 +29,7 @@ spec: {namespaces: [workflows, ml-training]}
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
 metadata: {name: ci-runner}
-spec: {namespaces: [ci], images: {allowedPrefixes: [registry.example.com/]}}
+spec: {namespaces: [ci], images: {allowed: [registry.example.com/**]}}
 ---
 apiVersion: sandgate.dev/v1beta1
 kind: SandboxPolicy
@@ -141,14 +143,26 @@ fn main() -> Result<()> {
     let (mut chain, mut record, mut line) =
         (Link::begin(ChainId::new(0x1f2e_3d4c_5b6a_7988)), Vec::new(), Vec::new());
     for (number, request) in requests().iter().enumerate() {
-        let review = review(number, request).to_string();
-        let answer = answer(&policies, Endpoint::Mutate, None, review.as_bytes())?;
-        let time = Timestamp::from_second(request.time)?.to_string();
-        answer.record.write_line(&mut record, &time, 40 + number as u64 % 17);
-        chain.seal(&record, &mut line);
-        out.write_all(&line)?;
-        record.clear();
-        line.clear();
+        let mut review = review(number, request);
+        // The API server sends what /mutate admits to /validate, with the patch applied.
+        for endpoint in [Endpoint::Mutate, Endpoint::Validate] {
+            let text = review.to_string();
+            let answer = answer(&policies, endpoint, None, text.as_bytes())?;
+            let time = Timestamp::from_second(request.time)?.to_string();
+            answer.record.write_line(&mut record, &time, 40 + number as u64 % 17);
+            chain.seal(&record, &mut line);
+            out.write_all(&line)?;
+            record.clear();
+            line.clear();
+            let answer: Value = serde_json::from_slice(&answer.body)?;
+            if answer["response"]["allowed"] == false {
+                break;
+            }
+            if let Some(patch) = answer["response"]["patch"].as_str() {
+                let patch: Patch = serde_json::from_slice(&BASE64_STANDARD.decode(patch)?)?;
+                json_patch::patch(&mut review["request"]["object"], &patch)?;
+            }
+        }
     }
     Ok(())
 }

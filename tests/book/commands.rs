@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use sandgate_engine::policy::{PolicySet, Source};
 use serde_json::Value;
 
 use crate::pages::{Page, root, terminal};
@@ -109,6 +110,16 @@ fn make_targets_and_scripts_are_there() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn policies_of_the_trail_in_the_picture_load() {
+    let source = fs::read_to_string(root().join("examples/generate_audit_trail.rs")).unwrap();
+    let (_, rest) = source.split_once("const POLICIES: &str = \"").unwrap();
+    let (policies, _) = rest.split_once("\";").unwrap();
+    let source = Source { name: "policies".into(), text: policies.into() };
+    let errors = PolicySet::from_sources(&[source]).err().map(|errors| format!("{:?}", errors.0));
+    assert_eq!(errors, None);
 }
 
 /// The options of each subcommand, from its help.
