@@ -43,7 +43,9 @@ fn a_fill_is_shown_as_kubectl_prints_it() {
         answer["response"]["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(warnings.len(), 1);
     let shown = format!("Warning: {}\n", warnings[0]);
-    assert!(readme().text.contains(&shown), "{shown}");
+    for page in [readme(), Page::read("docs/getting-started.md")] {
+        assert!(page.text.contains(&shown), "{}: {shown}", page.path.display());
+    }
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn page(name: &str, preset: &str) -> String {
 
 /// Returns the text with a capital at its beginning, unless it begins with the name of a setting.
 fn sentence(text: &str) -> String {
-    let is_word = |word: &str| word.chars().all(|letter| letter.is_ascii_lowercase() || letter == ',');
-    if !text.split(' ').next().is_some_and(is_word) {
+    let first = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ';', '.']);
+    if !first.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') {
         return text.into();
     }
     let (first, rest) = text.split_at(1);

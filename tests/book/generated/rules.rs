@@ -68,7 +68,7 @@ fn page(rule: &Rule) -> String {
     } else if fill.is_some() {
         "Leave the field out, and it is filled on create. Or set the value that the message asks for.\n"
     } else {
-        "The message has the change behind the colon.\n"
+        "Make the change that the message names after the colon.\n"
     };
     if let Some(fix) = Example::of(id).and_then(|example| example.fix()) {
         let _ = write!(text, "\n`sandgate fix` makes the smallest change of the file:\n\n{fix}");
