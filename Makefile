@@ -126,7 +126,7 @@ reproduce: ## Build the release twice in two folders, and compare binary and SBO
 arm64: ## Cross-compile the binary for arm64, and run it under qemu (needs gcc-aarch64-linux-gnu and qemu-user)
 	@scripts/arm64
 
-lint: ## Check format, lints, spelling and the dependencies
+lint: ## Check format, lints, spelling, links, terms, messages and the dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	rustfmt --check --edition 2024 tests/node/attack_surface/probe/main.rs tests/node/hoard/main.rs benches/node_cost/work/main.rs
@@ -136,6 +136,7 @@ lint: ## Check format, lints, spelling and the dependencies
 	  if [ -n "$$($(CARGO) tree --locked -e all -i $$crate 2>/dev/null)" ]; then echo "$$crate is in the dependency tree"; exit 1; fi; \
 	done; echo "no ring, no OpenSSL in the dependency tree"
 	@CARGO="$(CARGO)" scripts/spelling
+	$(CARGO) test --locked --test book -- links messages words
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check bans licenses sources; \
 	else echo "SKIPPED: cargo deny is not installed (cargo install cargo-deny)"; fi
 

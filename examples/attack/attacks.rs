@@ -236,7 +236,7 @@ async fn stall(client: &Client, uid: &str) -> Result<Answer> {
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut answer = Vec::new();
-    // A peer that closes without a farewell has answered all the same.
+    // A peer that closes without a close_notify has answered all the same.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await?;
     let is_ok = answer.starts_with(b"HTTP/1.1 200");
     Ok((if is_ok { StatusCode::OK } else { StatusCode::REQUEST_TIMEOUT }, answer.into()))

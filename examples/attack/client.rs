@@ -34,7 +34,7 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// How a client reaches the gate.
+/// How a client reaches the webhook.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) from: Ipv4Addr,

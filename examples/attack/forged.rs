@@ -1,4 +1,4 @@
-//! Reviews of a client that is no API server, where the gate demands a client certificate.
+//! Reviews of a client that is no API server, where the webhook demands a client certificate.
 
 use std::fs;
 
@@ -15,10 +15,10 @@ use crate::{
     table::Row,
 };
 
-/// Sends forged reviews. Each record of one, and each escape that the gate counts, is an escape here.
+/// Sends forged reviews. Each record of one, and each escape that the webhook counts, is an escape here.
 ///
 /// # Errors
-/// If the gate cannot be started.
+/// If the webhook cannot be started.
 pub(crate) async fn run(limit: &MemoryLimit) -> Result<Row> {
     const COUNT: usize = 100;
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! The memory limit of the chart, put on the processes of the gate.
+//! The memory limit of the chart, put on the processes of the webhook.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! `make attack`: the attacks that once took the gate down or got past it, against a release build under the chart's memory
+//! `make attack`: the attacks that once took the webhook down or got past it, against a release build under the chart's memory
 //! limit.
 //!
 //! Each attack comes from an address of its own, beside a well-behaved client. It ends with status 1 if the process ended,
@@ -124,7 +124,7 @@ impl Report {
     }
 }
 
-/// Attacks the gate beside a well-behaved client.
+/// Attacks the webhook beside a well-behaved client.
 async fn attack_beside(gate: &mut Gate, attack: Attack, report: &mut Report) -> Result<()> {
     let (finds, description) = attack.describe();
     let restarts = gate.restarts;

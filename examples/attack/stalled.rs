@@ -29,7 +29,7 @@ const FLOOD: usize = 6000;
 /// counts, and all of the other user's that it does not have.
 ///
 /// # Errors
-/// If the gate cannot be started.
+/// If the webhook cannot be started.
 pub(crate) async fn run(limit: &MemoryLimit) -> Result<(Row, String)> {
     let mut gate = Gate::start(limit, Trail::Pipe, &[]).await?;
     let bystander = Bystander::start(gate.client(BYSTANDER), "beside-flood");

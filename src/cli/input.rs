@@ -101,7 +101,7 @@ fn text(name: &str, source: impl Read) -> Result<Text, String> {
     }
 }
 
-/// Tells a person who sees nothing happen what is waited for.
+/// Prints what is waited for, for a person who sees nothing happen.
 pub(super) fn warn_of_terminal(what: &str) {
     if io::stdin().is_terminal() {
         note(&format!("reading {what} from the terminal; end it with Ctrl-D"));

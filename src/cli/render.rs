@@ -20,8 +20,8 @@ use sandgate_engine::{
 
 /// Print Pods as they would be admitted
 ///
-/// Fills each Pod as the webhook would and prints it. From a template comes the Pod that its controller would create.
-/// A Pod that would be denied is not printed; why stands on standard error.
+/// Fills each Pod as the webhook would and prints it. Of a template it prints the Pod that its controller would
+/// create. A Pod that would be denied is not printed; the reason is on standard error.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 every Pod would be admitted, 1 violations found, 2 something could not be \

@@ -48,7 +48,7 @@ pub struct ServeArgs {
     reporting: ReportingArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// Time between two looks whether policy, certificate and key files changed
+    /// Time between two checks whether policy, certificate and key files changed
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     reload_interval: Duration,
     /// Time to go on serving after SIGTERM, until no endpoint points here any more
@@ -81,7 +81,7 @@ struct CertificateArgs {
     /// files: the folder with tls.crt and tls.key; dev: where to write ca.crt
     #[arg(long, value_name = "DIR", required_if_eq("certs", "files"))]
     cert_dir: Option<PathBuf>,
-    /// A name the certificate must hold for (dev, managed: those it is made for)
+    /// Name that the certificate must be valid for (dev, managed: that it is issued for)
     #[arg(long, value_name = "NAME", value_delimiter = ',', required_if_eq("certs", "managed"))]
     server_name: Vec<String>,
 }
@@ -246,7 +246,7 @@ struct ReportingArgs {
     /// The CAs that the collector's certificate may be signed by, in PEM
     #[arg(long, value_name = "FILE", env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
     otlp_ca: Option<PathBuf>,
-    /// How many of the requests to trace that come without a trace context, from 0 to 1
+    /// Share of the requests without a trace context that are traced, from 0 to 1
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
     otlp_sample_ratio: f64,
     /// The name of the cluster in audit records

@@ -16,7 +16,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How long a command looks at a cluster that is not as it should be.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct WaitArgs {
-    /// Check again until nothing fails, so long at most, such as 90s or 5m
+    /// Check again until nothing fails, at most for this time, such as 90s or 5m
     #[arg(long, value_name = "DURATION")]
     wait: Option<SignedDuration>,
 }

@@ -33,7 +33,7 @@ pub struct Reconciled {
     pub written: Vec<String>,
     /// The names of those that were removed, since no policy has them any more.
     pub removed: Vec<String>,
-    /// The names of bindings that somebody removed while their policy is there: the backstop is switched off.
+    /// The names of bindings that were removed while their policy is there: the backstop is switched off.
     pub switched_off: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Backstop {
 
     /// Makes the stored objects those of `wanted`.
     ///
-    /// A binding is written before its policy. So a policy without its binding is one whose binding somebody removed, which
+    /// A binding is written before its policy. So a policy without its binding is one whose binding was removed, which
     /// is how the backstop is switched off in an emergency: the binding is not written again until the policy is removed
     /// too.
     ///
@@ -218,8 +218,7 @@ fn difference(stored: &Value, wanted: &Value) -> Option<String> {
         let (stored, wanted) = (actions(stored), actions(wanted));
         return Some(format!("its validationActions are {stored}, must be {wanted}"));
     }
-    (!is_current(stored, wanted))
-        .then(|| "its content was changed by somebody else, or is of another version".into())
+    (!is_current(stored, wanted)).then(|| "its content was changed, or is of another version".into())
 }
 
 fn are_current(

@@ -12,11 +12,11 @@ use std::{env, fs, os::unix::fs::symlink};
 use crate::pages::{Page, root, terminal};
 
 /// The subcommands of `sandgate` that need neither a cluster nor a running server.
-const OFFLINE: [&str; 9] =
-    ["--version", "audit", "check", "explain", "fix", "help", "policy", "render", "review"];
+const OFFLINE: [&str; 10] =
+    ["--version", "audit", "backstop", "check", "explain", "fix", "help", "policy", "render", "review"];
 
 /// Commands below them that read the Pods of a cluster, or files that only one has.
-const ONLINE: [(&str, &str); 2] = [("policy", "suggest"), ("policy", "replay")];
+const ONLINE: [(&str, &str); 3] = [("backstop", "verify"), ("policy", "suggest"), ("policy", "replay")];
 
 #[test]
 fn commands_print_what_the_pages_show() {
@@ -30,7 +30,9 @@ fn commands_print_what_the_pages_show() {
         }
         for (info, block) in page.blocks() {
             if let Some(name) = info.strip_prefix("yaml file=") {
-                fs::write(folder.path().join(name), &block).unwrap();
+                let file = folder.path().join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, &block).unwrap();
             }
             if info != "console" || !is_offline(&block) {
                 continue;
@@ -97,7 +99,7 @@ fn commands(block: &str) -> Vec<(String, String)> {
     commands
 }
 
-fn matches(shown: &str, printed: &str) -> bool {
+pub(crate) fn matches(shown: &str, printed: &str) -> bool {
     lines_match(&shown.lines().collect::<Vec<_>>(), &printed.lines().collect::<Vec<_>>())
 }
 

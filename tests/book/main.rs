@@ -4,11 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails loudly")]
 
+mod commands;
 mod consoles;
+mod counts;
 mod generated;
 mod links;
 mod messages;
 mod pages;
+mod questions;
 mod readme;
+mod scanned;
 mod words;
 mod workflows;

@@ -96,6 +96,30 @@ impl Page {
         anchors
     }
 
+    /// The text below the heading of an anchor, up to the next heading of its level or of a higher one.
+    pub(crate) fn section(&self, wanted: &str) -> Option<String> {
+        let mut heading = String::new();
+        let mut below = None;
+        for (event, range) in self.events().into_offset_iter() {
+            match event {
+                Event::Start(Tag::Heading { level, .. }) => {
+                    if let Some((from, of)) = below
+                        && level <= of
+                    {
+                        return Some(self.text[from..range.start].into());
+                    }
+                    heading.clear();
+                }
+                Event::Text(text) | Event::Code(text) if below.is_none() => heading.push_str(&text),
+                Event::End(TagEnd::Heading(level)) if below.is_none() && anchor(&heading) == wanted => {
+                    below = Some((range.end, level));
+                }
+                _ => {}
+            }
+        }
+        below.map(|(from, _)| self.text[from..].into())
+    }
+
     /// The text without code.
     pub(crate) fn prose(&self) -> String {
         let mut prose = String::new();
@@ -112,6 +136,15 @@ impl Page {
             }
         }
         prose
+    }
+
+    /// What stands between backticks.
+    pub(crate) fn code(&self) -> Vec<String> {
+        let code = |event| match event {
+            Event::Code(code) => Some(code.to_string()),
+            _ => None,
+        };
+        self.events().filter_map(code).collect()
     }
 
     /// The fenced blocks: what follows the fence, and the text.

@@ -43,7 +43,9 @@ fn a_fill_is_shown_as_kubectl_prints_it() {
         answer["response"]["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(warnings.len(), 1);
     let shown = format!("Warning: {}\n", warnings[0]);
-    assert!(readme().text.contains(&shown), "{shown}");
+    for page in [readme(), Page::read("docs/getting-started.md")] {
+        assert!(page.text.contains(&shown), "{}: {shown}", page.path.display());
+    }
 }
 
 #[test]
@@ -66,12 +68,6 @@ fn its_figures_of_the_attack_surface_are_those_of_the_table() {
     assert_eq!(open(5), 0);
     let words = readme().text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains(&sentence), "{sentence}");
-}
-
-#[test]
-fn it_counts_the_presets() {
-    let presets = fs::read_dir(root().join("presets")).unwrap().count();
-    assert!(readme().text.contains(&format!("There are {presets} presets")));
 }
 
 /// Answers the create of an example Pod, as /mutate does.

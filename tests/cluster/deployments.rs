@@ -36,7 +36,7 @@ async fn a_new_image_of_a_deployment_changes_nothing_about_that() {
 /// The message of the condition `ReplicaFailure`, which `kubectl describe` shows.
 async fn failure(sandbox: &Sandbox) -> String {
     let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", sandbox.namespace);
-    let found = eventually("the Deployment tells", async || {
+    let found = eventually("the Deployment reports", async || {
         let deployment = sandbox.rest.get(&path).await?;
         let conditions = deployment["status"]["conditions"].as_array().into_iter().flatten();
         let failure = conditions.into_iter().find(|condition| condition["type"] == json!("ReplicaFailure"));

@@ -403,7 +403,7 @@ fn resource_attempts() -> Vec<Attempt> {
 fn lifecycle_attempts() -> Vec<Attempt> {
     vec![
         ("a day", "active-deadline", |pod| pod["spec"]["activeDeadlineSeconds"] = json!(86_400)),
-        ("a long farewell", "grace-period", |pod| {
+        ("a long grace period", "grace-period", |pod| {
             pod["spec"]["terminationGracePeriodSeconds"] = json!(3_600);
         }),
         ("a restart of the pod", "restart-policy", |pod| pod["spec"]["restartPolicy"] = json!("OnFailure")),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_policy_that_warns_fills_and_tells_the_person() {
+async fn a_policy_that_warns_fills_and_warns_the_person() {
     let sandbox = Sandbox::with(&json!({}), &json!({"mode": "warn", "fill": "always"})).await;
     let good = sandbox.kubectl(&["run", "good", "--image=busybox"]).await;
     assert!(!good.stderr.contains("would deny"), "{}", good.stderr);

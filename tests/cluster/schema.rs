@@ -42,7 +42,7 @@ async fn compare_all(rest: &Rest) {
 }
 
 async fn minor_version(rest: &Rest) -> u32 {
-    let version = rest.get("/version").await.expect("the API server tells its version");
+    let version = rest.get("/version").await.expect("the API server reports its version");
     let minor = version["minor"].as_str().and_then(|minor| minor.trim_end_matches('+').parse().ok());
     minor.expect("a minor version is a number")
 }

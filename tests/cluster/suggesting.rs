@@ -115,9 +115,9 @@ async fn a_changed_policy_is_replayed_over_what_was_created() {
     for pod in [plain_pod("plain"), worker("worker")] {
         rest.post(&pods, &pod).await.expect("nothing guards the namespace");
     }
-    let mut refused = plain_pod("refused");
-    refused["spec"]["serviceAccountName"] = json!("missing");
-    rest.post(&pods, &refused).await.expect_err("there is no such account");
+    let mut rejected = plain_pod("rejected");
+    rejected["spec"]["serviceAccountName"] = json!("missing");
+    rest.post(&pods, &rejected).await.expect_err("there is no such account");
     eventually("the audit log has the Pods", async || {
         let events = bed.audit_events(RECORDED_NAMESPACE)?;
         Ok((events.iter().filter(|event| event["requestObject"].is_object()).count() >= 3).then_some(()))

@@ -153,7 +153,7 @@ fn audit_and_warn_deny_nothing() {
                 assert_eq!(
                     enforced.allowed,
                     warned.warnings == 0,
-                    "warn tells what enforce denies\n{case:?}"
+                    "warn reports what enforce denies\n{case:?}"
                 );
             }
         }

@@ -58,7 +58,7 @@ fn follow_all(policies: &PolicySet, pod: &Json) -> usize {
     followed
 }
 
-/// What stands in something of the wrong kind is mended after that; nothing is filled where no metadata can be read.
+/// What stands in something of the wrong kind is fixed after that; nothing is filled where no metadata can be read.
 fn is_within_a_wrong_shape(violation: &Violation, violations: &[Violation]) -> bool {
     let mut shapes = violations.iter().filter(|other| other.rule.id == "pod-schema");
     shapes.any(|shape| {

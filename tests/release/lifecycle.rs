@@ -20,7 +20,7 @@ async fn a_release_lives_from_install_to_uninstall_and_no_create_is_lost() {
     let release = before("sandgate-life").await;
     let load = Load::start(&release.rest, &release.guarded, Creates::Stored);
 
-    // The first install: until somebody answers, pods are what they were before.
+    // The first install: until a replica answers, Pods are what they were before.
     let older = older_chart(release.bed.folder());
     let notes = release.install(&older, &[]).await.expect_success();
     assert!(notes.contains("helm test sandgate-life -n sandgate-life"), "{notes}");

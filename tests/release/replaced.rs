@@ -1,4 +1,4 @@
-//! Webhook configurations that somebody replaces or edits behind sandgate's back. How many Pods come in meanwhile is
+//! Webhook configurations that are replaced or edited behind sandgate's back. How many Pods come in meanwhile is
 //! printed for docs/availability.md; what is asserted is that each replacement is repaired by one write, and seen.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What somebody can do to the webhook configurations who holds the token of sandgate's own account.
+//! What the holder of the token of sandgate's own account can do to the webhook configurations.
 
 use serde_json::{Value, json};
 

@@ -122,7 +122,7 @@ async fn the_number_of_series_is_that_of_the_documentation() {
 }
 
 #[tokio::test]
-async fn the_process_tells_what_it_takes() {
+async fn the_process_reports_its_memory_and_cpu() {
     let server = Server::start(&[]);
     let value = async |name| number(&get(server.admin, "/metrics").await.text, name);
     assert!(value("process_resident_memory_bytes").await > 1e6);

@@ -54,7 +54,7 @@ async fn a_chain_is_served_whole() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_does_not_fit_keeps_the_old_one_until_it_is_mended() {
+async fn a_certificate_that_does_not_match_keeps_the_old_one_until_it_is_fixed() {
     let ca = Ca::new();
     let (server, mut mount) = serve_files(&ca.leaf(1));
     let target = Target::with_ca(&server, &ca.pem());

@@ -27,7 +27,7 @@ pub const RELEASE_LABEL: &str = "sandgate.dev/release-namespace";
 pub(super) struct Part<'p> {
     pub(super) policy: &'p Policy,
     pub(super) scope: &'p Scope,
-    /// The namespace of the release, which tells its objects from those of another one.
+    /// The namespace of the release, which distinguishes its objects from those of another one.
     pub(super) release_namespace: &'p str,
     pub(super) level: Level,
     /// True for the objects that are about Bindings, false for those about Pods.

@@ -62,14 +62,14 @@ fn expressions_read_fields_that_may_be_absent_as_optional_ones() {
 }
 
 #[test]
-fn kubernetes_without_the_api_is_refused() {
+fn kubernetes_without_the_api_is_an_error() {
     let settings = Settings { kubernetes_minor: 29, ..Settings::default() };
     let refusals = render(&PolicySet::builtin(), &settings).unwrap_err();
     assert!(refusals[0].to_string().contains("use 1.30 or newer"), "{}", refusals[0]);
 }
 
 #[test]
-fn policy_that_is_too_long_to_say_is_refused_with_the_reason() {
+fn policy_that_is_too_long_for_cel_is_an_error_with_the_reason() {
     let names: Vec<String> =
         (0..4000).map(|number| format!("a-long-name-of-a-config-map-{number}")).collect();
     let spec = format!("{{namespaces: [a], volumes: {{configMap: {{names: [{}]}}}}}}", names.join(", "));

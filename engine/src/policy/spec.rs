@@ -313,7 +313,7 @@ impl Default for Placement {
     }
 }
 
-/// The Secrets that Pods may use. The Secrets of `imagePullSecrets` are not meant: only the kubelet reads those.
+/// The Secrets that Pods may use. The Secrets of `imagePullSecrets` are not restricted: only the kubelet reads those.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Secrets {

@@ -19,7 +19,7 @@ pub(super) static RESOURCE_KINDS: Rule = Rule {
     id: "resource-kinds",
     group: Group::Resources,
     title: "The Pod requests cpu, memory, ephemeral-storage and the policy's extended resources only.",
-    why: "Extended resources are devices of the node: each that is allowed has a most for the whole Pod and the runtime \
+    why: "Extended resources are devices of the node: each allowed one has a maximum for the whole Pod and the runtime \
           classes that it may be used with. Huge pages are outside every limit that is checked here.",
     references: &["https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"],
     setting: "spec.resources.extended",
@@ -251,7 +251,7 @@ pub(super) static POD_BUDGET: Rule = Rule {
     title: "The Pod as a whole stays within its budget.",
     why: "Inside one gVisor sandbox only the Pod's limits are enforced, so the total is limited: the app containers \
           and sidecars together, or an init container with the sidecars before it if that is more. Where the Pod has a \
-          limit of its own (spec.resources), that one counts. The overhead of the runtime class is the cluster's affair \
+          limit of its own (spec.resources), that one counts. The overhead of the runtime class is set by the cluster \
           and not limited.",
     references: &[
         "NSA/CISA Kubernetes Hardening Guide 1.2, Resource policies",

@@ -19,7 +19,7 @@ pub(super) static SECRETS: Rule = Rule {
     why: "A legacy service account token is a Secret like any other, and secretKeyRef reads it. A policy lists the \
           Secrets that environment variables may come from, and those that may be mounted: by a Secret volume, a \
           projected one, or a CSI volume's nodePublishSecretRef. A Secret that an exception allows may be mounted \
-          into its containers alone. imagePullSecrets are not meant: only the kubelet reads those.",
+          into its containers alone. imagePullSecrets are not restricted: only the kubelet reads those.",
     references: &["https://kubernetes.io/docs/concepts/configuration/secret/"],
     setting: "spec.secrets",
     fill: None,

@@ -76,7 +76,7 @@ fn a_hostile_pod_would_be_denied_anew() {
 }
 
 #[test]
-fn the_annotation_tells_by_which_policy_a_violating_pod_was_filled() {
+fn the_annotation_names_the_policy_that_filled_a_violating_pod() {
     let policy = Policy::default();
     assert_eq!(class(&policy, &marked(hostile(), &policy.hash)), Class::Violates);
     assert_eq!(class(&policy, &marked(hostile(), "0123456789abcdef")), Class::OtherPolicy);

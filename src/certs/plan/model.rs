@@ -77,7 +77,7 @@ struct Registered {
     /// Another writer has changed it, and sandgate not yet after that.
     tampered: bool,
     /// Nor is every leaf trusted again.
-    mending: bool,
+    repairing: bool,
     /// Until when an API server may follow a version with rules which no Secret records.
     unrecorded_until: Timestamp,
 }
@@ -170,7 +170,7 @@ impl World {
             is,
             before: Vec::new(),
             tampered: false,
-            mending: false,
+            repairing: false,
             unrecorded_until: Timestamp::UNIX_EPOCH,
         });
     }
@@ -183,7 +183,7 @@ impl World {
             registered.before.push((registered.is.clone(), now));
         }
         change(&mut registered.is.webhooks[0]);
-        (registered.tampered, registered.mending) = (true, true);
+        (registered.tampered, registered.repairing) = (true, true);
         registered.version = version;
     }
 
@@ -244,7 +244,10 @@ impl World {
                 replica.memory.leaf = Some(leaf);
                 // The Secret and the bundles may have been lost since the plan was made, and made anew by others.
                 if !self.is_named(id) {
-                    self.configurations.iter_mut().flatten().for_each(|registered| registered.mending = true);
+                    self.configurations
+                        .iter_mut()
+                        .flatten()
+                        .for_each(|registered| registered.repairing = true);
                 }
             }
         }
@@ -312,10 +315,10 @@ impl World {
         };
         for (registered, is_recorded) in self.configurations.iter_mut().zip(recorded) {
             let Some(registered) = registered else { continue };
-            let Registered { is, before, tampered, mending, unrecorded_until, .. } = registered;
+            let Registered { is, before, tampered, repairing, unrecorded_until, .. } = registered;
             // So it is if a configuration is replaced and the Secret is lost at the same time: nothing is left that names
             // the CAs which other replicas serve. Until each has looked, requests fail, and fail closed.
-            *mending |= (is_lost || is_secret_lost) && !is.is_armed();
+            *repairing |= (is_lost || is_secret_lost) && !is.is_armed();
             before.retain(|(_, until)| *until + LAG >= now);
             // Nothing says that it was ever armed, so nothing waits for an API server that is behind.
             let was_armed = before.iter().any(|(before, _)| before.is_armed());
@@ -327,8 +330,8 @@ impl World {
                 configuration.is_armed() && leaves.iter().any(|id| !configuration.publishes(*id))
             };
             match in_force.into_iter().find(|configuration| distrusts(configuration)) {
-                None => *mending &= *tampered || !leaves.iter().all(|id| is.publishes(*id)),
-                Some(_) if *mending || now <= *unrecorded_until => {}
+                None => *repairing &= *tampered || !leaves.iter().all(|id| is.publishes(*id)),
+                Some(_) if *repairing || now <= *unrecorded_until => {}
                 Some(configuration) => panic!("of {leaves:?} not all are trusted by {configuration:?}"),
             }
         }
@@ -383,7 +386,7 @@ impl World {
         for registered in self.configurations.iter().flatten() {
             assert_eq!(registered.is.webhooks[0].bundle, held);
             assert!(
-                registered.is.is_armed() && registered.is.is_right() && !registered.mending,
+                registered.is.is_armed() && registered.is.is_right() && !registered.repairing,
                 "{registered:?}"
             );
         }

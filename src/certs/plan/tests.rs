@@ -288,7 +288,7 @@ fn who_has_not_looked_for_as_long_as_a_leaf_lives_restores_nothing() {
 }
 
 #[test]
-fn what_somebody_else_has_published_stays_until_the_secret_says_otherwise() {
+fn what_another_writer_published_is_kept() {
     let (ca, unknown) = (active(1), active(2));
     let configurations = [publishes(&[&unknown], Rules::Right), publishes(&[&ca], Rules::Right)];
     let plan = planned(&seen(Secret::Holds(vec![ca.clone()]), configurations), &serves(&ca));

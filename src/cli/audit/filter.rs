@@ -8,16 +8,16 @@ use sandgate_engine::review::{AuditRecord, Outcome};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
 pub(super) struct FilterArgs {
-    /// From here on: 2026-11-24T12:00:00Z, 2026-11-24 (UTC), or how long ago: 90m, 2h, 7d
+    /// From this time on: 2026-11-24T12:00:00Z, 2026-11-24 (UTC), or how long ago: 90m, 2h, 7d
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Timestamp>,
-    /// Up to here, in the same words
+    /// Up to this time, in the same forms
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// Only these verdicts; may be given several times, like every filter
     #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = Outcome::ALL.map(Outcome::as_str))]
     verdict: Vec<String>,
-    /// Only what violates this rule; "*" stands for anything, here and in what follows
+    /// Only what violates this rule; "*" matches any text, here and in the filters below
     #[arg(long, value_name = "RULE")]
     rule: Vec<String>,
     /// Only of this namespace

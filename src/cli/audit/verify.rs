@@ -20,8 +20,8 @@ use sandgate_engine::text::sanitize;
 /// Find lines of the audit trail that were removed, moved or edited
 ///
 /// Each line carries the hash of the one before. Files are put in the order of their first records, so that a rotated
-/// set can be given as sandgate-audit.jsonl*. There is no key in a hash: who rewrites all lines up to the last one is
-/// found only by --head, with a hash that was kept elsewhere. Lines of several replicas in one stream are distinguished by
+/// set can be given as sandgate-audit.jsonl*. The hashes have no key, so anyone who can write the file can
+/// rewrite all lines up to the last one: only --head, with a hash that was kept elsewhere, finds that. Lines of several replicas in one stream are distinguished by
 /// the chain that each names, and lines of sandgate's own log between them are counted.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 the chain is whole, 1 it is not, 2 it cannot be read.")]

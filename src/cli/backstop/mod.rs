@@ -33,7 +33,7 @@ pub(super) enum BackstopCommand {
 /// is an error that names the policy, the rule and the reason.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 printed or written, 2 something of the policies cannot be stated in CEL, or not be written."
+    after_help = "Exit status: 0 printed or written, 2 a policy cannot be stated in CEL, or a file cannot be written."
 )]
 pub(super) struct RenderArgs {
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(super) struct RenderArgs {
     /// Name of both webhook configurations, for the guard
     #[arg(long, value_name = "NAME", default_value = "sandgate", requires = "guard")]
     webhook_configuration: String,
-    /// User or group that the guard does not hold for, such as the account that runs helm; repeat it for several
+    /// User or group that the guard does not apply to, such as the account that runs helm; repeat it for several
     #[arg(long, value_name = "NAME", requires = "guard")]
     guard_writer: Vec<String>,
     /// Output format
@@ -67,7 +67,7 @@ pub(super) struct RenderArgs {
 /// and to create Pods in these namespaces.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit status: 0 the backstop is the policies', 1 it is not, 2 could not be determined."
+    after_help = "Exit status: 0 the backstop is that of the policies, 1 it is not, 2 could not be determined."
 )]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
@@ -86,7 +86,7 @@ struct TargetArgs {
     /// Version of Kubernetes that the objects are for [default: 1.30, and 1.36 with --fills or --static]
     #[arg(long, value_name = "1.MINOR", value_parser = minor)]
     kubernetes: Option<u32>,
-    /// Namespace of sandgate's release, which neither a selector nor "*" of a policy means
+    /// Namespace of sandgate's release, which a selector or "*" of a policy never covers
     #[arg(long, value_name = "NAMESPACE", default_value = "sandgate-system")]
     release_namespace: String,
 }

@@ -46,7 +46,7 @@ pub(super) struct DoctorArgs {
     namespace: Vec<String>,
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Before an installation: leave out what there is only after it
+    /// Leave out the checks that need an installation
     #[arg(long, conflicts_with = "probe")]
     preflight: bool,
     /// Run a throwaway Pod in each namespace, which proves gVisor from inside and must not reach the API server

@@ -22,9 +22,9 @@ use sandgate_engine::{
 
 /// Show what a policy would have denied of the Pods that were created
 ///
-/// Reads the API server's audit log and evaluates each Pod that somebody created, or tried to, as a webhook in mode enforce
-/// would have. Owners and rules that would have been denied are listed, and what was not created and would not be denied. Dry runs are
-/// left out. A policy that selects namespaces by their labels holds for none here, since no log has the labels.
+/// Reads the API server's audit log and evaluates each create of a Pod, also denied ones, as a webhook in mode enforce
+/// would have. Lists by owner and rule what would have been denied, and what was not created and would not be denied. Dry
+/// runs are left out. A policy that selects namespaces by their labels covers none here, since no log has the labels.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit status: 0 nothing that was created would have been denied, 1 something would have, 2 could not run, \

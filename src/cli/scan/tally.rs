@@ -38,7 +38,7 @@ pub(super) struct Tally {
     /// The number of Pods that violate each rule.
     pub(super) rules: BTreeMap<&'static str, RuleTally>,
     /// The number of Pods that would be admitted if they were created anew.
-    pub(super) mended_anew: u64,
+    pub(super) fixed_anew: u64,
     /// Static Pods, by namespace and name; some of them.
     pub(super) statics: Vec<String>,
     /// The number of workload objects whose templates were checked as a whole; none if they were not asked for.
@@ -178,7 +178,7 @@ impl Tally {
     fn add_rules(&mut self, scanned: &Scanned) {
         let remaining = ids(&scanned.remaining);
         if scanned.remaining.is_empty() {
-            self.mended_anew += 1;
+            self.fixed_anew += 1;
         }
         for id in ids(&scanned.violations).union(&remaining).copied() {
             let rule = self.rules.entry(id).or_default();
@@ -205,9 +205,9 @@ impl Tally {
 
     /// Returns the one change that fixes most Pods.
     pub(super) fn best_change(&self) -> Option<Change> {
-        let anew = Change { rule: None, pods: self.mended_anew };
+        let anew = Change { rule: None, pods: self.fixed_anew };
         let of_rules = self.rules.iter().map(|(id, rule)| Change { rule: Some(id), pods: rule.denied_only });
-        // Of two that mend as many the first is taken: creating anew needs no change of what people wrote.
+        // Of two that fix as many the first is taken: creating anew needs no change of what people wrote.
         let best = of_rules.fold(anew, |best, next| if next.pods > best.pods { next } else { best });
         (best.pods > 0).then_some(best)
     }

@@ -49,10 +49,7 @@ fn page(name: &str, preset: &str) -> String {
     for (label, paragraph) in paragraphs(preset) {
         match PARTS.iter().find(|(part, _)| *part == label) {
             Some((_, heading)) => {
-                let mut letters = paragraph.chars();
-                let first =
-                    letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-                let _ = write!(text, "\n## {heading}\n\n{first}{}\n", letters.as_str());
+                let _ = write!(text, "\n## {heading}\n\n{}\n", sentence(&paragraph));
             }
             None => {
                 let _ = write!(text, "\n{paragraph}\n");
@@ -62,6 +59,16 @@ fn page(name: &str, preset: &str) -> String {
     let (_, policy) = preset.split_once("\napiVersion:").expect("a preset is a policy");
     let _ = write!(text, "\n## The policy\n\n```yaml\napiVersion:{policy}```\n");
     text
+}
+
+/// Returns the text with a capital at its beginning, unless it begins with the name of a setting.
+fn sentence(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ';', '.']);
+    if !first.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') {
+        return text.into();
+    }
+    let (first, rest) = text.split_at(1);
+    format!("{}{rest}", first.to_uppercase())
 }
 
 fn title(preset: &str) -> &str {

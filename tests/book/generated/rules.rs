@@ -13,8 +13,8 @@ use crate::pages::{root, terminal};
 
 /// The only rule that denies nothing, and so has no Pod that violates it.
 const ONLY_FILLS: &str = "env";
-/// The only rule that mends every Pod on create: nothing that a Pod can ask for violates it then.
-const MENDED_ON_CREATE: &str = "node-affinity";
+/// The only rule that fixes every Pod on create: nothing that a Pod can ask for violates it then.
+const FIXED_ON_CREATE: &str = "node-affinity";
 
 pub(super) fn pages() -> Vec<Generated> {
     let mut pages = vec![Generated::new("docs/rules.md", list())];
@@ -62,13 +62,13 @@ fn page(rule: &Rule) -> String {
     text += "\n## How to fix it\n\n";
     text += if *id == ONLY_FILLS {
         "Nothing is denied. Set a variable in the Pod to keep your own value.\n"
-    } else if *id == MENDED_ON_CREATE {
+    } else if *id == FIXED_ON_CREATE {
         "On create there is nothing to do: what is missing is filled, whatever the Pod asks for. An update, or another \
          webhook, that takes it away is denied.\n"
     } else if fill.is_some() {
         "Leave the field out, and it is filled on create. Or set the value that the message asks for.\n"
     } else {
-        "Do what the message asks for, behind the colon.\n"
+        "Make the change that the message names after the colon.\n"
     };
     if let Some(fix) = Example::of(id).and_then(|example| example.fix()) {
         let _ = write!(text, "\n`sandgate fix` makes the smallest change of the file:\n\n{fix}");
@@ -163,7 +163,7 @@ fn each_example_violates_its_rule_and_no_other() {
     let mut wrong = Vec::new();
     for rule in rules::ALL {
         let Some(example) = Example::of(rule.id) else {
-            let has_none = [ONLY_FILLS, MENDED_ON_CREATE].contains(&rule.id);
+            let has_none = [ONLY_FILLS, FIXED_ON_CREATE].contains(&rule.id);
             assert!(has_none, "examples/denied has no {}.yaml", rule.id);
             continue;
         };

@@ -66,10 +66,10 @@ async fn verify_with_fills_compares_what_fills_too() {
 async fn render_rejects_what_cannot_be_stated_with_the_reason() {
     let names: Vec<String> =
         (0..4000).map(|number| format!("a-long-name-of-a-config-map-{number}")).collect();
-    let release = Release::of("refused", &json!({"volumes": {"configMap": {"names": names}}}));
+    let release = Release::of("rejected", &json!({"volumes": {"configMap": {"names": names}}}));
     let (status, text) = release.command(&["render"]);
     assert_eq!(status, 2, "{text}");
-    assert!(text.contains("policy \"refused\": the expression"), "{text}");
+    assert!(text.contains("policy \"rejected\": the expression"), "{text}");
     let release = Release::of("old", &json!({}));
     let (status, text) = release.command(&["render", "--kubernetes", "1.29"]);
     assert_eq!(status, 2, "{text}");

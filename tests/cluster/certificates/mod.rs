@@ -159,7 +159,7 @@ async fn cas_are_renewed_while_pods_are_created() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_somebody_clears_comes_back_at_once() {
+async fn a_cleared_bundle_comes_back_at_once() {
     let (installation, replicas) = Installation::running(&["--check-interval", "600"]).await;
     let bundle = installation.webhook(0).await["clientConfig"]["caBundle"].clone();
     assert!(bundle.is_string());

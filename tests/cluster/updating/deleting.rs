@@ -62,7 +62,7 @@ async fn a_delete_can_give_a_pod_a_long_grace_period() {
     assert_eq!(stored["metadata"]["deletionGracePeriodSeconds"], 86_400);
 }
 
-/// Only a pod on a node has time for a farewell.
+/// Only a Pod on a node has a grace period.
 async fn delete_slowly(sandbox: &Sandbox) {
     sandbox.place_on_node("main").await;
     let path = sandbox.pods_path("/main?gracePeriodSeconds=86400");

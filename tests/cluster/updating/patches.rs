@@ -65,7 +65,7 @@ async fn a_server_side_apply_that_gives_up_what_was_filled_is_denied() {
 
 /// The API server itself denies to take a field from its owner.
 #[tokio::test]
-async fn without_force_a_field_that_somebody_else_owns_is_a_conflict() {
+async fn without_force_a_field_that_another_manager_owns_is_a_conflict() {
     let sandbox = Sandbox::with_pod().await;
     let team = |name: &str| json!({"metadata": {"labels": {"team": name}}});
     sandbox.rest.merge(&sandbox.pods_path("/main"), &team("b")).await.expect("it is harmless");

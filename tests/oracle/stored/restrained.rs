@@ -46,7 +46,7 @@ async fn a_policy_that_audits_leaves_everything_as_it_would_be_without_it() {
     assert!(violations * 20 > fewer_pods(), "only {violations} violated the policy");
 }
 
-/// The API server tells several faults of a Pod in no certain order.
+/// The API server reports several faults of a Pod in no certain order.
 fn in_any_order(denial: &str) -> Vec<&str> {
     let mut words: Vec<&str> = denial.split([' ', ',', '[', ']']).filter(|word| !word.is_empty()).collect();
     words.sort_unstable();

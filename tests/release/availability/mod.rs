@@ -1,4 +1,4 @@
-//! Creates that go on while the gate is disturbed in every way it must bear, and how many of them fail because of it.
+//! Creates that go on while the webhook is disturbed in every way it must bear, and how many of them fail because of it.
 //!
 //! In `make test` each disturbance is watched for some seconds; `make ha` (`SANDGATE_HA_SECONDS`) watches longer, runs the
 //! gate short of CPU, memory and network as well, and prints the table of docs/disturbances.md. What must hold is asserted:
@@ -24,7 +24,7 @@ const QUICK: &[&str] = &[
     r#"--set-json=server.extraArgs=["--ca-lifetime=45","--leaf-lifetime=30","--promote-after=2","--check-interval=1"]"#,
 ];
 
-/// What the gate must bear without a failed create.
+/// What the webhook must bear without a failed create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bears {
     /// None may fail.

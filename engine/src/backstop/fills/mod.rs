@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_filled_is_refused_with_the_reason() {
+    fn what_cannot_be_filled_is_an_error_with_the_reason() {
         for (spec, reason) in [
             ("{namespaces: [a], env: {HOME: /tmp}}", "environment variables"),
             ("{namespaces: [a], resources: {fillAt: pod}}", "resources of the whole Pod"),

@@ -241,7 +241,7 @@ fn a_pod_that_the_scheduler_has_placed_is_no_escape() {
 }
 
 #[test]
-fn an_escape_that_is_only_tried_or_not_enforced_or_mended_does_not_count() {
+fn an_escape_that_is_a_dry_run_or_not_enforced_or_fixed_does_not_count() {
     let mut review = update(&escaped(), &escaped());
     review["request"]["dryRun"] = json!(true);
     assert!(!findings(&PolicySet::builtin(), Endpoint::Validate, &review).2);

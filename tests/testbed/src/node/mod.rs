@@ -182,7 +182,7 @@ fn ready_ports(pods: &[NodePod]) -> Vec<u16> {
 async fn look(cluster: &Cluster, running: &mut BTreeMap<String, Running>) -> Result<()> {
     let list = cluster.rest.get(&cluster.path("/pods")).await?;
     let list: Vec<&Value> = list["items"].as_array().into_iter().flatten().collect();
-    // Deleted without a farewell: the program ends with its entry.
+    // Deleted without a grace period: the program ends with its entry.
     running.retain(|uid, _| list.iter().any(|pod| pod["metadata"]["uid"] == uid.as_str()));
     for pod in list {
         if let Err(error) = tend(cluster, running, pod).await {
