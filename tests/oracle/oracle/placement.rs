@@ -7,7 +7,6 @@ use serde_json::{Value as Json, json};
 use super::{Faults, Section, Subject, must, word};
 use crate::{
     patterns::is_one_of,
-    policy,
     rule_cases::{RuleCase, rule_case},
 };
 
