@@ -266,12 +266,12 @@ mod tests {
     #[test]
     fn a_seal_of_schema_1_has_no_chain_and_is_continued_by_one_with_an_id() {
         let rest = format!(r#"{{"a":1,"schema":1,"seq":1,"previous":"{}""#, "0".repeat(HEX));
-        let line = format!(r#"{rest},"hash":"{}"}}"#, Hash::of(rest.as_bytes()));
-        let seal = Seal::read(line.as_bytes()).unwrap();
+        let record = format!(r#"{rest},"hash":"{}"}}"#, Hash::of(rest.as_bytes()));
+        let seal = Seal::read(record.as_bytes()).unwrap();
         assert!(seal.holds && seal.is_first() && seal.chain.is_none());
-        let (mut link, mut next) = (seal.link(), Vec::new());
-        link.seal(b"{}", &mut next);
-        let next = Seal::read(next.trim_ascii_end()).unwrap();
+        let (mut link, mut sealed) = (seal.link(), Vec::new());
+        link.seal(b"{}", &mut sealed);
+        let next = Seal::read(sealed.trim_ascii_end()).unwrap();
         assert_eq!((next.previous, next.seq, next.chain), (seal.hash, 2, Some(link.chain)));
     }
 

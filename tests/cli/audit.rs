@@ -1,5 +1,7 @@
 //! `sandgate audit`: reading and verifying the audit trail.
 
+use std::fmt::Write as _;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -232,7 +234,7 @@ fn lines_that_cannot_be_read_are_named_and_the_others_are_listed() {
 #[test]
 fn lines_of_all_versions_are_read_side_by_side() {
     let mut old = verdict_of_schema_1("before-chains", "denied").to_string();
-    old += &format!("\n{}", chained(r#""schema":1"#, &[verdict_of_schema_1("schema-1", "denied")])[0]);
+    let _ = write!(old, "\n{}", chained(r#""schema":1"#, &[verdict_of_schema_1("schema-1", "denied")])[0]);
     let newer = trail(&[verdict("from-tomorrow", "denied")])[0]
         .replace("\"schema\":2", "\"schema\":3")
         .replacen('{', "{\"added\":[1],", 1);
@@ -317,7 +319,9 @@ const LOG_LINE: &str = "2026-11-24T12:00:00.123456Z  INFO sandgate::server: Serv
 /// The trail of a replica, with the id of its chain.
 fn trail_of(instance: &str, chain: &str) -> Vec<String> {
     let mut records = some();
-    records.iter_mut().for_each(|record| record["instance"] = json!(instance));
+    for record in &mut records {
+        record["instance"] = json!(instance);
+    }
     chained(&format!(r#""schema":2,"chain":"{chain}""#), &records)
 }
 

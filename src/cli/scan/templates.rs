@@ -17,6 +17,7 @@ use crate::cli::CliError;
 use sandgate_engine::{
     json::pod_from_str,
     policy::{Level, PolicySet},
+    review::LeveledViolations,
     templates::violations,
     workload::{KINDS, Templates},
 };
@@ -159,7 +160,7 @@ fn add_object(
     let tree = pod_from_str(&text).map_err(unreadable)?;
     tally.templates_checked += 1;
     let Ok(found) = violations(policy, &tree, namespace) else { return Ok(()) };
-    let all = found.iter().flat_map(|violations| violations.with_level());
+    let all = found.iter().flat_map(LeveledViolations::with_level);
     let (mut lines, mut is_denied): (Vec<Line>, bool) = (Vec::new(), false);
     for (level, violation) in all {
         is_denied |= level == Level::Enforce;

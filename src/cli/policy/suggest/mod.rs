@@ -278,7 +278,7 @@ fn comment(margin: &str, words: &str) -> String {
         if index > 0 && column + 1 + length > MAX_CHARS {
             let next = format!("{margin}  ");
             column = next.len();
-            text += &format!("\n{next}");
+            let _ = write!(text, "\n{next}");
         } else if index > 0 {
             text.push(' ');
             column += 1;
