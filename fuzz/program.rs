@@ -39,12 +39,12 @@ pub(crate) fn audit(data: &[u8]) {
 fn sealed_line_holds(line: &[u8]) {
     let mut record = line.to_vec();
     record.extend(b"}\n");
-    let mut link = Link::begin(ChainId::new(7));
+    let mut chain = Link::begin(ChainId::new(7));
     let mut sealed = Vec::new();
-    link.seal(&record, &mut sealed);
+    chain.seal(&record, &mut sealed);
     let sealed = sealed.strip_suffix(b"\n").unwrap_or(&sealed);
-    let seal = Seal::read(sealed).expect("a line that was sealed has a seal");
-    assert!(seal.holds && seal.is_first() && seal.link() == link);
+    let found = Seal::read(sealed).expect("a line that was sealed has a seal");
+    assert!(found.holds && found.is_first() && found.link() == chain);
     if !line.is_empty() {
         let mut changed = sealed.to_vec();
         changed[line.len() / 2] ^= 1;

@@ -202,7 +202,9 @@ pub(crate) fn cel(data: &[u8]) {
         Ok(objects) => objects.iter().for_each(expressions_are_closed),
         Err(refusals) => {
             assert!(!refusals.is_empty());
-            refusals.iter().for_each(|refusal| assert!(is_one_line(&refusal.to_string()), "{refusal}"));
+            for refusal in &refusals {
+                assert!(is_one_line(&refusal.to_string()), "{refusal}");
+            }
         }
     }
 }
@@ -232,13 +234,12 @@ fn is_closed(expression: &str) -> bool {
             (Some(_), '\\') => drop(chars.next()),
             (Some(_), '\n' | '\r') => return false,
             (Some(mark), _) if next == mark => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(next),
             (None, '(') => open.push(')'),
             (None, '[') => open.push(']'),
             (None, '{') => open.push('}'),
             (None, ')' | ']' | '}') if open.pop() != Some(next) => return false,
-            (None, _) => {}
+            _ => {}
         }
     }
     quote.is_none() && open.is_empty()
@@ -299,7 +300,7 @@ pub(crate) fn patch(data: &[u8]) {
 }
 
 /// Changes one value of a tree in one way: where and how, the bytes decide.
-fn change<'a>(tree: &mut Value<'a>, place: u8, way: u8) {
+fn change(tree: &mut Value<'_>, place: u8, way: u8) {
     match tree {
         Value::Object(object) => {
             let keys: Vec<String> = object.iter().map(|(key, _)| key.to_owned()).collect();

@@ -61,11 +61,11 @@ pub(crate) async fn compare(rest: &Rest, asked: &Asked) -> Result<()> {
 }
 
 fn print_row(clients: u32, namespace: &str, seen: &Seen, time: Duration) {
-    let answered = seen.sandboxed + seen.open;
+    let answered = u32::try_from(seen.sandboxed + seen.open).unwrap_or(u32::MAX);
     let [half, most, nearly_all] = [50, 95, 99].map(|percent| seen.took(percent).as_secs_f64() * 1000.0);
     let failed = seen.failed.len() + seen.denied.len() + seen.unanswered;
     let open = if namespace == SANDGATE { seen.open.to_string() } else { "–".into() };
-    let per_second = answered as f64 / time.as_secs_f64();
+    let per_second = f64::from(answered) / time.as_secs_f64();
     println!(
         "| {clients} | {namespace} | {per_second:.0} | {half:.1} | {most:.1} | {nearly_all:.1} | {failed} | {open} |"
     );

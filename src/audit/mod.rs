@@ -95,6 +95,7 @@ impl Trail {
     }
 
     /// Records a verdict. Returns the record if it could not be queued and answers wait for it.
+    #[must_use = "an answer waits until the record is queued"]
     pub fn append(&self, record: &AuditRecord) -> Option<PendingRecord> {
         let sender = self.hasher.hash_one((&record.user, &record.namespace));
         self.queue_line(sender, |line| record.write_line(line))
@@ -110,11 +111,11 @@ impl Trail {
             line.clear();
             write(line);
             let reason = self.queue.push(sender, line).err();
-            let pending = reason.and_then(|reason| match (self.on_overflow, reason) {
-                (OnOverflow::Block, DropReason::QueueFull | DropReason::SenderShare) => {
+            let pending = reason.and_then(|reason| {
+                let is_transient = matches!(reason, DropReason::QueueFull | DropReason::SenderShare);
+                if is_transient && self.on_overflow == OnOverflow::Block {
                     Some(PendingRecord::new(line.clone(), sender, reason, Arc::clone(&self.queue)))
-                }
-                _ => {
+                } else {
                     self.queue.count_dropped(reason, 1);
                     None
                 }

@@ -116,6 +116,7 @@ struct CallerArgs {
     /// Public keys of the API server's tokens (its /openid/v1/jwks); read again when the file changes
     #[arg(long, value_name = "FILE", requires = "token_audience")]
     token_jwks: Option<PathBuf>,
+    #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
     /// Audience that a token must be for: the URL of a webhook, such as https://NAME.NAMESPACE.svc:443/mutate
     #[arg(long, value_name = "URL", value_delimiter = ',', requires = "token_jwks")]
     token_audience: Vec<String>,

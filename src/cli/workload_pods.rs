@@ -112,7 +112,9 @@ impl WorkloadArgs {
             match input::files(path, &self.exclude) {
                 Ok(files) => {
                     let is_named = files.as_slice() == std::slice::from_ref(path);
-                    files.iter().for_each(|file| collector.file(file, is_named));
+                    for file in &files {
+                        collector.file(file, is_named);
+                    }
                 }
                 Err(problem) => collector.collected.unread.push(problem),
             }
@@ -453,7 +455,9 @@ impl Collector<'_> {
                 });
             }
         }
-        notes.into_iter().for_each(|note| self.note(object, note));
+        for note in notes {
+            self.note(object, note);
+        }
         Ok(())
     }
 

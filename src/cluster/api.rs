@@ -13,7 +13,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The same for admission policies, whose expressions the API server compiles before it answers: seconds of CPU.
-const PATIENCE_WITH_POLICIES: Duration = Duration::from_secs(60);
+const PATIENCE_WITH_POLICIES: Duration = Duration::from_mins(1);
 
 /// What a request is about; its path and the RBAC rule that allows it follow.
 #[derive(Debug, Clone, Copy)]

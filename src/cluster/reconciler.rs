@@ -326,13 +326,12 @@ impl Reconciler {
 
     async fn try_own(&mut self, view: &Snapshot) -> Result<(), ApiError> {
         let namespace = self.api.namespace().to_owned();
-        let uid = match &self.namespace {
-            Some(uid) => uid.clone(),
-            None => {
-                let target = Target { group: "", resource: "namespaces", namespace: None, name: &namespace };
-                let found = self.api.get(target).await?.is;
-                found.map(|found| found["metadata"]["uid"].clone()).unwrap_or_default()
-            }
+        let uid = if let Some(uid) = &self.namespace {
+            uid.clone()
+        } else {
+            let target = Target { group: "", resource: "namespaces", namespace: None, name: &namespace };
+            let found = self.api.get(target).await?.is;
+            found.map(|found| found["metadata"]["uid"].clone()).unwrap_or_default()
         };
         if uid.is_null() {
             return Ok(());

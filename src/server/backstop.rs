@@ -16,7 +16,7 @@ pub struct BackstopSettings {
 /// The time between two looks at the policies in force.
 const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after which the stored objects are compared again, whatever happens.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 /// The time to wait after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(15);
 

@@ -91,11 +91,11 @@ impl Job {
     /// Evaluates the review. If its time is over before, it is answered by its head, and the evaluation is abandoned.
     pub(super) async fn evaluate(self: &Arc<Self>, deadline: Deadline) -> Concluded {
         if self.body.len() <= MAX_INLINE_BYTES {
-            return self.run().unwrap_or_else(|| self.by_head(Unread::NotEvaluated));
+            return self.run().unwrap_or_else(|| self.by_head(&Unread::NotEvaluated));
         }
         let permits = Arc::clone(&self.shared.evaluations).acquire_many_owned(permits_for(self.body.len()));
         let Ok(Ok(permits)) = timeout_at(deadline, permits).await else {
-            return self.by_head(Unread::NotEvaluated);
+            return self.by_head(&Unread::NotEvaluated);
         };
         let job = Arc::clone(self);
         let mut running = tokio::task::spawn_blocking(move || {
@@ -106,21 +106,21 @@ impl Job {
         let is_late = timeout_at(deadline, &mut running).await;
         match is_late {
             Ok(Ok(Some(concluded))) => concluded,
-            Ok(_) => self.by_head(Unread::Panicked),
-            Err(_) if self.conclude() => self.by_head(Unread::NotEvaluated),
+            Ok(_) => self.by_head(&Unread::Panicked),
+            Err(_) if self.conclude() => self.by_head(&Unread::NotEvaluated),
             // It has just ended.
             Err(_) => match running.await {
                 Ok(Some(concluded)) => concluded,
-                _ => self.by_head(Unread::Panicked),
+                _ => self.by_head(&Unread::Panicked),
             },
         }
     }
 
     /// Answers by the head of the review, or with an error if it is not a review.
-    pub(super) fn by_head(&self, unread: Unread) -> Concluded {
-        match catch_unwind(AssertUnwindSafe(|| self.answer_head(&unread))) {
+    pub(super) fn by_head(&self, unread: &Unread) -> Concluded {
+        match catch_unwind(AssertUnwindSafe(|| self.answer_head(unread))) {
             Ok(Some(concluded)) => concluded,
-            Ok(None) => (rejection(&unread).into_response(), None),
+            Ok(None) => (rejection(unread).into_response(), None),
             Err(_) => {
                 self.shared.metrics.panics.inc();
                 let reason = "sandgate failed on this review; please report it";
@@ -167,7 +167,7 @@ impl Job {
             }
             Err(_) => {
                 self.shared.metrics.panics.inc();
-                self.by_head(Unread::Panicked)
+                self.by_head(&Unread::Panicked)
             }
         })
     }

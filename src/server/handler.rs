@@ -90,7 +90,7 @@ async fn handle(shared: Arc<Shared>, endpoint: Endpoint, request: Request<Body>)
     let is_cut_off = incomplete.is_some();
     let (response, pending) = match incomplete {
         None => job.evaluate(answer_by).await,
-        Some(unread) => job.by_head(unread),
+        Some(unread) => job.by_head(&unread),
     };
     let response = if is_cut_off { close(response) } else { response };
     let answered = response.body().size_hint().exact().unwrap_or_default();

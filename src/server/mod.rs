@@ -156,7 +156,7 @@ pub async fn serve(
     let (policies, sources) = load_policies(settings.policy.as_deref())?;
     tracing::info!(policies = ?policies.names().collect::<Vec<_>>(), set_hash = policies.hash(), "Policy loaded");
     let observers = observers(&settings, &metrics, trail, &supervisor).await?;
-    let keys = settings.tokens.as_ref().map(|tokens| tokens.read()).transpose()?;
+    let keys = settings.tokens.as_ref().map(TokenSettings::read).transpose()?;
     let tokens = match (&settings.tokens, &keys) {
         (Some(tokens), Some(keys)) => Some(ArcSwap::from_pointee(tokens.verifier(keys)?)),
         _ => None,

@@ -56,7 +56,7 @@ impl TokenSettings {
                 jsonwebtoken::jwk::AlgorithmParameters::EllipticCurve(_) => Algorithm::ES256,
                 _ => return None,
             };
-            Some(Key { id: jwk.common.key_id.clone(), algorithm, key })
+            Some(Key { id: jwk.common.key_id.clone(), algorithm, decoding: key })
         };
         let keys: Vec<Key> = set.keys.iter().filter_map(usable).collect();
         if keys.is_empty() {
@@ -75,7 +75,7 @@ pub(super) struct TokenVerifier {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 impl fmt::Debug for TokenVerifier {
@@ -101,7 +101,7 @@ impl TokenVerifier {
             validation.set_audience(&self.audiences);
             validation.set_required_spec_claims(&["exp", "aud"]);
             validation.validate_nbf = true;
-            decode::<Claims>(token, &key.key, &validation).is_ok_and(|token| token.claims.attests_pods())
+            decode::<Claims>(token, &key.decoding, &validation).is_ok_and(|token| token.claims.attests_pods())
         })
     }
 }

@@ -1,5 +1,7 @@
 //! `sandgate audit`: reading and verifying the audit trail.
 
+use std::fmt::Write as _;
+
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -289,7 +291,9 @@ const LOG_LINE: &str = "2026-11-24T12:00:00.123456Z  INFO sandgate::server: Serv
 /// The trail of a replica, with the id of its chain.
 fn trail_of(instance: &str, chain: &str) -> Vec<String> {
     let mut records = some();
-    records.iter_mut().for_each(|record| record["instance"] = json!(instance));
+    for record in &mut records {
+        record["instance"] = json!(instance);
+    }
     chained(&format!(r#""schema":1,"chain":"{chain}""#), &records)
 }
 

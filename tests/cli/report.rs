@@ -27,7 +27,7 @@ fn trail(requests: &[Request]) -> String {
     let text =
         [policy("workflows", "enforce"), policy("batch", "audit"), policy("agents", "warn")].join("---\n");
     let policies = PolicySet::from_sources(&[Source { name: "p".into(), text }]).unwrap();
-    let (mut link, mut trail) = (Link::default(), Vec::new());
+    let (mut chain, mut trail) = (Link::default(), Vec::new());
     for (number, Request { time, user, namespace, pod }) in requests.iter().enumerate() {
         let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
             "uid": format!("uid-{number}"), "operation": "CREATE", "namespace": namespace,
@@ -45,7 +45,7 @@ fn trail(requests: &[Request]) -> String {
         if !line.contains(r#""verdict":"denied""#) {
             line = line.replace(r#""endpoint":"mutate""#, r#""endpoint":"validate""#);
         }
-        link.seal(line.as_bytes(), &mut trail);
+        chain.seal(line.as_bytes(), &mut trail);
     }
     String::from_utf8(trail).unwrap()
 }
@@ -333,9 +333,9 @@ fn a_place_that_cannot_be_written_is_known_before_anything_is_read() {
 fn with_exemption() -> String {
     let mut exempt = verdict("root", "exempt");
     exempt["time"] = json!("2026-11-24T18:00:00Z");
-    let (mut link, mut trail) = (Link::default(), Vec::new());
+    let (mut chain, mut trail) = (Link::default(), Vec::new());
     for record in [verdict("alice", "denied"), exempt] {
-        link.seal(record.to_string().as_bytes(), &mut trail);
+        chain.seal(record.to_string().as_bytes(), &mut trail);
     }
     String::from_utf8(trail).unwrap()
 }

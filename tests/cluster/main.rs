@@ -2,6 +2,8 @@
 //!
 //! One control plane serves the whole run; each test has namespaces and a sandgate of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod examples;
 mod sandbox;
 mod sandboxed;

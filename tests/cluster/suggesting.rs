@@ -129,8 +129,8 @@ async fn a_changed_policy_is_replayed_over_what_was_created() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("audit.log");
     let events = bed.audit_events(RECORDED_NAMESPACE).expect("the log");
-    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
-    std::fs::write(&log, lines).expect("a file");
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    std::fs::write(&log, lines.join("\n")).expect("a file");
     let policy = folder.path().join("policy.yaml");
     let replay = |spec: &Value| {
         let document = json!({"apiVersion": "sandgate.dev/v1beta1", "kind": "SandboxPolicy",

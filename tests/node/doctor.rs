@@ -1,4 +1,4 @@
-//! `sandgate doctor` in a cluster whose nodes run gVisor, and whose network plugin enforces NetworkPolicies.
+//! `sandgate doctor` in a cluster whose nodes run gVisor, and whose network plugin enforces `NetworkPolicies`.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The reach of a Pod with the chart's NetworkPolicies, which kube-router enforces here: in gVisor, in runc, and
+//! The reach of a Pod with the chart's `NetworkPolicies`, which kube-router enforces here: in gVisor, in runc, and
 //! without the policies.
 //!
 //! The policies of a new Pod are in force a moment after the Pod has its address. So a script first waits until the API
@@ -26,7 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
 /// A command that succeeds if the API server, by its Service, accepts a connection.
 const API_SERVER: &str = "nc -w 2 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT -e true 2>/dev/null";
 
-/// Waits until the NetworkPolicies of this Pod are in force.
+/// Waits until the `NetworkPolicies` of this Pod are in force.
 const WAIT: &str =
     "while nc -w 2 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT -e true 2>/dev/null; do sleep 0.1; done";
 

@@ -90,7 +90,9 @@ fn problem_of_update(
     }
     let old = defaulted(&created.pod);
     let mut new = old.clone();
-    changes.iter().for_each(|(pointer, value)| put(&mut new, pointer, value));
+    for (pointer, value) in changes {
+        put(&mut new, pointer, value);
+    }
     UPDATES.into_iter().find_map(|way| {
         let reply = update(&policy.engine, way, &old, &new);
         let is_denied = !reply.allowed && reply.causes.iter().any(|(id, _)| id == rule);

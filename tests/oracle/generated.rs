@@ -275,7 +275,9 @@ fn no_update_escapes_any_policy() {
             let created = create_as(creator, &policy.engine, Endpoint::Mutate, &case.pod());
             let old = defaulted(&created.pod);
             let mut new = old.clone();
-            edits.iter().for_each(|edit| edit.apply(&mut new));
+            for edit in &edits {
+                edit.apply(&mut new);
+            }
             let new = defaulted(&new);
             denied += usize::from(prove_an_update(&policy, &old, &new));
         }
@@ -292,10 +294,8 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
     let (Ok(old_pod), Ok(new_pod)) = (typed(old), typed(new)) else { return false };
     let (before, after) =
         (policy.oracle.profile_of(&old_pod, None), policy.oracle.profile_of(&new_pod, None));
-    let mut known = match std::ptr::eq(before, after) {
-        true => oracle::faults_of_profile(before, &old_pod),
-        false => Vec::new(),
-    };
+    let is_same = std::ptr::eq(before, after);
+    let mut known = if is_same { oracle::faults_of_profile(before, &old_pod) } else { Vec::new() };
     let kind_of = |fault: &String| fault.split(" in ").next().unwrap_or_default().to_owned();
     let kinds: BTreeSet<String> = known.iter().map(kind_of).collect();
     let placeless: BTreeSet<String> =

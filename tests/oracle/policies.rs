@@ -199,7 +199,6 @@ fn the_loader_takes_most_of_what_is_drawn_and_every_value_of_the_table() {
             set(&mut spec, key, value.clone());
             // What one key alone contradicts, it has beside it.
             match key.as_str() {
-                "runtimeClass" => {}
                 "serviceAccount.default" => set(&mut spec, "serviceAccount.allowed", json!(["*"])),
                 "resources.extended" | "security.root" => {
                     set(&mut spec, "runtimeClass", json!({"allowed": ["gvisor", "gvisor-gpu"]}));

@@ -245,7 +245,9 @@ fn overlaid(base: &Json, own: &Json) -> Json {
     let mut merged = base.clone();
     let mut written = own.clone();
     if let Some(written) = written.as_object_mut() {
-        OWN_KEYS.iter().for_each(|key| drop(written.remove(*key)));
+        for key in OWN_KEYS {
+            written.remove(key);
+        }
         merge(&mut merged, &Json::Object(written.clone()), "");
     }
     add(&mut merged, &own["add"]);

@@ -25,8 +25,8 @@ async fn cert_manager_issues_renews_and_publishes_through_upgrades() {
     for kind in KINDS {
         let stored = release.rest.get(&release.configuration(kind)).await.expect("a configuration");
         let managers = stored["metadata"]["managedFields"].as_array().expect("managers");
-        let publishes = |manager: &&Value| manager.to_string().contains("f:caBundle");
-        let publisher = managers.iter().find(publishes).expect("someone publishes the bundle");
+        let has_bundle = |manager: &&Value| manager.to_string().contains("f:caBundle");
+        let publisher = managers.iter().find(has_bundle).expect("someone publishes the bundle");
         assert!(publisher["manager"].to_string().contains("cainjector"), "{kind}: {publisher}");
     }
 

@@ -65,7 +65,7 @@ impl Scanned {
     }
 
     fn run(&self, args: &[&str]) -> Run {
-        self.run_as(self.bed.kubeconfig(), args)
+        run_as(self.bed.kubeconfig(), args)
     }
 
     /// Returns a kubeconfig of the service account `default` of the namespace.
@@ -74,16 +74,17 @@ impl Scanned {
         let token = self.rest.post(&path, &json!({"spec": {}})).await.unwrap();
         self.bed.kubeconfig_of(&self.namespace, token["status"]["token"].as_str().unwrap()).unwrap()
     }
+}
 
-    fn run_as(&self, kubeconfig: PathBuf, args: &[&str]) -> Run {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"));
-        command.env_clear().args(["scan", "--kubeconfig"]).arg(kubeconfig).args(args);
-        let output = command.output().unwrap();
-        Run {
-            status: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+/// Runs `sandgate scan` as the user of a kubeconfig.
+fn run_as(kubeconfig: PathBuf, args: &[&str]) -> Run {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("sandgate"));
+    command.env_clear().args(["scan", "--kubeconfig"]).arg(kubeconfig).args(args);
+    let output = command.output().unwrap();
+    Run {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
@@ -236,7 +237,7 @@ async fn a_missing_right_is_named() {
     let scanned = Scanned::new().await;
     let kubeconfig = scanned.kubeconfig_of_default_account().await;
     let policy = scanned.policy.display().to_string();
-    let run = scanned.run_as(kubeconfig, &["-n", &scanned.namespace, "--policy", &policy]);
+    let run = run_as(kubeconfig, &["-n", &scanned.namespace, "--policy", &policy]);
     assert_eq!(run.status, 2);
     let rule = "add a Role with the rule {apiGroups: [\"\"], resources: [pods], verbs: [list]}\n";
     assert!(run.stderr.ends_with(rule), "{}", run.stderr);

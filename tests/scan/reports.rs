@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::{Scanned, hostile_pod, plain_pod};
+use crate::{Scanned, hostile_pod, plain_pod, run_as};
 use testbed::{Rest, eventually};
 
 /// Whether the cluster has a kind of reports is the cluster's: one test at a time.
@@ -211,11 +211,11 @@ async fn the_right_to_write_reports_is_named_if_it_is_missing() {
     let policy = scanned.policy.display().to_string();
     let args = ["-n", &scanned.namespace, "--policy", &policy, "--write-reports", "auto"];
     eventually("the right to list Pods holds", async || {
-        let run = scanned.run_as(kubeconfig.clone(), &args);
-        let rule =
+        let run = run_as(kubeconfig.clone(), &args);
+        let advice =
             "add a rule {apiGroups: [openreports.io], resources: [reports], verbs: [list, create, patch]}\n";
         assert_eq!(run.status, 2, "{}", run.stdout);
-        Ok(run.stderr.ends_with(rule).then_some(()))
+        Ok(run.stderr.ends_with(advice).then_some(()))
     })
     .await
     .unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Scanned, hostile_pod, plain_pod};
+use crate::{Scanned, hostile_pod, plain_pod, run_as};
 
 fn template() -> Value {
     json!({
@@ -216,10 +216,10 @@ async fn a_missing_right_to_list_workloads_is_named() {
     let scanned = Scanned::new().await;
     let kubeconfig = scanned.kubeconfig_of_default_account().await;
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", scanned.namespace);
-    let rule = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]});
+    let right = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]});
     scanned
         .rest
-        .post(&format!("{rbac}/roles"), &json!({"metadata": {"name": "pods"}, "rules": [rule]}))
+        .post(&format!("{rbac}/roles"), &json!({"metadata": {"name": "pods"}, "rules": [right]}))
         .await
         .unwrap();
     let subject = json!({"kind": "ServiceAccount", "name": "default", "namespace": scanned.namespace});
@@ -229,7 +229,7 @@ async fn a_missing_right_to_list_workloads_is_named() {
     let policy = scanned.policy.display().to_string();
     let args = ["-n", &scanned.namespace, "--policy", &policy, "--templates"];
     testbed::eventually("only workloads cannot be listed", async || {
-        let run = scanned.run_as(kubeconfig.clone(), &args);
+        let run = run_as(kubeconfig.clone(), &args);
         let is_named = run
             .stderr
             .contains("with the rule {apiGroups: [\"\"], resources: [podtemplates], verbs: [list]}");

@@ -105,7 +105,7 @@ impl Signer {
         let mut claims = json!({
             "iss": "https://kubernetes.default.svc", "aud": [AUDIENCE],
             "sub": "system:serviceaccount:kube-system:webhook-auth",
-            "exp": (now + Duration::from_secs(600)).as_secs(), "nbf": now.as_secs(),
+            "exp": (now + Duration::from_mins(10)).as_secs(), "nbf": now.as_secs(),
             "kubernetes.io": {"attestationClaims": {"webhook-authentication.k8s.io/allowedAPIGroup": [""]}},
         });
         change(&mut claims);

@@ -144,10 +144,10 @@ fn number(text: &str, name: &str) -> f64 {
 #[tokio::test]
 async fn the_table_of_the_documentation_has_every_metric_and_no_other() {
     let server = Server::start(&[]);
-    let served = exposed(&get(server.admin, "/metrics").await.text);
+    let metrics = exposed(&get(server.admin, "/metrics").await.text);
     let documented: BTreeMap<_, _> = TABLE.lines().filter_map(row).collect();
     assert!(documented.len() > 30, "{documented:?}");
-    assert_eq!(documented, served);
+    assert_eq!(documented, metrics);
 }
 
 /// What describes a metric: its type and its labels.

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Far more than anything here takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running server with a development certificate by default.
 pub struct Server {

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt::Write as _,
     io::{self, BufWriter, IsTerminal},
     ops::ControlFlow,
 };
@@ -90,7 +91,7 @@ fn block(record: &AuditRecord) -> Vec<u8> {
     let head = format!("{time}  {verdict}  {operation} {namespace}/{name} by {user}");
     let mut text = fit(sanitize(&head), 0, 4) + "\n";
     if !rules.is_empty() {
-        text += &format!("    {}\n", fit(sanitize(&rules), 4, 4));
+        let _ = writeln!(text, "    {}", fit(sanitize(&rules), 4, 4));
     }
     text.into_bytes()
 }

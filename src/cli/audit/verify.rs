@@ -1,5 +1,7 @@
 //! `sandgate audit verify`: whether the chain of audit lines is whole.
 
+use std::fmt::Write as _;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -121,14 +123,14 @@ fn summary(chains: &Chains, problems: usize) -> String {
     };
     let mut verdict = count(*lines, "line");
     if all.len() > 1 {
-        verdict += &format!(" in {} chains", all.len());
+        let _ = write!(verdict, " in {} chains", all.len());
     }
     if *dropped > 0 {
         let dropped = usize::try_from(*dropped).unwrap_or(usize::MAX);
-        verdict += &format!(", with notices of {} that could not be written", count(dropped, "record"));
+        let _ = write!(verdict, ", with notices of {} that could not be written", count(dropped, "record"));
     }
     if *log_lines > 0 {
-        verdict += &format!(", between {} of the log", count(*log_lines, "line"));
+        let _ = write!(verdict, ", between {} of the log", count(*log_lines, "line"));
     }
     let verdict = fit(verdict, word.len() + 2, 4);
     let heads = all.iter().map(head_of).collect::<String>();

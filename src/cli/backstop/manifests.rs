@@ -1,6 +1,7 @@
 //! The files of manifest-based admission, which `sandgate backstop render --static` writes.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -28,6 +29,7 @@ pub(super) struct ManifestArgs {
     /// Path of the folder on the control-plane nodes [default: that of --static]
     #[arg(long, value_name = "PATH", requires = "static_folder")]
     static_path: Option<PathBuf>,
+    #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
     /// Address of a replica on each control-plane node, such as https://127.0.0.1:9443: writes the webhooks as static files too
     #[arg(long, value_name = "URL", requires = "static_folder", requires = "webhook_ca")]
     webhook_url: Option<String>,
@@ -74,12 +76,12 @@ impl ManifestArgs {
             )));
         }
         let at = |name: &str| path.join(name).display().to_string();
-        let (filling, validating): (Vec<Value>, Vec<Value>) =
+        let (mutating, validating): (Vec<Value>, Vec<Value>) =
             manifests(objects).into_iter().partition(is_mutating);
         let mut files = vec![(format!("{POLICIES}/{MANIFEST}"), yaml(&validating)?)];
-        let fills = (!filling.is_empty()).then(|| at(FILLS));
-        if fills.is_some() {
-            files.push((format!("{FILLS}/{MANIFEST}"), yaml(&filling)?));
+        let folder_of_fills = (!mutating.is_empty()).then(|| at(FILLS));
+        if folder_of_fills.is_some() {
+            files.push((format!("{FILLS}/{MANIFEST}"), yaml(&mutating)?));
         }
         let webhooks = self.webhooks(policies)?;
         for (name, object) in [MUTATING, VALIDATING].into_iter().zip(webhooks.iter().flatten()) {
@@ -87,7 +89,7 @@ impl ManifestArgs {
         }
         let folders = ManifestFolders {
             policies: at(POLICIES),
-            fills,
+            fills: folder_of_fills,
             webhooks: webhooks.map(|_| [at(MUTATING), at(VALIDATING)]),
         };
         files.push((CONFIGURATION.into(), yaml(&[admission_configuration(&folders)])?));
@@ -95,7 +97,7 @@ impl ManifestArgs {
         for (name, text) in files {
             let file = folder.join(name);
             replace(&file, &text).map_err(|error| unwritten(&file, &error))?;
-            written += &format!("{}\n", file.display());
+            let _ = writeln!(written, "{}", file.display());
         }
         print(&written)?;
         Ok(Status::Fine)

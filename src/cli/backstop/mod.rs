@@ -2,6 +2,8 @@
 
 mod manifests;
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -16,7 +18,7 @@ use super::{
 use crate::cluster::{Backstop, Difference};
 use sandgate_engine::{
     backstop::{FILLS_MINOR, Guarded, Refusal, Settings, fills, guard, render},
-    policy::{Level, PolicySet},
+    policy::{Level, Policy, PolicySet},
 };
 
 #[derive(Debug, Subcommand)]
@@ -167,7 +169,7 @@ fn yaml(objects: &[Value]) -> Result<String, CliError> {
 }
 
 fn guarded(policies: &PolicySet, args: &RenderArgs) -> Guarded {
-    let profiles = policies.policies().iter().flat_map(|policy| policy.all_profiles());
+    let profiles = policies.policies().iter().flat_map(Policy::all_profiles);
     let mut classes: Vec<String> =
         profiles.flat_map(|profile| profile.spec.runtime_class.allowed.iter().cloned()).collect();
     classes.sort();
@@ -213,14 +215,15 @@ fn report(
 ) -> Result<Status, CliError> {
     let mut text = String::new();
     for difference in differences {
-        text += &format!("{} {difference}\n", paint(BAD, "wrong"));
+        let _ = writeln!(text, "{} {difference}", paint(BAD, "wrong"));
     }
     let mut admitted = 0;
     for (namespace, denial) in answers {
         match denial {
             Some(message) if message.contains("(backstop)") => {
-                text += &format!(
-                    "{} namespace {namespace}: a hostile Pod is denied by the backstop\n",
+                let _ = writeln!(
+                    text,
+                    "{} namespace {namespace}: a hostile Pod is denied by the backstop",
                     paint(GOOD, "ok")
                 );
             }
@@ -229,16 +232,20 @@ fn report(
             )),
             None => {
                 admitted += 1;
-                text +=
-                    &format!("{} namespace {namespace}: a hostile Pod is admitted\n", paint(BAD, "wrong"));
+                let _ = writeln!(
+                    text,
+                    "{} namespace {namespace}: a hostile Pod is admitted",
+                    paint(BAD, "wrong")
+                );
             }
         }
     }
     if differences.is_empty() && admitted == 0 {
         let number = policies.policies().len();
         let noun = if number == 1 { "policy" } else { "policies" };
-        text += &format!(
-            "{} the backstop is that of {number} {noun}, hash {}\n",
+        let _ = writeln!(
+            text,
+            "{} the backstop is that of {number} {noun}, hash {}",
             paint(GOOD, "ok"),
             policies.hash()
         );

@@ -74,7 +74,7 @@ fn outcome(pod: &Checked, report: &Report) -> String {
         text += &fills(result);
     }
     if pod.violation_count() > 0 {
-        text += &format!(": {}", count(pod.violation_count(), "violation"));
+        let _ = write!(text, ": {}", count(pod.violation_count(), "violation"));
     }
     text
 }

@@ -37,6 +37,7 @@ fn minor(version: &Value) -> Option<u32> {
     version["minor"].as_str()?.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every check has this type")]
 fn version(facts: &Facts) -> Answer<'_> {
     let text = facts.version["gitVersion"].as_str().unwrap_or("an unknown version");
     match minor(&facts.version) {

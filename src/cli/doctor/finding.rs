@@ -82,7 +82,7 @@ impl Check {
 
     /// Returns the finding of this check with what came out.
     pub(super) fn finding(self, answer: Answer<'_>) -> Finding {
-        let verdict = answer.unwrap_or_else(|unread| unread.verdict());
+        let verdict = answer.unwrap_or_else(Unread::verdict);
         let Verdict { outcome, what, action, severity } = verdict;
         let severity = severity.unwrap_or(self.severity);
         let Self { id, section, .. } = self;

@@ -63,6 +63,7 @@ pub(super) struct DoctorArgs {
     /// Checks whose failure is accepted, by name
     #[arg(long, value_name = "CHECK")]
     accept: Vec<String>,
+    #[expect(clippy::doc_markdown, reason = "the help shows it as it stands here")]
     /// OpenAPI document of the Kubernetes to upgrade to (api__v1_openapi.json), to compare its Pods with those that sandgate knows
     #[arg(long, value_name = "PATH")]
     openapi: Option<PathBuf>,

@@ -9,7 +9,9 @@ use super::{
     finding::{Answer, Check, Section, Severity, Verdict},
     reader::{has, is_ready, items, name, some},
 };
-use sandgate_engine::policy::{NodeOperator, NodeRequirement, PolicySet, Toleration, TolerationOperator};
+use sandgate_engine::policy::{
+    NodeOperator, NodeRequirement, Policy, PolicySet, Toleration, TolerationOperator,
+};
 
 pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Boxes, Severity::Critical, "runtime-class"), runtime_class),
@@ -213,7 +215,7 @@ pub(super) fn is_gvisor(handler: &str) -> bool {
 
 /// The runtime classes that Pods get or may name.
 fn wanted_classes(policies: &PolicySet) -> BTreeSet<&str> {
-    let profiles = policies.policies().iter().flat_map(|policy| policy.all_profiles());
+    let profiles = policies.policies().iter().flat_map(Policy::all_profiles);
     let classes = profiles.map(|profile| &profile.spec.runtime_class);
     classes
         .flat_map(|class| std::iter::once(&class.default).chain(&class.allowed))
@@ -224,7 +226,7 @@ fn wanted_classes(policies: &PolicySet) -> BTreeSet<&str> {
 
 /// The requirements on nodes of each policy and profile.
 fn affinities(policies: &PolicySet) -> Vec<&[NodeRequirement]> {
-    let profiles = policies.policies().iter().flat_map(|policy| policy.all_profiles());
+    let profiles = policies.policies().iter().flat_map(Policy::all_profiles);
     let mut found: Vec<&[NodeRequirement]> = Vec::new();
     for profile in profiles {
         let requirements = profile.spec.placement.node_affinity.as_slice();

@@ -213,7 +213,7 @@ impl Reader {
                     item.take()
                 }));
             }
-            token = page["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
             if token.is_empty() || objects.len() >= MAX_OBJECTS {
                 return Ok(objects);
             }

@@ -129,13 +129,12 @@ fn plan_objects<'r>(
                 continue;
             }
         };
-        let object = match objects.iter_mut().find(|object| object.first.is_of_same_object(pod)) {
-            Some(object) => object,
-            None => {
-                objects.push(FixedObject { first: pod, removals: Vec::new(), left: Vec::new() });
-                objects.last_mut().expect("it was just pushed")
-            }
-        };
+        let known = objects.iter().position(|object| object.first.is_of_same_object(pod));
+        let index = known.unwrap_or_else(|| {
+            objects.push(FixedObject { first: pod, removals: Vec::new(), left: Vec::new() });
+            objects.len() - 1
+        });
+        let object = &mut objects[index];
         // Pods of one object can share a field.
         for removal in removals {
             if !object.removals.contains(&removal) {

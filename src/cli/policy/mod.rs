@@ -67,7 +67,9 @@ fn validate(args: &ValidateArgs) -> Result<Status, CliError> {
             Ok(Status::Fine)
         }
         Err(LoadErrors(errors)) => {
-            errors.iter().for_each(|wrong| error(&wrong.to_string()));
+            for wrong in &errors {
+                error(&wrong.to_string());
+            }
             Ok(Status::Violations)
         }
     }

@@ -160,7 +160,9 @@ impl Replay {
         let mut rules: Vec<&'static str> = violations.iter().map(|violation| violation.rule.id).collect();
         rules.sort_unstable();
         rules.dedup();
-        rules.iter().for_each(|rule| *self.rules.entry(rule).or_default() += 1);
+        for rule in &rules {
+            *self.rules.entry(rule).or_default() += 1;
+        }
         let Owner { kind, name } = owner(&pod);
         let key = (namespace.clone(), kind, name);
         if self.owners.len() == MAX_OWNERS && !self.owners.contains_key(&key) {
@@ -169,7 +171,9 @@ impl Replay {
         }
         let of_owner = self.owners.entry(key).or_default();
         of_owner.counts.count(*is_stored, !violations.is_empty());
-        rules.iter().for_each(|rule| *of_owner.rules.entry(rule).or_default() += 1);
+        for rule in &rules {
+            *of_owner.rules.entry(rule).or_default() += 1;
+        }
         if let (Some(first), true) = (violations.first(), of_owner.example.is_empty()) {
             of_owner.example = first.to_string();
         }

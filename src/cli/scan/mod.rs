@@ -38,6 +38,7 @@ use tally::Tally;
 /// --templates, what the next Pods of workloads would be denied for is listed too.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 no Pod violates its policy, 1 violations found, 2 could not run.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ScanArgs {
     /// Namespaces to scan [default: the namespace of the context]
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -217,7 +218,7 @@ fn add(text: &str, policies: &PolicySet, labels: &Labels, results: &mut Results)
     if let Some(reports) = &mut results.reports {
         reports.add(policy, (namespace, name, uid.as_deref()), &owner, &scanned);
     }
-    results.tally.add(policy, namespace, name, owner, &scanned);
+    results.tally.add(policy, namespace, name, &owner, &scanned);
     Ok(())
 }
 

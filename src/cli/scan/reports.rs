@@ -257,7 +257,7 @@ impl ReportKind {
                     found.insert((namespace.to_owned(), policy.to_owned()), hash.to_owned());
                 }
             }
-            token = list["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            list["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
             if token.is_empty() {
                 return Ok(found);
             }
@@ -362,7 +362,9 @@ mod tests {
     fn the_same_pods_have_the_same_hash_and_another_pod_another() {
         let hash = |names: &[&str]| {
             let mut reports = Reports::default();
-            names.iter().for_each(|name| add(&mut reports, name));
+            for name in names {
+                add(&mut reports, name);
+            }
             reports.by_place.values().next().unwrap().hash()
         };
         assert_eq!(hash(&["a"]), hash(&["a"]));

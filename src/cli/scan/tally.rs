@@ -110,7 +110,7 @@ impl Tally {
         policy: &Policy,
         namespace: &str,
         pod: &str,
-        owner: Owner,
+        owner: &Owner,
         scanned: &Scanned,
     ) {
         *self.classes.entry(scanned.class).or_default() += 1;
@@ -267,9 +267,9 @@ impl OwnerTally {
         let words: Vec<String> = self
             .classes
             .iter()
-            .map(|(class, pods)| match *pods == self.pods {
-                true => describe(*class).to_string(),
-                false => format!("{pods} {}", describe(*class)),
+            .map(|(class, pods)| {
+                let described = describe(*class);
+                if *pods == self.pods { described.to_string() } else { format!("{pods} {described}") }
             })
             .collect();
         words.join(", ")

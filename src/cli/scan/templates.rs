@@ -17,6 +17,7 @@ use crate::cli::CliError;
 use sandgate_engine::{
     json::pod_from_str,
     policy::{Level, PolicySet},
+    review::LeveledViolations,
     templates::{StoredTemplates, check_stored},
     workload::{KINDS, Templates, WorkloadKind},
 };
@@ -191,7 +192,7 @@ fn add_object(
     } else {
         tally.add_unchecked_template(&format!("{kind} {namespace}/{name}"), &unchecked);
     }
-    let all = violations.iter().flat_map(|violations| violations.with_level());
+    let all = violations.iter().flat_map(LeveledViolations::with_level);
     let (mut lines, mut is_denied): (Vec<Line>, bool) = (Vec::new(), false);
     for (level, violation) in all {
         is_denied |= level == Level::Enforce;

@@ -5,7 +5,7 @@ mod policy_reference;
 mod presets;
 mod rules;
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::PathBuf};
 
 use crate::pages::{Page, root};
 
@@ -76,7 +76,7 @@ fn contents(pages: &[Generated]) -> Generated {
                     continue;
                 };
                 let name = file.trim_start_matches(folder).trim_matches('/').trim_end_matches(".md");
-                text.push_str(&format!("{:indent$}- [{name}]({file})\n", ""));
+                let _ = writeln!(text, "{:indent$}- [{name}]({file})", "");
             }
         }
     }

@@ -74,11 +74,12 @@ fn page(rule: &Rule) -> String {
         let _ = write!(text, "\n`sandgate fix` makes the smallest change of the file:\n\n{fix}");
     }
     text += "\n## Policy\n\n";
-    text += &if setting.is_empty() {
-        "No key changes what the rule demands.".to_owned()
+    if setting.is_empty() {
+        text += "No key changes what the rule demands.";
     } else {
-        format!("The rule follows the key [`{setting}`]({}).", policy_reference::link(setting))
-    };
+        let link = policy_reference::link(setting);
+        let _ = write!(text, "The rule follows the key [`{setting}`]({link}).");
+    }
     text += if FLOOR_RULES.contains(id) {
         " The rule belongs to the floor: it is at the policy's mode, and `spec.rules` cannot lower it.\n"
     } else if *id == ONLY_FILLS {

@@ -315,7 +315,7 @@ async fn what_is_broken_is_shown_with_status_1_and_what_cannot_be_read_with_2() 
 async fn the_api_server_patches_no_other_version_and_no_other_object() {
     let installation = Installation::new().await;
     let path = installation.configuration_path(0);
-    let patch = async |seen: &Value| {
+    let raise_timeout = async |seen: &Value| {
         let metadata = json!({
             "resourceVersion": seen["metadata"]["resourceVersion"], "uid": seen["metadata"]["uid"],
         });
@@ -326,14 +326,14 @@ async fn the_api_server_patches_no_other_version_and_no_other_object() {
     };
     installation.register_one(0).await;
     let first = installation.rest.get(&path).await.expect("it is registered");
-    let second = patch(&first).await.expect("this version of this object");
+    let second = raise_timeout(&first).await.expect("this version of this object");
     assert_eq!(second["webhooks"][0]["timeoutSeconds"], 6, "{second:#}");
-    assert_eq!(patch(&first).await.expect_err("an older version"), 409);
+    assert_eq!(raise_timeout(&first).await.expect_err("an older version"), 409);
 
     installation.rest.delete(&path).await.expect("it is deleted");
-    assert_eq!(patch(&second).await.expect_err("an object that is gone"), 404);
+    assert_eq!(raise_timeout(&second).await.expect_err("an object that is gone"), 404);
     installation.register_one(0).await;
-    assert_eq!(patch(&second).await.expect_err("another object of that name"), 409);
+    assert_eq!(raise_timeout(&second).await.expect_err("another object of that name"), 409);
 }
 
 #[tokio::test]

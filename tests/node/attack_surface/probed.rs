@@ -68,7 +68,7 @@ fn restricted(mut pod: Value) -> Value {
     pod
 }
 
-/// The same, started once its NetworkPolicies are in force: see `docs/node.md`.
+/// The same, started once its `NetworkPolicies` are in force: see `docs/node.md`.
 fn after_the_network(mut pod: Value) -> Value {
     let wait = "while nc -w 2 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT -e true 2>/dev/null; do sleep 0.1; done";
     pod["spec"]["initContainers"] = json!([{

@@ -15,7 +15,7 @@ use crate::{apiserver::create_as, draw, generator, policy::Creator};
 use testbed::eventually;
 
 /// The API server gives no answer at all to some drawn Pods, whatever namespace they are for: these count as not asked.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Pods that leave different things open; each is filled to the same object by the engine and in CEL.
 fn open_pods() -> Vec<(&'static str, Json)> {

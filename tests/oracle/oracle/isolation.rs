@@ -98,11 +98,11 @@ fn rule_cases() -> Vec<RuleCase> {
 }
 
 /// Cases under policies that open or close something.
-const CASES_UNDER_POLICIES: &str = r#"
+const CASES_UNDER_POLICIES: &str = r"
 - rule: termination-message-path
   spec: {volumes: {terminationMessagePaths: [/tekton/termination]}}
   violating:
     C/terminationMessagePath: [/tekton, /tekton/termination/x, /tekton//termination]
   boundary:
     C/terminationMessagePath: [/tekton/termination, /dev/termination-log]
-"#;
+";

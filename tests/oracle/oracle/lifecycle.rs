@@ -39,16 +39,16 @@ pub(crate) struct Seconds {
 }
 
 /// The default of each key, as the documentation of the policy file has it.
-const DEFAULTS: &str = r#"
+const DEFAULTS: &str = r"
 lifecycle:
   restartPolicy: {default: Never, allowed: [Never], allowedForJobs: [OnFailure]}
   containerRestartRules: false
   activeDeadlineSeconds: {default: 3600, max: 3600, onExcess: deny}
   terminationGracePeriodSeconds: {max: 60, onExcess: deny}
-"#;
+";
 
 /// The values of each key that generated policies draw from.
-const DRAWN: &str = r#"
+const DRAWN: &str = r"
 lifecycle.restartPolicy:
 - {allowed: [Never, OnFailure]}
 - {default: OnFailure, allowed: [OnFailure, Always], allowedForJobs: []}
@@ -63,7 +63,7 @@ lifecycle:
 - {restartPolicy: {allowedForJobs: []}, activeDeadlineSeconds: {default: 3600, max: null}}
 - {restartPolicy: {default: Never, allowed: [Never, OnFailure, Always], allowedForJobs: []}, activeDeadlineSeconds: {default: null, max: null}}
 lifecycle.terminationGracePeriodSeconds: [{max: 20}, {max: null}, {max: 300, onExcess: clamp}, {max: 30, onExcess: deny}, {max: 0}]
-"#;
+";
 
 /// What the API server writes where a Pod sets none, in seconds.
 const API_GRACE: i64 = 30;

@@ -59,7 +59,7 @@ fn equal() -> String {
 }
 
 /// The default of each key, as the documentation of the policy file has it.
-const DEFAULTS: &str = r#"
+const DEFAULTS: &str = r"
 runtimeClass: {default: gvisor, allowed: [gvisor]}
 placement:
   nodeAffinity: [{key: workload-type, operator: In, values: [workflow-runner]}]
@@ -67,7 +67,7 @@ placement:
   allowedTolerations: []
   schedulerNames: [default-scheduler]
   priorityClassNames: []
-"#;
+";
 
 /// The values of each key that generated policies draw from.
 const DRAWN: &str = r#"

@@ -68,7 +68,7 @@ pub(crate) struct Capabilities {
 }
 
 /// The default of each key, as the documentation of the policy file has it.
-const DEFAULTS: &str = r#"
+const DEFAULTS: &str = r"
 security:
   runAsUser: {default: 1000, min: 1000, max: 1000}
   runAsGroup: {default: 1000, min: 1000, max: 1000}
@@ -82,10 +82,10 @@ security:
   seLinuxLevel: false
   sysctls: []
   shareProcessNamespace: false
-"#;
+";
 
 /// The values of each key that generated policies draw from.
-const DRAWN: &str = r#"
+const DRAWN: &str = r"
 security.runAsUser: [{default: 2000, min: 1000, max: 3000}, {default: null}, {default: null, min: 1, max: 2147483647}, {min: 500, max: 1000}]
 security.runAsGroup: [{default: 0, min: 0, max: 1000}, {default: null, min: 0}, {default: null, min: 100, max: 2000}, {default: 2000, min: 2000, max: 2000}]
 security.fsGroup: [{default: null}, {default: 0, min: 0, max: 0}, {default: 123, min: 100, max: 2000}]
@@ -104,7 +104,7 @@ security.readOnlyRootFilesystem: [false]
 security.seLinuxLevel: [true]
 security.sysctls: [[net.ipv4.ip_unprivileged_port_start], [net.ipv4.ping_group_range, kernel.shm_rmid_forced]]
 security.shareProcessNamespace: [true]
-"#;
+";
 
 fn check(subject: &Subject, faults: &mut Faults) {
     let none = PodSecurityContext::default();

@@ -44,9 +44,9 @@ fn an_hour() -> i64 {
 }
 
 /// The default of each key, as the documentation of the policy file has it.
-const DEFAULTS: &str = r#"
+const DEFAULTS: &str = r"
 serviceAccount: {default: workflow-runner, allowed: [workflow-runner], automountToken: false, tokens: []}
-"#;
+";
 
 /// The values of each key that generated policies draw from.
 const DRAWN: &str = r#"

@@ -84,7 +84,7 @@ pub(crate) struct Projected {
 }
 
 /// The default of each key, as the documentation of the policy file has it.
-const DEFAULTS: &str = r#"
+const DEFAULTS: &str = r"
 volumes:
   filled:
   - {name: workspace, mountPath: /workspace, sizeLimit: 10Gi, shared: false}
@@ -99,7 +99,7 @@ volumes:
   ephemeral: {storageClasses: [], maxSize: 10Gi}
   csi: []
   projected: {clusterTrustBundles: [], podCertificateSigners: []}
-"#;
+";
 
 /// The values of each key that generated policies draw from.
 const DRAWN: &str = r#"

@@ -288,7 +288,7 @@ fn comment(margin: &str, words: &str) -> String {
             // The dash of a list is of its first line only.
             let next = if margin.contains('-') { margin.replace('-', " ") } else { format!("{margin}  ") };
             column = next.len();
-            text += &format!("\n{next}");
+            let _ = write!(text, "\n{next}");
         } else if index > 0 {
             text.push(' ');
             column += 1;

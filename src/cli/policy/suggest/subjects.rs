@@ -1,5 +1,7 @@
 //! The Pods that a policy is suggested for: those of one shape stand for one another, so that memory has a bound.
 
+use std::fmt::Write as _;
+
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use serde_json::{Map, Value, json};
@@ -109,7 +111,7 @@ impl Shape {
             self.owners.iter().map(|Owner { kind, name }| format!("{kind} {name}")).collect();
         let mut name = named.join(", ");
         if self.more_owners > 0 {
-            name += &format!(" and {} more", self.more_owners);
+            let _ = write!(name, " and {} more", self.more_owners);
         }
         Subject { name, json: self.json.clone(), count: self.count }
     }
@@ -120,22 +122,26 @@ fn is_static(pod: &Value) -> bool {
     !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null()
 }
 
+/// The metadata that a Pod has only because it runs.
+const OF_METADATA: [&str; 7] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "managedFields",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+];
+
 /// Removes what a Pod has only because it runs, so that it is evaluated as it would be created.
 fn remove_runtime_fields(pod: &mut Value) {
     let remove = |object: Option<&mut Value>, fields: &[&str]| {
         let Some(object) = object.and_then(Value::as_object_mut) else { return };
-        fields.iter().for_each(|field| _ = object.remove(*field));
+        for field in fields {
+            object.remove(*field);
+        }
     };
     remove(Some(pod), &["status"]);
-    const OF_METADATA: [&str; 7] = [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "managedFields",
-        "selfLink",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ];
     remove(pod.get_mut("metadata"), &OF_METADATA);
     remove(pod.get_mut("spec"), &["nodeName", "ephemeralContainers"]);
     let annotations = pod.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"));
@@ -143,6 +149,17 @@ fn remove_runtime_fields(pod: &mut Value) {
         annotations.retain(|key, _| !key.starts_with("sandgate.dev/"));
     }
 }
+
+/// The labels that controllers number their Pods with: they choose no profile.
+const NUMBERED: [&str; 7] = [
+    "pod-template-hash",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "pod-index",
+    "batch.kubernetes.io/",
+    "statefulset.kubernetes.io/",
+];
 
 /// Returns the text that is the same for Pods that differ in names, values and commands only.
 fn shape_of(pod: &Value) -> String {
@@ -153,16 +170,6 @@ fn shape_of(pod: &Value) -> String {
     let owners: Vec<Value> =
         owners.iter().map(|owner| json!([owner["apiVersion"], owner["kind"], owner["controller"]])).collect();
     let labels = metadata["labels"].as_object().cloned().unwrap_or_default();
-    // What controllers number their Pods with chooses no profile.
-    const NUMBERED: [&str; 7] = [
-        "pod-template-hash",
-        "controller-revision-hash",
-        "controller-uid",
-        "job-name",
-        "pod-index",
-        "batch.kubernetes.io/",
-        "statefulset.kubernetes.io/",
-    ];
     let labels: Map<String, Value> = labels
         .into_iter()
         .filter(|(key, _)| !NUMBERED.iter().any(|numbered| key.contains(numbered)))
@@ -171,16 +178,18 @@ fn shape_of(pod: &Value) -> String {
     for list in ["containers", "initContainers"] {
         let Some(containers) = shape["spec"][list].as_array_mut() else { continue };
         for container in containers.iter_mut().filter_map(Value::as_object_mut) {
-            ["command", "args"].iter().for_each(|field| _ = container.remove(*field));
+            for field in ["command", "args"] {
+                container.remove(field);
+            }
             let variables = container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten();
             variables.filter_map(Value::as_object_mut).for_each(|variable| _ = variable.remove("value"));
         }
     }
-    ["hostname", "subdomain"].iter().for_each(|field| {
-        if let Some(spec) = shape["spec"].as_object_mut() {
-            spec.remove(*field);
+    if let Some(spec) = shape["spec"].as_object_mut() {
+        for field in ["hostname", "subdomain"] {
+            spec.remove(field);
         }
-    });
+    }
     without_token_names(&shape)
 }
 
