@@ -78,7 +78,7 @@ fn commit_of_a_pod_that_would_be_denied_fails() {
     let text =
         String::from_utf8_lossy(&denied.stderr).into_owned() + &String::from_utf8_lossy(&denied.stdout);
     assert!(!denied.status.success() && text.contains("host-namespaces"), "{text}");
-    let fine = commit("plain.yaml");
-    let text = String::from_utf8_lossy(&fine.stderr);
-    assert!(fine.status.success() && text.contains("Passed"), "{text}");
+    let admitted = commit("plain.yaml");
+    let text = String::from_utf8_lossy(&admitted.stderr);
+    assert!(admitted.status.success() && text.contains("Passed"), "{text}");
 }

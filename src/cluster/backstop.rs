@@ -56,7 +56,7 @@ impl Backstop {
     /// Returns the backstop of a release in the API server behind `api`. Objects of other releases are left alone.
     #[must_use]
     pub fn new(api: Api, release_namespace: String) -> Self {
-        let turn = RandomState::new().hash_one(()) as usize;
+        let turn = usize::from(RandomState::new().hash_one(()).to_le_bytes()[0]);
         Self { api, release_namespace, turn }
     }
 

@@ -142,10 +142,10 @@ impl Help {
         }
         self.0.entry(subcommand).or_insert_with_key(|subcommand| {
             let text = terminal(&format!("sandgate {} --help", subcommand.join(" ")), root());
-            let names = text.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+            let options = text.split_whitespace().filter_map(|word| word.strip_prefix("--"));
             let end =
                 |name: &str| name.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(name.len());
-            names.map(|name| format!("--{}", &name[..end(name)])).chain(["--version".into()]).collect()
+            options.map(|name| format!("--{}", &name[..end(name)])).chain(["--version".into()]).collect()
         })
     }
 }

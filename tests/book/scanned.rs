@@ -36,7 +36,7 @@ fn the_output_of_the_page_is_that_of_the_command() {
     assert!(matches(shown, &printed), "{printed}");
 }
 
-/// A Deployment in the network of its nodes, a CronJob that runs as root, a Pod of a person, and one that has ended.
+/// A Deployment in the network of its nodes, a `CronJob` that runs as root, a Pod of a person, and one that has ended.
 fn pods() -> Vec<Value> {
     let pod = |name: &str, owner: Option<(&str, &str, &str)>, spec: Value| {
         let owners = owner.map(|(version, kind, name)| {

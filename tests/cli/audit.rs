@@ -1,7 +1,5 @@
 //! `sandgate audit`: reading and verifying the audit trail.
 
-use std::fmt::Write as _;
-
 use std::process::Command;
 
 use serde_json::{Value, json};

@@ -177,7 +177,11 @@ async fn each_step_of_the_page_does_what_it_says() {
             ["web", "train-1", "agent"].iter().all(|name| names.clone().any(|found| found == *name));
         Ok(has_all.then_some(events))
     });
-    let lines = created.await.expect("a log").iter().map(|event| format!("{event}\n")).collect::<String>();
+    let lines = created
+        .await
+        .expect("a log")
+        .iter()
+        .fold(String::new(), |lines, event| lines + &event.to_string() + "\n");
     used.write("audit.log", &lines);
     let (status, replayed) = used.run("$ sandgate policy replay --policy next.yaml audit.log");
     assert_eq!(status, 1, "{replayed}");

@@ -271,12 +271,8 @@ async fn the_context_chooses_the_cluster_and_the_namespace() {
     let file = folder.path().join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string()).unwrap();
     let policy = scanned.policy.display().to_string();
-    assert_eq!(
-        scanned.run_as(file.clone(), &["--policy", &policy]).status,
-        2,
-        "the current one does not answer"
-    );
-    let run = scanned.run_as(file, &["--policy", &policy, "--context", "here"]);
+    assert_eq!(run_as(file.clone(), &["--policy", &policy]).status, 2, "the current one does not answer");
+    let run = run_as(file, &["--policy", &policy, "--context", "here"]);
     assert_eq!(run.status, 1, "{}", run.stderr);
     assert!(run.stdout.starts_with(&format!("Pod {}/plain: ", scanned.namespace)), "{}", run.stdout);
 }

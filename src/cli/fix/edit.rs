@@ -121,12 +121,11 @@ fn end_of_flow(text: &str) -> Option<usize> {
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), c) if open == c => quote = None,
-            // The text is read again, so that a quote behind a backslash does no harm.
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '{' | '[') => depth += 1,
             (None, '}' | ']') if depth == 1 => return Some(at),
             (None, '}' | ']') => depth -= 1,
+            // Within quotes too. The text is read again, so that a quote behind a backslash does no harm.
             _ => {}
         }
     }

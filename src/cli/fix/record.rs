@@ -26,17 +26,13 @@ pub(super) fn run(files: &[PathBuf]) -> Result<Status, CliError> {
         is_any = true;
         let mut removed = Vec::new();
         for violation in &record.violations {
-            match removal(violation) {
-                Some(path) => removed.push(path),
-                None => {
-                    is_left = true;
-                    let AuditViolation { rule, path, found, wanted, remedy, level: _ } = violation;
-                    error(&format!(
-                        "{}: {path} is {found}, must be {wanted}: {remedy} ({rule})",
-                        name(record)
-                    ));
-                }
+            if let Some(path) = removal(violation) {
+                removed.push(path);
+                continue;
             }
+            is_left = true;
+            let AuditViolation { rule, path, found, wanted, remedy, level: _ } = violation;
+            error(&format!("{}: {path} is {found}, must be {wanted}: {remedy} ({rule})", name(record)));
         }
         if let Some(owner) = &record.owner {
             note(&format!(

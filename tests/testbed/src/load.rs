@@ -142,10 +142,8 @@ impl Seen {
         match denial {
             Denial { code: 0, .. } => self.unanswered += 1,
             Denial { message, .. } if message.contains("failed calling webhook") => self.failed.push(message),
-            // The API server is ending, or not ready yet.
-            Denial { code: 429 | 503 | 504, .. } => self.unanswered += 1,
-            // Kubernetes 1.30 generates a name once, also one that is taken.
-            Denial { code: 409, .. } => self.unanswered += 1,
+            // The API server is ending, or not ready yet; Kubernetes 1.30 generates a name once, also one that is taken (409).
+            Denial { code: 409 | 429 | 503 | 504, .. } => self.unanswered += 1,
             other => self.denied.push(other.to_string()),
         }
     }
