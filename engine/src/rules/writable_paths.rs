@@ -189,7 +189,7 @@ fn cel_writable_paths(keys: Keys) -> Vec<Statement> {
     let over_programs = if excepted == 0 {
         "false".into()
     } else {
-        // Only where another container, or somebody else, can write what lies over the programs of an exception.
+        // Only where another container, or another user, can write what lies over the programs of an exception.
         let is_shared = format!(
             "{of_mount} && dyn(d).exists(f, f != 'name' && !(f in {read_only_types}) && !(f in ['emptyDir', 'ephemeral'])))"
         );
