@@ -80,9 +80,9 @@ attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, 
 node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux; a quarter of an hour)
 	$(CARGO) bench --locked --bench node_cost
 
-bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
+bench: ## Measure the webhook beside two that decide nothing and beside peers, with many policies, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver --bench backstop
+	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench peers --bench scale --bench apiserver --bench backstop
 
 bench-compare: ## Compare the instructions that a review costs with those at another revision (BASE=main; needs valgrind)
 	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare
