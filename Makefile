@@ -4,6 +4,8 @@ CARGO ?= cargo
 JOBS ?= 2
 # The revision that `make bench-compare` compares with.
 BASE ?= main
+# The cases that `make bench-compare` counts: all whose name has this in it, such as "6 kB".
+ONLY ?=
 # How many Pods `make prove` generates for the engine, and how many it sends through a real API server.
 CASES ?= 1000000
 STORED ?= 20000
@@ -85,7 +87,7 @@ bench: ## Measure the webhook beside two that decide nothing and beside peers, w
 	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench peers --bench scale --bench apiserver --bench backstop
 
 bench-compare: ## Compare the instructions that a review costs with those at another revision (BASE=main; needs valgrind)
-	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare
+	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare "$(ONLY)"
 
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked
