@@ -4,6 +4,8 @@ CARGO ?= cargo
 JOBS ?= 2
 # The revision that `make bench-compare` compares with.
 BASE ?= main
+# The cases that `make bench-compare` counts: all whose name has this in it, such as "6 kB".
+ONLY ?=
 # How many Pods `make prove` generates for the engine, and how many it sends through a real API server.
 CASES ?= 1000000
 STORED ?= 20000
@@ -80,12 +82,12 @@ attack-matrix: ## Ask from inside Pods which attack vectors of a node are open, 
 node-cost: ## Measure what gVisor and sandgate cost a Pod, and write docs/cost.md (root on Linux; a quarter of an hour)
 	$(CARGO) bench --locked --bench node_cost
 
-bench: ## Measure the webhook against two that decide nothing, and through a real kube-apiserver
+bench: ## Measure the webhook beside two that decide nothing and beside peers, with many policies, and through a real kube-apiserver
 	$(CARGO) build --release --locked
-	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench apiserver --bench backstop
+	$(CARGO) bench --locked --bench rules --bench admission --bench reporting --bench peers --bench scale --bench apiserver --bench backstop
 
 bench-compare: ## Compare the instructions that a review costs with those at another revision (BASE=main; needs valgrind)
-	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare
+	@CARGO="$(CARGO)" BASE="$(BASE)" scripts/bench-compare "$(ONLY)"
 
 prove: ## Hold generated Pods against an independent statement of the policy (CASES=1000000 STORED=20000)
 	$(CARGO) build --release --locked

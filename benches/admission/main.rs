@@ -123,7 +123,7 @@ impl Bench {
             }
         }
         let rows = runs.iter().map(Run::row).collect::<Result<_>>()?;
-        Ok(Comparison { size, bytes: review.len(), kind, connections, rows })
+        Ok(Comparison { size, kind, connections, rows })
     }
 
     /// The real answer, for those who have none of their own.
@@ -203,9 +203,12 @@ impl Run {
     fn row(&self) -> Result<Row> {
         let Memory { peak, .. } = self.server.process.memory()?;
         let median_of = |of: fn(&Sample) -> Duration| median(self.samples.iter().map(of));
+        let cpu = || self.samples.iter().map(|sample| sample.cpu);
+        let range = cpu().max().unwrap_or_default().saturating_sub(cpu().min().unwrap_or_default());
         Ok(Row {
             kind: self.server.kind,
             cpu: median_of(|sample| sample.cpu),
+            cpu_range: range,
             p50: median_of(|sample| sample.p50),
             p99: median_of(|sample| sample.p99),
             idle: self.idle,

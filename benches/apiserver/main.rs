@@ -1,10 +1,13 @@
-//! The latency that a webhook adds to a Pod create, seen by the client of a real API server:
+//! The latency that admission adds to a Pod create, seen by the client of a real API server:
 //! `cargo bench --bench apiserver [-- --quick]`.
 //!
-//! Dry-run creates of one client, one after the other, in namespaces that take turns: one without a webhook, one with
-//! the null webhook, one with sandgate. With `-- --creators=10,50 [--seconds=20]` so many clients at once instead. Times
+//! Dry-run creates of one client, one after the other, in namespaces that take turns: one without admission, one with
+//! the null webhook, with sandgate's mutating webhook, with both, with the backstop (`ValidatingAdmissionPolicy`), and with
+//! the fills and the backstop (`MutatingAdmissionPolicy`). With `-- --creators=10,50 [--seconds=20]` so many clients at once instead. Times
 //! never make it fail: it prints a table.
 
+#[path = "../support/admission_policies.rs"]
+mod admission_policies;
 mod creators;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,18 +24,24 @@ use sandgate_engine::{
 };
 use serde_json::{Value, json};
 
-use self::support::{
-    Result, certificate,
-    pods::complete_pod,
-    reviews::{self, Kind},
-    server::{self, Server},
-    webhook,
+use self::{
+    admission_policies::{mutating, store, validating, wait_until_denied, wait_until_filled},
+    support::{
+        Result, certificate,
+        pods::complete_pod,
+        reviews::{self, Kind},
+        server::{self, Server},
+        webhook,
+    },
 };
 use testbed::{ControlPlane, Reinvocation, Rest, Sandgate, Webhook, WebhookKind, load::plain_pod};
 
 const NONE: &str = "without";
 const NULL: &str = "null";
 const SANDGATE: &str = "sandgate";
+const BOTH: &str = "both";
+const BACKSTOP: &str = "backstop";
+const FILLS: &str = "fills";
 
 const NULL_WEBHOOK: &str = "null.example.com";
 
@@ -45,7 +54,7 @@ fn main() -> Result<()> {
 async fn compare() -> Result<()> {
     let bed = ControlPlane::start().await?;
     let rest = bed.rest().await?;
-    for namespace in [NONE, NULL, SANDGATE] {
+    for namespace in [NONE, NULL, SANDGATE, BOTH, BACKSTOP, FILLS] {
         bed.namespace(&rest, &json!({"name": namespace})).await?;
     }
     let folder = tempfile::tempdir()?;
@@ -54,7 +63,17 @@ async fn compare() -> Result<()> {
     sandgate.guard_as(&bed, &rest, WebhookKind::Mutating).await?;
     match creators::asked(env::args())? {
         Some(asked) => creators::compare(&rest, &asked).await,
-        None => compare_one_client(&rest).await,
+        None => {
+            let both = Sandgate::start(&bed, &[BOTH]).await?;
+            both.guard(&bed, &rest).await?;
+            store(&rest, &validating(&[BACKSTOP, FILLS])?).await?;
+            store(&rest, &mutating(FILLS)?).await?;
+            for namespace in [BACKSTOP, FILLS] {
+                wait_until_denied(&rest, namespace).await?;
+            }
+            wait_until_filled(&rest, FILLS).await?;
+            compare_one_client(&rest).await
+        }
     }
 }
 
@@ -62,10 +81,14 @@ async fn compare_one_client(rest: &Rest) -> Result<()> {
     let quick = env::args().any(|argument| argument == "--quick");
     let (rounds, creates) = if quick { (3, 50) } else { (9, 200) };
     let cases = [
-        ("no webhook", NONE, complete_pod()?),
+        ("no admission", NONE, complete_pod()?),
         ("null webhook", NULL, complete_pod()?),
-        ("sandgate, complete Pod (no patch)", SANDGATE, complete_pod()?),
-        ("sandgate, plain Pod (patch)", SANDGATE, plain_pod()),
+        ("sandgate, mutating, complete Pod (no patch)", SANDGATE, complete_pod()?),
+        ("sandgate, mutating, plain Pod (patch)", SANDGATE, plain_pod()),
+        ("sandgate, both webhooks, complete Pod", BOTH, complete_pod()?),
+        ("sandgate, both webhooks, plain Pod", BOTH, plain_pod()),
+        ("backstop (ValidatingAdmissionPolicy), complete Pod", BACKSTOP, complete_pod()?),
+        ("fills and backstop (MutatingAdmissionPolicy), plain Pod", FILLS, plain_pod()),
     ];
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); cases.len()];
     for round in 0..=rounds {
@@ -77,9 +100,7 @@ async fn compare_one_client(rest: &Rest) -> Result<()> {
             }
         }
     }
-    println!(
-        "| dry-run create, one client, mutating webhook | p50 ms | p99 ms | added p50 ms |\n|---|---|---|---|"
-    );
+    println!("| dry-run create, one client | p50 ms | p99 ms | added p50 ms |\n|---|--:|--:|--:|");
     let base = quantile(&mut times[0], 0.5);
     for ((name, ..), times) in cases.iter().zip(&mut times) {
         let (half, most) = (quantile(times, 0.5), quantile(times, 0.99));

@@ -5,6 +5,8 @@
 //! them alike. The processor time of the API server and of sandgate is what the kernel counts. Times never make it fail: it
 //! prints tables.
 
+#[path = "../support/admission_policies.rs"]
+mod admission_policies;
 mod large;
 #[path = "../support/pods.rs"]
 mod pods;
@@ -14,14 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandgate_engine::{
-    backstop::{FILLS_MINOR, Settings, fills, render},
-    policy::{PolicySet, Source},
-};
 use serde_json::{Value, json};
 
-use self::pods::complete_pod;
-use testbed::{ControlPlane, Rest, Sandgate, eventually, load::plain_pod, store_admission};
+use self::{
+    admission_policies::{create, mutating, store, validating, wait_until_denied, wait_until_filled},
+    pods::complete_pod,
+};
+use testbed::{ControlPlane, Sandgate, load::plain_pod};
 
 type Result<T> = testbed::Result<T>;
 
@@ -66,7 +67,7 @@ async fn compare() -> Result<()> {
     for namespace in [BACKSTOP, BOTH, FILLS] {
         wait_until_denied(&rest, namespace).await?;
     }
-    eventually("Pods are filled", async || Ok(create(&rest, FILLS, &plain_pod()).await.ok())).await?;
+    wait_until_filled(&rest, FILLS).await?;
 
     let mut cases = [
         Case::new("complete Pod, nothing", NONE, complete_pod()?),
@@ -111,46 +112,4 @@ async fn compare() -> Result<()> {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-async fn create(rest: &Rest, namespace: &str, pod: &Value) -> Result<()> {
-    rest.post(&format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"), pod).await?;
-    Ok(())
-}
-
-/// Returns the default policy for these namespaces.
-fn policies(namespaces: &[&str]) -> Result<PolicySet> {
-    let policy = json!({
-        "apiVersion": "sandgate.dev/v1beta1",
-        "kind": "SandboxPolicy",
-        "metadata": {"name": "workflow-runner"},
-        "spec": {"namespaces": namespaces},
-    });
-    Ok(PolicySet::from_sources(&[Source { name: "policy.json".into(), text: policy.to_string() }])?)
-}
-
-fn validating(namespaces: &[&str]) -> Result<Vec<Value>> {
-    render(&policies(namespaces)?, &Settings::default()).map_err(|refusals| refusals[0].to_string().into())
-}
-
-fn mutating(namespace: &str) -> Result<Vec<Value>> {
-    let settings = Settings { kubernetes_minor: FILLS_MINOR, ..Settings::default() };
-    fills(&policies(&[namespace])?, &settings).map_err(|refusals| refusals[0].to_string().into())
-}
-
-async fn store(rest: &Rest, objects: &[Value]) -> Result<()> {
-    for object in objects {
-        store_admission(rest, object).await?;
-    }
-    Ok(())
-}
-
-async fn wait_until_denied(rest: &Rest, namespace: &str) -> Result<()> {
-    let mut hostile = plain_pod();
-    hostile["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
-    eventually("the backstop denies", async || {
-        let denial = create(rest, namespace, &hostile).await.err();
-        Ok(denial.map(drop))
-    })
-    .await
 }

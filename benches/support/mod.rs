@@ -7,6 +7,7 @@ pub(crate) mod pods;
 pub(crate) mod process;
 pub(crate) mod reviews;
 pub(crate) mod server;
+pub(crate) mod typed;
 pub(crate) mod webhook;
 
 /// Any error, which ends the benchmark; its text is for people.

@@ -48,20 +48,30 @@ pub(crate) fn update(bytes: usize) -> Vec<u8> {
     review("UPDATE", &new, &old)
 }
 
-/// The Pod alone: its containers carry as many variables as make it about as long as `bytes`.
+/// The most variables of a Pod. sandgate denies more than 2,000.
+const MAX_VARIABLES: usize = 1900;
+
+/// The Pod alone: its containers carry as many variables as make it about as long as `bytes`, and longer ones if it would
+/// have too many.
 pub(crate) fn pod(kind: Kind, bytes: usize) -> Value {
-    let (none, some) = (text_len(&pod_of(kind, 0)), text_len(&pod_of(kind, 100)));
-    pod_of(kind, bytes.saturating_sub(none) * 100 / (some - none))
+    let length = |variables| text_len(&pod_of(kind, variables, 0));
+    let wanted = bytes.saturating_sub(length(0)) * 100 / (length(100) - length(0));
+    if wanted <= MAX_VARIABLES {
+        return pod_of(kind, wanted, 0);
+    }
+    pod_of(kind, MAX_VARIABLES, bytes.saturating_sub(length(MAX_VARIABLES)) / MAX_VARIABLES)
 }
 
 fn text_len(value: &Value) -> usize {
     value.to_string().len()
 }
 
-fn pod_of(kind: Kind, variables: usize) -> Value {
-    let plain = with_what_admission_adds(&defaulted(variables));
+/// `longer` is the number of bytes by which the value of a variable is longer than usual.
+fn pod_of(kind: Kind, variables: usize, longer: usize) -> Value {
+    let defaulted = defaulted(variables, longer);
+    let plain = with_what_admission_adds(&defaulted);
     match kind {
-        Kind::Plain => with_managed_fields(plain, &defaulted(variables)),
+        Kind::Plain => with_managed_fields(plain, &defaulted),
         Kind::Complete => {
             let complete = filled(&plain);
             with_managed_fields(complete.clone(), &complete)
@@ -70,7 +80,7 @@ fn pod_of(kind: Kind, variables: usize) -> Value {
 }
 
 /// A Pod as a person wrote it, with the defaults of the API.
-fn defaulted(variables: usize) -> Value {
+fn defaulted(variables: usize, longer: usize) -> Value {
     json!({
         "kind": "Pod",
         "apiVersion": "v1",
@@ -83,7 +93,10 @@ fn defaulted(variables: usize) -> Value {
             }
         },
         "spec": {
-            "containers": [container("main", variables / 2), container("proxy", variables - variables / 2)],
+            "containers": [
+                container("main", variables / 2, longer),
+                container("proxy", variables - variables / 2, longer)
+            ],
             "restartPolicy": "Always",
             "terminationGracePeriodSeconds": 30,
             "dnsPolicy": "ClusterFirst",
@@ -95,8 +108,9 @@ fn defaulted(variables: usize) -> Value {
     })
 }
 
-fn container(name: &str, variables: usize) -> Value {
-    let variable = |i| json!({"name": format!("SETTING_{i:05}"), "value": "a value of usual length"});
+fn container(name: &str, variables: usize, longer: usize) -> Value {
+    let value = format!("a value of usual length{}", "x".repeat(longer));
+    let variable = |i| json!({"name": format!("SETTING_{i:05}"), "value": value});
     json!({
         "name": name,
         "image": format!("registry.example.com/workflows/{name}:1.27.3"),

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     Sandgate,
     /// The real one, with an audit line for every request, written to nowhere.
     Audited,
+    /// The webhook that fills a typed Pod of `k8s-openapi`.
+    KubeRs,
+    /// The injector of gVisor's own tests, from [`injector`].
+    Injector,
 }
 
 /// A running server; ends when dropped.
@@ -38,9 +42,11 @@ impl Server {
             Kind::Null => webhook("null", address, folder)?,
             Kind::Tree => webhook("tree", address, folder)?,
             Kind::Sandgate | Kind::Audited => sandgate(address, folder)?,
+            Kind::KubeRs => webhook("kube-rs", address, folder)?,
+            Kind::Injector => injector_in(folder, address)?,
         };
         match kind {
-            Kind::Null | Kind::Tree => {}
+            Kind::Null | Kind::Tree | Kind::KubeRs | Kind::Injector => {}
             Kind::Sandgate => drop(command.arg("--audit=off")),
             Kind::Audited => drop(command.arg("--audit=stdout")),
         }
@@ -55,6 +61,26 @@ impl Server {
         command.args(arguments).stdout(stdout);
         Ok(Self { kind: Kind::Sandgate, address, process: Process::start(&mut command)? })
     }
+}
+
+/// Where the benchmark of webhooks builds the injector of gVisor's own tests.
+pub(crate) fn injector() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("gvisor-injector")
+}
+
+/// The injector reads its certificate from its working directory, under names of its own.
+fn injector_in(folder: &Path, address: SocketAddr) -> Result<Command> {
+    for (of, name) in [
+        ("ca.crt", "caCert.pem"),
+        ("tls.key", "caKey.pem"),
+        ("tls.crt", "serverCert.pem"),
+        ("tls.key", "serverKey.pem"),
+    ] {
+        fs::copy(folder.join(of), folder.join(name))?;
+    }
+    let mut command = Command::new(injector());
+    command.arg(address.to_string()).current_dir(folder);
+    Ok(command)
 }
 
 fn webhook(reader: &str, address: SocketAddr, folder: &Path) -> Result<Command> {

@@ -1,4 +1,5 @@
-//! Two webhooks that decide nothing, on the stack of the real one: what the rest costs.
+//! Two webhooks that decide nothing, on the stack of the real one: what the rest costs. A third, on the same stack, is
+//! written as the documentation of `kube` proposes it.
 //!
 //! A benchmark starts itself again to be one of them, so that each has a process of its own to be measured.
 
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Result, certificate};
+use super::{Result, certificate, typed};
 
 /// The first argument of a benchmark that is to be a webhook.
 pub(crate) const ARGUMENT: &str = "webhook";
@@ -29,7 +30,7 @@ pub(crate) const ANSWER: &str = "answer.json";
 /// The placeholder for the review's uid in the answer.
 pub(crate) const UID: &str = "{uid}";
 
-/// Becomes a webhook if the command line is `webhook null|tree PORT FOLDER`.
+/// Becomes a webhook if the command line is `webhook null|tree|kube-rs PORT FOLDER`.
 pub(crate) fn run_if_asked() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [first, reader, port, folder] = arguments.as_slice()
@@ -49,10 +50,11 @@ type Reader = for<'b> fn(&'b [u8]) -> Option<Cow<'b, str>>;
 async fn serve(reader: &str, port: &str, folder: &Path) -> Result<()> {
     let answer = fs::read_to_string(folder.join(ANSWER))?;
     let (before, after) = answer.split_once(UID).ok_or("the answer has no place for the uid")?;
-    let webhook = Webhook {
-        read: if reader == "tree" { whole_tree } else { uid_only },
-        before: before.to_owned(),
-        after: after.to_owned(),
+    let (before, after) = (before.to_owned(), after.to_owned());
+    let webhook = match reader {
+        "kube-rs" => Webhook::Typed,
+        "tree" => Webhook::Fixed { read: whole_tree, before, after },
+        _ => Webhook::Fixed { read: uid_only, before, after },
     };
     let app = Router::new()
         .route("/mutate", post(respond))
@@ -73,19 +75,28 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, app: Router) -> Result<
     Ok(())
 }
 
-struct Webhook {
-    read: Reader,
-    before: String,
-    after: String,
+enum Webhook {
+    /// It answers each review with one text.
+    Fixed { read: Reader, before: String, after: String },
+    /// It fills a typed Pod.
+    Typed,
+}
+
+impl Webhook {
+    fn answer(&self, body: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Fixed { read, before, after } => {
+                read(body).map(|uid| [before, &*uid, after].concat().into_bytes())
+            }
+            Self::Typed => typed::answer(body),
+        }
+    }
 }
 
 async fn respond(State(webhook): State<Arc<Webhook>>, body: Bytes) -> impl IntoResponse {
-    let Webhook { read, before, after } = &*webhook;
-    match read(&body) {
-        Some(uid) => {
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], [before, &*uid, after].concat())
-        }
-        None => (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/plain")], "no uid".into()),
+    match webhook.answer(&body) {
+        Some(answer) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], answer),
+        None => (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/plain")], b"no review".to_vec()),
     }
 }
 

@@ -198,13 +198,12 @@ impl Serialize for FieldPath {
     }
 }
 
-/// Returns the path of these steps as it is written.
-pub(crate) fn path_text<'p>(steps: impl Iterator<Item = Step<'p>>) -> String {
-    /// The length of nearly every path of a Pod, in bytes.
-    const USUAL_BYTES: usize = 80;
-    let mut text = String::with_capacity(USUAL_BYTES);
-    let _ = write_steps(steps, &mut text);
-    text
+/// Appends a step to a path as it is written.
+pub(crate) fn push_step(step: Step, is_first: bool, path: &mut String) {
+    let _ = match step {
+        Step::Field(name) if is_first => write_name(name, path),
+        step => write_step(step, path),
+    };
 }
 
 fn write_steps<'p>(mut steps: impl Iterator<Item = Step<'p>>, f: &mut impl fmt::Write) -> fmt::Result {
@@ -227,7 +226,14 @@ fn write_step(step: Step, f: &mut impl fmt::Write) -> fmt::Result {
             write_name(key, f)?;
             f.write_char(']')
         }
-        Step::Index(index) => write!(f, "[{index}]"),
+        Step::Index(index) => match u8::try_from(index) {
+            Ok(digit @ 0..10) => {
+                f.write_char('[')?;
+                f.write_char(char::from(b'0' + digit))?;
+                f.write_char(']')
+            }
+            _ => write!(f, "[{index}]"),
+        },
     }
 }
 

@@ -36,12 +36,36 @@ pub fn is_unsafe_for_display(c: char) -> bool {
 }
 
 /// Returns true if the text is of ASCII characters that are printed and need no escape in JSON, as nearly every text of a
-/// Pod is. Every byte is looked at, so that the compiler looks at many at once.
+/// Pod is.
 #[must_use]
 pub(crate) fn is_plain(text: &str) -> bool {
-    let needs_more =
-        |byte: u8| u8::from(!(b' '..0x7f).contains(&byte)) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-    text.bytes().fold(0, |found, byte| found | needs_more(byte)) == 0
+    text.bytes().fold(0, |found, byte| found | class(byte)) & (NEEDS_ESCAPE | NOT_PRINTED) == 0
+}
+
+/// The class of `"`, `\` and control characters, which JSON writes as escapes.
+pub(crate) const NEEDS_ESCAPE: u8 = 1;
+/// The class of `/` and `~`, which a JSON pointer writes as escapes.
+pub(crate) const OF_POINTERS: u8 = 2;
+/// The class of all other bytes that are no printed ASCII characters.
+const NOT_PRINTED: u8 = 4;
+
+/// Returns the class of a byte, 0 for nearly all.
+pub(crate) fn class(byte: u8) -> u8 {
+    static CLASSES: [u8; 256] = {
+        let mut classes = [0; 256];
+        let mut byte = 0;
+        while byte < classes.len() {
+            classes[byte] = match byte {
+                0x22 | 0x5c | 0x00..0x20 => NEEDS_ESCAPE,
+                0x2f | 0x7e => OF_POINTERS,
+                0x7f.. => NOT_PRINTED,
+                _ => 0,
+            };
+            byte += 1;
+        }
+        classes
+    };
+    CLASSES[usize::from(byte)]
 }
 
 /// Returns `text` in quotes, sanitized and cut after 80 characters.

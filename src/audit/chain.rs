@@ -11,8 +11,10 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     io::Write,
+    iter,
 };
 
+use memchr::memchr;
 use sha2::{Digest, Sha256};
 
 /// The version of the record's fields.
@@ -136,7 +138,13 @@ impl Link {
 
 /// Each of the records, with its newline.
 pub(super) fn split(records: &[u8]) -> impl Iterator<Item = &[u8]> {
-    records.split_inclusive(|byte| *byte == b'\n')
+    let mut rest = records;
+    iter::from_fn(move || {
+        let end = memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+        let (record, after) = rest.split_at(end);
+        rest = after;
+        (!record.is_empty()).then_some(record)
+    })
 }
 
 /// The seal of a line.

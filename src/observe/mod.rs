@@ -21,7 +21,7 @@ use sandgate_engine::review::{Origin, Record};
 
 use log::VerdictLog;
 
-pub use metrics::{EndpointLabels, ReviewMetrics};
+pub use metrics::{EndpointLabels, EndpointMetrics, ReviewMetrics};
 
 /// Everything that a verdict is reported to.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use prometheus_client::{
 use crate::{
     audit::AuditMetrics,
     cluster::{CertificateMetrics, register_event_metrics},
-    observe::{EndpointLabels, ReviewMetrics},
+    observe::{EndpointLabels, EndpointMetrics, ReviewMetrics},
     telemetry::{
         Attempts, Deliveries, DroppedLines, ProcessMetrics, register_span_metrics,
         registry::{counter, create, family, gauge},
@@ -140,8 +140,8 @@ pub struct Metrics {
     pub bad_requests: Counter,
     /// Panics that were caught.
     pub panics: Counter,
-    request_bytes: Family<EndpointLabels, Counter>,
-    response_bytes: Family<EndpointLabels, Counter>,
+    request_bytes: EndpointMetrics<Counter>,
+    response_bytes: EndpointMetrics<Counter>,
     rejected: Family<LimitLabels, Counter>,
 }
 
@@ -196,8 +196,8 @@ impl Metrics {
 
     /// Counts the bodies of a request and of its answer, in bytes.
     pub fn record_body_sizes(&self, endpoint: Endpoint, request: u64, response: u64) {
-        self.request_bytes.get_or_create(&endpoint.into()).inc_by(request);
-        self.response_bytes.get_or_create(&endpoint.into()).inc_by(response);
+        self.request_bytes.of(endpoint).inc_by(request);
+        self.response_bytes.of(endpoint).inc_by(response);
     }
 
     /// Counts a request that was rejected by a limit.
@@ -216,13 +216,10 @@ impl Metrics {
     }
 }
 
-fn body_bytes(registry: &mut Registry, name: &str, help: &str) -> Family<EndpointLabels, Counter> {
-    let family = Family::default();
+fn body_bytes(registry: &mut Registry, name: &str, help: &str) -> EndpointMetrics<Counter> {
+    let family: Family<EndpointLabels, Counter> = Family::default();
     registry.register_with_unit(name, help, Unit::Bytes, family.clone());
-    for endpoint in Endpoint::ALL {
-        create(&family, &EndpointLabels::from(endpoint));
-    }
-    family
+    EndpointMetrics::of_family(&family)
 }
 
 #[cfg(test)]

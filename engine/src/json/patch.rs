@@ -1,7 +1,10 @@
 //! From the marks in a tree to the JSON patch (RFC 6902) that makes the same changes.
 
-use super::value::{List, Object, State, Value};
-use crate::text::is_plain;
+use super::{
+    value::{List, Object, State, Value},
+    write::{write_string_content, write_value},
+};
+use crate::text::{NEEDS_ESCAPE, OF_POINTERS, class};
 
 /// One step from a value to a value inside it, as JSON has it: an object does not show whether it is a map.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,18 @@ pub(crate) enum ValueChange<'v, 'a> {
     Replaced(&'v Value<'a>),
 }
 
+/// Is led to the changes of a tree. The steps that were entered and not left are the path of a change.
+pub(crate) trait ChangeVisitor<'v, 'a> {
+    /// Goes one step down.
+    fn enter(&mut self, step: JsonStep<'v>);
+
+    /// Goes back up by one step.
+    fn leave(&mut self);
+
+    /// Takes the change of the value at the path.
+    fn change(&mut self, change: ValueChange<'v, 'a>);
+}
+
 /// Writes the patch that turns the tree as it was read into the tree as it is; empty if nothing changed.
 ///
 /// Removals come first, from the highest index down, so that every index is the one of the original;
@@ -32,8 +47,12 @@ pub fn write_patch(root: &Value) -> Vec<u8> {
     if !is_changed(root) {
         return Vec::new();
     }
-    let mut writer = PatchWriter { out: Vec::with_capacity(4096), pointer: String::with_capacity(128) };
-    each_change(root, &mut |path, change| writer.write(path, change));
+    let mut writer = PatchWriter {
+        out: Vec::with_capacity(4096),
+        pointer: Vec::with_capacity(128),
+        ends: Vec::with_capacity(8),
+    };
+    visit_changes(root, &mut writer);
     writer.out.push(b']');
     writer.out
 }
@@ -42,7 +61,7 @@ pub fn write_patch(root: &Value) -> Vec<u8> {
 #[must_use]
 pub fn is_changed(root: &Value) -> bool {
     match root {
-        Value::Object(Object { members }) => {
+        Value::Object(Object { members, .. }) => {
             members.iter().any(|member| is_changed_inside(&member.value, member.state))
         }
         Value::List(List { items }) => items.iter().any(|(item, state)| is_changed_inside(item, *state)),
@@ -59,164 +78,167 @@ fn is_changed_inside(value: &Value, state: State) -> bool {
 }
 
 /// Calls `visit` for each change with the steps to it, removals first.
-pub(crate) fn each_change(root: &Value, visit: &mut impl FnMut(&[JsonStep], ValueChange)) {
-    let mut path = Vec::with_capacity(8);
-    walk_removed(root, &mut path, visit);
-    walk_set(root, &mut path, visit);
+pub(crate) fn each_change<'v, 'a>(
+    root: &'v Value<'a>,
+    visit: &mut impl FnMut(&[JsonStep<'v>], ValueChange<'v, 'a>),
+) {
+    visit_changes(root, &mut StepsVisitor { steps: Vec::with_capacity(8), visit });
 }
 
-fn walk_removed<'p>(
-    value: &'p Value,
-    path: &mut Vec<JsonStep<'p>>,
-    visit: &mut impl FnMut(&[JsonStep], ValueChange),
-) {
+/// Keeps the steps to a change.
+struct StepsVisitor<'s, 'v, F> {
+    steps: Vec<JsonStep<'v>>,
+    visit: &'s mut F,
+}
+
+impl<'v, 'a, F: FnMut(&[JsonStep<'v>], ValueChange<'v, 'a>)> ChangeVisitor<'v, 'a>
+    for StepsVisitor<'_, 'v, F>
+{
+    fn enter(&mut self, step: JsonStep<'v>) {
+        self.steps.push(step);
+    }
+
+    fn leave(&mut self) {
+        self.steps.pop();
+    }
+
+    fn change(&mut self, change: ValueChange<'v, 'a>) {
+        (self.visit)(&self.steps, change);
+    }
+}
+
+/// Calls `visit` with the steps to each value that was removed.
+pub(crate) fn each_removal<'v>(root: &'v Value, visit: &mut impl FnMut(&[JsonStep<'v>])) {
+    visit_removed(
+        root,
+        &mut StepsVisitor { steps: Vec::with_capacity(8), visit: &mut |steps: &[_], _| visit(steps) },
+    );
+}
+
+/// Leads a visitor to each change, removals first.
+pub(crate) fn visit_changes<'v, 'a>(root: &'v Value<'a>, visitor: &mut impl ChangeVisitor<'v, 'a>) {
+    visit_removed(root, visitor);
+    visit_set(root, visitor);
+}
+
+fn visit_removed<'v, 'a>(value: &'v Value<'a>, visitor: &mut impl ChangeVisitor<'v, 'a>) {
     match value {
-        Value::Object(Object { members }) => {
+        Value::Object(Object { members, .. }) => {
             for member in members.iter().filter(|member| matches!(member.state, State::Entered)) {
-                path.push(JsonStep::Key(&member.key));
-                walk_removed(&member.value, path, visit);
-                path.pop();
+                visitor.enter(JsonStep::Key(&member.key));
+                visit_removed(&member.value, visitor);
+                visitor.leave();
             }
         }
         Value::List(List { items }) => {
             for (index, (item, state)) in items.iter().enumerate().rev() {
-                path.push(JsonStep::Index(index));
-                match state {
-                    State::Removed => visit(path, ValueChange::Removed),
-                    State::Entered => walk_removed(item, path, visit),
-                    State::Kept | State::Added | State::Replaced => {}
+                if !matches!(state, State::Removed | State::Entered) {
+                    continue;
                 }
-                path.pop();
+                visitor.enter(JsonStep::Index(index));
+                if matches!(state, State::Removed) {
+                    visitor.change(ValueChange::Removed);
+                } else {
+                    visit_removed(item, visitor);
+                }
+                visitor.leave();
             }
         }
         _ => {}
     }
 }
 
-fn walk_set<'p>(
-    value: &'p Value,
-    path: &mut Vec<JsonStep<'p>>,
-    visit: &mut impl FnMut(&[JsonStep], ValueChange),
-) {
+fn visit_set<'v, 'a>(value: &'v Value<'a>, visitor: &mut impl ChangeVisitor<'v, 'a>) {
     match value {
-        Value::Object(Object { members }) => {
-            for member in members.iter().filter(|member| !matches!(member.state, State::Kept)) {
-                path.push(JsonStep::Key(&member.key));
-                walk_item(&member.value, member.state, path, visit);
-                path.pop();
+        Value::Object(Object { members, .. }) => {
+            for member in members {
+                visit_set_at(JsonStep::Key(&member.key), &member.value, member.state, visitor);
             }
         }
         Value::List(List { items }) => {
-            let standing = items.iter().filter(|(_, state)| *state != State::Removed);
+            let standing = items.iter().filter(|(_, state)| !matches!(state, State::Removed));
             for (index, (item, state)) in standing.enumerate() {
-                path.push(JsonStep::Index(index));
-                walk_item(item, *state, path, visit);
-                path.pop();
+                visit_set_at(JsonStep::Index(index), item, *state, visitor);
             }
         }
         _ => {}
     }
 }
 
-fn walk_item<'p>(
-    value: &'p Value,
+fn visit_set_at<'v, 'a>(
+    step: JsonStep<'v>,
+    value: &'v Value<'a>,
     state: State,
-    path: &mut Vec<JsonStep<'p>>,
-    visit: &mut impl FnMut(&[JsonStep], ValueChange),
+    visitor: &mut impl ChangeVisitor<'v, 'a>,
 ) {
-    match state {
-        State::Entered => walk_set(value, path, visit),
-        State::Added => visit(path, ValueChange::Added(value)),
-        State::Replaced => visit(path, ValueChange::Replaced(value)),
-        State::Kept | State::Removed => {}
+    if matches!(state, State::Kept | State::Removed) {
+        return;
     }
+    visitor.enter(step);
+    match state {
+        State::Added => visitor.change(ValueChange::Added(value)),
+        State::Replaced => visitor.change(ValueChange::Replaced(value)),
+        State::Entered | State::Kept | State::Removed => visit_set(value, visitor),
+    }
+    visitor.leave();
 }
 
 struct PatchWriter {
     out: Vec<u8>,
-    /// The path of the operation that is being written.
-    pointer: String,
+    /// The JSON pointer (RFC 6901) of the value that is visited, with the escapes of a JSON string.
+    pointer: Vec<u8>,
+    /// The length of the pointer before each of its steps.
+    ends: Vec<usize>,
 }
 
-impl PatchWriter {
-    fn write(&mut self, path: &[JsonStep], change: ValueChange) {
-        // In a list "add" at an index inserts there; what was added stands at the end, so this appends.
-        let (op, value) = match change {
-            ValueChange::Removed => ("remove", None),
-            ValueChange::Added(value) => ("add", Some(value)),
-            ValueChange::Replaced(value) => ("replace", Some(value)),
-        };
-
-        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
-        self.out.extend_from_slice(br#"{"op":""#);
-        self.out.extend_from_slice(op.as_bytes());
-        self.out.extend_from_slice(br#"","path":"#);
-        self.pointer.clear();
-        write_pointer(path, &mut self.pointer);
-        write_string(&self.pointer, &mut self.out);
-        if let Some(value) = value {
-            self.out.extend_from_slice(br#","value":"#);
-            write_value(value, &mut self.out);
-        }
-        self.out.push(b'}');
-    }
-}
-
-/// Writes what [`serde::Serialize`] does, with fewer looks at each byte of a text.
-fn write_value(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::String(text) => write_string(text, out),
-        Value::List(list) => {
-            out.push(b'[');
-            for (position, (_, item)) in list.iter().enumerate() {
-                if position > 0 {
-                    out.push(b',');
-                }
-                write_value(item, out);
-            }
-            out.push(b']');
-        }
-        Value::Object(Object { members }) => {
-            out.push(b'{');
-            for (position, member) in members.iter().enumerate() {
-                if position > 0 {
-                    out.push(b',');
-                }
-                write_string(&member.key, out);
-                out.push(b':');
-                write_value(&member.value, out);
-            }
-            out.push(b'}');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => write_json(value, out),
-    }
-}
-
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    if !is_plain(text) {
-        return write_json(text, out);
-    }
-    out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
-    out.push(b'"');
-}
-
-fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("writing JSON to memory cannot fail");
-}
-
-/// The JSON pointer (RFC 6901): `~` is written `~0`, `/` is written `~1`.
-fn write_pointer(path: &[JsonStep], out: &mut String) {
-    for step in path {
-        out.push('/');
+impl<'v, 'a> ChangeVisitor<'v, 'a> for PatchWriter {
+    fn enter(&mut self, step: JsonStep<'v>) {
+        self.ends.push(self.pointer.len());
+        self.pointer.push(b'/');
         match step {
-            JsonStep::Index(index) => out.push_str(&index.to_string()),
-            JsonStep::Key(key) if key.bytes().any(|byte| matches!(byte, b'~' | b'/')) => {
-                out.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
-            JsonStep::Key(key) => out.push_str(key),
+            JsonStep::Index(index) => write_index(index, &mut self.pointer),
+            JsonStep::Key(key) => write_pointer_key(key, &mut self.pointer),
         }
     }
+
+    fn leave(&mut self) {
+        self.pointer.truncate(self.ends.pop().unwrap_or_default());
+    }
+
+    fn change(&mut self, change: ValueChange<'v, 'a>) {
+        // In a list "add" at an index inserts there; what was added stands at the end, so this appends.
+        let (op, value): (&[u8], _) = match change {
+            ValueChange::Removed => (br#"{"op":"remove","path":""#, None),
+            ValueChange::Added(value) => (br#"{"op":"add","path":""#, Some(value)),
+            ValueChange::Replaced(value) => (br#"{"op":"replace","path":""#, Some(value)),
+        };
+        self.out.push(if self.out.is_empty() { b'[' } else { b',' });
+        self.out.extend_from_slice(op);
+        self.out.extend_from_slice(&self.pointer);
+        if let Some(value) = value {
+            self.out.extend_from_slice(br#"","value":"#);
+            write_value(value, &mut self.out);
+            self.out.push(b'}');
+        } else {
+            self.out.extend_from_slice(br#""}"#);
+        }
+    }
+}
+
+fn write_index(index: usize, out: &mut Vec<u8>) {
+    match u8::try_from(index) {
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => out.extend_from_slice(index.to_string().as_bytes()),
+    }
+}
+
+/// In a JSON pointer `~` is written `~0`, and `/` is written `~1`.
+fn write_pointer_key(key: &str, out: &mut Vec<u8>) {
+    let classes = key.bytes().fold(0, |classes, byte| classes | class(byte));
+    if classes & (OF_POINTERS | NEEDS_ESCAPE) == 0 {
+        return out.extend_from_slice(key.as_bytes());
+    }
+    write_string_content(&key.replace('~', "~0").replace('/', "~1"), out);
 }
 
 #[cfg(test)]
@@ -274,16 +296,6 @@ mod tests {
             r#"[{"op":"remove","path":"/l/2"},{"op":"remove","path":"/l/0"},{"op":"replace","path":"/l/1/k","value":9},{"op":"add","path":"/l/2","value":"end"}]"#
         );
         assert_eq!(document["l"], serde_json::json!([1, {"k": 9}, "end"]));
-    }
-
-    /// The writer of the patch looks for texts that need no escape, and only then for those that do.
-    #[test]
-    fn a_value_is_written_as_serde_writes_it() {
-        let text = r#"{"a\"b":["\u0001\n\\","ü","\ud83d\ude00",-1,1.5,18446744073709551615,true,null,{},[]],"c":{"d":""}}"#;
-        let value = value_from_str(text).unwrap();
-        let mut written = Vec::new();
-        write_value(&value, &mut written);
-        assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&value).unwrap());
     }
 
     #[test]

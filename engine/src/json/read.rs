@@ -6,7 +6,10 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::value::{List, Member, Object, State, Value, is_same};
+use super::{
+    tokens::read_usual,
+    value::{List, Member, Object, State, Value, is_same, key_bit},
+};
 
 /// The largest number of values in one tree: objects, lists, strings, numbers, booleans and nulls.
 ///
@@ -18,6 +21,9 @@ pub const MAX_VALUES: usize = 250_000;
 /// The largest ratio of the memory for reading a text to the text's length, both in bytes. A list of digits (`[0,0,…]`)
 /// comes closest to it.
 pub const MEMORY_PER_BYTE: usize = 40;
+
+// A digit and its comma are two bytes; a list that grows has room for twice its items.
+const _: () = assert!(2 * size_of::<(Value, State)>() <= 2 * MEMORY_PER_BYTE);
 
 /// The most memory that one tree takes while it is read, in bytes, without the strings that have escapes: those are
 /// copied, and no longer than their text.
@@ -41,6 +47,9 @@ pub fn pod_from_str(text: &str) -> Result<Value<'_>, serde_json::Error> {
 }
 
 fn read(text: &str, place: DocumentPart) -> Result<Value<'_>, serde_json::Error> {
+    if let Ok(value) = read_usual(text, place) {
+        return Ok(value);
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = place.deserialize(&mut reader)?;
     reader.end()?;
@@ -207,24 +216,28 @@ impl<'de> Visitor<'de> for Reader<'_, 'de> {
         while let Some(item) = access.next_element_seed(self.at(DocumentPart::Elsewhere))? {
             self.open.items.push((item, State::Kept));
         }
-        Ok(Value::List(List { items: self.open.items.drain(start..).collect() }))
+        Ok(Value::List(List { items: self.open.items.split_off(start) }))
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Self::Value, A::Error> {
         let start = self.open.members.len();
+        let (mut keys, mut may_repeat) = (0, false);
         while let Some(Text(key)) = access.next_key()? {
             let Some(place) = self.place.member(&key) else {
                 access.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value = access.next_value_seed(self.at(place))?;
+            let bit = key_bit(&key);
+            may_repeat |= keys & bit != 0;
+            keys |= bit;
             self.open.members.push(Member { key, value, state: State::Kept });
         }
         let members = &mut self.open.members;
-        if let Some(key) = repeated_key(&members[start..]) {
+        if may_repeat && let Some(key) = repeated_key(&members[start..]) {
             return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
         }
-        Ok(Value::Object(Object { members: members.drain(start..).collect() }))
+        Ok(Value::Object(Object { members: members.split_off(start), keys }))
     }
 }
 
@@ -235,7 +248,7 @@ fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
         let mut seen = 0u64;
         let repeats = |(index, member): &(usize, &Member)| {
             // Equal keys have the same bit; most keys have one of their own.
-            let bit = 1 << bit_of(&member.key);
+            let bit = key_bit(&member.key);
             let may_repeat = seen & bit != 0;
             seen |= bit;
             may_repeat && members[..*index].iter().any(|m| is_same(&m.key, &member.key))
@@ -245,13 +258,6 @@ fn repeated_key<'m>(members: &'m [Member]) -> Option<&'m str> {
     let mut keys: Vec<&str> = members.iter().map(|member| member.key.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
-/// Returns a number below 64 that depends on nothing but the key.
-fn bit_of(key: &str) -> usize {
-    let (first, last) = (key.as_bytes().first(), key.as_bytes().last());
-    let [first, last] = [first, last].map(|byte| usize::from(byte.copied().unwrap_or_default()));
-    (key.len() + 3 * first + 5 * last) % 64
 }
 
 #[cfg(test)]

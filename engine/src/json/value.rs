@@ -70,6 +70,8 @@ pub struct List<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Object<'a> {
     pub(super) members: Vec<Member<'a>>,
+    /// The bits of all keys, by [`key_bit`]: rules look for fields that most Pods do not have.
+    pub(super) keys: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -191,8 +193,11 @@ impl<'a, V: Into<Value<'a>>, const N: usize> From<[(&'a str, V); N]> for Object<
 
 impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Object<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(members: I) -> Self {
-        let members = members.into_iter().map(|(key, value)| Member { key, value, state: State::Kept });
-        Self { members: members.collect() }
+        let mut object = Self::EMPTY;
+        for (key, value) in members {
+            object.push(key, value, State::Kept);
+        }
+        object
     }
 }
 
@@ -247,44 +252,72 @@ impl<'a> List<'a> {
 
 impl<'a> Object<'a> {
     /// An object without members.
-    pub const EMPTY: Self = Self { members: Vec::new() };
+    pub const EMPTY: Self = Self { members: Vec::new(), keys: 0 };
 
     /// The value of `key`, unless it is absent or null.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.members.iter().inspect(|_| step()).find(|member| member.is(key)).map(|member| &member.value)
+        if !self.may_have(key) {
+            return None;
+        }
+        self.position(key)
+            .map(|index| &self.members[index].value)
+            .filter(|value| !matches!(value, Value::Null))
+    }
+
+    /// Returns false if the object has no such key. Where the key is a constant, so is its bit.
+    #[inline]
+    fn may_have(&self, key: &str) -> bool {
+        self.keys & key_bit(key) != 0
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.members.iter().inspect(|_| step()).position(|member| is_same(&member.key, key))
+    }
+
+    /// Adds a member whose key the object does not have.
+    pub(super) fn push(&mut self, key: Cow<'a, str>, value: Value<'a>, state: State) {
+        self.keys |= key_bit(&key);
+        self.members.push(Member { key, value, state });
     }
 
     /// The string at `key`.
     #[must_use]
+    #[inline]
     pub fn str(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_str()
     }
 
     /// The boolean at `key`.
     #[must_use]
+    #[inline]
     pub fn bool(&self, key: &str) -> Option<bool> {
         self.get(key)?.as_bool()
     }
 
     /// The whole number at `key`.
     #[must_use]
+    #[inline]
     pub fn i64(&self, key: &str) -> Option<i64> {
         self.get(key)?.as_i64()
     }
 
     /// The object at `key`.
     #[must_use]
+    #[inline]
     pub fn object(&self, key: &str) -> Option<&Object<'a>> {
         self.get(key)?.as_object()
     }
 
     /// The items of the list at `key`; none if there is no list.
+    #[inline]
     pub fn list(&self, key: &str) -> impl Iterator<Item = (usize, &Value<'a>)> {
         self.get(key).and_then(Value::as_list).into_iter().flat_map(List::iter)
     }
 
     /// The items of the list at `key` that are objects.
+    #[inline]
     pub fn objects(&self, key: &str) -> impl Iterator<Item = (usize, &Object<'a>)> {
         self.list(key).filter_map(|(index, item)| Some((index, item.as_object()?)))
     }
@@ -305,24 +338,20 @@ impl<'a> Object<'a> {
     /// Sets `key`, whatever stands there.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) {
         let (key, value) = (key.into(), value.into());
-        let Some(member) = self.members.iter_mut().find(|member| member.key == key) else {
-            self.members.push(Member { key, value, state: State::Added });
-            return;
-        };
-        member.state = match (&member.value, member.state) {
-            (_, State::Added) => State::Added,
-            _ => State::Replaced,
-        };
-        member.value = value;
+        match self.find_mut(&key) {
+            Some(member) => member.replace(value),
+            None => self.push(key, value, State::Added),
+        }
     }
 
     /// Sets `key` if it is absent or null; returns whether it did.
     pub fn set_default(&mut self, key: &'a str, value: impl Into<Value<'a>>) -> bool {
-        let is_open = self.get(key).is_none();
-        if is_open {
-            self.set(key, value);
+        match self.find_mut(key) {
+            Some(member) if !matches!(member.value, Value::Null) => return false,
+            Some(member) => member.replace(value.into()),
+            None => self.push(Cow::Borrowed(key), value.into(), State::Added),
         }
-        is_open
+        true
     }
 
     /// The object at `key`, made if absent; `None` if something else stands there.
@@ -342,28 +371,55 @@ impl<'a> Object<'a> {
     }
 
     /// The value at `key`, to be changed in its inside, if it is there.
+    #[inline]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value<'a>> {
-        self.members.iter_mut().find(|member| member.is(key)).map(Member::enter)
+        self.find_mut(key).filter(|member| !matches!(member.value, Value::Null)).map(Member::enter)
+    }
+
+    fn find_mut(&mut self, key: &str) -> Option<&mut Member<'a>> {
+        if !self.may_have(key) {
+            return None;
+        }
+        self.members.iter_mut().find(|member| is_same(&member.key, key))
     }
 
     fn entry(&mut self, key: &'a str, make: impl FnOnce() -> Value<'a>) -> &mut Value<'a> {
-        if self.get(key).is_none() {
-            self.set(key, make());
+        let found = if self.may_have(key) { self.position(key) } else { None };
+        let index = found.unwrap_or_else(|| {
+            self.push(Cow::Borrowed(key), Value::Null, State::Added);
+            self.members.len() - 1
+        });
+        let member = &mut self.members[index];
+        if matches!(member.value, Value::Null) {
+            member.replace(make());
         }
-        let index = self.members.iter().position(|member| member.is(key)).expect("it was set a line above");
-        self.members[index].enter()
+        member.enter()
     }
 }
 
 impl<'a> Member<'a> {
+    fn replace(&mut self, value: Value<'a>) {
+        if !matches!(self.state, State::Added) {
+            self.state = State::Replaced;
+        }
+        self.value = value;
+    }
+
     fn enter(&mut self) -> &mut Value<'a> {
         self.state.enter();
         &mut self.value
     }
+}
 
-    fn is(&self, key: &str) -> bool {
-        is_same(&self.key, key) && !matches!(self.value, Value::Null)
-    }
+/// Returns a number with one bit set, which depends on nothing but the key.
+#[inline]
+pub(super) const fn key_bit(key: &str) -> u64 {
+    let (first, last) = match key.as_bytes() {
+        [] => (0, 0),
+        [only] => (*only, *only),
+        [first, .., last] => (*first, *last),
+    };
+    1 << ((key.len() + 3 * first as usize + 5 * last as usize) % 64)
 }
 
 /// Returns whether two keys are equal. Most are not, and differ in length or first letter: seeing that here is several

@@ -2,8 +2,8 @@
 
 use super::schema::{self, Kind};
 use crate::{
-    json::{JsonStep, Value, ValueChange, each_change},
-    path::{FieldPath, Step, path_text},
+    json::{ChangeVisitor, JsonStep, Value, ValueChange, each_change, visit_changes},
+    path::{FieldPath, Step, push_step},
 };
 
 /// Returns the paths of what was added, replaced or removed in a Pod since it was read.
@@ -21,25 +21,66 @@ pub(crate) fn each_changed_path(pod: &Value, visit: &mut impl FnMut(FieldPath, V
 
 /// Returns the paths of [`changed_paths`] as they are written.
 pub(crate) fn changed_path_texts(pod: &Value) -> Vec<String> {
-    let mut texts = Vec::new();
-    each_change(pod, &mut |steps, _| texts.push(path_text(field_steps(steps))));
-    texts
+    let mut texts =
+        PathTexts { path: String::with_capacity(128), above: Vec::new(), kind: POD, texts: Vec::new() };
+    visit_changes(pod, &mut texts);
+    texts.texts
 }
 
-/// The table of the Pod API knows which objects are maps, whose keys Kubernetes writes in brackets.
+/// The kind of a whole Pod.
+const POD: Option<Kind> = Some(Kind::Object(&schema::POD));
+
+/// Collects the written paths of changes. What paths have in common is written once.
+struct PathTexts {
+    /// The path of the value that is visited.
+    path: String,
+    /// The length of the path before each of its steps, and the kind of the value there.
+    above: Vec<(usize, Option<Kind>)>,
+    /// The kind of the value that is visited.
+    kind: Option<Kind>,
+    texts: Vec<String>,
+}
+
+impl<'v, 'a> ChangeVisitor<'v, 'a> for PathTexts {
+    fn enter(&mut self, step: JsonStep<'v>) {
+        let (step, inner) = field_step(step, self.kind);
+        let is_first = self.above.is_empty();
+        self.above.push((self.path.len(), self.kind));
+        self.kind = inner;
+        push_step(step, is_first, &mut self.path);
+    }
+
+    fn leave(&mut self) {
+        if let Some((length, kind)) = self.above.pop() {
+            self.path.truncate(length);
+            self.kind = kind;
+        }
+    }
+
+    fn change(&mut self, _: ValueChange<'v, 'a>) {
+        self.texts.push(self.path.clone());
+    }
+}
+
 fn field_steps<'p>(steps: &[JsonStep<'p>]) -> impl Iterator<Item = Step<'p>> {
-    let mut kind = Some(Kind::Object(&schema::POD));
+    let mut kind = POD;
     steps.iter().map(move |step| {
-        let (step, inner) = match (*step, kind) {
-            (JsonStep::Index(index), Some(Kind::List(of))) => (Step::Index(index), Some(*of)),
-            (JsonStep::Index(index), _) => (Step::Index(index), None),
-            (JsonStep::Key(key), Some(Kind::Map(of))) => (Step::Key(key), Some(*of)),
-            (JsonStep::Key(key), Some(Kind::Object(of))) => (Step::Field(key), of.field(key)),
-            (JsonStep::Key(key), _) => (Step::Field(key), None),
-        };
+        let (step, inner) = field_step(*step, kind);
         kind = inner;
         step
     })
+}
+
+/// Returns a step into a value of this kind as a path has it, and the kind of the value there. The table of the Pod API
+/// knows which objects are maps, whose keys Kubernetes writes in brackets.
+fn field_step(step: JsonStep<'_>, kind: Option<Kind>) -> (Step<'_>, Option<Kind>) {
+    match (step, kind) {
+        (JsonStep::Index(index), Some(Kind::List(of))) => (Step::Index(index), Some(*of)),
+        (JsonStep::Index(index), _) => (Step::Index(index), None),
+        (JsonStep::Key(key), Some(Kind::Map(of))) => (Step::Key(key), Some(*of)),
+        (JsonStep::Key(key), Some(Kind::Object(of))) => (Step::Field(key), of.field(key)),
+        (JsonStep::Key(key), _) => (Step::Field(key), None),
+    }
 }
 
 #[cfg(test)]

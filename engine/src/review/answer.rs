@@ -1,12 +1,11 @@
 //! Writing the answer to a review.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use super::{Outcome, Record, annotations, warnings};
-use crate::json::write_patch;
+use crate::json::{ObjectWriter, write_base64, write_json, write_patch, write_string};
 
 /// An answer ready for the wire.
 #[derive(Debug)]
@@ -33,78 +32,78 @@ fn write(record: &Record) -> Vec<u8> {
         allowed: !denied,
         status: denied.then(|| Status::of(record)),
         audit_annotations: audit_annotations(record),
-        warnings: warnings::of(record),
+        warnings: warnings::of(record).into_iter().map(Cow::from).collect(),
     };
     let patch = if record.is_patched() { write_patch(&record.object) } else { Vec::new() };
     response.write(&record.request.api_version, &patch)
 }
 
-/// Adds the patch at the end of the response, which stands at the end of the answer. In Base64 there is nothing to
-/// escape, so it need not go through the serializer, which would look at each byte.
-fn append_patch(answer: &mut Vec<u8>, patch: &[u8]) {
-    const ENDS: &[u8] = b"}}";
-    answer.truncate(answer.len() - ENDS.len());
-    answer.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
-    let start = answer.len();
-    answer.resize(start + patch.len().div_ceil(3) * 4, 0);
-    STANDARD.encode_slice(patch, &mut answer[start..]).expect("the length is that of its Base64");
-    answer.push(b'"');
-    answer.extend_from_slice(ENDS);
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Review<'r> {
-    kind: &'static str,
-    api_version: &'r str,
-    response: Response<'r>,
-}
-
-/// The response of an `AdmissionReview`, all but its patch: see [`append_patch`].
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+/// The response of an `AdmissionReview`, without its patch.
 pub(crate) struct Response<'r> {
     uid: &'r str,
     allowed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status<'r>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audit_annotations: Option<BTreeMap<&'static str, Cow<'r, str>>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    /// In the order of their keys.
+    audit_annotations: Vec<(&'static str, Cow<'r, str>)>,
+    warnings: Vec<Cow<'r, str>>,
 }
 
 impl<'r> Response<'r> {
     /// Returns the response that allows a request.
     pub(crate) fn allowed(uid: &'r str, warnings: Vec<String>) -> Self {
-        Self { uid, allowed: true, status: None, audit_annotations: None, warnings }
+        let warnings = warnings.into_iter().map(Cow::from).collect();
+        Self { uid, allowed: true, status: None, audit_annotations: Vec::new(), warnings }
     }
 
-    /// Returns the `AdmissionReview` with this response as JSON. An empty patch is left out.
+    /// Returns the `AdmissionReview` with this response as JSON. What is empty is left out.
     pub(crate) fn write(self, api_version: &str, patch: &[u8]) -> Vec<u8> {
-        let review = Review { kind: "AdmissionReview", api_version, response: self };
         let mut answer = Vec::with_capacity(ENVELOPE_BYTES + patch.len() * 4 / 3);
-        serde_json::to_writer(&mut answer, &review).expect("writing JSON to memory cannot fail");
-        if !patch.is_empty() {
-            append_patch(&mut answer, patch);
-        }
+        let mut review = ObjectWriter::new(&mut answer, write_string);
+        review.text("kind", "AdmissionReview");
+        review.text("apiVersion", api_version);
+        self.write_response(patch, review.key("response"));
+        review.end();
         answer
+    }
+
+    fn write_response(self, patch: &[u8], out: &mut Vec<u8>) {
+        let Self { uid, allowed, status, audit_annotations, warnings } = self;
+        let mut response = ObjectWriter::new(out, write_string);
+        response.text("uid", uid);
+        response.bool("allowed", allowed);
+        if let Some(status) = status {
+            write_json(&status, response.key("status"));
+        }
+        if !audit_annotations.is_empty() {
+            let mut annotations = ObjectWriter::new(response.key("auditAnnotations"), write_string);
+            for (key, value) in &audit_annotations {
+                annotations.text(key, value);
+            }
+            annotations.end();
+        }
+        if !warnings.is_empty() {
+            response.texts("warnings", &warnings);
+        }
+        if !patch.is_empty() {
+            response.text("patchType", "JSONPatch");
+            write_base64(patch, response.key("patch"));
+        }
+        response.end();
     }
 }
 
-/// Returns what the API server writes to its own audit log; `None` if no policy applied.
-fn audit_annotations<'r>(record: &'r Record) -> Option<BTreeMap<&'static str, Cow<'r, str>>> {
-    let policy = record.policy?;
-    let mut annotations = BTreeMap::from([
-        (annotations::VERDICT, record.outcome.as_str().into()),
+/// Returns what the API server writes to its own audit log; nothing if no policy applied.
+fn audit_annotations<'r>(record: &'r Record) -> Vec<(&'static str, Cow<'r, str>)> {
+    let Some(policy) = record.policy else { return Vec::new() };
+    let rules = record.rules();
+    let rules = (!rules.is_empty()).then_some((annotations::RULES, rules.into()));
+    let mut annotations = vec![
         (annotations::POLICY, Cow::from(&policy.name)),
         (annotations::POLICY_HASH, Cow::from(&policy.hash)),
-    ]);
-    let rules = record.rules();
-    if !rules.is_empty() {
-        annotations.insert(annotations::RULES, rules.into());
-    }
-    Some(annotations)
+    ];
+    annotations.extend(rules);
+    annotations.push((annotations::VERDICT, record.outcome.as_str().into()));
+    annotations
 }
 
 /// The `meta/v1` `Status` of a denial.

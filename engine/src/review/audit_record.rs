@@ -1,18 +1,17 @@
 //! The audit record: one declaration for the trail, its JSON schema, and everything that reads it.
 
-use std::{borrow::Cow, collections::HashSet, io};
+use std::{borrow::Cow, collections::HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, Serializer};
 
-use super::{Clamped, LeveledViolations, Outcome, Record};
+use super::{Clamped, LeveledViolations, Outcome, Record, audit_line};
 use crate::{
     json::Object,
     path::FieldPath,
     pod,
     policy::Level,
-    text::{cut, escape, is_plain, is_unsafe_for_display},
+    text::{cut, is_plain, is_unsafe_for_display},
     violations::Violation,
 };
 
@@ -237,8 +236,7 @@ impl<'a> AuditRecord<'a> {
 
     /// Appends the audit line, with its newline. It has at most [`MAX_LINE_BYTES`] less the fields of the chain.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let mut writer = Serializer::with_formatter(&mut *out, EscapeDeceptive);
-        self.serialize(&mut writer).expect("writing JSON to memory cannot fail");
+        audit_line::write(self, out);
         out.push(b'\n');
     }
 }
@@ -371,19 +369,6 @@ fn json_bytes(text: &str) -> usize {
         c => c.len_utf8(),
     };
     text.chars().map(of).sum()
-}
-
-/// Escapes what `serde_json` leaves as it is and a terminal obeys: people read the trail, too.
-struct EscapeDeceptive;
-
-impl Formatter for EscapeDeceptive {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, out: &mut W, text: &str) -> io::Result<()> {
-        // Nearly every text is plain; serde_json itself has escaped what stands before a space.
-        if is_plain(text) {
-            return out.write_all(text.as_bytes());
-        }
-        out.write_all(escape(text, is_unsafe_for_display).as_bytes())
-    }
 }
 
 #[cfg(test)]

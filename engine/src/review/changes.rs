@@ -1,7 +1,7 @@
 //! The changes of a fill beyond defaults for unset fields: numbers that it lowered, and the token that it removed.
 
 use crate::{
-    json::{JsonStep, Value, ValueChange, each_change},
+    json::{JsonStep, Value, each_removal},
     path::{FieldPath, LazyPath, SPEC},
     pod::{self, Pod},
     policy::{OnExcess, Profile},
@@ -79,12 +79,12 @@ fn each_number(profile: &Profile, pod: &Value, mut visit: impl FnMut(LazyPath, i
 /// removes a volume or a mount.
 pub(super) fn is_token_removed(pod: &Value) -> bool {
     let mut removed = false;
-    each_change(pod, &mut |steps, change| {
+    each_removal(pod, &mut |steps| {
         let list = steps.iter().rev().find_map(|step| match step {
             JsonStep::Key(key) => Some(*key),
             JsonStep::Index(_) => None,
         });
-        removed |= matches!(change, ValueChange::Removed) && matches!(list, Some("volumes" | "volumeMounts"));
+        removed |= matches!(list, Some("volumes" | "volumeMounts"));
     });
     removed
 }

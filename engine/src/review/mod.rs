@@ -2,6 +2,7 @@
 
 pub mod annotations;
 mod answer;
+mod audit_line;
 mod audit_record;
 mod changes;
 mod debug_mounts;

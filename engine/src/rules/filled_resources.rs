@@ -3,11 +3,11 @@
 //! Amounts that an earlier round of admission filled may be lowered later; those that a person wrote may not. The
 //! annotation can be forged, but only ever lets an amount be lowered.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::bounds::MAX_CONTAINERS;
 use crate::{
-    json::{Object, Value, value_from_str},
+    json::{self, Object, Value, value_from_str},
     pod::{metadata, metadata_mut},
     policy::Resource,
 };
@@ -41,7 +41,7 @@ impl AmountKind {
 #[derive(Default)]
 pub(super) struct FilledResources {
     containers: Vec<FilledContainer>,
-    positions: HashMap<String, usize>,
+    positions: BTreeMap<String, usize>,
     /// The number of amounts that this round set.
     pub(super) changed: usize,
 }
@@ -118,7 +118,7 @@ impl FilledResources {
         if self.changed == 0 {
             return;
         }
-        let Ok(text) = serde_json::to_string(&self.as_json()) else { return };
+        let text = json::to_string(&self.as_json());
         if let Some(annotations) = metadata_mut(pod).and_then(|metadata| metadata.object_mut("annotations")) {
             annotations.set(FILLED, text);
         }

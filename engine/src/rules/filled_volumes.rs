@@ -5,7 +5,7 @@
 //! is an emptyDir of the same size, and no container mounts it or it is used in just this way, as one that an earlier round
 //! of admission filled is; else another name is taken.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     empty_dir::is_empty_dir,
@@ -170,9 +170,9 @@ impl MountedVolume<'_> {
     }
 }
 
-fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> HashMap<Cow<'a, str>, MountedVolume<'p>> {
+fn volume_uses<'p, 'a>(pod: &'p Value<'a>) -> BTreeMap<Cow<'a, str>, MountedVolume<'p>> {
     let pod_spec = spec(pod);
-    let mut uses: HashMap<Cow<str>, MountedVolume> = HashMap::new();
+    let mut uses: BTreeMap<Cow<str>, MountedVolume> = BTreeMap::new();
     for (_, volume) in pod_spec.objects("volumes") {
         let Some(name) = volume.str("name") else { continue };
         let dir = volume.object("emptyDir").filter(|dir| dir.get("medium").is_none());

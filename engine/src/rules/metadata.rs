@@ -104,7 +104,7 @@ const OWN_PREFIX: &str = "sandgate.dev/";
 fn check_annotations(spec: &Spec, pod: &Pod, out: &mut Reporter) {
     let Annotations { allowed, forbidden } = &spec.annotations;
     for (key, value) in pod.annotations.iter() {
-        if !forbidden.allows(key) || allowed.allows(key) || key.starts_with(OWN_PREFIX) {
+        if key.starts_with(OWN_PREFIX) || !forbidden.allows(key) || allowed.allows(key) {
             continue;
         }
         let remedy =
