@@ -61,20 +61,18 @@ async fn compare() -> Result<()> {
     let _null = start_null(&bed, &rest, folder.path()).await?;
     let sandgate = Sandgate::start(&bed, &[SANDGATE]).await?;
     sandgate.guard_as(&bed, &rest, WebhookKind::Mutating).await?;
-    match creators::asked(env::args())? {
-        Some(asked) => creators::compare(&rest, &asked).await,
-        None => {
-            let both = Sandgate::start(&bed, &[BOTH]).await?;
-            both.guard(&bed, &rest).await?;
-            store(&rest, &validating(&[BACKSTOP, FILLS])?).await?;
-            store(&rest, &mutating(FILLS)?).await?;
-            for namespace in [BACKSTOP, FILLS] {
-                wait_until_denied(&rest, namespace).await?;
-            }
-            wait_until_filled(&rest, FILLS).await?;
-            compare_one_client(&rest).await
-        }
+    if let Some(asked) = creators::asked(env::args())? {
+        return creators::compare(&rest, &asked).await;
     }
+    let both = Sandgate::start(&bed, &[BOTH]).await?;
+    both.guard(&bed, &rest).await?;
+    store(&rest, &validating(&[BACKSTOP, FILLS])?).await?;
+    store(&rest, &mutating(FILLS)?).await?;
+    for namespace in [BACKSTOP, FILLS] {
+        wait_until_denied(&rest, namespace).await?;
+    }
+    wait_until_filled(&rest, FILLS).await?;
+    compare_one_client(&rest).await
 }
 
 async fn compare_one_client(rest: &Rest) -> Result<()> {
