@@ -7,14 +7,12 @@
 mod patch;
 mod read;
 pub(crate) mod steps;
-mod tokens;
 mod value;
 mod write;
 
 pub(crate) use patch::{ChangeVisitor, JsonStep, ValueChange, each_change, each_removal, visit_changes};
 pub use patch::{is_changed, write_patch};
 pub use read::{MAX_TREE_BYTES, MAX_VALUES, MEMORY_PER_BYTE, PodTree, Text, pod_from_str, value_from_str};
-pub(crate) use tokens::from_str;
 pub(crate) use value::is_same;
 pub use value::{List, Object, Value};
 pub(crate) use write::{ObjectWriter, to_string, write_base64, write_json, write_string};

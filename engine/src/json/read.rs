@@ -6,10 +6,7 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{
-    tokens::read_usual,
-    value::{List, Member, Object, State, Value, is_same, key_bit},
-};
+use super::value::{List, Member, Object, State, Value, is_same, key_bit};
 
 /// The largest number of values in one tree: objects, lists, strings, numbers, booleans and nulls.
 ///
@@ -47,9 +44,6 @@ pub fn pod_from_str(text: &str) -> Result<Value<'_>, serde_json::Error> {
 }
 
 fn read(text: &str, place: DocumentPart) -> Result<Value<'_>, serde_json::Error> {
-    if let Ok(value) = read_usual(text, place) {
-        return Ok(value);
-    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = place.deserialize(&mut reader)?;
     reader.end()?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    json::{self, PodTree, Text, Value},
+    json::{PodTree, Text, Value},
     review::Head,
     text::quote,
 };
@@ -248,7 +248,7 @@ impl<'a> Request<'a> {
 
     fn read_whole(body: &'a [u8]) -> Result<Self, ReviewError> {
         let text = std::str::from_utf8(body).map_err(|error| ReviewError::NotUtf8(error.valid_up_to()))?;
-        match json::from_str::<Envelope<PodTree>>(text) {
+        match serde_json::from_str::<Envelope<PodTree>>(text) {
             Ok(envelope) => {
                 let (info, object, old_object) = envelope.open()?;
                 let missing =
