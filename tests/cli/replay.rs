@@ -142,6 +142,17 @@ fn lines_that_cannot_be_read_are_counted_and_named() {
 }
 
 #[test]
+fn a_last_line_without_its_end_counts_if_it_is_whole() {
+    let last = event("denied", "alice", 201, &hostile()).to_string();
+    let log = |last: &str| Folder::with(&[("policy.yaml", &policy("ci", "audit")), ("audit.log", last)]);
+    let text = log(&last).run(&REPLAY).violations();
+    assert!(text.contains("\n1 Pod evaluated\n"), "{text}");
+    let run = log(&last[..last.len() - 1]).run(&REPLAY);
+    assert_eq!(run.status, 2, "{}", run.stdout);
+    assert!(run.stderr.starts_with("error: audit.log:1: is cut off\n"), "{}", run.stderr);
+}
+
+#[test]
 fn names_beyond_the_maximum_are_counted_together() {
     let lines: Vec<String> = (0..10_020)
         .map(|number| event(&format!("p{number}"), "alice", 201, &hostile()).to_string())

@@ -97,13 +97,10 @@ pub(in crate::cli) fn each(
     for path in files {
         let mut lines = Lines::open(path, &bar)?;
         while lines.advance()? {
-            let text = match lines.line() {
+            let (text, is_torn) = match lines.line() {
                 Line::Whole(text) | Line::Torn(text) if text.is_empty() => continue,
-                Line::Whole(text) => text,
-                Line::Torn(_) => {
-                    reading.skip(&bar, &lines.place(), "is cut off");
-                    continue;
-                }
+                Line::Whole(text) => (text, false),
+                Line::Torn(text) => (text, true),
                 Line::TooLong => {
                     let problem = format!("is longer than {} MiB", MAX_LINE_BYTES >> 20);
                     reading.skip(&bar, &lines.place(), &problem);
@@ -121,6 +118,7 @@ pub(in crate::cli) fn each(
                         take(create)?;
                     }
                 }
+                Err(_) if is_torn => reading.skip(&bar, &lines.place(), "is cut off"),
                 Err(error) => {
                     // Each line is a text of its own, so its number there means nothing.
                     let error = error.to_string();
