@@ -156,11 +156,15 @@ pub(crate) async fn make_what_they_refer_to(sandbox: &Sandbox) {
 
 /// The first Kubernetes 1.`minor` that keeps the fields of an attempt, or of the example of a rule. An older one drops
 /// them, and what is left attempts nothing.
-const KEPT_SINCE: [(&str, u8); 7] = [
+const KEPT_SINCE: [(&str, u8); 11] = [
     ("an unmasked /proc", 33),
     ("proc-mount", 33),
     ("a large pod", 34),
     ("pod-budget", 34),
+    ("a claim of devices", 34),
+    ("resource-claims", 34),
+    ("a restart by rule", 35),
+    ("container-restart-rules", 35),
     ("an image as a volume", 35),
     ("a file that the kubelet reads", 35),
     ("file-key-ref", 35),
