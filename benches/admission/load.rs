@@ -30,6 +30,13 @@ pub(crate) struct Sample {
     pub(crate) p99: Duration,
 }
 
+/// Returns the least, the median and the largest of what was measured.
+pub(crate) fn spread(samples: &[Sample], of: fn(&Sample) -> Duration) -> [Duration; 3] {
+    let mut values: Vec<Duration> = samples.iter().map(of).collect();
+    values.sort_unstable();
+    [0, values.len() / 2, values.len() - 1].map(|index| values[index])
+}
+
 impl Load {
     /// Puts the load on `server`. Connecting and the first request of each connection do not count.
     pub(crate) async fn run(&self, server: &Server, tls: &Arc<ClientConfig>) -> Result<Sample> {

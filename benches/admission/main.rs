@@ -11,7 +11,7 @@ mod report;
 mod support;
 
 use std::{
-    env, fs,
+    env,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,7 +26,7 @@ use sandgate_engine::{
 
 use self::{
     client::Connection,
-    load::{Load, Sample},
+    load::{Load, Sample, spread},
     report::{Comparison, Report, Row, Update},
     support::{
         Result, certificate,
@@ -105,7 +105,7 @@ impl Bench {
         connections: usize,
     ) -> Result<Comparison> {
         let review = Bytes::from(reviews::create(kind, bytes));
-        self.write_answer(&review)?;
+        webhook::write_answer(self.folder(), &review)?;
         let mut runs = Vec::new();
         for kind in SERVERS {
             let mut server = Server::start(kind, self.folder())?;
@@ -124,13 +124,6 @@ impl Bench {
         }
         let rows = runs.iter().map(Run::row).collect::<Result<_>>()?;
         Ok(Comparison { size, kind, connections, rows })
-    }
-
-    /// The real answer, for those who have none of their own.
-    fn write_answer(&self, review: &[u8]) -> Result<()> {
-        let answer = self.answer(review)?;
-        let template = answer.replacen(reviews::UID, webhook::UID, 1);
-        Ok(fs::write(self.folder().join(webhook::ANSWER), template)?)
     }
 
     fn answer(&self, review: &[u8]) -> Result<String> {
@@ -172,7 +165,7 @@ impl Bench {
     /// From exec to the first answer, as many times as there is patience for.
     async fn starts(&self) -> Result<Vec<(server::Kind, Duration)>> {
         let review = Bytes::from(reviews::create(Kind::Plain, reviews::SMALL));
-        self.write_answer(&review)?;
+        webhook::write_answer(self.folder(), &review)?;
         let kinds = [server::Kind::Null, server::Kind::Sandgate];
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..self.effort.starts {
@@ -202,15 +195,15 @@ struct Run {
 impl Run {
     fn row(&self) -> Result<Row> {
         let Memory { peak, .. } = self.server.process.memory()?;
-        let median_of = |of: fn(&Sample) -> Duration| median(self.samples.iter().map(of));
-        let cpu = || self.samples.iter().map(|sample| sample.cpu);
-        let range = cpu().max().unwrap_or_default().saturating_sub(cpu().min().unwrap_or_default());
+        let [least, cpu, most] = spread(&self.samples, |sample| sample.cpu);
+        let [_, p50, _] = spread(&self.samples, |sample| sample.p50);
+        let [_, p99, _] = spread(&self.samples, |sample| sample.p99);
         Ok(Row {
             kind: self.server.kind,
-            cpu: median_of(|sample| sample.cpu),
-            cpu_range: range,
-            p50: median_of(|sample| sample.p50),
-            p99: median_of(|sample| sample.p99),
+            cpu,
+            cpu_range: most.saturating_sub(least),
+            p50,
+            p99,
             idle: self.idle,
             peak,
         })

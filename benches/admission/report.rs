@@ -2,7 +2,7 @@
 
 use std::{env, fmt, fs, process::Command, thread, time::Duration};
 
-use crate::support::{reviews, server};
+use crate::support::{in_micros, process::megabytes, reviews, server};
 
 /// All that was measured.
 pub(crate) struct Report {
@@ -70,8 +70,8 @@ impl Comparison {
             cpu,
             target("CPU with the audit trail at most 2 × null", audited, 2.0, "×"),
             target("the audit trail at most 10 %", trail, 1.1, "×"),
-            target("memory at most 12 MB idle", in_mb(row.idle), 12.0, "MB"),
-            target("memory at most 20 MB under load", in_mb(row.peak), 20.0, "MB"),
+            target("memory at most 12 MB idle", megabytes(row.idle), 12.0, "MB"),
+            target("memory at most 20 MB under load", megabytes(row.peak), 20.0, "MB"),
         ]
     }
 }
@@ -113,8 +113,8 @@ impl Report {
                 comparison.ratio(server::Kind::Sandgate, server::Kind::Tree),
                 both(|row| row.p50),
                 both(|row| row.p99),
-                in_mb(row(server::Kind::Sandgate).idle),
-                in_mb(row(server::Kind::Sandgate).peak),
+                megabytes(row(server::Kind::Sandgate).idle),
+                megabytes(row(server::Kind::Sandgate).peak),
             )?;
         }
         writeln!(f)
@@ -196,16 +196,11 @@ fn machine() -> String {
 }
 
 fn micros(time: Duration) -> String {
-    let micros = time.as_secs_f64() * 1e6;
+    let micros = in_micros(time);
     if micros < 100.0 { format!("{micros:.1}") } else { format!("{micros:.0}") }
 }
 
 fn per_byte(bytes: usize, cpu: Duration) -> f64 {
     let bytes = u32::try_from(bytes).map_or(f64::NAN, f64::from);
     cpu.as_secs_f64() * 1e9 / bytes
-}
-
-fn in_mb(bytes: u64) -> f64 {
-    let kilobytes = u32::try_from(bytes / 1000).map_or(f64::NAN, f64::from);
-    kilobytes / 1000.0
 }

@@ -18,10 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandgate_engine::{
-    policy::PolicySet,
-    review::{Endpoint, answer},
-};
 use serde_json::{Value, json};
 
 use self::{
@@ -114,9 +110,7 @@ async fn compare_one_client(rest: &Rest) -> Result<()> {
 async fn start_null(bed: &ControlPlane, rest: &Rest, folder: &Path) -> Result<Server> {
     certificate::write(folder)?;
     let review = reviews::create(Kind::Complete, reviews::SMALL);
-    let body = answer(&PolicySet::builtin(), Endpoint::Mutate, None, &review)?.body;
-    let body = String::from_utf8(body)?.replacen(reviews::UID, webhook::UID, 1);
-    fs::write(folder.join(webhook::ANSWER), body)?;
+    webhook::write_answer(folder, &review)?;
     let server = Server::start(server::Kind::Null, folder)?;
     let url = format!("https://{}/mutate", server.address);
     let ca = fs::read_to_string(folder.join("ca.crt"))?;

@@ -11,20 +11,17 @@ mod load;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{env, fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{env, path::Path, process::Command, sync::Arc, time::Duration};
 
 use hyper::body::Bytes;
 use rustls::ClientConfig;
-use sandgate_engine::{
-    policy::PolicySet,
-    review::{self, Endpoint},
-};
 
 use self::{
     client::Connection,
-    load::{Load, Sample},
+    load::{Load, Sample, spread},
     support::{
-        Result, certificate,
+        Result, certificate, in_micros,
+        process::megabytes,
         reviews::{self, Kind},
         server::{self, Server},
         webhook,
@@ -81,7 +78,7 @@ async fn run(servers: &[(&'static str, server::Kind)], rounds: usize, round: Dur
     println!("|---|---|--:|--:|--:|--:|--:|--:|");
     for (size, bytes, connections) in LOADS {
         let review = Bytes::from(reviews::create(Kind::Plain, bytes));
-        write_answer(folder.path(), &review)?;
+        webhook::write_answer(folder.path(), &review)?;
         let mut runs = Vec::new();
         for (name, kind) in servers {
             runs.push(Run::start(name, *kind, folder.path(), &review, &tls).await?);
@@ -98,14 +95,6 @@ async fn run(servers: &[(&'static str, server::Kind)], rounds: usize, round: Dur
         print(&format!("{size}, {connections}"), &runs)?;
     }
     Ok(())
-}
-
-/// The answer of sandgate, for the webhook that decides nothing.
-fn write_answer(folder: &Path, review: &[u8]) -> Result<()> {
-    let policies = PolicySet::builtin();
-    let answer = review::answer(&policies, Endpoint::Mutate, None, review)?;
-    let answer = String::from_utf8(answer.body)?.replacen(reviews::UID, webhook::UID, 1);
-    Ok(fs::write(folder.join(webhook::ANSWER), answer)?)
 }
 
 /// A server and what was measured of it so far.
@@ -133,24 +122,17 @@ impl Run {
         let idle = server.process.memory()?.now;
         Ok(Self { name, server, idle, samples: Vec::new() })
     }
-
-    /// Returns the least, the median and the largest of the measured values, in microseconds.
-    fn micros(&self, of: fn(&Sample) -> Duration) -> [f64; 3] {
-        let mut values: Vec<f64> = self.samples.iter().map(|sample| of(sample).as_secs_f64() * 1e6).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        [0, values.len() / 2, values.len() - 1].map(|index| values[index])
-    }
 }
 
 fn print(load: &str, runs: &[Run]) -> Result<()> {
     let sandgate = runs.iter().find(|run| run.server.kind == server::Kind::Sandgate);
-    let base = sandgate.map_or(f64::NAN, |run| run.micros(|sample| sample.cpu)[1]);
+    let base = sandgate.map_or(f64::NAN, |run| spread(&run.samples, |sample| sample.cpu).map(in_micros)[1]);
     for run in runs {
-        let [least, cpu, most] = run.micros(|sample| sample.cpu);
-        let [_, p50, _] = run.micros(|sample| sample.p50);
-        let [_, p99, _] = run.micros(|sample| sample.p99);
+        let [least, cpu, most] = spread(&run.samples, |sample| sample.cpu).map(in_micros);
+        let [_, p50, _] = spread(&run.samples, |sample| sample.p50).map(in_micros);
+        let [_, p99, _] = spread(&run.samples, |sample| sample.p99).map(in_micros);
         println!(
-            "| {load} | {} | {cpu:.1} ({least:.1} to {most:.1}) | {:.2} | {p50:.0} | {p99:.0} | {} | {} |",
+            "| {load} | {} | {cpu:.1} ({least:.1} to {most:.1}) | {:.2} | {p50:.0} | {p99:.0} | {:.1} | {:.1} |",
             run.name,
             cpu / base,
             megabytes(run.idle),
@@ -158,8 +140,4 @@ fn print(load: &str, runs: &[Run]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10)
 }

@@ -25,10 +25,10 @@ use rustls::ClientConfig;
 
 use self::{
     client::Connection,
-    load::{Load, Sample},
+    load::{Load, Sample, spread},
     sink::Sink,
     support::{
-        Result, certificate,
+        Result, certificate, in_micros,
         reviews::{self, Kind},
         server::Server,
         webhook,
@@ -147,9 +147,7 @@ impl<'t> Run<'t> {
     }
 
     fn median(&self, of: fn(&Sample) -> Duration) -> f64 {
-        let mut values: Vec<Duration> = self.samples.iter().map(of).collect();
-        values.sort_unstable();
-        values[values.len() / 2].as_secs_f64() * 1e6
+        in_micros(spread(&self.samples, of)[1])
     }
 }
 

@@ -25,10 +25,10 @@ use serde_json::json;
 
 use self::{
     client::Connection,
-    load::{Load, Sample},
+    load::{Load, Sample, spread},
     support::{
-        Result, certificate,
-        process::Memory,
+        Result, certificate, in_micros,
+        process::{Memory, megabytes},
         reviews::{self, Kind},
         server::Server,
         webhook,
@@ -104,9 +104,9 @@ impl Bench {
             "| {what} | CPU µs | p50 µs | p99 µs | first answer ms | idle MB | peak MB |\n|--:|--:|--:|--:|--:|--:|--:|"
         );
         for (count, run) in counts.iter().zip(&runs) {
-            let [least, cpu, most] = run.micros(|sample| sample.cpu);
-            let [_, p50, _] = run.micros(|sample| sample.p50);
-            let [_, p99, _] = run.micros(|sample| sample.p99);
+            let [least, cpu, most] = spread(&run.samples, |sample| sample.cpu).map(in_micros);
+            let [_, p50, _] = spread(&run.samples, |sample| sample.p50).map(in_micros);
+            let [_, p99, _] = spread(&run.samples, |sample| sample.p99).map(in_micros);
             println!(
                 "| {count} | {cpu:.1} ({least:.1} to {most:.1}) | {p50:.0} | {p99:.0} | {:.1} | {:.1} | {:.1} |",
                 run.start.as_secs_f64() * 1e3,
@@ -188,15 +188,6 @@ impl Bench {
     }
 }
 
-impl Run {
-    /// Returns the least, the median and the largest of the measured values, in microseconds.
-    fn micros(&self, of: fn(&Sample) -> Duration) -> [f64; 3] {
-        let mut values: Vec<f64> = self.samples.iter().map(|sample| of(sample).as_secs_f64() * 1e6).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        [0, values.len() / 2, values.len() - 1].map(|index| values[index])
-    }
-}
-
 /// As many policies; the last one is that of the reviews' namespace.
 fn policies(count: usize) -> String {
     let other =
@@ -219,9 +210,4 @@ fn policy(name: &str, namespaces: &[String]) -> String {
         "spec": {"namespaces": namespaces},
     });
     format!("---\n{policy}\n")
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    let kilobytes = u32::try_from(bytes / 1000).map_or(f64::NAN, f64::from);
-    kilobytes / 1000.0
 }

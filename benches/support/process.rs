@@ -59,6 +59,12 @@ impl Process {
     }
 }
 
+/// Returns a number of bytes in megabytes.
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    let kilobytes = u32::try_from(bytes / 1000).map_or(f64::NAN, f64::from);
+    kilobytes / 1000.0
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // The watcher first: it must not kill by a process id that was reused meanwhile.

@@ -1,6 +1,9 @@
 //! Output for people: colours on a terminal, lines that fit, and no control characters from hostile names.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 
@@ -14,7 +17,7 @@ pub(super) const PLACE: Style = AnsiColor::Cyan.on_default();
 pub(super) const FAINT: Style = Style::new().dimmed();
 
 /// Returns `text` in a style; the streams drop the style if they are no terminal.
-pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
+pub(super) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -93,8 +96,8 @@ pub(super) fn seconds(time: &str) -> String {
 }
 
 /// `1 violation`, `2 violations`.
-pub(super) fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+pub(super) fn count<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 

@@ -22,7 +22,7 @@ const FILL_BINDINGS: &str = "mutatingadmissionpolicybindings";
 pub struct Backstop {
     api: Api,
     release_namespace: String,
-    /// A number of this process by chance.
+    /// A random number of this process.
     turn: usize,
 }
 
@@ -72,11 +72,9 @@ impl Backstop {
         let mut done = Reconciled::default();
         let policies = self.list(POLICIES).await?;
         let bindings = self.list(BINDINGS).await?;
-        let stored = |list: &[Value], name: &str| list.iter().find(|object| name_of(object) == name).cloned();
         for [policy, binding] in pairs_from(self.turn, wanted) {
             let name = name_of(policy);
-            let (old_policy, old_binding) = (stored(&policies, name), stored(&bindings, name));
-            if are_current(old_policy.as_ref(), policy, old_binding.as_ref(), binding) {
+            if is_kept(named(&policies, name), policy) && is_kept(named(&bindings, name), binding) {
                 continue;
             }
             // Another replica may have written them since. The CEL of a policy costs the API server seconds.
@@ -84,11 +82,11 @@ impl Backstop {
             let old_binding = self.api.get(target(BINDINGS, name)).await?.is;
             if old_policy.is_some() && old_binding.is_none() {
                 done.switched_off.push(name.to_owned());
-            } else if !old_binding.as_ref().is_some_and(|old| is_current(old, binding)) {
+            } else if !is_kept(old_binding.as_ref(), binding) {
                 self.write(BINDINGS, binding, old_binding.as_ref()).await?;
                 done.written.push(format!("{BINDINGS}/{name}"));
             }
-            if !old_policy.as_ref().is_some_and(|old| is_current(old, policy)) {
+            if !is_kept(old_policy.as_ref(), policy) {
                 self.write(POLICIES, policy, old_policy.as_ref()).await?;
                 done.written.push(format!("{POLICIES}/{name}"));
             }
@@ -108,9 +106,7 @@ impl Backstop {
     /// # Errors
     /// Returns the first request that fails.
     pub async fn compare(&self, wanted: &[Value]) -> Result<Vec<Difference>, ApiError> {
-        let policies = self.list(POLICIES).await?;
-        let bindings = self.list(BINDINGS).await?;
-        Ok(differences(&policies, &bindings, wanted))
+        self.compare_lists(POLICIES, BINDINGS, wanted).await
     }
 
     /// Returns what differs between the stored `MutatingAdmissionPolicies` of the release and those of `wanted`.
@@ -118,8 +114,17 @@ impl Backstop {
     /// # Errors
     /// Returns the first request that fails.
     pub async fn compare_fills(&self, wanted: &[Value]) -> Result<Vec<Difference>, ApiError> {
-        let policies = self.list(FILLS).await?;
-        let bindings = self.list(FILL_BINDINGS).await?;
+        self.compare_lists(FILLS, FILL_BINDINGS, wanted).await
+    }
+
+    async fn compare_lists(
+        &self,
+        policies: &'static str,
+        bindings: &'static str,
+        wanted: &[Value],
+    ) -> Result<Vec<Difference>, ApiError> {
+        let policies = self.list(policies).await?;
+        let bindings = self.list(bindings).await?;
         Ok(differences(&policies, &bindings, wanted))
     }
 
@@ -164,8 +169,7 @@ pub fn differences(policies: &[Value], bindings: &[Value], wanted: &[Value]) -> 
     for [policy, binding] in pairs(wanted) {
         for (kind, object, list) in [("policy", policy, policies), ("binding", binding, bindings)] {
             let (name, filling) = (name_of(object), filling(object));
-            let stored = list.iter().find(|stored| name_of(stored) == name);
-            let problem = match stored {
+            let problem = match named(list, name) {
                 None => Some("it is missing: apply what `sandgate backstop render` prints".to_owned()),
                 Some(stored) => difference(stored, object),
             };
@@ -196,6 +200,11 @@ fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
+/// Returns the object of this name.
+fn named<'l>(list: &'l [Value], name: &str) -> Option<&'l Value> {
+    list.iter().find(|object| name_of(object) == name)
+}
+
 /// Returns each policy with its binding, in the order in which they are rendered.
 fn pairs(objects: &[Value]) -> std::slice::Iter<'_, [Value; 2]> {
     objects.as_chunks().0.iter()
@@ -221,15 +230,9 @@ fn difference(stored: &Value, wanted: &Value) -> Option<String> {
     (!is_current(stored, wanted)).then(|| "its content was changed, or is of another version".into())
 }
 
-fn are_current(
-    old_policy: Option<&Value>,
-    policy: &Value,
-    old_binding: Option<&Value>,
-    binding: &Value,
-) -> bool {
-    [(old_policy, policy), (old_binding, binding)]
-        .into_iter()
-        .all(|(old, wanted)| old.is_some_and(|old| is_current(old, wanted)))
+/// Returns true if an object is stored as it should be.
+fn is_kept(stored: Option<&Value>, wanted: &Value) -> bool {
+    stored.is_some_and(|stored| is_current(stored, wanted))
 }
 
 /// Returns true if a stored object has everything that `wanted` has. The items of a list have no `apiVersion` and `kind`.

@@ -19,7 +19,7 @@ pub const MAX_VALUES: usize = 250_000;
 /// comes closest to it.
 pub const MEMORY_PER_BYTE: usize = 40;
 
-// A digit and its comma are two bytes; a list that grows has room for twice its items.
+// A digit and its comma are two bytes; a list that grows has the capacity for twice its items.
 const _: () = assert!(2 * size_of::<(Value, State)>() <= 2 * MEMORY_PER_BYTE);
 
 /// The most memory that one tree takes while it is read, in bytes, without the strings that have escapes: those are

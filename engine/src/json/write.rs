@@ -142,41 +142,14 @@ impl<'o> ObjectWriter<'o> {
     }
 }
 
-/// Writes bytes as a JSON string in Base64, in which there is nothing to escape. Twelve bytes at a time take half of the
-/// steps of the library, which writes the rest.
+/// Writes bytes as a JSON string in Base64, in which there is nothing to escape.
 pub(crate) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    let (groups, rest) = bytes.as_chunks::<12>();
-    out.reserve(bytes.len().div_ceil(3) * 4 + 2);
     out.push(b'"');
-    for group in groups {
-        let mut written = [0; 16];
-        for (bytes, written) in group.as_chunks::<6>().0.iter().zip(written.as_chunks_mut::<8>().0) {
-            let &[first, second, third, fourth, fifth, sixth] = bytes;
-            let bits = u64::from_be_bytes([0, 0, first, second, third, fourth, fifth, sixth]);
-            for (position, pair) in written.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                *pair = BASE64_PAIRS[(bits >> (36 - 12 * position) & 0xfff) as usize];
-            }
-        }
-        out.extend_from_slice(&written);
-    }
-    let mut last = [0; 16];
-    let length =
-        STANDARD.encode_slice(rest, &mut last).expect("less than twelve bytes are less than sixteen");
-    out.extend_from_slice(&last[..length]);
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(bytes, &mut out[start..]).expect("the length is that of its Base64");
     out.push(b'"');
 }
-
-/// The two characters of Base64 (RFC 4648) for each number of twelve bits.
-static BASE64_PAIRS: [[u8; 2]; 1 << 12] = {
-    const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut pairs = [[0; 2]; 1 << 12];
-    let mut bits = 0;
-    while bits < pairs.len() {
-        pairs[bits] = [CHARACTERS[bits >> 6], CHARACTERS[bits & 63]];
-        bits += 1;
-    }
-    pairs
-};
 
 #[cfg(test)]
 mod tests {

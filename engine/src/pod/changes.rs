@@ -1,9 +1,12 @@
 //! The paths of what was changed in a Pod.
 
+use std::str::FromStr;
+
 use super::schema::{self, Kind};
 use crate::{
     json::{ChangeVisitor, JsonStep, Value, ValueChange, each_change, visit_changes},
     path::{FieldPath, Step, push_step},
+    yaml::steps,
 };
 
 /// Returns the paths of what was added, replaced or removed in a Pod since it was read.
@@ -71,6 +74,22 @@ fn field_steps<'p>(steps: &[JsonStep<'p>]) -> impl Iterator<Item = Step<'p>> {
     })
 }
 
+/// Returns the path in a Pod that is written so.
+#[must_use]
+pub fn path_from_text(text: &str) -> FieldPath {
+    let mut kind = POD;
+    let read = |word| {
+        let step = match (kind, usize::from_str(word)) {
+            (Some(Kind::Map(_)), _) | (_, Err(_)) => JsonStep::Key(word),
+            (_, Ok(index)) => JsonStep::Index(index),
+        };
+        let (step, inner) = field_step(step, kind);
+        kind = inner;
+        step
+    };
+    steps(text).map(read).collect()
+}
+
 /// Returns a step into a value of this kind as a path has it, and the kind of the value there. The table of the Pod API
 /// knows which objects are maps, whose keys Kubernetes writes in brackets.
 fn field_step(step: JsonStep<'_>, kind: Option<Kind>) -> (Step<'_>, Option<Kind>) {
@@ -107,6 +126,8 @@ mod tests {
         spec.list_mut("volumes").unwrap().remove_where(|_| true);
         let paths: Vec<String> = changed_paths(&root).iter().map(ToString::to_string).collect();
         assert_eq!(changed_path_texts(&root), paths);
+        let read: Vec<FieldPath> = paths.iter().map(|path| path_from_text(path)).collect();
+        assert_eq!(read, changed_paths(&root));
         assert_eq!(
             paths,
             [

@@ -6,8 +6,8 @@ mod quantity;
 pub mod schema;
 
 pub(crate) use changes::changed_path_texts;
-pub use changes::changed_paths;
 pub(crate) use changes::each_changed_path;
+pub use changes::{changed_paths, path_from_text};
 pub use quantity::{Grain, Quantity, QuantityError};
 
 use std::collections::HashSet;

@@ -82,9 +82,13 @@ impl WorkloadKind {
     #[must_use]
     pub fn of(object: &Value) -> Option<&'static Self> {
         let object = object.as_object()?;
-        let version = object.str("apiVersion")?;
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        Self::find(group, object.str("kind")?)
+        Self::of_version(object.str("apiVersion")?, object.str("kind")?)
+    }
+
+    /// Returns the kind of an `apiVersion`, if it is known.
+    #[must_use]
+    pub fn of_version(api_version: &str, kind: &str) -> Option<&'static Self> {
+        Self::find(api_version.split_once('/').map_or("", |(group, _)| group), kind)
     }
 
     /// Returns the kind of a group, if it is known.

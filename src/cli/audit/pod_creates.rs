@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     apiserver_event::{User, is_dry_run},
     lines::{Line, Lines, MAX_LINE_BYTES, progress},
+    source::reason,
 };
 use crate::cli::{
     CliError, Status,
@@ -97,10 +98,10 @@ pub(in crate::cli) fn each(
     for path in files {
         let mut lines = Lines::open(path, &bar)?;
         while lines.advance()? {
-            let (text, is_torn) = match lines.line() {
+            let line = lines.line();
+            let text = match line {
                 Line::Whole(text) | Line::Torn(text) if text.is_empty() => continue,
-                Line::Whole(text) => (text, false),
-                Line::Torn(text) => (text, true),
+                Line::Whole(text) | Line::Torn(text) => text,
                 Line::TooLong => {
                     let problem = format!("is longer than {} MiB", MAX_LINE_BYTES >> 20);
                     reading.skip(&bar, &lines.place(), &problem);
@@ -118,12 +119,8 @@ pub(in crate::cli) fn each(
                         take(create)?;
                     }
                 }
-                Err(_) if is_torn => reading.skip(&bar, &lines.place(), "is cut off"),
                 Err(error) => {
-                    // Each line is a text of its own, so its number there means nothing.
-                    let error = error.to_string();
-                    let error = error.rsplit_once(" at line ").map_or(&*error, |(problem, _)| problem);
-                    reading.skip(&bar, &lines.place(), &format!("is no event of audit.k8s.io/v1: {error}"));
+                    reading.skip(&bar, &lines.place(), &reason(line, "event of audit.k8s.io/v1", &error));
                 }
             }
         }
@@ -188,7 +185,7 @@ impl CreateReading {
         if self.without_object > 0 {
             note(&format!(
                 "{} of Pods have no object in the log: set level Request for pods in the API server's audit policy",
-                count(usize::try_from(self.without_object).unwrap_or(usize::MAX), "create")
+                count(self.without_object, "create")
             ));
         }
         if self.unread > 0 || self.without_object > 0 { Status::Failed } else { Status::Fine }

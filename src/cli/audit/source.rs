@@ -142,7 +142,8 @@ fn read(line: Line<'_>, kind: LineKind) -> Result<Content, String> {
     }
 }
 
-fn reason(line: Line<'_>, what: &str, error: &serde_json::Error) -> String {
+/// Returns why a line could not be read as what it should be.
+pub(super) fn reason(line: Line<'_>, what: &str, error: &serde_json::Error) -> String {
     if matches!(line, Line::Torn(_)) {
         return "is cut off".into();
     }

@@ -126,8 +126,7 @@ fn summary(chains: &Chains, problems: usize) -> String {
         let _ = write!(verdict, " in {} chains", all.len());
     }
     if *dropped > 0 {
-        let dropped = usize::try_from(*dropped).unwrap_or(usize::MAX);
-        let _ = write!(verdict, ", with notices of {} that could not be written", count(dropped, "record"));
+        let _ = write!(verdict, ", with notices of {} that could not be written", count(*dropped, "record"));
     }
     if *log_lines > 0 {
         let _ = write!(verdict, ", between {} of the log", count(*log_lines, "line"));

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         CliError, PolicyArgs,
         dry_run::{self, Tried},
-        scan::Cluster,
+        scan::{Cluster, without_policies},
     },
     cluster,
 };
@@ -251,16 +251,13 @@ async fn policies(cluster: &Cluster, asked: &Questions<'_>) -> Result<Read<Polic
         let policies = asked.policy.load()?;
         return Ok(Ok(policies.with_release_namespace(asked.sandgate_namespace)));
     }
+    let action = "give the policies by --policy, or the namespace of the release by --sandgate-namespace";
     let sources = match cluster.policies(asked.sandgate_namespace).await {
-        Ok(sources) => sources,
-        Err(error) => {
-            let action =
-                "give the policies by --policy, or the namespace of the release by --sandgate-namespace";
-            let text = error.0.join("; ");
-            // The action has the rest.
-            let what = text.split(": set --sandgate-namespace").next().unwrap_or_default();
-            return Ok(Err(Unread::new(what.to_owned(), action)));
+        Ok(sources) if sources.is_empty() => {
+            return Ok(Err(Unread::new(without_policies(asked.sandgate_namespace), action)));
         }
+        Ok(sources) => sources,
+        Err(error) => return Ok(Err(Unread::new(error.0.join("; "), action))),
     };
     let policies = PolicySet::from_sources(&sources)?;
     Ok(Ok(policies.with_release_namespace(asked.sandgate_namespace)))

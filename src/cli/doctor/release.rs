@@ -20,7 +20,7 @@ pub(super) const CHECKS: &[ClusterCheck] = &[
     (Check::new(Section::Sandgate, Severity::Low, "version"), version),
 ];
 
-/// How long before its end a certificate that was not renewed is a finding, in seconds.
+/// How long before its end a certificate that was not renewed is a finding.
 const CERTIFICATE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 fn replicas(facts: &Facts) -> Answer<'_> {

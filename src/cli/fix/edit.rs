@@ -69,14 +69,7 @@ fn with(text: &str, object: &Node, path: &FieldPath, value: &Value) -> Option<St
         // The items of a list may stand below its key without further indent, and a list ends with what is no item.
         indent > column || indent == column && (!is_list || is_item(line))
     };
-    let mut end = first + 1;
-    let mut next = end;
-    while let Some(line) = lines.get(next).filter(|line| is_inside(line) || is_open(line)) {
-        next += 1;
-        if !is_open(line) {
-            end = next;
-        }
-    }
+    let end = end_of_block(&lines, first, |line| is_inside(line) && !is_open(line));
     let mut kept = lines[..end].concat();
     if !kept.ends_with('\n') {
         kept.push('\n');
@@ -132,6 +125,20 @@ fn end_of_flow(text: &str) -> Option<usize> {
     None
 }
 
+/// Returns the index behind the last line of the block that begins at `first`. Blank lines and comments belong to what comes
+/// next, unless that is inside too.
+fn end_of_block(lines: &[&str], first: usize, is_inside: impl Fn(&str) -> bool) -> usize {
+    let mut end = first + 1;
+    for (index, line) in lines.iter().enumerate().skip(first + 1) {
+        if is_inside(line) {
+            end = index + 1;
+        } else if !is_open(line) {
+            break;
+        }
+    }
+    end
+}
+
 fn index_of_line(node: &Node) -> Option<usize> {
     usize::try_from(node.line()).ok()?.checked_sub(1)
 }
@@ -181,7 +188,7 @@ fn to_json(node: &Node) -> Option<Value> {
 fn without(text: &str, object: &Node, path: &FieldPath) -> Option<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let value = object.nearest(path);
-    let at = usize::try_from(value.line()).ok()?.checked_sub(1)?;
+    let at = index_of_line(value)?;
     let (first, column) = match path.steps().next_back()? {
         Step::Field(key) | Step::Key(key) => key_above(&lines, at, key)?,
         Step::Index(_) => (at, lines.get(at)?.find("- ")?),
@@ -192,17 +199,7 @@ fn without(text: &str, object: &Node, path: &FieldPath) -> Option<String> {
         // The items of a list may stand below its key without further indent.
         indent > column || !is_list_item && indent == column && is_item(line)
     };
-    // Blank lines and comments belong to what comes next, unless that is inside too.
-    let mut end = first + 1;
-    let mut next = end;
-    while let Some(line) = lines.get(next) {
-        next += 1;
-        if is_inside(line) && !line.trim().is_empty() {
-            end = next;
-        } else if !is_open(line) {
-            break;
-        }
-    }
+    let end = end_of_block(&lines, first, |line| is_inside(line) && !line.trim().is_empty());
     let mut kept: Vec<String> = lines.iter().map(|line| (*line).to_string()).collect();
     let lead = lines[first].get(..column)?;
     if !is_list_item && lead.contains('-') {

@@ -24,7 +24,7 @@ struct Filled<'r> {
 
 /// Writes into the files what the templates of their objects are filled with, where new lines are enough for it. Objects
 /// whose Pods would be denied are left as they are.
-pub(super) fn write(collected: &Collected, evaluator: &Evaluator) -> Result<(), CliError> {
+pub(in crate::cli) fn write(collected: &Collected, evaluator: &Evaluator) -> Result<(), CliError> {
     let mut files: BTreeMap<&str, Vec<Filled>> = BTreeMap::new();
     let mut before: Option<&WorkloadPod> = None;
     for pod in &collected.pods {

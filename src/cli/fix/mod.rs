@@ -5,6 +5,8 @@ mod fills;
 mod plan;
 mod record;
 
+pub(super) use self::fills::write as write_fills;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::{Args, ValueEnum};
@@ -77,11 +79,6 @@ pub(super) fn run(args: &FixArgs) -> Result<Status, CliError> {
         return Err(CliError(failures));
     }
     Ok(if is_left { Status::Violations } else { Status::Fine })
-}
-
-/// Writes into files what their Pods are filled with, for `check --fix`.
-pub(super) fn write_fills(collected: &Collected, evaluator: &Evaluator) -> Result<(), CliError> {
-    fills::write(collected, evaluator)
 }
 
 /// Fixes files in place, for `check --fix`.

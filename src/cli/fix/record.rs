@@ -9,12 +9,9 @@ use crate::cli::{
 };
 use sandgate_engine::{
     path::{FieldPath, Step},
+    pod::path_from_text,
     review::{AuditRecord, AuditViolation},
-    yaml,
 };
-
-/// The maps of a Pod whose keys can be numbers.
-const MAPS: [&str; 5] = ["annotations", "labels", "limits", "nodeSelector", "requests"];
 
 /// Prints a JSON patch of the Pod for each record of a denial in `files`, and names what a person has to decide.
 pub(super) fn run(files: &[PathBuf]) -> Result<Status, CliError> {
@@ -61,16 +58,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<Status, CliError> {
 /// Returns what to remove from a Pod so that it no longer has a violation; `None` if a person has to decide.
 fn removal(AuditViolation { path, found, .. }: &AuditViolation) -> Option<FieldPath> {
     const IS_CUT: [char; 2] = ['…', '\u{fffd}'];
-    let mut steps: Vec<Step> = Vec::new();
-    for step in yaml::steps(path) {
-        let is_key = matches!(steps.last(), Some(Step::Field(map)) if MAPS.contains(map));
-        steps.push(match step.parse() {
-            _ if is_key => Step::Key(step),
-            Ok(index) => Step::Index(index),
-            Err(_) => Step::Field(step),
-        });
-    }
-    let steps: FieldPath = steps.into_iter().collect();
+    let steps = path_from_text(path);
     let is_there = found != "unset" && !path.contains(IS_CUT);
     (is_there && plan::is_removable(&steps)).then_some(steps)
 }

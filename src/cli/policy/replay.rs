@@ -214,7 +214,7 @@ impl Replay {
         if let Some((first, last)) = &reading.period {
             let _ = writeln!(text, "log from {} to {}", seconds(first), seconds(last));
         }
-        let _ = writeln!(text, "{} evaluated", pods(self.all.all()));
+        let _ = writeln!(text, "{} evaluated", count(self.all.all(), "Pod"));
         for (number, words) in [
             (newly_denied, "were created and would be denied"),
             (still_denied, "were not created and would be denied"),
@@ -233,13 +233,12 @@ impl Replay {
             }
             let line = format!(
                 "not evaluated: {} in namespaces that no policy names ({namespaces})",
-                pods(self.uncovered)
+                count(self.uncovered, "Pod")
             );
             let _ = writeln!(text, "{}", fit(line, 0, 4));
         }
         if reading.dry_runs > 0 {
-            let dry_runs = usize::try_from(reading.dry_runs).unwrap_or(usize::MAX);
-            let _ = writeln!(text, "left out: {}", count(dry_runs, "dry run"));
+            let _ = writeln!(text, "left out: {}", count(reading.dry_runs, "dry run"));
         }
         if !self.rules.is_empty() {
             let _ = writeln!(text, "\n{}", paint(STRONG, "Pods that would be denied, by rule"));
@@ -311,11 +310,6 @@ impl Replay {
         });
         serde_json::to_string_pretty(&report).expect("writing JSON to memory cannot fail") + "\n"
     }
-}
-
-/// `1 Pod`, `2 Pods`.
-fn pods(pods: u64) -> String {
-    count(usize::try_from(pods).unwrap_or(usize::MAX), "Pod")
 }
 
 fn title((namespace, kind, name): &OwnerKey) -> String {

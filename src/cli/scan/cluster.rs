@@ -269,7 +269,7 @@ impl Cluster {
         }
     }
 
-    /// Reads the policies that the chart installed into a namespace.
+    /// Reads the policies that the chart installed into a namespace; none if it has no ConfigMap of them.
     pub(in crate::cli) async fn policies(&self, namespace: &str) -> Result<Vec<Source>, CliError> {
         let config_maps = ApiResource::core("configmaps");
         let asked = Asked { of: &config_maps, namespace: Some(namespace) };
@@ -286,12 +286,6 @@ impl Cluster {
             sources.extend(files);
         }
         sources.sort_by(|left, right| left.name.cmp(&right.name));
-        if sources.is_empty() {
-            return Err(CliError::new(format_args!(
-                "namespace {namespace} has no ConfigMap with policies of sandgate's chart: set \
-                 --sandgate-namespace to the namespace of the release, or give the policies by --policy"
-            )));
-        }
         Ok(sources)
     }
 

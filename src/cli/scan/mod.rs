@@ -132,10 +132,23 @@ pub(super) fn run(args: &ScanArgs) -> Result<Status, CliError> {
     Ok(if findings > 0 && !args.exit_zero { Status::Violations } else { Status::Fine })
 }
 
+/// Returns the text for a namespace in which the chart installed no policies.
+pub(super) fn without_policies(namespace: &str) -> String {
+    format!("namespace {namespace} has no ConfigMap with policies of sandgate's chart")
+}
+
 async fn scan(args: &ScanArgs) -> Result<Tally, CliError> {
     let cluster = args.cluster.connect().await?;
     let policies = if args.from_cluster {
-        PolicySet::from_sources(&cluster.policies(&args.sandgate_namespace).await?)?
+        let namespace = &args.sandgate_namespace;
+        let sources = cluster.policies(namespace).await?;
+        if sources.is_empty() {
+            return Err(CliError::new(format_args!(
+                "{}: set --sandgate-namespace to the namespace of the release, or give the policies by --policy",
+                without_policies(namespace)
+            )));
+        }
+        PolicySet::from_sources(&sources)?
     } else {
         args.policy.load()?
     };

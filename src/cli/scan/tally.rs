@@ -132,9 +132,7 @@ impl Tally {
     /// Adds a Pod of a namespace without a policy.
     pub(super) fn add_without_policy(&mut self, namespace: &str) {
         self.no_policy += 1;
-        if self.no_policy_namespaces.len() < MAX_NAMES {
-            self.no_policy_namespaces.insert(text(namespace));
-        }
+        self.add_namespace_without_policy(namespace);
     }
 
     /// Adds a workload of which a Pod would violate the policy.
@@ -160,6 +158,10 @@ impl Tally {
     /// Adds a workload of a namespace without a policy.
     pub(super) fn add_template_without_policy(&mut self, namespace: &str) {
         self.templates_no_policy += 1;
+        self.add_namespace_without_policy(namespace);
+    }
+
+    fn add_namespace_without_policy(&mut self, namespace: &str) {
         if self.no_policy_namespaces.len() < MAX_NAMES {
             self.no_policy_namespaces.insert(text(namespace));
         }
@@ -292,7 +294,7 @@ impl Line {
 
 /// `1 Pod`, `2 Pods`.
 pub(super) fn count_pods(pods: u64) -> String {
-    count(usize::try_from(pods).unwrap_or(usize::MAX), "Pod")
+    count(pods, "Pod")
 }
 
 /// Returns what a class of findings means for a Pod.

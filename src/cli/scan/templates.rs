@@ -70,8 +70,8 @@ struct OwnerReference {
 impl OwnerReference {
     /// Returns true if the owner is listed too, and has the template itself.
     fn has_template(&self) -> bool {
-        let group = self.api_version.split_once('/').map_or("", |(group, _)| group);
-        self.controller && WorkloadKind::find(group, &self.kind).is_some_and(has_own_templates)
+        self.controller
+            && WorkloadKind::of_version(&self.api_version, &self.kind).is_some_and(has_own_templates)
     }
 }
 

@@ -158,5 +158,5 @@ pub(super) fn unchecked(tally: &Tally) -> Vec<String> {
 
 /// `1 workload`, `2 workloads`.
 fn count_workloads(workloads: u64) -> String {
-    count(usize::try_from(workloads).unwrap_or(usize::MAX), "workload")
+    count(workloads, "workload")
 }
