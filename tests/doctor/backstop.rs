@@ -4,7 +4,7 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 
 use crate::clinic::Clinic;
-use testbed::eventually;
+use testbed::{admission_list, store_admission};
 
 const NAME: &str = "sandgate-workflow-runner";
 
@@ -25,32 +25,17 @@ async fn rendered(clinic: &Clinic, flags: &[&str]) -> Vec<Value> {
 }
 
 fn path(kind: &str, name: &str) -> String {
-    let plural = match kind {
-        "ValidatingAdmissionPolicy" => "validatingadmissionpolicies",
-        "ValidatingAdmissionPolicyBinding" => "validatingadmissionpolicybindings",
-        "MutatingAdmissionPolicy" => "mutatingadmissionpolicies",
-        _ => "mutatingadmissionpolicybindings",
-    };
-    format!("/apis/admissionregistration.k8s.io/v1/{plural}/{name}")
+    format!("{}/{name}", admission_list(&json!({"kind": kind})))
 }
 
-fn path_of(object: &Value) -> String {
-    path(object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
-}
-
-async fn write(clinic: &Clinic, object: &Value) {
-    // A busy machine may need longer for the CEL of a policy than a request may take.
-    eventually("it is stored", async || match clinic.rest.apply(&path_of(object), object, true).await {
-        Err(denial) if denial.code != 504 => Err(denial.into()),
-        answer => Ok(answer.ok().map(drop)),
-    })
-    .await
-    .unwrap();
+async fn store(clinic: &Clinic, object: &Value) {
+    store_admission(&clinic.rest, object).await.unwrap();
 }
 
 async fn remove(clinic: &Clinic, objects: &[Value]) {
     for object in objects.iter().rev() {
-        clinic.delete(&path_of(object)).await;
+        let name = object["metadata"]["name"].as_str().unwrap();
+        clinic.delete(&format!("{}/{name}", admission_list(object))).await;
     }
 }
 
@@ -60,7 +45,7 @@ async fn a_backstop_of_which_any_object_is_weaker_missing_or_of_another_content(
     assert_eq!(clinic.findings().of("backstop")["severity"], "info");
     let objects = rendered(&clinic, &[]).await;
     for object in &objects {
-        write(&clinic, object).await;
+        store(&clinic, object).await;
     }
     // The second pair of a policy is about Bindings of Pods to nodes, and is compared as well.
     let second = format!("{NAME}.binding");
@@ -77,7 +62,7 @@ async fn a_backstop_of_which_any_object_is_weaker_missing_or_of_another_content(
             clinic.delete(&binding(NAME)).await;
         })
         .await;
-    write(&clinic, &objects[1]).await;
+    store(&clinic, &objects[1]).await;
     clinic
         .breaks("backstop", "medium", ["it is of another policy", "backstop render"], async |clinic| {
             let annotations = json!({"sandgate.dev/policy-hash": "0123456789abcdef"});
@@ -94,7 +79,7 @@ async fn fills_that_are_missing_or_were_changed_by_somebody() {
     let clinic = Clinic::new().await;
     let objects = rendered(&clinic, &["--fills"]).await;
     for object in &objects {
-        write(&clinic, object).await;
+        store(&clinic, object).await;
     }
     let missing = format!("filling binding {NAME}: it is missing");
     clinic
@@ -102,7 +87,7 @@ async fn fills_that_are_missing_or_were_changed_by_somebody() {
             clinic.delete(&path("MutatingAdmissionPolicyBinding", NAME)).await;
         })
         .await;
-    write(&clinic, objects.last().unwrap()).await;
+    store(&clinic, objects.last().unwrap()).await;
     let changed = format!("filling policy {NAME}: its content was changed");
     clinic
         .breaks("backstop", "medium", [&changed, "backstop render"], async |clinic| {

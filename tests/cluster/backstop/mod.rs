@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf};
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-use testbed::{ControlPlane, Rest, eventually};
+use testbed::{ControlPlane, Rest, admission_list, eventually};
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 
@@ -90,27 +90,19 @@ async fn make_namespace(rest: &Rest, namespace: &str) {
 }
 
 fn path_of(object: &Value) -> String {
-    let plural = match object["kind"].as_str() {
-        Some("ValidatingAdmissionPolicy") => POLICIES,
-        Some("MutatingAdmissionPolicy") => FILLS,
-        Some("MutatingAdmissionPolicyBinding") => FILL_BINDINGS,
-        _ => BINDINGS,
-    };
-    format!("{REGISTRATION}/{plural}/{}", object["metadata"]["name"].as_str().expect("a name"))
+    format!("{}/{}", admission_list(object), object["metadata"]["name"].as_str().expect("a name"))
 }
 
 const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
-const FILLS: &str = "mutatingadmissionpolicies";
 const FILL_BINDINGS: &str = "mutatingadmissionpolicybindings";
 
 async fn apply(rest: &Rest, objects: &[Value]) {
     for object in objects {
-        let path = path_of(object);
-        let list = path.rsplit_once('/').expect("a path of an object").0;
+        let (path, list) = (path_of(object), admission_list(object));
         // A busy machine may need longer for the CEL of a policy than a request may take. A create costs less than an apply.
         eventually("it is stored", async || {
-            let created = rest.post(list, object).await;
+            let created = rest.post(&list, object).await;
             let answer = match created {
                 Err(denial) if denial.code == 409 => rest.apply(&path, object, true).await,
                 created => created,
