@@ -10,10 +10,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    consoles::matches,
-    pages::{Page, terminal},
-};
+use crate::pages::terminal;
+use testbed::{is_shown, shown};
 
 #[test]
 fn the_output_of_the_page_is_that_of_the_command() {
@@ -30,10 +28,7 @@ fn the_output_of_the_page_is_that_of_the_command() {
     });
     fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
     let printed = terminal(&format!("KUBECONFIG=kubeconfig {COMMAND}"), folder.path());
-    let blocks = Page::read("docs/scan.md").blocks();
-    let head = format!("$ {COMMAND}\n");
-    let shown = blocks.iter().find_map(|(_, block)| block.strip_prefix(&head)).unwrap();
-    assert!(matches(shown, &printed), "{printed}");
+    assert!(is_shown(&shown("docs/scan.md", COMMAND).unwrap(), &printed), "{printed}");
 }
 
 /// A Deployment in the network of its nodes, a `CronJob` that runs as root, a Pod of a person, and one that has ended.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use crate::{chart, sandbox::Sandbox, sandboxed::assert_sandboxed};
-use testbed::{Output, eventually};
+use testbed::{Output, eventually, is_shown, shown};
 
 /// Settings under which the Pods of a Deployment are admitted, and templates are filled.
 fn services() -> Value {
@@ -79,6 +79,9 @@ async fn kubectl_prints_what_the_pods_of_a_deployment_will_be_denied_for_and_sto
     assert!(output.expect_success().contains("created"));
     let spec = &stored(&sandbox, "deployment", "web").await["spec"]["template"]["spec"];
     assert!(spec.get("runtimeClassName").is_none(), "{spec:#}");
+    let printed = apply(&sandbox, &privileged(job("import")), &[]).await;
+    let page = shown("docs/templates.md", "kubectl apply").expect("an output");
+    assert!(is_shown(&page, &(printed.stderr.clone() + &printed.stdout)), "{printed:?}");
     let conforming = apply(&sandbox, &job("conforming"), &[]).await;
     assert!(!conforming.stderr.contains("Warning"), "{conforming:?}");
 }

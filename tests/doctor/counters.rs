@@ -32,6 +32,13 @@ impl Clinic {
         self.has_address("node-2").await;
     }
 
+    /// Makes a Pod of an earlier revision, to which nothing answers any more.
+    async fn make_old_replica(&self, name: &str) -> String {
+        self.make_replica(name, testbed::free_port()).await;
+        self.has_address(name).await;
+        self.of_release(&format!("/pods/sandgate-{name}"))
+    }
+
     /// Returns the metrics of the API server.
     async fn apiserver_metrics(&self) -> String {
         self.bed.kubectl(&["get", "--raw", "/metrics"]).await.expect_success()
@@ -113,6 +120,26 @@ async fn a_replica_that_has_loaded_another_policy() {
                 .await;
         })
         .await;
+}
+
+#[tokio::test]
+async fn pods_of_a_rollout_that_are_gone_or_going_are_not_asked() {
+    let clinic = Clinic::apart().await;
+    let evicted = clinic.make_old_replica("evicted").await;
+    clinic
+        .merge(&format!("{evicted}/status"), &json!({"status": {"phase": "Failed", "reason": "Evicted"}}))
+        .await;
+    let starting = clinic.make_old_replica("starting").await;
+    clinic.merge(&format!("{starting}/status"), &json!({"status": {"phase": "Pending"}})).await;
+    // Without a kubelet it stays in the state of being deleted.
+    let leaving = clinic.make_old_replica("leaving").await;
+    clinic.delete(&leaving).await;
+    assert!(clinic.rest.get(&leaving).await.unwrap()["metadata"]["deletionTimestamp"].is_string());
+
+    let findings = clinic.findings();
+    for id in ["policy-loaded", "certificate", "version"] {
+        assert_eq!(findings.outcome(id), "ok", "{:#}", findings.of(id));
+    }
 }
 
 #[tokio::test]

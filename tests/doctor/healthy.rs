@@ -8,7 +8,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::clinic::{Clinic, WITHOUT_KUBELET};
+use crate::{
+    clinic::{Clinic, RBAC, WITHOUT_KUBELET},
+    rights::{dry_runs, rights_of_the_chart},
+};
+use testbed::{eventually, is_shown, shown};
 
 #[tokio::test]
 async fn a_complete_installation_fails_nothing() {
@@ -46,6 +50,32 @@ async fn the_report_begins_with_the_ten_boxes_by_name() {
     assert_eq!(lines.len(), 12);
     let last = run.stdout.lines().last().unwrap();
     assert!(last.ends_with("ok, 1 failed (1 info), 3 unknown"), "{last}");
+}
+
+#[tokio::test]
+async fn the_report_of_the_page_is_what_is_printed_without_labelled_nodes_and_without_one_right() {
+    let clinic = Clinic::new().await;
+    let kubeconfig = clinic.account().await;
+    let mut rights = rights_of_the_chart().await;
+    rights.push(dry_runs());
+    clinic
+        .give(&rights.iter().filter(|(_, right)| right["resources"][0] != "daemonsets").collect::<Vec<_>>())
+        .await;
+    for node in ["node-1", "node-2"] {
+        let labels = json!({"metadata": {"labels": {"workload-type": null}}});
+        clinic.merge(&format!("/api/v1/nodes/{node}"), &labels).await;
+    }
+    let page = shown("docs/doctor.md", "sandgate doctor -n workflows").unwrap();
+    let mut printed = String::new();
+    let is_page = eventually("the rights hold", async || {
+        printed = clinic.doctor_as(&kubeconfig, &[]).stdout;
+        Ok(is_shown(&page, &printed).then_some(()))
+    });
+    let is_page = is_page.await;
+    assert!(is_page.is_ok(), "docs/doctor.md shows\n{page}printed was\n{printed}");
+    for kind in ["clusterroles", "clusterrolebindings"] {
+        clinic.delete(&format!("{RBAC}/{kind}/{}", clinic.release)).await;
+    }
 }
 
 #[tokio::test]
@@ -101,15 +131,24 @@ async fn waiting_ends_as_soon_as_nothing_fails() {
 async fn a_field_of_a_newer_kubernetes_is_named_before_the_upgrade() {
     let clinic = Clinic::new().await;
     let mut document = clinic.rest.get("/openapi/v3/api/v1").await.unwrap();
-    let spec = &mut document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"];
-    spec["escapeHatch"] = json!({"type": "boolean"});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("api__v1_openapi.json");
+    let flags = ["--openapi", path.to_str().unwrap()];
     fs::write(&path, document.to_string()).unwrap();
-    let findings = clinic.doctor(&["--openapi", path.to_str().unwrap(), "-o", "json"]).findings();
+    let findings = clinic.doctor(&[&flags[..], &["-o", "json"]].concat()).findings();
+    let known = findings.of("pod-schema");
+    assert_eq!((&known["outcome"], &known["severity"]), (&json!("ok"), &json!("medium")), "{known:#}");
+
+    let spec = &mut document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"];
+    spec["newField"] = json!({"type": "boolean"});
+    fs::write(&path, document.to_string()).unwrap();
+    let findings = clinic.doctor(&[&flags[..], &["-o", "json"]].concat()).findings();
     let found = findings.fails("pod-schema", "medium");
-    assert!(found["what"].as_str().unwrap().contains("PodSpec.escapeHatch"), "{found:#}");
+    assert!(found["what"].as_str().unwrap().contains("PodSpec.newField"), "{found:#}");
     assert!(found["action"].as_str().unwrap().contains("upgrade sandgate before Kubernetes"), "{found:#}");
+    let printed = clinic.doctor(&flags).stdout;
+    let page = shown("docs/doctor.md", "sandgate doctor --openapi").unwrap();
+    assert!(is_shown(&page, &printed), "{printed}");
 }
 
 #[tokio::test]

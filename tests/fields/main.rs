@@ -10,7 +10,7 @@ use std::{
     fmt::Debug,
 };
 
-use sandgate_engine::rules;
+use sandgate_engine::{pod::schema::DENIED_ON_PURPOSE, rules};
 
 use self::{
     samples::places,
@@ -111,6 +111,16 @@ fn an_unknown_field_is_denied_wherever_it_stands() {
         let whole = table.types[of].values().all(|line| line.class == FieldClass::Unknown);
         assert!(types.contains(of) || whole, "{of} is a type that the engine does not know");
     }
+}
+
+#[test]
+fn the_fields_that_are_denied_on_purpose_are_the_unknown_ones_of_known_types() {
+    let table = Table::read();
+    let types: BTreeSet<_> = places().into_iter().map(|place| place.of.name).collect();
+    let unknown =
+        table.lines().filter(|(of, _, line)| line.class == FieldClass::Unknown && types.contains(of));
+    let unknown: BTreeSet<_> = unknown.map(|(of, field, _)| (of, field)).collect();
+    assert_same(&unknown, &DENIED_ON_PURPOSE.into_iter().collect(), "DENIED_ON_PURPOSE");
 }
 
 fn assert_same<T: Ord + Debug>(document: &BTreeSet<T>, other: &BTreeSet<T>, place: &str) {

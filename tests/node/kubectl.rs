@@ -6,16 +6,33 @@ use crate::{
     pods::pod,
     shared::{NAMESPACE, cluster},
 };
-use testbed::{eventually, free_port, harness::Test, plain_http};
+use testbed::{eventually, free_port, harness::Test, is_shown, plain_http, shown};
 
 /// The tests of this module.
 pub(crate) fn tests() -> Vec<Test> {
     vec![
+        Test::new_async(first_pod_prints_what_getting_started_shows),
         Test::new_async(logs_exec_and_cp_work),
         Test::new_async(log_level_changes_without_a_shell),
         Test::new_async(port_forward_fails_and_exec_reaches_the_port),
         Test::new_async(debug_container_gets_no_extra_rights),
     ]
+}
+
+async fn first_pod_prints_what_getting_started_shows() {
+    const PAGE: &str = "docs/getting-started.md";
+    const RUN: &str = "run hello --image=busybox:bed -n workflows -- sh -c";
+    const SCRIPT: &str = "cat /proc/version; id; touch /etc/x; touch /workspace/x";
+    let bed = cluster().await;
+    let words: Vec<&str> = RUN.split(' ').chain([SCRIPT]).collect();
+    let created = bed.cluster.bed.kubectl(&words).await;
+    let page = shown(PAGE, &format!("kubectl {RUN} '{SCRIPT}'")).unwrap();
+    assert!(is_shown(&page, &(created.stderr.clone() + &created.stdout)), "{created:?}");
+
+    bed.until("hello", "has ended", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let printed = bed.logs("hello", "hello").await;
+    assert!(is_shown(&shown(PAGE, "kubectl logs hello -n workflows").unwrap(), &printed), "{printed}");
+    bed.remove("hello").await;
 }
 
 async fn logs_exec_and_cp_work() {

@@ -9,8 +9,22 @@ use crate::json::is_same;
 /// The versions of Kubernetes whose Pod API the table holds.
 pub const VERSIONS: &str = "1.36 and 1.37";
 
-/// The newest of them, as the minor version of Kubernetes 1.
-pub const NEWEST_MINOR: u32 = 37;
+/// The fields of these versions that the table leaves out on purpose, each with its type: a Pod that has one is denied.
+/// `docs/pod-fields.md` has the reasons.
+pub const DENIED_ON_PURPOSE: [(&str, &str); 12] = [
+    ("ClusterTrustBundleProjection", "user"),
+    ("ConfigMapVolumeSource", "defaultUser"),
+    ("DownwardAPIVolumeFile", "user"),
+    ("DownwardAPIVolumeSource", "defaultUser"),
+    ("KeyToPath", "user"),
+    ("PodCertificateProjection", "user"),
+    ("PodSpec", "evictionResponders"),
+    ("PodSpec", "schedulingGroup"),
+    ("ProjectedVolumeSource", "defaultUser"),
+    ("SecretVolumeSource", "defaultUser"),
+    ("ServiceAccountTokenProjection", "user"),
+    ("VolumeMount", "bindMountOptions"),
+];
 
 /// The type of value that a field takes.
 #[derive(Debug, Clone, Copy)]

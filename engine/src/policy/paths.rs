@@ -83,20 +83,21 @@ impl TryFrom<String> for PathPattern {
             }
             return Ok(Self(text));
         }
-        if SYSTEM_PATHS.contains(&text.as_str()) {
-            return Err(format!("{text:?} is a system path: name a folder below it, such as {text}/NAME"));
-        }
-        if let Some(system) = SYSTEM_PATHS.iter().find(|system| starts_with(system, &text)) {
-            return Err(format!("{text:?} lies above the system path {system}: name a folder beside it"));
+        let kernel = ["/dev", "/proc", "/sys"].into_iter().find(|system| starts_with(&text, system));
+        if let Some(system) = kernel.filter(|_| text != SHARED_MEMORY) {
+            return Err(format!("{text:?} is in {system}, of which only {SHARED_MEMORY} may be named"));
         }
         if let Some(folder) = TOKEN_FOLDERS.iter().find(|folder| starts_with(&text, folder)) {
             return Err(format!(
-                "{text:?} lies in {folder}, where tokens of the API server are: name another path"
+                "{text:?} is in {folder}, where tokens of the API server are: name another path"
             ));
         }
-        let kernel = ["/dev", "/proc", "/sys"].into_iter().find(|system| starts_with(&text, system));
-        if let Some(system) = kernel.filter(|_| text != SHARED_MEMORY) {
-            return Err(format!("{text:?} lies below {system}, of which only {SHARED_MEMORY} may be named"));
+        if SYSTEM_PATHS.contains(&text.as_str()) {
+            let parent = text.trim_end_matches('/');
+            return Err(format!("{text:?} is a system path: name a folder below it, such as {parent}/NAME"));
+        }
+        if let Some(system) = SYSTEM_PATHS.iter().find(|system| starts_with(system, &text)) {
+            return Err(format!("{text:?} lies above the system path {system}: name a folder beside it"));
         }
         Ok(Self(text))
     }
@@ -313,6 +314,19 @@ mod tests {
             "/a/**",
         ] {
             assert!(pattern(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn path_that_an_error_suggests_is_accepted() {
+        for system in SYSTEM_PATHS {
+            let error = pattern(system).unwrap_err();
+            match error.split_once(", such as ") {
+                Some((_, suggested)) => assert!(pattern(suggested).is_ok(), "{error}"),
+                None => {
+                    assert!(error.contains("may be named") || error.ends_with("name another path"), "{error}")
+                }
+            }
         }
     }
 

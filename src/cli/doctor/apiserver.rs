@@ -12,7 +12,7 @@ use super::{
 use crate::cluster::{differences, is_of_backstop};
 use sandgate_engine::{
     backstop::{FILLS_MINOR, Settings, fills, render},
-    pod::schema::{Kind, NEWEST_MINOR, POD, Type, VERSIONS},
+    pod::schema::{DENIED_ON_PURPOSE, Kind, POD, Type, VERSIONS},
     review::annotations::endpoint_of,
 };
 
@@ -58,23 +58,29 @@ fn pod_schema(facts: &Facts) -> Answer<'_> {
             "give the document of its version by --openapi",
         ));
     }
-    let unknown: Vec<String> = unknown_fields(schemas).into_iter().collect();
-    let server = minor(&facts.version).unwrap_or_default();
+    let mut unknown = unknown_fields(schemas);
     if unknown.is_empty() {
         return Ok(Verdict::ok(format!("sandgate knows every field of its Pods (Kubernetes {VERSIONS})")));
     }
-    // The table leaves fields of the versions that it was written from unknown on purpose.
-    if server <= NEWEST_MINOR && !facts.has_other_schemas {
-        return Ok(Verdict::ok(format!("fields that are denied on purpose: {}", some(&unknown))));
+    let shown = |fields: &BTreeSet<Field>| {
+        some(&fields.iter().map(|(of, field)| format!("{of}.{field}")).collect::<Vec<_>>())
+    };
+    let all = shown(&unknown);
+    unknown.retain(|(of, field)| !DENIED_ON_PURPOSE.contains(&(*of, field.as_str())));
+    if unknown.is_empty() {
+        return Ok(Verdict::ok(format!("fields that are denied on purpose: {all}")));
     }
     Ok(Verdict::fail(
-        format!("fields of its Pods that sandgate does not know, and denies: {}", some(&unknown)),
+        format!("fields of its Pods that sandgate does not know, and denies: {}", shown(&unknown)),
         format!("upgrade sandgate before Kubernetes: this version was written for {VERSIONS}"),
     ))
 }
 
-/// Returns the fields of a Pod that the API server knows and sandgate does not, each as `Type.field`.
-fn unknown_fields(schemas: &Value) -> BTreeSet<String> {
+/// A field, with its type before it.
+type Field = (&'static str, String);
+
+/// Returns the fields of a Pod that the API server knows and sandgate does not.
+fn unknown_fields(schemas: &Value) -> BTreeSet<Field> {
     let mut unknown = BTreeSet::new();
     let mut seen = BTreeSet::new();
     compare(&POD, "io.k8s.api.core.v1.Pod", schemas, &mut seen, &mut unknown);
@@ -86,7 +92,7 @@ fn compare(
     theirs: &str,
     schemas: &Value,
     seen: &mut BTreeSet<String>,
-    unknown: &mut BTreeSet<String>,
+    unknown: &mut BTreeSet<Field>,
 ) {
     if !seen.insert(theirs.to_owned()) {
         return;
@@ -97,7 +103,7 @@ fn compare(
         match ours.field(field) {
             None if is_metadata => {}
             None => {
-                unknown.insert(format!("{}.{field}", ours.name));
+                unknown.insert((ours.name, field.clone()));
             }
             Some(kind) => {
                 if let (Some(of), Some(name)) = (object(kind), reference(value)) {
@@ -323,8 +329,8 @@ mod tests {
             }},
             "Container": {"properties": {"image": {}, "novelty": {}}},
         });
-        let unknown: Vec<String> = unknown_fields(&schemas).into_iter().collect();
-        assert_eq!(unknown, ["Container.novelty", "PodSpec.escape"]);
+        let unknown: Vec<Field> = unknown_fields(&schemas).into_iter().collect();
+        assert_eq!(unknown, [("Container", "novelty".into()), ("PodSpec", "escape".into())]);
     }
 
     #[test]

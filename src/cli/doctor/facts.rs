@@ -69,8 +69,6 @@ pub(super) struct Facts {
     pub(super) version: Value,
     /// The types of the API, by name.
     pub(super) schemas: Read<Value>,
-    /// True if `schemas` are those of another Kubernetes.
-    pub(super) has_other_schemas: bool,
     pub(super) nodes: Read<Vec<Value>>,
     pub(super) runtime_classes: Read<Vec<Value>>,
     pub(super) daemon_sets: Read<Vec<Value>>,
@@ -148,7 +146,6 @@ impl Facts {
             policies,
             version,
             schemas: schemas(reader, asked).await,
-            has_other_schemas: asked.openapi.is_some(),
             nodes: reader.list(NODES, None, only_of_node).await,
             runtime_classes: list(RUNTIME_CLASSES).await,
             daemon_sets: reader.list(DAEMON_SETS, None, only_metadata).await,
@@ -186,11 +183,12 @@ impl Release {
             all
         });
         let pods = reader.list(PODS, inside, whole).await.map(|mut all| {
-            all.retain(is_of_webhook);
+            all.retain(|pod| is_of_webhook(pod) && !is_leaving(pod));
             all
         });
         let mut metrics = Vec::new();
-        for pod in pods.as_ref().map(Vec::as_slice).unwrap_or_default() {
+        let all = pods.as_ref().map(Vec::as_slice).unwrap_or_default();
+        for pod in all.iter().filter(|pod| pod["status"]["phase"] == "Running") {
             metrics.push((name(pod).to_owned(), replica_metrics(reader, &namespace, pod).await));
         }
         let secret = reader.get(SECRETS, inside, asked.ca_secret).await;
@@ -310,6 +308,12 @@ fn is_of_webhook(object: &Value) -> bool {
         && [labels, selector].iter().any(|labels| labels["app.kubernetes.io/name"].is_string())
 }
 
+/// Returns true for a Pod that is being deleted, or that has ended, as an evicted one has: it is no replica any more.
+fn is_leaving(pod: &Value) -> bool {
+    !pod["metadata"]["deletionTimestamp"].is_null()
+        || ["Failed", "Succeeded"].iter().any(|phase| pod["status"]["phase"] == *phase)
+}
+
 /// Leaves the whole object if sandgate wrote it: only such a one is compared.
 fn only_ours(object: &mut Value) {
     if object["metadata"]["labels"]["app.kubernetes.io/managed-by"] != "sandgate" {
@@ -352,7 +356,6 @@ pub(super) fn unread() -> Facts {
         policies: Ok(PolicySet::builtin()),
         version: Value::Null,
         schemas: missing(),
-        has_other_schemas: false,
         nodes: missing(),
         runtime_classes: missing(),
         daemon_sets: missing(),

@@ -173,6 +173,9 @@ fn node_taints(facts: &Facts) -> Answer<'_> {
 fn node_ready(facts: &Facts) -> Answer<'_> {
     let (policies, nodes) = (facts.policies.as_ref()?, facts.nodes.as_ref()?);
     let nodes = selected(policies, nodes);
+    if nodes.is_empty() {
+        return Ok(Verdict::unknown("ready nodes: no node is labelled", "see node-labels"));
+    }
     let ready = nodes.iter().filter(|node| takes_pods(node)).count();
     if ready == 0 {
         return Ok(Verdict::fail(

@@ -1,7 +1,7 @@
 //! A real control plane to test against: etcd, kube-apiserver, kube-controller-manager and kubectl on loopback
 //! addresses and free ports, with the real sandgate in front.
 //!
-//! ```ignore
+//! ```text
 //! let bed = ControlPlane::start().await?;
 //! let rest = bed.rest().await?;
 //! bed.namespace(&rest, &json!({"name": "workflows"})).await?;
@@ -38,6 +38,7 @@ mod rest;
 mod sandgate;
 mod service_proxy;
 mod shared;
+mod shown;
 mod webhook;
 
 use std::{
@@ -65,6 +66,7 @@ pub use self::{
     sandgate::{Replica, Sandgate, program},
     service_proxy::ServiceProxy,
     shared::shared,
+    shown::{is_shown, shown},
     webhook::{Reinvocation, Webhook, WebhookKind},
 };
 

@@ -1,7 +1,7 @@
 //! A real cluster of one node, with gVisor: control plane, scheduler, kubelet, kube-proxy, kube-router, `CoreDNS`,
 //! containerd and runsc, in namespaces of their own. It needs root on Linux, and some packages: see [`requirements`].
 //!
-//! ```ignore
+//! ```text
 //! let cluster = Cluster::start().await?;
 //! cluster.install_sandgate(&program()).await?;
 //! cluster.bed.kubectl(&["run", "hello", "--image=busybox:bed", "-n", "workflows"]).await;
