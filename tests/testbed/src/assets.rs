@@ -230,25 +230,30 @@ pub(super) fn gvisor() -> Found {
     tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
 }
 
-/// An engine whose controller runs in front of the cluster in tests.
+/// An engine whose controller runs in front of the cluster, or in it, in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// Argo Workflows: `workflow-controller`, and `argoexec` beside it.
     ArgoWorkflows,
+    /// Kueue: its manager.
+    Kueue,
 }
 
 impl Engine {
     /// Returns the version that is built.
     #[must_use]
     pub fn version(self) -> &'static str {
-        match self {
-            Self::ArgoWorkflows => required(include_str!("../argo-workflows/go.mod"), self.module()),
-        }
+        let go_mod = match self {
+            Self::ArgoWorkflows => include_str!("../argo-workflows/go.mod"),
+            Self::Kueue => include_str!("../kueue/go.mod"),
+        };
+        required(go_mod, self.module())
     }
 
     fn module(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "github.com/argoproj/argo-workflows/v4",
+            Self::Kueue => "sigs.k8s.io/kueue",
         }
     }
 
@@ -256,23 +261,28 @@ impl Engine {
     fn folder(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "argo-workflows",
+            Self::Kueue => "kueue",
         }
     }
 
     /// Finds its programs and returns the path of the controller.
     pub(super) fn find(self) -> Found {
-        let program = |name, package| {
-            let stamp = format!("{}.version=v{}", self.module(), self.version());
-            // From one copy, so that what they share is compiled once.
-            let patch = Some(EXECUTOR_FOR_LINUX);
-            Program { patch, ..tool(name, package, self.folder(), self.version(), stamp) }.find()
+        let program = |name, package, variable| {
+            let stamp = format!("{}{variable}=v{}", self.module(), self.version());
+            tool(name, package, self.folder(), self.version(), stamp)
         };
         match self {
             Self::ArgoWorkflows => {
+                let program = |name, package| {
+                    // From one copy, so that what they share is compiled once.
+                    let patch = Some(EXECUTOR_FOR_LINUX);
+                    Program { patch, ..program(name, package, ".version") }.find()
+                };
                 program("argoexec", "github.com/argoproj/argo-workflows/v4/cmd/argoexec")?;
                 let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
                 program("workflow-controller", controller)
             }
+            Self::Kueue => program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "/pkg/version.GitVersion").find(),
         }
     }
 
