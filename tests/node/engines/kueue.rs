@@ -44,7 +44,7 @@ async fn with_kueue() -> Bed<impl Sized> {
 }
 
 async fn start(cluster: &Cluster) -> Result<()> {
-    let engine = Cluster::engine(Engine::Kueue).await?;
+    let engine = cluster.engine(Engine::Kueue).await?;
     cluster.import_with(IMAGE, &[(&engine.controller, "/manager")], &["/manager"], "USER 65532:65532")?;
     let folder = cluster.folder().join("kueue");
     fs::create_dir(&folder)?;

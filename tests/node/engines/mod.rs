@@ -1,12 +1,13 @@
 //! Engines that make Pods for people, each in a namespace with its preset: from what a user submits to the Pod that has
 //! ended in gVisor, and to the message that a user of the engine sees of a denial.
 //!
-//! The programs of the engines are built from Go modules, which takes minutes once. `make engines` does that; in other
+//! The programs of the engines are built from Go modules, and pip installs Ray, which takes minutes once. `make engines` does that; in other
 //! runs their tests are shown as ignored.
 
 mod argo_workflows;
 mod jobs;
 mod kueue;
+mod ray;
 mod tools;
 
 use std::env;
@@ -18,7 +19,7 @@ use crate::{pods::until, shared::Bed};
 
 /// The tests of this module and of its engines.
 pub(crate) fn tests() -> Vec<Test> {
-    let with_builds = [argo_workflows::tests(), kueue::tests(), tools::tests()];
+    let with_builds = [argo_workflows::tests(), kueue::tests(), ray::tests(), tools::tests()];
     let missing = missing();
     let with_builds = with_builds.into_iter().flatten().map(|test| test.requires(missing.clone()));
     jobs::tests().into_iter().chain(with_builds).collect()
@@ -39,7 +40,7 @@ fn are_wanted() -> bool {
 pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
     let rest = cluster.bed.rest().await?;
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE, kueue::NAMESPACE];
+    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE, kueue::NAMESPACE, ray::NAMESPACE];
     let mut policies = json!({});
     for preset in presets {
         cluster.bed.namespace(&rest, &json!({"name": preset, "labels": labels})).await?;
