@@ -1,8 +1,8 @@
 //! Engines that make Pods for people, each in a namespace with its preset: from what a user submits to the Pod that has
 //! ended in gVisor, and to the message that a user of the engine sees of a denial.
 //!
-//! The programs of the engines are built from Go modules, and pip installs Ray, which takes minutes once. `make engines` does that; in other
-//! runs their tests are shown as ignored.
+//! The programs of the engines are built from Go modules, and pip installs Ray, which takes minutes once. `make engines`
+//! does that; in other runs their tests are shown as ignored.
 
 mod argo_workflows;
 mod jobs;
