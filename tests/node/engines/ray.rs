@@ -1,4 +1,4 @@
-//! Ray with `preset/ray`: KubeRay's operator makes the Pods of a `RayCluster`, and Ray itself runs in them.
+//! Ray with `preset/ray`: the operator `KubeRay` makes the Pods of a `RayCluster`, and Ray itself runs in them.
 //!
 //! The image is not the one that Ray publishes. It has Debian's Python, the packages that pip installs for Ray, and the
 //! name of Ray's image, since the exception of the preset is bound to it.

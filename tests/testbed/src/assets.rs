@@ -236,7 +236,7 @@ pub(super) fn gvisor() -> Found {
 pub enum Engine {
     /// Argo Workflows: `workflow-controller`, and `argoexec` beside it.
     ArgoWorkflows,
-    /// KubeRay: its operator.
+    /// `KubeRay`: its operator.
     KubeRay,
     /// Kueue: its manager.
     Kueue,
