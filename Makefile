@@ -63,7 +63,7 @@ cluster-down: ## End it, and leave nothing behind
 	@$(CARGO) build --quiet --locked --example cluster
 	@$(CARGO) run --quiet --locked --example cluster -- down
 
-engines: ## Run real engines under their presets on a real cluster (root on Linux; builds them from Go modules, once)
+engines: ## Run Argo Workflows, Kueue and Ray under their presets on a real cluster (root on Linux; builds them, once)
 	$(CARGO) build --locked
 	SANDGATE_ENGINES=1 $(CARGO) test --locked --test node -- engines --nocapture
 

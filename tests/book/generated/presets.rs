@@ -32,8 +32,9 @@ fn list() -> String {
          lists by `add`:\n\n```yaml\nspec:\n  extends: preset/argo-workflows\n  namespaces: [workflows]\n  add: {{volumes: \
          {{writablePaths: [/data]}}}}\n```\n\n`sandgate policy preset NAME` prints one. `sandgate policy diff` compares it \
          with your policy. A released preset never opens more in a later version. Tests hold each to Pods as the engine \
-         makes them, and to hostile variants of them. Two engines themselves ran under their preset in gVisor, from what \
-         a user submits to the Pod that has ended: Argo Workflows 4.0.5 (`make engines`) and Jobs (`make test`).\n\n| preset | for |\n|---|---|\n"
+         makes them, and to hostile variants of them. Four engines themselves ran under their preset in gVisor, from \
+         what a user submits to its result: Argo Workflows 4.0.5, Kueue 0.17.0 and Ray 2.60.0 with KubeRay 1.6.1 (`make \
+         engines`), and Jobs (`make test`).\n\n| preset | for |\n|---|---|\n"
     );
     for (name, preset) in PRESETS {
         let _ = writeln!(text, "| [`{name}`](presets/{name}.md) | {} |", title(preset));

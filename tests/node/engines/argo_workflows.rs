@@ -37,7 +37,7 @@ async fn with_argo() -> Bed<impl Sized> {
 }
 
 async fn start(cluster: &Cluster) -> Result<Process> {
-    let engine = Cluster::engine(Engine::ArgoWorkflows).await?;
+    let engine = cluster.engine(Engine::ArgoWorkflows).await?;
     let definitions = engine.module.join("manifests/base/crds/minimal").display().to_string();
     cluster.bed.kubectl(&["apply", "--server-side", "--kustomize", &definitions]).await.expect_success();
     let executor = format!("quay.io/argoproj/argoexec:v{}", Engine::ArgoWorkflows.version());

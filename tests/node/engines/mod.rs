@@ -1,11 +1,13 @@
 //! Engines that make Pods for people, each in a namespace with its preset: from what a user submits to the Pod that has
 //! ended in gVisor, and to the message that a user of the engine sees of a denial.
 //!
-//! The programs of the engines are built from Go modules, which takes minutes once. `make engines` does that; in other
-//! runs their tests are shown as ignored.
+//! The programs of the engines are built from Go modules, and pip installs Ray, which takes minutes once. `make engines`
+//! does that; in other runs their tests are shown as ignored.
 
 mod argo_workflows;
 mod jobs;
+mod kueue;
+mod ray;
 mod tools;
 
 use std::env;
@@ -17,7 +19,7 @@ use crate::{pods::until, shared::Bed};
 
 /// The tests of this module and of its engines.
 pub(crate) fn tests() -> Vec<Test> {
-    let with_builds = [argo_workflows::tests(), tools::tests()];
+    let with_builds = [argo_workflows::tests(), kueue::tests(), ray::tests(), tools::tests()];
     let missing = missing();
     let with_builds = with_builds.into_iter().flatten().map(|test| test.requires(missing.clone()));
     jobs::tests().into_iter().chain(with_builds).collect()
@@ -25,21 +27,28 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// Returns why this run leaves out the engines and the large image, unless `make engines` runs.
 fn missing() -> Option<String> {
-    let is_wanted = env::var_os("SANDGATE_ENGINES").is_some_and(|value| value == "1");
-    (!is_wanted).then(|| "engines are built and large images packed by make engines, in minutes".to_owned())
+    (!are_wanted())
+        .then(|| "engines are built and large images packed by make engines, in minutes".to_owned())
+}
+
+/// Returns true if `make engines` runs.
+fn are_wanted() -> bool {
+    env::var_os("SANDGATE_ENGINES").is_some_and(|value| value == "1")
 }
 
 /// Creates the namespaces of engines, and has sandgate installed with a policy for each: its preset.
 pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
     let rest = cluster.bed.rest().await?;
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE];
+    let presets = [argo_workflows::NAMESPACE, jobs::NAMESPACE, kueue::NAMESPACE, ray::NAMESPACE];
     let mut policies = json!({});
     for preset in presets {
         cluster.bed.namespace(&rest, &json!({"name": preset, "labels": labels})).await?;
         policies[preset] = json!({"extends": format!("preset/{preset}"), "namespaces": [preset]});
     }
-    cluster.add_values(&json!({"policies": policies}))
+    // Kueue counts the requests that the templates of Jobs have.
+    let templates = json!({"enabled": are_wanted(), "kinds": ["jobs.batch"]});
+    cluster.add_values(&json!({"policies": policies, "webhook": {"templates": templates}}))
 }
 
 /// The Pods of a namespace that a selector of labels names.

@@ -3,6 +3,7 @@
 use std::{
     env, fmt,
     fs::{self, File},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -230,25 +231,34 @@ pub(super) fn gvisor() -> Found {
     tool("runsc", "gvisor.dev/gvisor/runsc", "gvisor", version, stamp()).find()
 }
 
-/// An engine whose controller runs in front of the cluster in tests.
+/// An engine whose controller runs in front of the cluster, or in it, in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// Argo Workflows: `workflow-controller`, and `argoexec` beside it.
     ArgoWorkflows,
+    /// `KubeRay`: its operator.
+    KubeRay,
+    /// Kueue: its manager.
+    Kueue,
 }
 
 impl Engine {
     /// Returns the version that is built.
     #[must_use]
     pub fn version(self) -> &'static str {
-        match self {
-            Self::ArgoWorkflows => required(include_str!("../argo-workflows/go.mod"), self.module()),
-        }
+        let go_mod = match self {
+            Self::ArgoWorkflows => include_str!("../argo-workflows/go.mod"),
+            Self::KubeRay => include_str!("../kuberay/go.mod"),
+            Self::Kueue => include_str!("../kueue/go.mod"),
+        };
+        required(go_mod, self.module())
     }
 
     fn module(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "github.com/argoproj/argo-workflows/v4",
+            Self::KubeRay => "github.com/ray-project/kuberay/ray-operator",
+            Self::Kueue => "sigs.k8s.io/kueue",
         }
     }
 
@@ -256,23 +266,34 @@ impl Engine {
     fn folder(self) -> &'static str {
         match self {
             Self::ArgoWorkflows => "argo-workflows",
+            Self::KubeRay => "kuberay",
+            Self::Kueue => "kueue",
         }
     }
 
     /// Finds its programs and returns the path of the controller.
     pub(super) fn find(self) -> Found {
-        let program = |name, package| {
-            let stamp = format!("{}.version=v{}", self.module(), self.version());
-            // From one copy, so that what they share is compiled once.
-            let patch = Some(EXECUTOR_FOR_LINUX);
-            Program { patch, ..tool(name, package, self.folder(), self.version(), stamp) }.find()
+        let program = |name, package, variable| {
+            let stamp = format!("{}{variable}=v{}", self.module(), self.version());
+            tool(name, package, self.folder(), self.version(), stamp)
         };
         match self {
             Self::ArgoWorkflows => {
+                let program = |name, package| {
+                    // From one copy, so that what they share is compiled once.
+                    let patch = Some(EXECUTOR_FOR_LINUX);
+                    Program { patch, ..program(name, package, ".version") }.find()
+                };
                 program("argoexec", "github.com/argoproj/argo-workflows/v4/cmd/argoexec")?;
                 let controller = "github.com/argoproj/argo-workflows/v4/cmd/workflow-controller";
                 program("workflow-controller", controller)
             }
+            Self::KubeRay => {
+                // A constant in its sources: the stamp changes nothing.
+                let variable = "/controllers/ray/utils.KUBERAY_VERSION";
+                program("ray-operator", self.module(), variable).find()
+            }
+            Self::Kueue => program("kueue", "sigs.k8s.io/kueue/cmd/kueue", "/pkg/version.GitVersion").find(),
         }
     }
 
@@ -281,6 +302,55 @@ impl Engine {
         let of = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder());
         module_folder(&of, self.module())
     }
+}
+
+const RAY_REQUIREMENTS: &str = include_str!("../ray/requirements.txt");
+
+/// Returns the version of Ray whose packages [`ray_packages`] finds.
+///
+/// # Panics
+/// Panics if the list of packages does not have Ray.
+#[must_use]
+pub fn ray_version() -> &'static str {
+    let mut lines = RAY_REQUIREMENTS.lines();
+    lines.find_map(|line| line.strip_prefix("ray[default]==")).expect("Ray is required")
+}
+
+/// Finds the folder with the Python packages of Ray, for Debian's Python; has pip install them first if they are missing.
+///
+/// # Errors
+/// Returns an error if pip does not start or fails.
+pub fn ray_packages() -> Found {
+    let cache = cache()?.join(format!("ray-{}", ray_version()));
+    let packages = cache.join("packages");
+    fs::create_dir_all(&cache)?;
+    let lock = File::create(cache.join("lock"))?;
+    lock.lock()?;
+    if packages.is_dir() {
+        return Ok(packages);
+    }
+    progress(&format!("installing the packages of Ray {}, once", ray_version()));
+    let unfinished = tempfile::tempdir_in(&cache)?;
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("ray/requirements.txt");
+    let status = Command::new("/usr/bin/pip3")
+        .args([
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+        ])
+        .args(["--only-binary=:all:", "--requirement"])
+        .arg(requirements)
+        .arg("--target")
+        .arg(unfinished.path())
+        .status()?;
+    if !status.success() {
+        return Err(format!("pip3 cannot install the packages of Ray ({status})").into());
+    }
+    fs::rename(unfinished.keep(), &packages)?;
+    fs::set_permissions(&packages, fs::Permissions::from_mode(0o755))?;
+    Ok(packages)
 }
 
 /// The module is published without the file for Linux, whose functions are those of the file for macOS.

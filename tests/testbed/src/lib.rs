@@ -49,7 +49,7 @@ use std::{
 
 pub use self::{
     admission_policy::{admission_list, store_admission},
-    assets::{Engine, Version, cert_manager_crds},
+    assets::{Engine, Version, cert_manager_crds, ray_packages, ray_version},
     cert_manager::CertManager,
     cluster::{Cluster, Sources, missing as cannot_run},
     collector::{Collector, attribute},

@@ -1,6 +1,10 @@
 //! Controllers of engines, which make Pods for people: each runs beside the control plane, with a service account.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use serde_json::json;
 
@@ -22,9 +26,28 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns an error if a program cannot be built.
-    pub async fn engine(engine: Engine) -> Result<Sources> {
+    pub async fn engine(&self, engine: Engine) -> Result<Sources> {
         let find = move || Ok(Sources { module: engine.sources()?, controller: engine.find()? });
-        tokio::task::spawn_blocking(find).await?
+        self.outside(find).await
+    }
+
+    /// Runs what downloads something in the network of the machine: the thread of a test is in that of the cluster, which
+    /// has no way out.
+    ///
+    /// # Errors
+    /// Returns the error of `work`.
+    pub async fn outside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let namespaces = Arc::clone(&self.namespaces);
+        let work = move || {
+            namespaces.leave()?;
+            work()
+        };
+        // In a thread that does nothing else afterwards.
+        let done = tokio::task::spawn_blocking(|| thread::spawn(work).join()).await?;
+        done.unwrap_or_else(|_| Err("a download panicked".into()))
     }
 
     /// Starts a program in the network of the cluster with these variables, and with a kubeconfig for a new service

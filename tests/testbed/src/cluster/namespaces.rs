@@ -60,6 +60,8 @@ const INSIDE: &str = r#"
 
 /// The namespaces, until it is dropped.
 pub(crate) struct Namespaces {
+    /// The network of the machine.
+    outside: fs::File,
     pid: String,
     /// Under each controller, the cgroup of all pods.
     pub(super) cgroup: String,
@@ -73,6 +75,7 @@ impl Namespaces {
     /// # Errors
     /// Returns an error if the kernel rejects it: with the output of the first process.
     pub(crate) async fn start(folder: &Path) -> Result<Self> {
+        let outside = fs::File::open("/proc/thread-self/ns/net")?;
         let name = folder.file_name().ok_or("the folder has a name")?.display().to_string();
         for controller in controllers()? {
             fs::create_dir(controller.join(&name))?;
@@ -92,7 +95,7 @@ impl Namespaces {
         })
         .await?;
         let pid = fs::read_to_string(folder.join("namespaces.pid"))?.trim().to_owned();
-        Ok(Self { pid, cgroup: name, init: Mutex::new(init), _broom: broom })
+        Ok(Self { outside, pid, cgroup: name, init: Mutex::new(init), _broom: broom })
     }
 
     /// # Errors
@@ -125,6 +128,15 @@ impl Namespaces {
     pub(crate) fn enter(&self) -> Result<()> {
         let namespace = fs::File::open(self.namespace("net"))?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(())
+    }
+
+    /// Makes every socket that this thread opens from now on, and those of the programs that it starts, one of the machine.
+    ///
+    /// # Errors
+    /// Returns an error if we are not root.
+    pub(crate) fn leave(&self) -> Result<()> {
+        move_into_link_name_space(self.outside.as_fd(), Some(LinkNameSpaceType::Network))?;
         Ok(())
     }
 
