@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sandgate_engine::review::Endpoint;
+use sandgate_engine::{policy::PolicySet, review::Endpoint};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -286,8 +286,22 @@ fn no_update_escapes_any_policy() {
     assert!(denied * 10 > count, "only {denied} updates added a violation");
 }
 
-/// What containers inherit from their Pod.
-const INHERITED: [&str; 4] = ["runAsNonRoot", "user", "group", "seccomp"];
+/// What containers inherit from their Pod, each with the field.
+const INHERITED: [(&str, &str); 4] = [
+    ("runAsNonRoot", "runAsNonRoot"),
+    ("user", "runAsUser"),
+    ("group", "runAsGroup"),
+    ("seccomp", "seccompProfile"),
+];
+
+/// Returns true if the fault is that of a field of the Pod which is as it was, and which a container inherited before: the
+/// field was as wrong then.
+pub(crate) fn was_inherited(fault: &str, known: &[String], old: &Json, new: &Json) -> bool {
+    let field_of = |kind: &str| INHERITED.iter().find(|(inherited, _)| *inherited == kind);
+    let Some((kind, field)) = fault.strip_prefix("Pod's ").and_then(field_of) else { return false };
+    let value = |pod: &Json| pod["spec"]["securityContext"][field].clone();
+    value(old) == value(new) && known.iter().any(|known| known.starts_with(&format!("{kind} in ")))
+}
 
 /// Returns true if the update adds a violation. It must then be denied.
 fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
@@ -296,6 +310,7 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
         (policy.oracle.profile_of(&old_pod, None), policy.oracle.profile_of(&new_pod, None));
     let is_same = std::ptr::eq(before, after);
     let mut known = if is_same { oracle::faults_of_profile(before, &old_pod) } else { Vec::new() };
+    let all_known = known.clone();
     let kind_of = |fault: &String| fault.split(" in ").next().unwrap_or_default().to_owned();
     let kinds: BTreeSet<String> = known.iter().map(kind_of).collect();
     let placeless: BTreeSet<String> =
@@ -303,8 +318,10 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
     let added = oracle::faults_of_profile(after, &new_pod).into_iter().find(|fault| {
         // What was wrong in the Pod is reported once, however many containers begin to have a part in it.
         let kind = kind_of(fault);
-        let is_inherited =
-            placeless.contains(&kind) || (INHERITED.contains(&kind.as_str()) && kinds.contains(&kind));
+        let begins_to_inherit = INHERITED.iter().any(|(inherited, _)| *inherited == kind);
+        let is_inherited = placeless.contains(&kind)
+            || (begins_to_inherit && kinds.contains(&kind))
+            || was_inherited(fault, &all_known, old, new);
         let at = known.iter().position(|known| known == fault);
         at.map(|at| known.swap_remove(at)).is_none() && !is_inherited && kind != "node name"
     });
@@ -320,6 +337,23 @@ fn prove_an_update(policy: &Proven, old: &Json, new: &Json) -> bool {
         );
     }
     true
+}
+
+/// The user of the Pod was wrong before, where the container inherited it, and is as wrong afterwards, where none does.
+#[test]
+fn an_update_that_mends_a_container_and_leaves_the_pod_as_it_was_is_admitted() {
+    let policies = PolicySet::builtin();
+    let mut old = defaulted(&generator::complete());
+    old["spec"]["securityContext"]["runAsUser"] = json!(1);
+    let mut new = old.clone();
+    new["spec"]["containers"][0]["securityContext"]["runAsUser"] = json!(1000);
+    for way in UPDATES {
+        assert!(update(&policies, way, &old, &new).allowed, "{way:?}");
+    }
+    new["spec"]["securityContext"]["runAsUser"] = json!(2);
+    for way in UPDATES {
+        assert!(!update(&policies, way, &old, &new).allowed, "{way:?}: another wrong user of the Pod");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::{
     },
     cases, draw,
     exhaustive::is_sound,
+    generated::was_inherited,
     generator,
     generator::yaml,
     oracle,
@@ -125,10 +126,11 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
 /// What the oracle finds in `new` more often than in `old`. What was wrong in the Pod is reported once, however many
 /// containers begin to inherit it.
 fn new_fault(old: &Json, new: &Json) -> Option<String> {
-    let mut known = oracle::faults(&typed(old).ok()?);
+    let before = oracle::faults(&typed(old).ok()?);
+    let mut known = before.clone();
     oracle::faults(&typed(new).ok()?).into_iter().find(|fault| {
         let kind = fault.split(" in ").next().unwrap_or_default();
-        if known.contains(&format!("Pod's {kind}")) {
+        if known.contains(&format!("Pod's {kind}")) || was_inherited(fault, &before, old, new) {
             return false;
         }
         let at = known.iter().position(|known| known == fault);

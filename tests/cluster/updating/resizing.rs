@@ -62,9 +62,9 @@ async fn a_resize_may_not_pass_the_budget_of_the_pod() {
         .expect("less is fine");
 }
 
-/// Resources of the pod itself.
+/// Resources of the Pod itself, which 1.33 drops unless a feature gate is on.
 #[tokio::test]
-#[cfg_attr(before_kubernetes = "1.33", ignore = "needs Kubernetes 1.33: pods/resize")]
+#[cfg_attr(before_kubernetes = "1.36", ignore = "needs Kubernetes 1.36: resize of the Pod's own resources")]
 async fn a_resize_of_the_pods_own_resources_may_not_pass_its_budget() {
     let sandbox = Sandbox::new().await;
     let mut pod = plain_pod("main");
