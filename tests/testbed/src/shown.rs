@@ -17,8 +17,9 @@ pub fn shown(path: &str, command: &str) -> Result<String> {
         .skip(1)
         .filter_map(|rest| Some(rest.split_once('\n')?.1))
         .map(|below| {
-            let output = below.lines().take_while(|line| !line.starts_with("$ ") && *line != "```");
-            output.map(|line| format!("{line}\n")).collect::<String>()
+            let lines = below.split_inclusive('\n');
+            let is_output = |line: &&str| !line.starts_with("$ ") && line.trim_end() != "```";
+            lines.take_while(is_output).collect::<String>()
         })
         .find(|output| !output.is_empty())
         .ok_or_else(|| format!("{path} shows no output of `{prompt}`").into())
@@ -26,6 +27,7 @@ pub fn shown(path: &str, command: &str) -> Result<String> {
 
 /// Returns whether a page shows what was printed. In what it shows `…` stands for the rest of a line or a part of it, and a
 /// line of `…` alone for any lines.
+#[must_use]
 pub fn is_shown(shown: &str, printed: &str) -> bool {
     lines_match(&shown.lines().collect::<Vec<_>>(), &printed.lines().collect::<Vec<_>>())
 }
