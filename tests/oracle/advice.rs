@@ -36,11 +36,11 @@ const NOT_OF_THE_POD: [&str; 12] = [
     "switch off",
 ];
 
-/// The remedy without the reason that follows a comma or a colon outside of braces.
+/// The remedy without what follows a comma, a colon or a semicolon outside of braces: a reason, or another case.
 fn instruction(remedy: &str) -> &str {
     let remedy = remedy.split(" (policy key ").next().unwrap_or(remedy);
     let from = remedy.rfind('}').unwrap_or(0);
-    let end = remedy[from..].find([',', ':']).map_or(remedy.len(), |at| from + at);
+    let end = remedy[from..].find([',', ':', ';']).map_or(remedy.len(), |at| from + at);
     &remedy[..end]
 }
 

@@ -13,7 +13,7 @@ use crate::{
     },
     cases, draw,
     exhaustive::is_sound,
-    generated::was_inherited,
+    generated::was_there_before,
     generator,
     generator::yaml,
     oracle,
@@ -130,7 +130,7 @@ fn new_fault(old: &Json, new: &Json) -> Option<String> {
     let mut known = before.clone();
     oracle::faults(&typed(new).ok()?).into_iter().find(|fault| {
         let kind = fault.split(" in ").next().unwrap_or_default();
-        if known.contains(&format!("Pod's {kind}")) || was_inherited(fault, &before, old, new) {
+        if known.contains(&format!("Pod's {kind}")) || was_there_before(fault, &before, old, new) {
             return false;
         }
         let at = known.iter().position(|known| known == fault);

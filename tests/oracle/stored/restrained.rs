@@ -110,6 +110,7 @@ fn without_accidents(pod: &Json) -> Json {
         "resourceVersion",
         "creationTimestamp",
         "managedFields",
+        "generation",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {
