@@ -8,7 +8,7 @@ use crate::{
     pods::IMAGE,
     shared::{NAMESPACE, cluster_alone},
 };
-use testbed::{harness::Test, program};
+use testbed::{eventually, harness::Test, program};
 
 /// The tests of this module.
 pub(crate) fn tests() -> Vec<Test> {
@@ -18,6 +18,12 @@ pub(crate) fn tests() -> Vec<Test> {
 /// One thread: only that one is in the network of the cluster, and so are the programs that it starts.
 async fn doctor_proves_gvisor_from_inside_and_reads_each_replica() {
     let bed = cluster_alone().await;
+    // An earlier test may have scaled it.
+    let deployment = "/apis/apps/v1/namespaces/sandgate/deployments/sandgate";
+    let available = eventually("both replicas are available", async || {
+        Ok((bed.rest.get(deployment).await?["status"]["availableReplicas"] == 2).then_some(()))
+    });
+    available.await.unwrap();
     let output = Command::new(program().unwrap())
         .env_clear()
         .args([
