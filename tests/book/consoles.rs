@@ -4,7 +4,7 @@
 //!   `examples` and `presets` of this checkout, and the CA of development certificates, `ca.crt`.
 //! - In the output `…` stands for the rest of a line, and a line of `…` alone for any lines.
 //! - A block with a command that needs a cluster, or a fence that says `console example`, is not run here. Tests of the
-//!   cluster hold what they print against these blocks.
+//!   doctor, of the cluster and of the node hold some of these against what a cluster prints.
 //!
 //! `make book-pages` writes the output anew where it differs, without what was left out of it.
 

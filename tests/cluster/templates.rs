@@ -81,7 +81,7 @@ async fn kubectl_prints_what_the_pods_of_a_deployment_will_be_denied_for_and_sto
     assert!(spec.get("runtimeClassName").is_none(), "{spec:#}");
     let printed = apply(&sandbox, &privileged(job("import")), &[]).await;
     let page = shown("docs/templates.md", "kubectl apply").expect("an output");
-    assert!(is_shown(&page, &(printed.stderr.clone() + &printed.stdout)), "{printed:?}");
+    assert!(is_shown(&page, &printed.terminal()), "{printed:?}");
     let conforming = apply(&sandbox, &job("conforming"), &[]).await;
     assert!(!conforming.stderr.contains("Warning"), "{conforming:?}");
 }

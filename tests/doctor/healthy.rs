@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    clinic::{Clinic, RBAC, WITHOUT_KUBELET},
-    rights::{dry_runs, rights_of_the_chart},
+    clinic::{Clinic, WITHOUT_KUBELET},
+    rights::rights_of_the_doctor,
 };
 use testbed::{eventually, is_shown, shown};
 
@@ -56,8 +56,7 @@ async fn the_report_begins_with_the_ten_boxes_by_name() {
 async fn the_report_of_the_page_is_what_is_printed_without_labelled_nodes_and_without_one_right() {
     let clinic = Clinic::new().await;
     let kubeconfig = clinic.account().await;
-    let mut rights = rights_of_the_chart().await;
-    rights.push(dry_runs());
+    let rights = rights_of_the_doctor().await;
     clinic
         .give(&rights.iter().filter(|(_, right)| right["resources"][0] != "daemonsets").collect::<Vec<_>>())
         .await;
@@ -73,9 +72,7 @@ async fn the_report_of_the_page_is_what_is_printed_without_labelled_nodes_and_wi
     });
     let is_page = is_page.await;
     assert!(is_page.is_ok(), "docs/doctor.md shows\n{page}printed was\n{printed}");
-    for kind in ["clusterroles", "clusterrolebindings"] {
-        clinic.delete(&format!("{RBAC}/{kind}/{}", clinic.release)).await;
-    }
+    clinic.take_all().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     clinic::{Clinic, Findings, Run},
     played,
-    rights::{dry_runs, rights_of_the_chart},
+    rights::rights_of_the_doctor,
 };
 
 const GVISOR: &str = "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n";
@@ -80,8 +80,7 @@ async fn each_right_of_the_probe_that_is_missing_is_named() {
     let right = |resource: &str, verb: &str| -> (bool, Value) {
         (true, json!({"apiGroups": [""], "resources": [resource], "verbs": [verb]}))
     };
-    let mut rights = rights_of_the_chart().await;
-    rights.push(dry_runs());
+    let rights = rights_of_the_doctor().await;
     let own = [right("pods", "get"), right("pods/log", "get"), right("pods", "delete")];
     let log = format!("{GVISOR}api-server=unreached after=0\n");
     for missing in 0..own.len() {

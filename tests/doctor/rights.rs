@@ -32,7 +32,7 @@ async fn each_right_to_change_what_the_sandbox_depends_on_is_named() {
 }
 
 /// The rules of the chart's roles, one for each right: in the cluster, or in the namespace of sandgate.
-pub(crate) async fn rights_of_the_chart() -> Vec<(bool, Value)> {
+async fn rights_of_the_chart() -> Vec<(bool, Value)> {
     let command = ["template", "sandgate", CHART, "--values", &format!("{CHART}/ci/defaults-values.yaml")];
     let rendered = helm(&[&command[..], &["--show-only", "templates/doctor.yaml"]].concat()).await.unwrap();
     let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.expect_success()).unwrap();
@@ -113,19 +113,27 @@ impl Clinic {
         let inside = format!("{RBAC}/namespaces/{name}/roles/{name}");
         self.rest.apply(&inside, &role("Role", rules(false)), true).await.unwrap();
     }
+
+    /// Takes the rights of the account in the cluster away.
+    pub(crate) async fn take_all(&self) {
+        for kind in ["clusterroles", "clusterrolebindings"] {
+            self.delete(&format!("{RBAC}/{kind}/{}", self.release)).await;
+        }
+    }
 }
 
-/// What the doctor asks for in a namespace is no right of the chart's roles.
-pub(crate) fn dry_runs() -> (bool, Value) {
-    (true, json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}))
+/// The rights with which no check is unknown: those of the chart, and dry runs in the namespace of Pods.
+pub(crate) async fn rights_of_the_doctor() -> Vec<(bool, Value)> {
+    let mut rights = rights_of_the_chart().await;
+    rights.push((true, json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]})));
+    rights
 }
 
 #[tokio::test]
 async fn each_right_that_is_missing_makes_checks_unknown_and_none_fail() {
     let clinic = Clinic::new().await;
     let kubeconfig = clinic.account().await;
-    let mut rights = rights_of_the_chart().await;
-    rights.push(dry_runs());
+    let rights = rights_of_the_doctor().await;
     clinic.give(&rights.iter().collect::<Vec<_>>()).await;
     let run = || clinic.doctor_as(&kubeconfig, &["-o", "json"]).findings();
     testbed::eventually("the rights hold", async || Ok((run().with("unknown").len() <= 3).then_some(())))
@@ -169,6 +177,5 @@ async fn each_right_that_is_missing_makes_checks_unknown_and_none_fail() {
             .collect();
         assert!(newly.is_empty(), "{right}: {newly:#?}");
     }
-    clinic.delete(&format!("{RBAC}/clusterroles/{}", clinic.release)).await;
-    clinic.delete(&format!("{RBAC}/clusterrolebindings/{}", clinic.release)).await;
+    clinic.take_all().await;
 }

@@ -27,7 +27,7 @@ async fn first_pod_prints_what_getting_started_shows() {
     let words: Vec<&str> = RUN.split(' ').chain([SCRIPT]).collect();
     let created = bed.cluster.bed.kubectl(&words).await;
     let page = shown(PAGE, &format!("kubectl {RUN} '{SCRIPT}'")).unwrap();
-    assert!(is_shown(&page, &(created.stderr.clone() + &created.stdout)), "{created:?}");
+    assert!(is_shown(&page, &created.terminal()), "{created:?}");
 
     bed.until("hello", "has ended", |pod| pod["status"]["phase"] == "Succeeded").await;
     let printed = bed.logs("hello", "hello").await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::finding::{Answer, Check};
-use super::reader::{Read, Reader, Resource, Right, Unread, name, whole};
+use super::reader::{Read, Reader, Resource, Right, Unread, has_ended, name, whole};
 use crate::{
     certs,
     cli::{
@@ -308,10 +308,9 @@ fn is_of_webhook(object: &Value) -> bool {
         && [labels, selector].iter().any(|labels| labels["app.kubernetes.io/name"].is_string())
 }
 
-/// Returns true for a Pod that is being deleted, or that has ended, as an evicted one has: it is no replica any more.
+/// Returns true for a Pod that is being deleted or has ended: it is no replica any more.
 fn is_leaving(pod: &Value) -> bool {
-    !pod["metadata"]["deletionTimestamp"].is_null()
-        || ["Failed", "Succeeded"].iter().any(|phase| pod["status"]["phase"] == *phase)
+    !pod["metadata"]["deletionTimestamp"].is_null() || has_ended(pod)
 }
 
 /// Leaves the whole object if sandgate wrote it: only such a one is compared.

@@ -6,7 +6,7 @@ use super::{
     facts::{Facts, Namespace, labels},
     finding::{Answer, Check, Section, Severity, Verdict},
     nodes::{declares, handler_of, is_gvisor},
-    reader::{has, items, name, some},
+    reader::{has, has_ended, items, name, some},
 };
 use sandgate_engine::{
     json::pod_from_str,
@@ -219,10 +219,7 @@ fn violating_pods<'f>(guarded: &Guarded<'f>) -> Answer<'f> {
 fn pod_handlers<'f>(guarded: &Guarded<'f>) -> Answer<'f> {
     let pods = guarded.namespace.pods.as_ref()?;
     let (nodes, classes) = (guarded.facts.nodes.as_ref()?, guarded.facts.runtime_classes.as_ref()?);
-    let running = pods.iter().filter(|pod| {
-        pod["spec"]["nodeName"].is_string()
-            && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-    });
+    let running = pods.iter().filter(|pod| pod["spec"]["nodeName"].is_string() && !has_ended(pod));
     let (mut outside, mut proven, mut unproven) = (Vec::new(), 0, 0);
     for pod in running {
         let class = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default();

@@ -251,6 +251,11 @@ pub(super) fn is_ready(object: &Value) -> bool {
     conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
+/// Returns true if a Pod has ended, as one that was evicted has.
+pub(super) fn has_ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
 /// The items joined by commas, the first few and how many more.
 pub(super) fn some<T: AsRef<str>>(texts: &[T]) -> String {
     const MAX_SHOWN: usize = 5;

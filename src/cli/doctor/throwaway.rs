@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     facts::PODS,
     finding::{Check, Finding, Section, Severity, Verdict},
-    reader::{Read, Reader, Resource, Right, Unread, items, message, name},
+    reader::{Read, Reader, Resource, Right, Unread, has_ended, items, message, name},
 };
 
 const GVISOR: Check = Check::new(Section::Namespaces, Severity::Critical, "probe-gvisor");
@@ -142,12 +142,13 @@ async fn until_ended(reader: &Reader, namespace: &str, pod: &str) -> Read<Ended>
     let start = Instant::now();
     loop {
         let stored = reader.get(PODS, Some(namespace), pod).await?.unwrap_or_default();
-        let status = &stored["status"];
-        match status["phase"].as_str() {
-            Some("Succeeded" | "Failed") => return Ok(Ended::InTime),
-            _ if start.elapsed() > PROBE_TIMEOUT => return Ok(Ended::Late(waits_for(status))),
-            _ => sleep(Duration::from_secs(1)).await,
+        if has_ended(&stored) {
+            return Ok(Ended::InTime);
         }
+        if start.elapsed() > PROBE_TIMEOUT {
+            return Ok(Ended::Late(waits_for(&stored["status"])));
+        }
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::{Cluster, Engine, Rest, Result, eventually, harness::Test};
 use tokio::sync::OnceCell;
 
-use super::{event_of, logs_of, pods_of};
+use super::{event_of, logs_of, pods_of, selected_pods};
 use crate::{
     pods::{container, has_ended, until},
     running::{GVISOR, KERNEL_OF_GVISOR},
@@ -103,6 +103,11 @@ fn dedicated() -> Value {
 
 fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// A quota for any Job here.
+fn enough() -> Value {
+    json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "2Gi"})
 }
 
 /// Creates a queue of this name, with a flavor of its own that has this toleration and this quota.
@@ -216,7 +221,7 @@ async fn second_job_waits_for_quota_and_then_runs() {
     assert!(pods_of(&bed.rest, NAMESPACE, "job-name=next").await.is_empty());
     assert_eq!(bed.rest.get(&jobs("/next")).await.unwrap()["spec"]["suspend"], true);
 
-    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=job-name%3Dholding");
+    let pods = selected_pods(NAMESPACE, "job-name=holding");
     let runs = |list: &Value| list["items"][0]["status"]["phase"] == "Running";
     let list = until(&bed.rest, &pods, "runs", runs).await.unwrap();
     let first = list["items"][0]["metadata"]["name"].as_str().unwrap();
@@ -242,8 +247,7 @@ async fn job_is_pending_if_its_queue_has_no_ephemeral_storage() {
 
 async fn plain_pod_gets_its_flavor_when_it_is_admitted() {
     let bed = with_kueue().await;
-    let quota = json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "2Gi"});
-    create_queue(&bed.rest, "pods", dedicated(), &quota).await;
+    create_queue(&bed.rest, "pods", dedicated(), &enough()).await;
     let spec = json!({"restartPolicy": "Never", "containers": [container("main", "cat /proc/version")]});
     let plain = json!({"metadata": {"name": "plain", "labels": {QUEUE: "pods"}}, "spec": spec});
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
@@ -261,8 +265,7 @@ async fn plain_pod_gets_its_flavor_when_it_is_admitted() {
 
 async fn user_is_warned_of_a_privileged_job_and_its_pods_are_denied() {
     let bed = with_kueue().await;
-    let quota = json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "2Gi"});
-    create_queue(&bed.rest, "open", dedicated(), &quota).await;
+    create_queue(&bed.rest, "open", dedicated(), &enough()).await;
     let mut hostile = job("hostile", "open", &container("main", "cat /host/etc/shadow"));
     let spec = &mut hostile["spec"]["template"]["spec"];
     spec["volumes"] = json!([{"name": "host", "hostPath": {"path": "/"}}]);
@@ -288,8 +291,7 @@ async fn flavor_with_foreign_toleration_is_named_in_an_event() {
     let bed = with_kueue().await;
     let foreign =
         json!({"key": "dedicated", "operator": "Equal", "value": "control-plane", "effect": "NoSchedule"});
-    let quota = json!({"cpu": "1", "memory": "2Gi", "ephemeral-storage": "2Gi"});
-    create_queue(&bed.rest, "foreign", foreign, &quota).await;
+    create_queue(&bed.rest, "foreign", foreign, &enough()).await;
     bed.rest.post(&jobs(""), &job("foreign", "foreign", &container("main", "true"))).await.unwrap();
 
     let message = event_of(&bed, NAMESPACE, "foreign", "FailedCreate").await;

@@ -57,10 +57,13 @@ pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
 
 /// The Pods of a namespace that a selector of labels names.
 async fn pods_of(rest: &Rest, namespace: &str, selector: &str) -> Vec<Value> {
-    let selector = selector.replace('=', "%3D");
-    let list =
-        rest.get(&format!("/api/v1/namespaces/{namespace}/pods?labelSelector={selector}")).await.unwrap();
+    let list = rest.get(&selected_pods(namespace, selector)).await.unwrap();
     list["items"].as_array().unwrap().clone()
+}
+
+/// The path of these Pods.
+fn selected_pods(namespace: &str, selector: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", selector.replace('=', "%3D"))
 }
 
 /// The output of a container.

@@ -13,7 +13,7 @@ use testbed::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{event_of, pods_of};
+use super::{event_of, pods_of, selected_pods};
 use crate::{
     pods::until,
     running::{GVISOR, KERNEL_OF_GVISOR},
@@ -122,7 +122,7 @@ fn ray_cluster(name: &str) -> Value {
 /// Waits until all Pods of a cluster are ready, and returns those of this type.
 async fn ready_pods<G>(bed: &Bed<G>, name: &str, node_type: &str) -> Vec<Value> {
     let selector = format!("ray.io/cluster={name},ray.io/node-type={node_type}");
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector={}", selector.replace('=', "%3D"));
+    let path = selected_pods(NAMESPACE, &selector);
     let are_ready = |list: &Value| {
         let pods = list["items"].as_array();
         pods.is_some_and(|pods| !pods.is_empty() && pods.iter().all(is_ready))

@@ -19,6 +19,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Returns what a terminal shows: warnings, then what was printed.
+    #[must_use]
+    pub fn terminal(&self) -> String {
+        format!("{}{}", self.stderr, self.stdout)
+    }
+
     /// Returns the standard output; panics if the command failed.
     #[track_caller]
     #[allow(clippy::must_use_candidate, reason = "the assertion may be all that is wanted")]
