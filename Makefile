@@ -69,7 +69,8 @@ engines: ## Run Argo Workflows, Kueue and Ray under their presets on a real clus
 
 soak: ## Roll, rotate, restart and exhaust a real cluster again and again, and count escapes (SOAK_SECONDS=3600)
 	$(CARGO) build --locked
-	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- healing exhaustion --nocapture
+	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- exhaustion --nocapture
+	SANDGATE_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test node -- healing --nocapture
 
 attack: ## Replay the known attacks on a release build under the chart's memory limit, and print what happened
 	$(CARGO) build --release --locked --bin sandgate

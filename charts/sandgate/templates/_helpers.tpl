@@ -260,46 +260,67 @@ a list: appending to a list copies it. */}}
 {{- toJson $requirements }}
 {{- end }}
 
-{{- /* The modes of the policies by what they are for, as JSON: names, regular expressions of patterns, selectors, and the
+{{- /* The names of the policies by what they are for, as JSON: names, regular expressions of patterns, selectors, and the
 rest. */}}
-{{- define "sandgate.modes" -}}
+{{- define "sandgate.selection" -}}
 {{- $names := dict }}
 {{- $patterns := dict }}
 {{- $selectors := dict }}
 {{- $rest := "" }}
 {{- range $name, $spec := .Values.policies }}
 {{- $spec := default (dict) $spec }}
-{{- $mode := default "enforce" $spec.mode }}
-{{- with $spec.namespaceSelector }}{{ $_ := set $selectors $name (dict "mode" $mode "requirements" (include "sandgate.requirements" . | fromJsonArray)) }}{{ end }}
+{{- with $spec.namespaceSelector }}{{ $_ := set $selectors $name (include "sandgate.requirements" . | fromJsonArray) }}{{ end }}
 {{- range default (list) $spec.namespaces }}
-{{- if eq . "*" }}{{ $rest = $mode }}
-{{- else if contains "*" . }}{{ $_ := set $patterns (include "sandgate.regex" .) $mode }}
-{{- else }}{{ $_ := set $names . $mode }}
+{{- if eq . "*" }}{{ $rest = $name }}
+{{- else if contains "*" . }}{{ $_ := set $patterns (include "sandgate.regex" .) $name }}
+{{- else }}{{ $_ := set $names . $name }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- dict "names" $names "patterns" $patterns "selectors" $selectors "rest" $rest | toJson }}
 {{- end }}
 
-{{- /* The mode of the policy of a namespace; nothing if it has none. Call with (modes, name, labels of the namespace). */}}
-{{- define "sandgate.modeOf" -}}
-{{- $modes := index . 0 }}
+{{- /* The name of the policy of a namespace; nothing if it has none. Call with (selection, name, labels of the namespace). */}}
+{{- define "sandgate.policyOf" -}}
+{{- $selection := index . 0 }}
 {{- $namespace := index . 1 }}
 {{- $labels := default (dict) (index . 2) }}
-{{- $mode := $modes.rest }}
-{{- range $modes.selectors }}
+{{- $policy := $selection.rest }}
+{{- range $name, $requirements := $selection.selectors }}
 {{- $selects := true }}
-{{- range .requirements }}
+{{- range $requirements }}
 {{- $isListed := and (hasKey $labels .key) (has (get $labels .key) (default (list) .values)) }}
 {{- $holds := dict "In" $isListed "NotIn" (not $isListed) "Exists" (hasKey $labels .key) "DoesNotExist" (not (hasKey $labels .key)) }}
 {{- if not (get $holds .operator) }}{{ $selects = false }}{{ end }}
 {{- end }}
-{{- if $selects }}{{ $mode = .mode }}{{ end }}
+{{- if $selects }}{{ $policy = $name }}{{ end }}
 {{- end }}
-{{- range $regex, $ofPattern := $modes.patterns }}
-{{- if regexMatch $regex $namespace }}{{ $mode = $ofPattern }}{{ end }}
+{{- range $regex, $ofPattern := $selection.patterns }}
+{{- if regexMatch $regex $namespace }}{{ $policy = $ofPattern }}{{ end }}
 {{- end }}
-{{- get $modes.names $namespace | default $mode }}
+{{- get $selection.names $namespace | default $policy }}
+{{- end }}
+
+{{- /* The mode of a policy. Call with (context, name). */}}
+{{- define "sandgate.modeOf" -}}
+{{- default "enforce" (get (index . 0).Values.policies (index . 1)).mode }}
+{{- end }}
+
+{{- /* The labels that a policy requires of Pods, as JSON: its own, else those of what it extends. Every preset requires the
+same label. Call with (policies, name, how many further policies may be extended). */}}
+{{- define "sandgate.requiredLabels" -}}
+{{- $spec := default (dict) (get (index . 0) (index . 1)) }}
+{{- $labels := default (dict) $spec.labels }}
+{{- $base := default "" $spec.extends }}
+{{- if and (hasKey $labels "required") (kindIs "map" $labels.required) }}
+{{- toJson $labels.required }}
+{{- else if hasPrefix "preset/" $base }}
+{{- dict "sandgate.dev/sandbox" "true" | toJson }}
+{{- else if and $base (gt (index . 2) 0) }}
+{{- include "sandgate.requiredLabels" (list (index . 0) $base (sub (index . 2) 1)) }}
+{{- else }}
+{{- dict "app" "workflow-runner" | toJson }}
+{{- end }}
 {{- end }}
 
 {{- /* What the webhooks select, as JSON: a webhook for all names, one for all patterns, one for each policy with a selector,
@@ -351,8 +372,8 @@ the labels of Pods. */}}
 {{- $found := default (list) .Values.test.namespaces }}
 {{- if not $found }}
 {{- $enforced := dict }}
-{{- range $name, $mode := (include "sandgate.modes" . | fromJson).names }}
-{{- if eq $mode "enforce" }}{{ $_ := set $enforced $name "" }}{{ end }}
+{{- range $name, $policy := (include "sandgate.selection" . | fromJson).names }}
+{{- if eq (include "sandgate.modeOf" (list $ $policy)) "enforce" }}{{ $_ := set $enforced $name "" }}{{ end }}
 {{- end }}
 {{- $found = keys $enforced | sortAlpha }}
 {{- end }}

@@ -1,8 +1,9 @@
 //! The namespaces that the chart sets up.
 
+use sandgate_engine::policy::PRESETS;
 use serde_json::{Value, json};
 
-use super::{Objects, items, render, render_scenario, scenario};
+use super::{Objects, items, render, render_scenario, rendering::policies, scenario};
 
 #[tokio::test]
 async fn each_namespace_gets_an_account_without_a_token_policies_and_a_quota() {
@@ -106,6 +107,53 @@ async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_p
     let objects = render(&[&flags[..], &enabled].concat()).await;
     let policy = within(&objects, "NetworkPolicy", "workflows", "sandgate-allow-egress");
     assert_eq!(items(&policy["spec"]["egress"]).len(), 1, "DNS is left");
+}
+
+/// A selector that differs from the labels that the policy fills in would cut every Pod off, DNS included.
+#[tokio::test]
+async fn network_policies_select_the_labels_that_the_policy_of_the_namespace_requires() {
+    let mut by_policy = json!({
+        "plain": {},
+        "own": {"labels": {"required": {"team": "red", "tier": "batch"}}},
+        "own-over-preset": {"extends": "preset/jobs", "labels": {"required": {"team": "blue"}}},
+        "extends-preset": {"extends": "preset-jobs"},
+        "extends-own": {"extends": "own", "mode": "enforce"},
+    });
+    for (preset, _) in PRESETS {
+        by_policy[format!("preset-{preset}")] = json!({"extends": format!("preset/{preset}")});
+    }
+    let names: Vec<_> = by_policy.as_object().expect("policies").keys().cloned().collect();
+    for name in &names {
+        by_policy[name]["namespaces"] = json!([format!("of-{name}")]);
+    }
+    let namespaces: Vec<_> = names.iter().map(|name| format!("of-{name}")).collect();
+    let values = json!({
+        "policies": by_policy,
+        "workflowNamespaces": {
+            "names": namespaces,
+            "networkPolicy": {"enabled": true, "ingress": [{"ports": [{"port": 8080}]}]},
+        },
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("values.json");
+    std::fs::write(&file, values.to_string()).expect("it is written");
+    let objects = render(&["--values", file.to_str().expect("a path")]).await;
+
+    let policies = policies(&objects);
+    for namespace in &namespaces {
+        let policy = policies.for_namespace(namespace, None).expect("a policy");
+        let required = json!(policy.base().spec.labels.required);
+        assert_ne!(required, json!({}), "{namespace}");
+        for name in ["sandgate-allow-egress", "sandgate-allow-ingress"] {
+            let selector = &within(&objects, "NetworkPolicy", namespace, name)["spec"]["podSelector"];
+            assert_eq!(*selector, json!({"matchLabels": required}), "{namespace}: {name}");
+        }
+    }
+
+    let chosen = ["--set-json", r#"workflowNamespaces.podLabels={"chosen":"here"}"#];
+    let objects = render(&[&["--values", file.to_str().expect("a path")], &chosen[..]].concat()).await;
+    let policy = within(&objects, "NetworkPolicy", "of-preset-jobs", "sandgate-allow-egress");
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"chosen": "here"}));
 }
 
 /// A quota denies Pods without limits, and in modes warn and audit nothing fills them in.

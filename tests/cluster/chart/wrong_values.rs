@@ -73,9 +73,15 @@ const WRONG: &[(&[&str], &[&str])] = &[
     (
         &[
             "--set",
-            "workflowNamespaces.names={workflows},workflowNamespaces.networkPolicy.enabled=true,workflowNamespaces.podLabels=null",
+            "workflowNamespaces.names={workflows},workflowNamespaces.networkPolicy.enabled=true",
+            "--set-json",
+            r#"policies.workflow-runner.labels={"required":{}}"#,
         ],
-        &["workflowNamespaces.podLabels is empty, must be the labels of the guarded Pods"],
+        &[
+            "policies.workflow-runner.labels.required is empty",
+            "every Pod of workflows",
+            "set workflowNamespaces.podLabels",
+        ],
     ),
     (&["--set", "readinessProbe.httpGet.path=/x"], &["readinessProbe", "httpGet"]),
     // What a schema cannot say.

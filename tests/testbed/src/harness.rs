@@ -2,7 +2,8 @@
 //!
 //! The standard harness cannot ignore a test at run time, so a test that returns early looks passed. With this one each
 //! test states its requirement, and a test that cannot run is shown as ignored with the reason. `scripts/test` counts
-//! the ignored tests by reason. Filters and the other flags of `cargo test` work as usual; output is not captured.
+//! the ignored tests by reason. The flags of `cargo test` work as usual, except that there can be only one filter; output is
+//! not captured.
 //!
 //! ```no_run
 //! use testbed::harness::{Test, missing_program, run};
