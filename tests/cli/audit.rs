@@ -178,6 +178,24 @@ fn the_most_denied_come_first() {
 }
 
 #[test]
+fn rows_that_are_left_out_are_counted_and_all_can_be_printed() {
+    let records: Vec<_> = (0..12).map(|number| verdict(&format!("uid-{number}"), "denied")).collect();
+    let named = records.into_iter().enumerate().map(|(number, mut record)| {
+        record["user"] = format!("user-{number}").into();
+        record
+    });
+    let input = text(&trail(&named.collect::<Vec<_>>()));
+    let top = |more: &[&str]| {
+        let arguments = [&["audit", "top", "--by", "user"], more, &["-"]].concat();
+        sandgate_with(&arguments, input.clone())
+    };
+    let ten = top(&[]);
+    assert_eq!(ten.stderr, "note: 2 more rows: --limit 0 prints all\n");
+    assert_eq!((ten.status, ten.stdout.lines().count()), (0, 11));
+    assert_eq!(top(&["--limit", "0"]).fine().lines().count(), 13);
+}
+
+#[test]
 fn a_request_is_shown_with_what_was_wrong() {
     let input = text(&trail(&some()));
     let shown = sandgate_with(&["audit", "show", "uid-carol", "-"], input.clone()).fine();

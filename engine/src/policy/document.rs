@@ -155,7 +155,7 @@ pub struct Header {
     pub mode: Mode,
     /// The condition under which the policy fills unset fields of a Pod.
     pub fill: Fill,
-    /// The effect of the violations of single rules, by rule id. The floor rules stay at the mode.
+    /// The effect of the violations of single rules, by rule id. Floor rules cannot be lowered below the mode.
     pub rules: BTreeMap<String, Level>,
     /// The name of a policy without namespaces that is evaluated beside this one and only recorded.
     pub candidate: String,

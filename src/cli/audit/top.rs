@@ -76,11 +76,13 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
         Ok(ControlFlow::Continue(()))
     })?;
     let mut rows = counts_by.rows(|counts| Reverse(*counts));
-    if args.limit > 0 {
-        rows.truncate(args.limit);
-    }
+    let left_out = if args.limit > 0 { rows.len().saturating_sub(args.limit) } else { 0 };
+    rows.truncate(rows.len() - left_out);
     let rows: Vec<_> = rows.iter().map(|(name, counts)| CountRow { name, counts: *counts }).collect();
     print(&text(&rows, args.output))?;
+    if left_out > 0 {
+        note(&format!("{left_out} more {}: --limit 0 prints all", if left_out == 1 { "row" } else { "rows" }));
+    }
     let uncounted = counts_by.uncounted();
     if uncounted > 0 {
         note(&format!(

@@ -29,7 +29,7 @@ fn list() -> String {
         "# Rules\n\n{NOTE}Each line of a denial ends with the name of a rule. Its page says why the rule exists, shows a Pod \
          that violates it, and how to fix it. `sandgate explain RULE` prints the same, with the rule's level and key in \
          your policy. All rules are checked for all containers of a Pod: init containers, sidecars, app containers and \
-         ephemeral containers.\n\n**Floor** rules are always at the policy's mode; the others can be lowered by \
+         ephemeral containers.\n\n**Floor** rules cannot be lowered below the policy's mode; the others can, by \
          `spec.rules`.\n"
     );
     for group in Group::ALL {
@@ -81,7 +81,7 @@ fn page(rule: &Rule) -> String {
         let _ = write!(text, "The rule follows the key [`{setting}`]({link}).");
     }
     text += if FLOOR_RULES.contains(id) {
-        " The rule belongs to the floor: it is at the policy's mode, and `spec.rules` cannot lower it.\n"
+        " The rule belongs to the floor: `spec.rules` cannot lower it below the policy's mode.\n"
     } else if *id == ONLY_FILLS {
         " The rule has no violations, so its level changes nothing.\n"
     } else {
