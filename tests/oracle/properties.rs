@@ -115,12 +115,23 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
         edit.apply(&mut new);
         // No webhook is called before the API server has defaulted what is sent.
         let new = defaulted(&new);
+        // The API server stores no Pod with two volumes of one name. Which of them a container mounts is undefined.
+        if has_two_volumes_of_one_name(&new) {
+            continue;
+        }
         let Some(fault) = new_fault(&old, &new) else { continue };
         violations += 1;
         let reply = update(&policies, (Endpoint::Validate, ""), &old, &new);
         assert!(!reply.allowed, "{fault}\n{edit:?}\n{}\nbecomes\n{}", yaml(&old), yaml(&new));
     }
     println!("{violations} updates that add a violation to others, all denied");
+}
+
+fn has_two_volumes_of_one_name(pod: &Json) -> bool {
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let mut names: Vec<&str> = volumes.filter_map(|volume| volume["name"].as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// What the oracle finds in `new` more often than in `old`. What was wrong in the Pod is reported once, however many

@@ -81,7 +81,10 @@ pub(super) fn run(args: &TopArgs) -> Result<Status, CliError> {
     let rows: Vec<_> = rows.iter().map(|(name, counts)| CountRow { name, counts: *counts }).collect();
     print(&text(&rows, args.output))?;
     if left_out > 0 {
-        note(&format!("{left_out} more {}: --limit 0 prints all", if left_out == 1 { "row" } else { "rows" }));
+        note(&format!(
+            "{left_out} more {}: --limit 0 prints all",
+            if left_out == 1 { "row" } else { "rows" }
+        ));
     }
     let uncounted = counts_by.uncounted();
     if uncounted > 0 {

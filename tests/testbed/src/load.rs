@@ -142,6 +142,10 @@ impl Seen {
         match denial {
             Denial { code: 0, .. } => self.unanswered += 1,
             Denial { message, .. } if message.contains("failed calling webhook") => self.failed.push(message),
+            // The API server's own admission plugins, until they have listed what they need after a start (code 403).
+            Denial { message, .. } if message.ends_with("not yet ready to handle request") => {
+                self.unanswered += 1
+            }
             // The API server is ending, or not ready yet; Kubernetes 1.30 generates a name once, also one that is taken (409).
             Denial { code: 409 | 429 | 503 | 504, .. } => self.unanswered += 1,
             other => self.denied.push(other.to_string()),
