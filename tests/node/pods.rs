@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::shared::{Bed, NAMESPACE};
-use testbed::{Rest, Result, eventually, is_ready};
+use testbed::{Denial, Rest, Result, eventually, is_ready};
 
 /// The image with a shell.
 pub(crate) const IMAGE: &str = "busybox:bed";
@@ -27,9 +27,16 @@ pub(crate) fn pods_path(rest: &str) -> String {
 }
 
 impl<G> Bed<G> {
-    /// Creates a Pod among those of users.
+    /// Creates a Pod among those of users. The API server gives up if others change the ResourceQuota meanwhile, and asks
+    /// to try again.
     pub(crate) async fn create(&self, pod: &Value) -> Value {
-        self.rest.post(&pods_path(""), pod).await.unwrap()
+        let created = eventually("no other changes the quota", async || {
+            match self.rest.post(&pods_path(""), pod).await {
+                Err(Denial { code: 409, message, .. }) if message.contains("resourcequotas") => Ok(None),
+                created => created.map(Some).map_err(Into::into),
+            }
+        });
+        created.await.unwrap()
     }
 
     /// Waits until the Pod has ended; gives it, as it then is.

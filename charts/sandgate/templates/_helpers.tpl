@@ -306,20 +306,20 @@ rest. */}}
 {{- default "enforce" (get (index . 0).Values.policies (index . 1)).mode }}
 {{- end }}
 
-{{- /* The labels that a policy requires of Pods, as JSON: its own, else those of what it extends. Every preset requires the
-same label. Call with (policies, name, how many further policies may be extended). */}}
-{{- define "sandgate.requiredLabels" -}}
+{{- /* The `value` of a key of a policy, as JSON: its own, else that of what it extends. Call with (policies, name, section,
+key, its value in every preset, its value without a base, how many further policies may be extended). */}}
+{{- define "sandgate.keyOf" -}}
 {{- $spec := default (dict) (get (index . 0) (index . 1)) }}
-{{- $labels := default (dict) $spec.labels }}
+{{- $section := default (dict) (get $spec (index . 2)) }}
 {{- $base := default "" $spec.extends }}
-{{- if and (hasKey $labels "required") (kindIs "map" $labels.required) }}
-{{- toJson $labels.required }}
+{{- if and (hasKey $section (index . 3)) (not (kindIs "invalid" (get $section (index . 3)))) }}
+{{- dict "value" (get $section (index . 3)) | toJson }}
 {{- else if hasPrefix "preset/" $base }}
-{{- dict "sandgate.dev/sandbox" "true" | toJson }}
-{{- else if and $base (gt (index . 2) 0) }}
-{{- include "sandgate.requiredLabels" (list (index . 0) $base (sub (index . 2) 1)) }}
+{{- dict "value" (index . 4) | toJson }}
+{{- else if and $base (gt (int (index . 6)) 0) }}
+{{- include "sandgate.keyOf" (list (index . 0) $base (index . 2) (index . 3) (index . 4) (index . 5) (sub (index . 6) 1)) }}
 {{- else }}
-{{- dict "app" "workflow-runner" | toJson }}
+{{- dict "value" (index . 5) | toJson }}
 {{- end }}
 {{- end }}
 

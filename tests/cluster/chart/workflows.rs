@@ -109,12 +109,16 @@ async fn namespaces_that_exist_get_an_account_and_nothing_that_reaches_running_p
     assert_eq!(items(&policy["spec"]["egress"]).len(), 1, "DNS is left");
 }
 
-/// A selector that differs from the labels that the policy fills in would cut every Pod off, DNS included.
+/// A selector that differs from the labels that the policy fills in would cut every Pod off, DNS included, and a Pod
+/// without its service account is never made.
 #[tokio::test]
-async fn network_policies_select_the_labels_that_the_policy_of_the_namespace_requires() {
+async fn account_and_labels_are_those_of_the_policy_of_the_namespace() {
     let mut by_policy = json!({
         "plain": {},
-        "own": {"labels": {"required": {"team": "red", "tier": "batch"}}},
+        "own": {
+            "labels": {"required": {"team": "red", "tier": "batch"}},
+            "serviceAccount": {"default": "builder", "allowed": ["builder"]},
+        },
         "own-over-preset": {"extends": "preset/jobs", "labels": {"required": {"team": "blue"}}},
         "extends-preset": {"extends": "preset-jobs"},
         "extends-own": {"extends": "own", "mode": "enforce"},
@@ -144,16 +148,24 @@ async fn network_policies_select_the_labels_that_the_policy_of_the_namespace_req
         let policy = policies.for_namespace(namespace, None).expect("a policy");
         let required = json!(policy.base().spec.labels.required);
         assert_ne!(required, json!({}), "{namespace}");
+        let account = policy.base().spec.service_account.default.as_ref().expect("an account");
+        // Kubeflow makes its account itself.
+        let account = if account == "pipeline-runner" { "workflow-runner" } else { account };
+        within(&objects, "ServiceAccount", namespace, account);
         for name in ["sandgate-allow-egress", "sandgate-allow-ingress"] {
             let selector = &within(&objects, "NetworkPolicy", namespace, name)["spec"]["podSelector"];
             assert_eq!(*selector, json!({"matchLabels": required}), "{namespace}: {name}");
         }
     }
 
-    let chosen = ["--set-json", r#"workflowNamespaces.podLabels={"chosen":"here"}"#];
+    let chosen = [
+        "--set-json=workflowNamespaces.podLabels={\"chosen\":\"here\"}",
+        "--set=workflowNamespaces.serviceAccount=other",
+    ];
     let objects = render(&[&["--values", file.to_str().expect("a path")], &chosen[..]].concat()).await;
     let policy = within(&objects, "NetworkPolicy", "of-preset-jobs", "sandgate-allow-egress");
     assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"chosen": "here"}));
+    within(&objects, "ServiceAccount", "of-preset-jobs", "other");
 }
 
 /// A quota denies Pods without limits, and in modes warn and audit nothing fills them in.
