@@ -31,7 +31,8 @@ fn list() -> String {
          needs no change, or a small one that the page of the preset names.\n\nUse one by `extends`, and append to its \
          lists by `add`:\n\n```yaml\nspec:\n  extends: preset/argo-workflows\n  namespaces: [workflows]\n  add: {{volumes: \
          {{writablePaths: [/data]}}}}\n```\n\n`sandgate policy preset NAME` prints one. `sandgate policy diff` compares it \
-         with your policy. A released preset never opens more in a later version. Tests hold each to Pods as the engine \
+         with your policy. Every preset gives its Pods the label `sandgate.dev/sandbox: \"true\"`, which the chart's \
+         NetworkPolicies select then. A released preset never opens more in a later version. Tests hold each to Pods as the engine \
          makes them, and to hostile variants of them. Four engines themselves ran under their preset in gVisor, from \
          what a user submits to its result: Argo Workflows 4.0.5, Kueue 0.17.0 and Ray 2.60.0 with KubeRay 1.6.1 (`make \
          engines`), and Jobs (`make test`).\n\n| preset | for |\n|---|---|\n"
