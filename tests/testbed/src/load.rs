@@ -134,6 +134,10 @@ async fn sweep(rest: Rest, path: String, is_over: Arc<AtomicBool>) {
     }
 }
 
+/// How Go names a connection that its peer has closed.
+const CLOSED: [&str; 4] =
+    ["write: broken pipe", "connection reset by peer", ": EOF", "server closed idle connection"];
+
 impl Seen {
     /// The heads of the columns of [`Seen`]'s own row; times are in milliseconds.
     pub const HEAD: &str = "   tried  sandboxed  failed   open  unanswered      p50  longest";
@@ -150,6 +154,18 @@ impl Seen {
             Denial { code: 409 | 429 | 503 | 504, .. } => self.unanswered += 1,
             other => self.denied.push(other.to_string()),
         }
+    }
+
+    /// Returns true if a create failed for another reason than the end of a connection, or more than one for that reason.
+    ///
+    /// A replica that ends closes idle connections last, and the API server may send a review on one at that very moment.
+    /// HTTP/1.1 cannot prevent that (RFC 9112, section 9.3.1), and Go sends a request that is no `GET` again only if none of
+    /// its bytes was written.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let is_closed = |failure: &&String| CLOSED.iter().any(|error| failure.ends_with(error));
+        let closed = self.failed.iter().filter(is_closed).count();
+        closed > 1 || closed < self.failed.len()
     }
 
     /// Returns the messages of the failures, and how often each came.
