@@ -115,8 +115,7 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
         edit.apply(&mut new);
         // No webhook is called before the API server has defaulted what is sent.
         let new = defaulted(&new);
-        // The API server stores no Pod with two volumes of one name. Which of them a container mounts is undefined.
-        if has_two_volumes_of_one_name(&new) {
+        if has_two_volumes_of_one_name(&new) || has_negative_limit(&old) {
             continue;
         }
         let Some(fault) = new_fault(&old, &new) else { continue };
@@ -127,11 +126,23 @@ fn an_update_of_an_unsound_pod_adds_no_violation() {
     println!("{violations} updates that add a violation to others, all denied");
 }
 
+/// Returns true for a Pod that no API server stores: which volume a container mounts is undefined.
 fn has_two_volumes_of_one_name(pod: &Json) -> bool {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     let mut names: Vec<&str> = volumes.filter_map(|volume| volume["name"].as_str()).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Returns true for another Pod that no API server stores: one limit lowers the sum of all.
+fn has_negative_limit(pod: &Json) -> bool {
+    let containers =
+        ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array());
+    let limits = containers.flatten().filter_map(|container| container["resources"]["limits"].as_object());
+    limits.flat_map(serde_json::Map::values).any(|amount| match amount {
+        Json::String(text) => text.starts_with('-'),
+        amount => amount.as_f64().is_some_and(|number| number < 0.0),
+    })
 }
 
 /// What the oracle finds in `new` more often than in `old`. What was wrong in the Pod is reported once, however many

@@ -112,6 +112,8 @@ pub(super) struct Loaded {
     pub(super) name_place: Place,
     /// The merged tree of `spec`.
     pub(super) tree: Tree,
+    /// What the policy itself appends.
+    pub(super) add: Option<Tree>,
     /// The name of the policy of the set that this one extends.
     pub(super) extends: Option<String>,
 }
@@ -282,7 +284,8 @@ fn resolve(document: &Document, set: &[Document]) -> Result<Loaded, Vec<Problem>
     }
     let (policy, tree) = read_policy(&document.name, tree)?;
     let extends = Some(policy.header.extends.clone()).filter(|name| !name.is_empty());
-    Ok(Loaded { policy, name_place: document.name_place.clone(), tree, extends })
+    let add = own("add").cloned();
+    Ok(Loaded { policy, name_place: document.name_place.clone(), tree, add, extends })
 }
 
 /// Returns the tree of a document over the tree of what it extends, which may be the defaults.
@@ -369,6 +372,26 @@ fn read_policy(name: &str, tree: Tree) -> Result<(Policy, Tree), Vec<Problem>> {
     let mut problems = Vec::new();
     let spec_keys = key_names(&Spec::default());
     let is_spec_key = |key: &str| spec_keys.iter().any(|known| known == key);
+    let header_keys = key_names(&Header::default());
+    let known: Vec<&str> = header_keys
+        .iter()
+        .chain(&spec_keys)
+        .map(String::as_str)
+        .chain(["profiles", "containers", "add"])
+        .collect();
+    for (key, value) in tree.members() {
+        if !known.contains(&key.as_str()) {
+            let known = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
+            problems.push(Problem::new(
+                &format!("spec.{key}"),
+                format!("unknown key `{key}`: use {known}"),
+                &value.place,
+            ));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let header_tree = tree.filtered(|key| !is_spec_key(key) && key != "containers" && key != "profiles");
     let header = parse_sections::<Header>(&header_tree, &mut problems);
     let pod_tree = tree.filtered(|key| is_spec_key(key) || key == "containers");

@@ -227,6 +227,14 @@ pub struct ContainerMatch {
 }
 
 impl ContainerMatch {
+    /// Returns true if this match provably matches every container that `other` matches.
+    #[must_use]
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.images.iter().all(|image| self.images.iter().any(|own| own == image))
+            && self.names.cover(&other.names)
+            && other.kinds.iter().all(|kind| self.kinds.contains(kind))
+    }
+
     fn matches(&self, container: &ContainerFacts) -> bool {
         let kind = match container.kind {
             ContainerKind::App => Kind::App,

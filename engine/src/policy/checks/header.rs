@@ -81,6 +81,8 @@ fn check_namespace(namespace: &Pattern, index: usize, findings: &mut Problems) {
             && !text.ends_with('-');
     if !possible {
         findings.add(path, format!("{text:?} can match no namespace: names have a-z, 0-9 and '-' only"));
+    } else if text == "kube-system" {
+        findings.add(path, "kube-system must never be guarded: nothing of the cluster could start without sandgate. Remove it");
     } else if !namespace.is_literal() && meets_kubernetes(namespace) {
         let problem =
             format!("{text:?} can match a namespace of Kubernetes (kube-*): write a longer beginning");

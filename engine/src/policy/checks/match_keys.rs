@@ -196,6 +196,14 @@ fn check_exceptions(profile: &Profile, prefix: &str, is_extended: bool, findings
                 findings.add(format!("{path}.match.names[{position}]"), problem);
             }
         }
+        let covers = |earlier: &&Exception| earlier.matcher.covers(matcher);
+        if let Some(earlier) = profile.exceptions[..index].iter().find(covers) {
+            let problem = format!(
+                "never matches, since the earlier exception {:?} covers it: move it up",
+                earlier.name
+            );
+            findings.add(format!("{path}.match"), problem);
+        }
         // One that a preset brings may have become needless by what the policy itself opens.
         if *spec == profile.spec && !is_extended {
             findings

@@ -524,6 +524,21 @@ fn probable_mistake_is_warned_of() {
             "spec.security.root",
             "userNamespace",
         ),
+        (
+            "profiles: [{name: a, match: {owners: [Workflow]}}]",
+            "spec.profiles[0].match.owners[0]",
+            "write KIND.GROUP",
+        ),
+        (
+            "extends: preset/argo-workflows\nadd: {secrets: {volumes: [s3-creds]}}",
+            "spec.add.secrets.volumes",
+            "does not reach the exception \"argoexec\", which has a list of its own: write it there too",
+        ),
+        (
+            "extends: preset/github-arc-kubernetes\nadd: {serviceAccount: {allowed: [builder]}}",
+            "spec.add.serviceAccount.allowed",
+            "does not reach the profile \"runner\"",
+        ),
     ] {
         let set = load(&with_spec(spec)).unwrap();
         let warnings: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
@@ -533,6 +548,37 @@ fn probable_mistake_is_warned_of() {
         );
     }
     assert!(load(&with_spec("mode: enforce")).unwrap().warnings().is_empty());
+    let reached = "extends: preset/airflow\nadd: {volumes: {configMap: {names: [settings]}}}";
+    assert!(load(&with_spec(reached)).unwrap().warnings().is_empty(), "the profile appends to the list, too");
     let safe = "volumes: {persistentVolumeClaim: {names: [a]}}\nsecurity: {supplementalGroupsPolicy: Strict, root: {runtimeClasses: [gvisor], userNamespace: true}}";
     assert!(load(&with_spec(safe)).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn unknown_key_is_an_error_with_every_key_that_there_is() {
+    let error = load(&with_spec("volums: {}")).unwrap_err().to_string();
+    for key in ["volumes", "serviceAccount", "profiles", "containers", "add", "namespaces"] {
+        assert!(
+            error.contains("spec.volums: unknown key `volums`") && error.contains(&format!("`{key}`")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn exception_that_an_earlier_one_covers_is_an_error() {
+    let spec = "containers:
+- {name: wide, match: {images: [ghcr.io/a/b, ghcr.io/a/c]}, spec: {env: {A: x}}}
+- {name: narrow, match: {images: [ghcr.io/a/b], names: [main]}, spec: {env: {A: y}}}";
+    let error = load(&with_spec(spec)).unwrap_err().to_string();
+    assert!(
+        error.contains("spec.containers[1].match: never matches, since the earlier exception \"wide\""),
+        "{error}"
+    );
+}
+
+#[test]
+fn kube_system_is_never_guarded() {
+    let error = load(&with_spec("namespaces: [kube-system]")).unwrap_err().to_string();
+    assert!(error.contains("spec.namespaces[0]: kube-system must never be guarded"), "{error}");
 }
