@@ -556,7 +556,7 @@ fn probable_mistake_is_warned_of() {
 
 #[test]
 fn unknown_key_is_an_error_with_every_key_that_there_is() {
-    let error = load(&with_spec("volums: {}")).unwrap_err().to_string();
+    let error = load(&with_spec("volums: {}")).unwrap_err();
     for key in ["volumes", "serviceAccount", "profiles", "containers", "add", "namespaces"] {
         assert!(
             error.contains("spec.volums: unknown key `volums`") && error.contains(&format!("`{key}`")),
@@ -570,7 +570,7 @@ fn exception_that_an_earlier_one_covers_is_an_error() {
     let spec = "containers:
 - {name: wide, match: {images: [ghcr.io/a/b, ghcr.io/a/c]}, spec: {env: {A: x}}}
 - {name: narrow, match: {images: [ghcr.io/a/b], names: [main]}, spec: {env: {A: y}}}";
-    let error = load(&with_spec(spec)).unwrap_err().to_string();
+    let error = load(&with_spec(spec)).unwrap_err();
     assert!(
         error.contains("spec.containers[1].match: never matches, since the earlier exception \"wide\""),
         "{error}"
@@ -579,6 +579,6 @@ fn exception_that_an_earlier_one_covers_is_an_error() {
 
 #[test]
 fn kube_system_is_never_guarded() {
-    let error = load(&with_spec("namespaces: [kube-system]")).unwrap_err().to_string();
+    let error = load(&with_spec("namespaces: [kube-system]")).unwrap_err();
     assert!(error.contains("spec.namespaces[0]: kube-system must never be guarded"), "{error}");
 }
