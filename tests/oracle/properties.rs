@@ -137,7 +137,7 @@ fn has_two_volumes_of_one_name(pod: &Json) -> bool {
 /// Returns true for another Pod that no API server stores: one limit lowers the sum of all.
 fn has_negative_limit(pod: &Json) -> bool {
     let containers =
-        ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array());
+        ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
     let limits = containers.flatten().filter_map(|container| container["resources"]["limits"].as_object());
     limits.flat_map(serde_json::Map::values).any(|amount| match amount {
         Json::String(text) => text.starts_with('-'),
