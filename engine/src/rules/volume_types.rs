@@ -118,7 +118,12 @@ pub(super) fn report_closed(path: &LazyPath, kind: &str, out: &mut Reporter) {
     let found = format_args!("{} {kind} volume", article(kind));
     match policy_key(kind) {
         Some(key) => {
-            out.report(*path, found, "absent", format_args!("use an emptyDir volume (policy key {key})"));
+            out.report(
+                *path,
+                found,
+                "absent",
+                format_args!("use an emptyDir volume, or have this one allowed (policy key {key})"),
+            );
         }
         None => out.report(*path, found, "absent", "use an emptyDir volume, no policy allows this type"),
     }
@@ -310,7 +315,7 @@ mod tests {
         ] {
             let found = lines(&Spec::default(), with(json!({"name": "x", kind: {}}))).concat();
             assert!(
-                found.contains(&format!("use an emptyDir volume (policy key {key}) (volume-types)")),
+                found.contains(&format!("or have this one allowed (policy key {key}) (volume-types)")),
                 "{found}"
             );
         }
