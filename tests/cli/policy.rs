@@ -46,7 +46,7 @@ spec:
     let mut lines: Vec<&str> = run.stderr.lines().collect();
     lines.sort_unstable();
     assert!(
-        lines[0].starts_with("error: p.yaml:14: spec.mod: unknown key `mod`: use `extends`,"),
+        lines[0].starts_with("error: p.yaml:14: spec.mod: unknown key `mod`: use `add`, `annotations`,"),
         "{}",
         lines[0]
     );

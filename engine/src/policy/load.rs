@@ -373,12 +373,10 @@ fn read_policy(name: &str, tree: Tree) -> Result<(Policy, Tree), Vec<Problem>> {
     let spec_keys = key_names(&Spec::default());
     let is_spec_key = |key: &str| spec_keys.iter().any(|known| known == key);
     let header_keys = key_names(&Header::default());
-    let known: Vec<&str> = header_keys
-        .iter()
-        .chain(&spec_keys)
-        .map(String::as_str)
-        .chain(["profiles", "containers", "add"])
-        .collect();
+    let others = ["add", "containers", "profiles"];
+    let mut known: Vec<&str> =
+        header_keys.iter().chain(&spec_keys).map(String::as_str).chain(others).collect();
+    known.sort_unstable();
     for (key, value) in tree.members() {
         if !known.contains(&key.as_str()) {
             let known = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
