@@ -556,10 +556,10 @@ fn probable_mistake_is_warned_of() {
 
 #[test]
 fn unknown_key_is_an_error_with_every_key_that_there_is() {
-    let error = load(&with_spec("volums: {}")).unwrap_err();
+    let error = load(&with_spec("storage: {}")).unwrap_err();
     for key in ["volumes", "serviceAccount", "profiles", "containers", "add", "namespaces"] {
         assert!(
-            error.contains("spec.volums: unknown key `volums`") && error.contains(&format!("`{key}`")),
+            error.contains("spec.storage: unknown key `storage`") && error.contains(&format!("`{key}`")),
             "{error}"
         );
     }
