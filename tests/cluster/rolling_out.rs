@@ -189,7 +189,7 @@ async fn each_step_of_the_page_does_what_it_says() {
     used.replace(sandgate).await;
 
     // 6. Rule by rule: what violates the rule is denied, what violates another one is not.
-    let (_, top) = used.run("$ sandgate audit top --by rule audit.jsonl");
+    let (_, top) = used.run("$ sandgate audit top --by rule --limit 0 audit.jsonl");
     assert!(top.contains("volume-types") && !top.contains("priority-class"), "{top}");
     let sandgate = used
         .guard(&[], |spec| {
