@@ -134,6 +134,13 @@ async fn sweep(rest: Rest, path: String, is_over: Arc<AtomicBool>) {
     }
 }
 
+/// Returns true for a denial (code 403) by the API server's own admission plugins: after its start they have not listed
+/// what they need, and at its end they no longer reach itself.
+fn is_of_a_restart(message: &str) -> bool {
+    message.ends_with("not yet ready to handle request")
+        || (message.contains(" is forbidden: Get ") && message.ends_with("connect: connection refused"))
+}
+
 /// How Go names a connection that its peer has closed.
 const CLOSED: [&str; 4] =
     ["write: broken pipe", "connection reset by peer", ": EOF", "server closed idle connection"];
@@ -146,10 +153,7 @@ impl Seen {
         match denial {
             Denial { code: 0, .. } => self.unanswered += 1,
             Denial { message, .. } if message.contains("failed calling webhook") => self.failed.push(message),
-            // The API server's own admission plugins, until they have listed what they need after a start (code 403).
-            Denial { message, .. } if message.ends_with("not yet ready to handle request") => {
-                self.unanswered += 1
-            }
+            Denial { message, .. } if is_of_a_restart(&message) => self.unanswered += 1,
             // The API server is ending, or not ready yet; Kubernetes 1.30 generates a name once, also one that is taken (409).
             Denial { code: 409 | 429 | 503 | 504, .. } => self.unanswered += 1,
             other => self.denied.push(other.to_string()),
