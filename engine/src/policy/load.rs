@@ -372,25 +372,18 @@ fn read_policy(name: &str, tree: Tree) -> Result<(Policy, Tree), Vec<Problem>> {
     let mut problems = Vec::new();
     let spec_keys = key_names(&Spec::default());
     let is_spec_key = |key: &str| spec_keys.iter().any(|known| known == key);
-    let header_keys = key_names(&Header::default());
-    let others = ["add", "containers", "profiles"];
-    let mut known: Vec<&str> =
-        header_keys.iter().chain(&spec_keys).map(String::as_str).chain(others).collect();
-    known.sort_unstable();
-    for (key, value) in tree.members() {
-        if !known.contains(&key.as_str()) {
-            let known = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
-            problems.push(Problem::new(
-                &format!("spec.{key}"),
-                format!("unknown key `{key}`: use {known}"),
-                &value.place,
-            ));
-        }
+    let every_key = defaults();
+    let is_known = |key: &str| every_key.get(key).is_some();
+    for (key, value) in tree.members().iter().filter(|(key, _)| !is_known(key)) {
+        let mut known: Vec<&str> = every_key.members().iter().map(|(known, _)| known.as_str()).collect();
+        known.push("add");
+        known.sort_unstable();
+        let problem = format!("unknown key `{key}`: use `{}`", known.join("`, `"));
+        problems.push(Problem::new(key, problem, &value.place));
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let header_tree = tree.filtered(|key| !is_spec_key(key) && key != "containers" && key != "profiles");
+    let is_header_key =
+        |key: &str| is_known(key) && !is_spec_key(key) && key != "containers" && key != "profiles";
+    let header_tree = tree.filtered(is_header_key);
     let header = parse_sections::<Header>(&header_tree, &mut problems);
     let pod_tree = tree.filtered(|key| is_spec_key(key) || key == "containers");
     let base = read_profile(String::new(), PodMatch::default(), &pod_tree, &mut problems);

@@ -60,8 +60,11 @@ async fn the_notes_warn_until_the_addresses_of_the_api_server_are_named() {
     assert!(!notes("networkPolicy.webhookFrom[0].ipBlock.cidr=192.0.2.1/32").await.contains("WARNING"));
     assert!(notes("networkPolicy.enabled=false").await.contains("WARNING: networkPolicy.enabled is false"));
     assert!(notes("hostNetwork=true").await.contains("WARNING: hostNetwork is true"));
+    let account = "Each namespace needs the ServiceAccount that its policy names. With workflowNamespaces.names={workflows}";
+    assert!(notes("replicas=2").await.contains(account));
     let audit = notes("policies.workflow-runner.mode=audit").await;
     assert!(audit.contains("No policy is enforced: Pods are admitted, and recorded."), "{audit}");
+    assert!(!audit.contains("Each namespace needs"), "{audit}");
     assert!(!audit.contains("workflowNamespaces.names="), "nothing is advised that reaches running Pods");
 }
 

@@ -566,6 +566,14 @@ fn unknown_key_is_an_error_with_every_key_that_there_is() {
 }
 
 #[test]
+fn unknown_key_hides_no_other_problem() {
+    let error = load(&with_spec("storage: {}\nmode: sometimes\nvolumes: {image: 5}")).unwrap_err();
+    for path in ["spec.storage: ", "spec.mode: ", "spec.volumes.image: "] {
+        assert!(error.contains(path), "{error}");
+    }
+}
+
+#[test]
 fn exception_that_an_earlier_one_covers_is_an_error() {
     let spec = "containers:
 - {name: wide, match: {images: [ghcr.io/a/b, ghcr.io/a/c]}, spec: {env: {A: x}}}
